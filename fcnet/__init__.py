@@ -1,0 +1,29 @@
+"""Fully-connected networks after the CS229 deep-learning notes, as pure JAX functions."""
+
+from importlib.metadata import version
+
+from fcnet.activations import ACTIVATIONS as ACTIVATIONS
+from fcnet.backprop import backprop as backprop
+from fcnet.backprop import batch_backprop as batch_backprop
+from fcnet.backprop import deltas as deltas
+from fcnet.backprop import gradients as gradients
+from fcnet.losses import LOSSES as LOSSES
+from fcnet.losses import example_loss as example_loss
+from fcnet.losses import mean_loss as mean_loss
+from fcnet.network import count_neurons as count_neurons
+from fcnet.network import count_params as count_params
+from fcnet.network import features as features
+from fcnet.network import forward as forward
+from fcnet.network import forward_trace as forward_trace
+from fcnet.network import init as init
+from fcnet.sgd import gradient_descent as gradient_descent
+from fcnet.sgd import minibatch_sgd as minibatch_sgd
+from fcnet.sgd import sample_batch as sample_batch
+from fcnet.sgd import sgd as sgd
+from fcnet.types import Activation as Activation
+from fcnet.types import Layer as Layer
+from fcnet.types import Loss as Loss
+from fcnet.types import Params as Params
+from fcnet.types import Trace as Trace
+
+__version__ = version("fcnet")

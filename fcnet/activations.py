@@ -1,0 +1,109 @@
+"""Activations: each sigma beside its derivative sigma', one row a piece.
+
+The notes' ReLU has ReLU'(0) = 1, from 1{z >= 0} in section 3.2 and Algorithm 4. JAX's own ways to
+write it differ (`jax.nn.relu` has 0 there, `jnp.maximum(z, 0)` has 1/2), so `relu` carries the
+notes' in a custom rule, and `jax.grad` through it agrees with Algorithm 5 also where z is 0.
+"""
+
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.stats import norm
+from jaxtyping import Float
+
+from fcnet.checks import look_up
+from fcnet.types import Activation
+
+
+@jax.custom_jvp
+def relu(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """ReLU(z) = max(z, 0), entrywise (2.10), with ReLU'(0) = 1 as in the notes.
+
+    Takes and returns an array of any shape and floating dtype; NaN stays NaN. The twin
+    `jax.nn.relu` has the same values and ReLU'(0) = 0.
+
+    >>> relu(jnp.array([-2.0, 0.0, 3.0])).tolist()
+    [0.0, 0.0, 3.0]
+    >>> jax.vmap(jax.grad(relu))(jnp.array([-2.0, 0.0, 3.0])).tolist()
+    [0.0, 1.0, 1.0]
+    """
+    return jnp.maximum(z, 0)
+
+
+@relu.defjvp
+def _relu_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (z,), (dz,) = primals, tangents
+    return relu(z), jnp.where(z >= 0, dz, jnp.zeros_like(dz))
+
+
+def _relu_derivative(z: Array) -> Array:
+    return (z >= 0).astype(z.dtype)
+
+
+def _identity(z: Array) -> Array:
+    return z
+
+
+def _sigmoid_derivative(z: Array) -> Array:
+    s = jax.nn.sigmoid(z)
+    return s * (1 - s)
+
+
+def _tanh_derivative(z: Array) -> Array:
+    # 1 - tanh(z)^2, in the form that keeps its digits where tanh(z) is near 1
+    t = jnp.tanh(z)
+    return (1 + t) * (1 - t)
+
+
+def _leaky_relu_derivative(z: Array) -> Array:
+    return jnp.where(z >= 0, jnp.ones_like(z), jnp.full_like(z, 0.01))
+
+
+def _gelu(z: Array) -> Array:
+    return jax.nn.gelu(z, approximate=False)
+
+
+def _gelu_derivative(z: Array) -> Array:
+    return norm.cdf(z) + z * norm.pdf(z)
+
+
+def _silu_derivative(z: Array) -> Array:
+    s = jax.nn.sigmoid(z)
+    return s * (1 + z * (1 - s))
+
+
+def _elu_derivative(z: Array) -> Array:
+    return jnp.exp(jnp.minimum(z, 0))
+
+
+ACTIVATIONS = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Activation("relu", relu, _relu_derivative),
+            Activation("sigmoid", jax.nn.sigmoid, _sigmoid_derivative),
+            Activation("tanh", jnp.tanh, _tanh_derivative),
+            Activation("identity", _identity, jnp.ones_like),
+            Activation("leaky_relu", jax.nn.leaky_relu, _leaky_relu_derivative),
+            Activation("softplus", jax.nn.softplus, jax.nn.sigmoid),
+            Activation("gelu", _gelu, _gelu_derivative),
+            Activation("silu", jax.nn.silu, _silu_derivative),
+            Activation("elu", jax.nn.elu, _elu_derivative),
+        )
+    }
+)
+"""The activations by name: (2.10), sigmoid (2.14) and tanh (2.15) in forms that do not overflow,
+the identity of (2.16) to (2.20), and five more from the field."""
+
+
+def get_activation(choice: str | Activation, kind: str = "activation") -> Activation:
+    """The activation called `choice`, or `choice` itself; `kind` names the argument in errors.
+
+    Raises ValueError for an unknown name, TypeError for anything that is no activation.
+
+    >>> get_activation("tanh").derivative(jnp.array(0.0)).item()
+    1.0
+    """
+    return look_up(kind, ACTIVATIONS, choice)

@@ -1,0 +1,169 @@
+"""Losses: each J(o, y) beside its derivative dJ/do, and the cost they make of a network.
+
+In every row dJ/do is "prediction minus target": o - y for the squared error, and the mean that the
+logit o stands for, minus y, for the others. That is line 2 of Algorithm 5.
+"""
+
+from functools import partial
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
+
+from fcnet.checks import (
+    as_example,
+    as_examples,
+    as_params,
+    check_same_length,
+    fails,
+    look_up,
+)
+from fcnet.network import forward
+from fcnet.types import Activation, Labels, Loss, Pairs
+
+LOSSES = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Loss(
+                "squared_error",
+                lambda o, y: jnp.sum((o - y) ** 2) / 2,
+                lambda o, y: o - y,
+            ),
+            Loss(
+                "logistic",
+                lambda o, y: jnp.sum(jax.nn.softplus(o) - y * o),
+                lambda o, y: jax.nn.sigmoid(o) - y,
+                Labels("probabilities, between 0 and 1", lambda y: (y >= 0) & (y <= 1)),
+            ),
+            Loss(
+                "softmax_cross_entropy",
+                lambda o, y: logsumexp(o) - jnp.dot(y, o),
+                lambda o, y: jax.nn.softmax(o) - y,
+                Labels(
+                    "a distribution over the m_r classes, as jax.nn.one_hot makes of class numbers",
+                    lambda y: (y >= 0) & (abs(y.sum(-1, keepdims=True) - 1) < 1e-2),
+                ),
+            ),
+            Loss(
+                "poisson",
+                lambda o, y: jnp.sum(jnp.exp(o) - y * o),
+                lambda o, y: jnp.exp(o) - y,
+                Labels("counts, 0 or more", lambda y: y >= 0),
+            ),
+        )
+    }
+)
+"""The losses by name: the squared error (1.1), 1/2 the sum of squares for m_r > 1, and the negative
+log-likelihoods of a Bernoulli, a categorical and a Poisson variable whose logit (log for Poisson)
+is o; constants in y alone are left out, and for m_r > 1 independent outputs add up."""
+
+
+def get_loss(choice: str | Loss) -> Loss:
+    """The loss called `choice`, or `choice` itself.
+
+    Raises ValueError for an unknown name, TypeError for anything that is no loss.
+
+    >>> get_loss("squared_error").value(jnp.array([3.0]), jnp.array([1.0])).item()
+    2.0
+    """
+    return look_up("loss", LOSSES, choice)
+
+
+def check_labels(name: str, y: Array, loss: Loss) -> None:
+    """Raise ValueError unless the known targets are such as the loss is made for."""
+    if fails(y, loss.labels.accepts):
+        raise ValueError(f"{name} must be {loss.labels.description}, for {loss.name}")
+
+
+def example_loss(
+    params: Pairs,
+    x: Num[ArrayLike, " d"],
+    y: Num[ArrayLike, " m_r"],
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+    loss: str | Loss = "squared_error",
+) -> Float[Array, ""]:
+    """The loss J^(i)(theta) of one example, (1.1) for the squared error.
+
+    Args:
+        params: r layers.
+        x: one example, shape (d,).
+        y: its target, shape (m_r,).
+        activation, output_activation: as in `forward`.
+        loss: a name or a `Loss`.
+
+    Returns:
+        A scalar, in the dtype of the parameters; in nats for the likelihoods.
+
+    Raises:
+        ValueError, TypeError: as `forward`, and for a target that has another shape, is not finite
+            or is outside the range of the loss.
+
+    >>> from fcnet.types import Layer
+    >>> example_loss((Layer(jnp.array([[2.0]]), jnp.array([1.0])),), jnp.array([3.0]),
+    ...              jnp.array([4.0])).item()
+    4.5
+    """
+    row = get_loss(loss)
+    last = as_params(params)[-1]
+    target = as_example("y", y, last.W.shape[0], last.W.dtype)
+    check_labels("y", target, row)
+    o = forward(params, x, activation=activation, output_activation=output_activation)
+    return row.value(o, target)
+
+
+def mean_loss(
+    params: Pairs,
+    X: Num[ArrayLike, "n d"],
+    Y: Num[ArrayLike, "n m_r"],
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+    loss: str | Loss = "squared_error",
+) -> Float[Array, ""]:
+    """The cost J(theta) (1.2): the mean of `example_loss` over n examples in rows.
+
+    Args:
+        params: r layers.
+        X: examples, shape (n, d), n >= 1.
+        Y: targets, shape (n, m_r).
+        activation, output_activation, loss: as in `example_loss`.
+
+    Returns:
+        A scalar. Half of what libraries call the mean squared error, for m_r = 1.
+
+    Raises:
+        ValueError, TypeError: as `example_loss`, and where X and Y differ in n.
+
+    >>> from fcnet.types import Layer
+    >>> params = (Layer(jnp.array([[2.0]]), jnp.array([1.0])),)
+    >>> mean_loss(params, jnp.array([[3.0], [0.0]]), jnp.array([[4.0], [1.0]])).item()
+    2.25
+    """
+    X, Y = as_batch(params, X, Y, get_loss(loss))
+
+    one = partial(
+        example_loss,
+        params,
+        activation=activation,
+        output_activation=output_activation,
+        loss=loss,
+    )
+    return jnp.mean(jax.vmap(one)(X, Y))
+
+
+def as_batch(params: Pairs, X: ArrayLike, Y: ArrayLike, loss: Loss) -> tuple[Array, Array]:
+    """Examples and targets as rows, checked against each other, the network and the loss."""
+    layers = as_params(params)
+    dtype = layers[0].W.dtype
+    X = as_examples("X", X, layers[0].W.shape[1], dtype)
+    Y = as_examples("Y", Y, layers[-1].W.shape[0], dtype)
+    check_same_length(X, Y)
+    check_labels("Y", Y, loss)
+    return X, Y

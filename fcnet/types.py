@@ -1,0 +1,61 @@
+"""The nouns of the package, each defined once.
+
+Letters follow the notes: d inputs, r layers, m_k units in layer k (m_0 = d), n examples, B examples
+in a batch. In code `W[k - 1]` is the notes' W^[k], since Python counts from 0.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+
+class Layer(NamedTuple):
+    """One layer of (2.12): z = W a + b, with W of shape (m_k, m_{k-1}) and b of shape (m_k,)."""
+
+    W: Float[Array, "m_k m_below"]
+    b: Float[Array, " m_k"]
+
+
+Params: TypeAlias = tuple[Layer, ...]
+"""The layers 1..r of a network. A gradient has the same type and the same shapes."""
+
+Pairs: TypeAlias = Sequence[tuple[ArrayLike, ArrayLike]]
+"""What the public functions accept as parameters: `Params`, or any sequence of pairs (W, b)."""
+
+
+class Trace(NamedTuple):
+    """What Algorithm 5 stores on its way forward, line 1, for one example.
+
+    `a` holds a^[0] = x, a^[1], ..., a^[r] = o, and `z` holds z^[1], ..., z^[r]: so `a[k]` is the
+    notes' a^[k], and `z[k - 1]` is z^[k].
+    """
+
+    a: tuple[Float[Array, " m_k"], ...]
+    z: tuple[Float[Array, " m_k"], ...]
+
+
+class Activation(NamedTuple):
+    """An entrywise non-linearity sigma: R -> R beside its derivative sigma'(z), a function of z."""
+
+    name: str
+    function: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+
+
+class Labels(NamedTuple):
+    """The targets y for which a loss makes sense: a sentence, and whether an array meets it."""
+
+    description: str
+    accepts: Callable[[Array], Array]
+
+
+class Loss(NamedTuple):
+    """A loss J(o, y) of one example beside its derivative dJ/do, with o and y of shape (m_r,)."""
+
+    name: str
+    value: Callable[[Array, Array], Array]
+    derivative: Callable[[Array, Array], Array]
+    labels: Labels = Labels("any real numbers", lambda y: y == y)

@@ -1,0 +1,44 @@
+"""Flags and fixtures of every test: strict promotion, a key per test, and no flag left changed."""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+
+import zlib
+from collections.abc import Iterator
+
+import jax
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "fcnet",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("fcnet")
+
+FLAGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_promotion")
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> jax.Array:
+    """A random key of the test's own, the same in every run."""
+    return jax.random.key(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Double precision inside the test, and not after it."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_flag_left_changed() -> Iterator[None]:
+    before = {flag: getattr(jax.config, flag) for flag in FLAGS}
+    yield
+    after = {flag: getattr(jax.config, flag) for flag in FLAGS}
+    assert after == before, "the test changed a global flag of JAX"

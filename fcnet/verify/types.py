@@ -26,8 +26,8 @@ class Problem(NamedTuple):
 class Case(NamedTuple):
     """One input on which the candidate is tried: float64, but exact in the user's dtype.
 
-    `name` says where it comes from, in words that fit "on ...": "your input", "a random input", "an
-    input with exact ties". X has n >= 1 rows; a candidate for single examples gets row 0, and n = 1.
+    `name` says where it comes from, in words that fit "on ...": "your input", "a random input",
+    "an input with exact ties". X has n >= 1 rows; a candidate for single examples has n = 1.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Leaf(NamedTuple):
     error: the largest absolute error relative to its tolerance decides where; this is its size.
     tolerance: what rounding explains at that entry.
     index: of that entry, in the user's layout.
-    digits, digits_expected: decimal digits of agreement of the whole leaf, and what rounding allows.
+    digits, digits_expected: decimal digits in which the whole leaf agrees, and rounding allows.
     case: the name of the input.
     """
 

@@ -1,0 +1,133 @@
+"""The report: a verdict first, then the root causes, then how each array compares."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fcnet.verify.types import Finding, Leaf
+
+Verdict = Literal["right", "wrong", "cannot tell"]
+
+SHOWN_FINDINGS, SHOWN_LEAVES, SHOWN_NOTES = 6, 8, 6
+"""How much of each the text shows, so that it stays within 30 lines; the rest is counted."""
+
+
+class GradientError(AssertionError):
+    """What `Report.raise_if_wrong` raises; its message is the report as text."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found. `print(report)` for people, the fields and `to_json` for programs.
+
+    Attributes:
+        subject: the name of what was checked.
+        verdict: "right", "wrong" or "cannot tell".
+        leaves: one a parameter array, on the input where it compares worst.
+        findings: the root causes, in the order of the backward pass; none unless wrong.
+        notes: what else a reader should know: the precision seen, the ReLU'(0) seen, where the
+            arithmetic is unstable, why nothing could be told.
+        cases: the names of the inputs tried.
+        precision: the dtype that the tolerance is for, such as "float32".
+        unit_roundoff: u of that dtype.
+        convention: the ReLU'(0) that the candidate uses, where an input showed it.
+    """
+
+    subject: str
+    verdict: Verdict
+    leaves: tuple[Leaf, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    cases: tuple[str, ...]
+    precision: str
+    unit_roundoff: float
+    convention: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is "right"."""
+        return self.verdict == "right"
+
+    def __str__(self) -> str:
+        """The report as text of at most 30 lines, the verdict first."""
+        lines = [f"{self.subject}: {self.verdict.upper()}{self._digits()}", ""]
+        lines += _some([_finding(finding) for finding in self.findings], SHOWN_FINDINGS, "finding")
+        worst = sorted(self.leaves, key=_badness, reverse=True)[:SHOWN_LEAVES]
+        shown = [leaf for leaf in self.leaves if leaf in worst]
+        if shown:
+            width = max(len(leaf.path) for leaf in shown)
+            lines.append(f"{'array':<{width}}  digits agreeing / expected   worst entry")
+            lines += [_row(leaf, width) for leaf in shown]
+            if len(shown) < len(self.leaves):
+                lines.append(f"... and {len(self.leaves) - len(shown)} more arrays, none worse")
+            lines.append("")
+        lines += _some([f"- {note}" for note in self.notes], SHOWN_NOTES, "note")
+        return "\n".join(lines).rstrip()
+
+    def _digits(self) -> str:
+        if not (self.ok and self.leaves):
+            return ""
+        least = min(self.leaves, key=lambda leaf: leaf.digits - leaf.digits_expected)
+        return f" to {least.digits:.1f} digits; {self.precision} allows {least.digits_expected:.1f}"
+
+    def raise_if_wrong(self) -> None:
+        """Raise GradientError with the text of the report unless the verdict is "right".
+
+        Made for tests: `fcnet.check(my_backprop, params, x, y).raise_if_wrong()`.
+        """
+        if not self.ok:
+            raise GradientError(str(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data; a number that is not finite becomes None."""
+        return {
+            "subject": self.subject,
+            "verdict": self.verdict,
+            "ok": self.ok,
+            "precision": self.precision,
+            "unit_roundoff": self.unit_roundoff,
+            "convention": self.convention,
+            "findings": [finding._asdict() for finding in self.findings],
+            "leaves": [_finite(leaf._asdict()) for leaf in self.leaves],
+            "notes": list(self.notes),
+            "cases": list(self.cases),
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON, after the schema in `fcnet/verify/report.schema.json`."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+
+def _badness(leaf: Leaf) -> float:
+    ratio = leaf.error / leaf.tolerance if leaf.tolerance else math.inf * leaf.error
+    return -1.0 if leaf.error == 0 else math.inf if math.isnan(ratio) else ratio
+
+
+def _finding(finding: Finding) -> str:
+    where = [f"line {finding.line} of Algorithm 5"] if finding.line else []
+    where += [f"layer {finding.layer}"] if finding.layer else []
+    return f"* {', '.join([*where, finding.kind])}: {finding.message}"
+
+
+def _row(leaf: Leaf, width: int) -> str:
+    entry = f"[{', '.join(map(str, leaf.index))}]"
+    return (
+        f"{leaf.path:<{width}}  {leaf.digits:15.1f} / {leaf.digits_expected:<8.1f}   "
+        f"{entry} off by {leaf.error:.1e}, rounding {leaf.tolerance:.1e}, on {leaf.case}"
+    )
+
+
+def _some(lines: list[str], most: int, what: str) -> list[str]:
+    """At most so many lines, with a count of what is left out and an empty line after them."""
+    if not lines:
+        return []
+    rest = len(lines) - most
+    return [*lines[:most], *([f"... and {rest} more {what}s"] if rest > 0 else []), ""]
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }

@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fcnet.verify.page import HEAD, STYLE, body
 from fcnet.verify.types import Finding, Leaf
 
 Verdict = Literal["right", "wrong", "cannot tell"]
@@ -32,6 +33,8 @@ class Report:
         precision: the dtype that the tolerance is for, such as "float32".
         unit_roundoff: u of that dtype.
         convention: the ReLU'(0) that the candidate uses, where an input showed it.
+        sizes: (d, m_1, ..., m_r) where the candidate is a network's backward pass, else empty; then
+            the leaves are W[1], b[1], ..., W[r], b[r].
     """
 
     subject: str
@@ -43,6 +46,7 @@ class Report:
     precision: str
     unit_roundoff: float
     convention: float | None = None
+    sizes: tuple[int, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -88,6 +92,7 @@ class Report:
             "precision": self.precision,
             "unit_roundoff": self.unit_roundoff,
             "convention": self.convention,
+            "sizes": list(self.sizes),
             "findings": [finding._asdict() for finding in self.findings],
             "leaves": [_finite(leaf._asdict()) for leaf in self.leaves],
             "notes": list(self.notes),
@@ -97,6 +102,13 @@ class Report:
     def to_json(self) -> str:
         """The report as JSON, after the schema in `fcnet/verify/report.schema.json`."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def to_html(self) -> str:
+        """The report as one self-contained HTML page: no script, no request to any network."""
+        return f"<!doctype html>\n<html lang=en>{HEAD}<body>{body(self.to_dict())}</body></html>\n"
+
+    def _repr_html_(self) -> str:
+        return f"<style>{STYLE}</style><div class=fcnet>{body(self.to_dict())}</div>"
 
 
 def _badness(leaf: Leaf) -> float:
@@ -126,8 +138,10 @@ def _some(lines: list[str], most: int, what: str) -> list[str]:
     return [*lines[:most], *([f"... and {rest} more {what}s"] if rest > 0 else []), ""]
 
 
-def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in record.items()
-    }
+def _finite(value: Any) -> Any:
+    """Plain data, with None for each number that is not finite: JSON has no such numbers."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -92,6 +92,8 @@ class Leaf(NamedTuple):
     index: of that entry, in the user's layout.
     digits, digits_expected: decimal digits in which the whole leaf agrees, and rounding allows.
     case: the name of the input.
+    heat: error / tolerance over the whole array, the largest in each cell of a grid of at most
+        40 x 40, for the page that shows it; a vector is one column.
     """
 
     path: str
@@ -101,3 +103,4 @@ class Leaf(NamedTuple):
     digits: float
     digits_expected: float
     case: str
+    heat: tuple[tuple[float, ...], ...] = ()

@@ -12,16 +12,16 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from fcnet.activations import get_activation
-from fcnet.checks import as_example, as_params
+from fcnet.checks import as_example, as_params, as_trace, as_vectors, check_widths
 from fcnet.losses import as_batch, check_labels, get_loss
 from fcnet.network import forward_trace
 from fcnet.types import Activation, Layer, Loss, Pairs, Params, Trace
 
 
 def deltas(
-    params: Params,
+    params: Pairs,
     trace: Trace,
-    y: Float[Array, " m_r"],
+    y: Num[ArrayLike, " m_r"],
     *,
     activation: str | Activation = "relu",
     output_activation: str | Activation = "identity",
@@ -41,6 +41,9 @@ def deltas(
     Returns:
         r arrays, delta^[1] of shape (m_1,) first.
 
+    Raises:
+        ValueError, TypeError: as `example_loss`, and for a trace of another network.
+
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
     >>> trace = forward_trace(params, jnp.array([1.0, 2.0]))
@@ -49,9 +52,14 @@ def deltas(
     """
     sigma = get_activation(activation)
     sigma_r = get_activation(output_activation, "output_activation")
-    delta = get_loss(loss).derivative(trace.a[-1], y) * sigma_r.derivative(trace.z[-1])
+    row = get_loss(loss)
+    layers, trace = as_params(params), as_trace(trace)
+    check_widths("trace.z", trace.z, [b.shape for _, b in layers], "one z^[k] for each layer")
+    target = as_example("y", y, layers[-1].W.shape[0], layers[-1].W.dtype)
+    check_labels("y", target, row)
+    delta = row.derivative(trace.a[-1], target) * sigma_r.derivative(trace.z[-1])
     result = [delta]
-    for (W_above, _), z in zip(reversed(params[1:]), reversed(trace.z[:-1]), strict=True):
+    for (W_above, _), z in zip(reversed(layers[1:]), reversed(trace.z[:-1]), strict=True):
         delta = (W_above.T @ delta) * sigma.derivative(z)
         result.append(delta)
     return tuple(reversed(result))
@@ -66,11 +74,19 @@ def gradients(delta: tuple[Float[Array, " m_k"], ...], trace: Trace) -> Params:
         delta: delta^[1..r] of one example, from `deltas`.
         trace: the same example's, from `forward_trace`.
 
+    Returns:
+        r layers, in the shapes of the parameters.
+
+    Raises:
+        ValueError, TypeError: for deltas that do not fit the trace.
+
     >>> params = (Layer(jnp.array([[1.0, -1.0]]), jnp.array([0.0])),)
     >>> trace = forward_trace(params, jnp.array([3.0, 4.0]))
     >>> gradients((jnp.array([2.0]),), trace)[0].W.tolist()
     [[6.0, 8.0]]
     """
+    delta, trace = as_vectors("delta", delta), as_trace(trace)
+    check_widths("delta", delta, [z.shape for z in trace.z], "delta^[k] is dJ/dz^[k]")
     return tuple(
         Layer(W=jnp.outer(d, a_below), b=d) for d, a_below in zip(delta, trace.a[:-1], strict=True)
     )
@@ -111,13 +127,9 @@ def backprop(
     >>> gradient[1].W.tolist(), gradient[1].b.tolist()
     ([[0.0, 6.0]], [2.0])
     """
-    row = get_loss(loss)
-    layers = as_params(params)
-    target = as_example("y", y, layers[-1].W.shape[0], layers[-1].W.dtype)
-    check_labels("y", target, row)
     sigmas: Any = {"activation": activation, "output_activation": output_activation}
-    trace = forward_trace(layers, x, **sigmas)
-    delta = deltas(layers, trace, target, **sigmas, loss=row)
+    trace = forward_trace(params, x, **sigmas)
+    delta = deltas(params, trace, y, **sigmas, loss=loss)
     return _like(params, gradients(delta, trace))
 
 

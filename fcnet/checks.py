@@ -14,12 +14,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from fcnet.types import Layer, Params
+from fcnet.types import Activation, Layer, Loss, Params, Trace
 
-T = TypeVar("T")
+Row = TypeVar("Row", Activation, Loss)
 
 
-def look_up(kind: str, table: Mapping[str, T], choice: str | T) -> T:
+def look_up(kind: str, table: Mapping[str, Row], choice: str | Row) -> Row:
     """The row of `table` called `choice`; a row itself is returned as it is."""
     if not isinstance(choice, str):
         expected = type(next(iter(table.values())))
@@ -27,6 +27,8 @@ def look_up(kind: str, table: Mapping[str, T], choice: str | T) -> T:
             raise TypeError(
                 f"{kind} must be a name or a fcnet.{expected.__name__}, got {type(choice).__name__}"
             )
+        if not all(map(callable, choice[1:3])):
+            raise TypeError(f"{kind} must hold two functions, got {choice[1:3]} in {choice.name!r}")
         return choice
     if choice not in table:
         raise ValueError(f"unknown {kind} {choice!r}; known are {', '.join(map(repr, table))}")
@@ -34,7 +36,11 @@ def look_up(kind: str, table: Mapping[str, T], choice: str | T) -> T:
 
 
 def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Array:
-    """`value` as a JAX array of real numbers, cast to `dtype` where one is given."""
+    """`value` as a JAX array of real numbers, cast to `dtype` where one is given.
+
+    A float too large for the dtype becomes infinite, for `check_finite` to find; an integer too
+    large for JAX's own would wrap around, and raises.
+    """
     if isinstance(value, (list, tuple)):
         raise TypeError(f"{name} must be an array, got a {type(value).__name__}; use jnp.asarray")
     try:
@@ -42,9 +48,19 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
         kind = array.dtype
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}") from error
-    if not (jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)):
-        raise TypeError(f"{name} must hold real numbers, got dtype {kind}")
-    return jnp.asarray(array, dtype)
+    real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
+    if not real or kind.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers of at most 64 bits, got dtype {kind}")
+    if isinstance(array, Array):
+        return jnp.asarray(array, dtype)
+    with np.errstate(over="ignore"):
+        cast = array.astype(jax.dtypes.canonicalize_dtype(kind if dtype is None else dtype))
+    if dtype is None and jnp.issubdtype(kind, jnp.integer) and (cast != array).any():
+        raise ValueError(
+            f"{name} must fit {cast.dtype}, got integers up to {abs(array).max()}; "
+            "cast with .astype(float)"
+        )
+    return jnp.asarray(cast)
 
 
 def fails(array: Array, predicate: Callable[[Array], Array]) -> bool:
@@ -70,6 +86,47 @@ def check_shape(name: str, array: Array, expected: tuple[int, ...], hint: str) -
     """Raise unless the shape is exactly `expected`: nothing is ever broadcast silently."""
     if array.shape != expected:
         raise ValueError(f"{name} has shape {array.shape}, expected {expected}: {hint}")
+
+
+def as_floating(name: str, dtype: DTypeLike | None) -> np.dtype:
+    """A floating dtype as JAX will use it: its own by default, float32 unless x64 is enabled."""
+    try:
+        canonical = jax.dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a floating dtype, got {dtype!r}") from error
+    if not jnp.issubdtype(canonical, jnp.floating) or canonical.itemsize > 8:
+        raise TypeError(f"{name} must be floating, of at most 64 bits, got {canonical}")
+    return canonical
+
+
+def as_trace(trace: object) -> Trace:
+    """What `forward_trace` returned for one example: a^[0..r] and z^[1..r], all of them vectors."""
+    if not isinstance(trace, Trace):
+        raise TypeError(f"trace must come from forward_trace, got {type(trace).__name__}")
+    z = as_vectors("trace.z", trace.z)
+    a = as_vectors("trace.a", trace.a)
+    check_widths("trace.a[1:]", a[1:], [v.shape for v in z], "a^[k] is sigma(z^[k])")
+    return Trace(a, z)
+
+
+def as_vectors(name: str, values: object) -> tuple[Array, ...]:
+    """A tuple of vectors, such as the deltas of the layers 1..r."""
+    if not isinstance(values, (tuple, list)) or not values:
+        raise TypeError(f"{name} must be a non-empty tuple of vectors, got {values!r:.60}")
+    vectors = tuple(as_array(f"{name}[{k}]", value) for k, value in enumerate(values))
+    for k, vector in enumerate(vectors):
+        if vector.ndim != 1:
+            raise ValueError(f"{name}[{k}] has shape {vector.shape}, expected one example's vector")
+    return vectors
+
+
+def check_widths(
+    name: str, vectors: Sequence[Array], expected: Sequence[tuple[int, ...]], hint: str
+) -> None:
+    """Raise unless there are as many vectors as `expected` has shapes, and of these shapes."""
+    shapes = [vector.shape for vector in vectors]
+    if shapes != list(expected):
+        raise ValueError(f"{name} has shapes {shapes}, expected {list(expected)}: {hint}")
 
 
 def as_params(params: object) -> Params:
@@ -112,24 +169,22 @@ def as_params(params: object) -> Params:
 
 def as_example(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Array:
     """One example x, or one target y, of shape (width,): finite, in the parameters' dtype."""
-    array = as_array(name, value)
+    array = as_array(name, value, dtype)
     check_shape(
         name, array, (width,), "this function takes one example; jax.vmap it over the rows of many"
     )
-    array = array.astype(dtype)
     check_finite(name, array)
     return array
 
 
 def as_examples(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Array:
     """Examples as the rows of a matrix of shape (n, width), n >= 1: finite, in `dtype`."""
-    array = as_array(name, value)
+    array = as_array(name, value, dtype)
     if array.ndim != 2 or array.shape[1] != width:
         fix = f"; write {name}[:, None]" if array.ndim == 1 and width == 1 else ""
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, {width}), one example in each row{fix}"
         )
-    array = array.astype(dtype)
     check_finite(name, array)
     return array
 

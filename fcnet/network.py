@@ -1,6 +1,6 @@
 """The network (2.12) for one example: its parameters, its forward pass, its features (2.21)."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
 
 import jax
@@ -10,11 +10,11 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
 from fcnet.activations import get_activation
-from fcnet.checks import as_count, as_example, as_params, check_key
+from fcnet.checks import as_count, as_example, as_floating, as_params, check_key
 from fcnet.types import Activation, Layer, Pairs, Params, Trace
 
 
-def init(key: Array, sizes: Iterable[int], *, dtype: DTypeLike | None = None) -> Params:
+def init(key: Array, sizes: Sequence[int], *, dtype: DTypeLike | None = None) -> Params:
     """Random parameters of the network (2.12) with layer sizes (d, m_1, ..., m_r).
 
     Weights are normal with variance 2 / m_{k-1}, which keeps the size of ReLU activations from
@@ -38,10 +38,7 @@ def init(key: Array, sizes: Iterable[int], *, dtype: DTypeLike | None = None) ->
     """
     check_key(key)
     widths = _as_sizes(sizes)
-    dtype = jnp.dtype(float if dtype is None else dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"dtype must be floating, got {dtype}: integers have no gradient")
-    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    dtype = as_floating("dtype", dtype)
     keys = jax.random.split(key, len(widths) - 1)
     return tuple(
         Layer(
@@ -132,7 +129,7 @@ def features(
     return forward_trace(params, x, activation=activation).a[-2]
 
 
-def count_params(sizes: Iterable[int]) -> int:
+def count_params(sizes: Sequence[int]) -> int:
     """The number of parameters, (d+1) m_1 + (m_1+1) m_2 + ... + (m_{r-1}+1) m_r, below (2.12).
 
     >>> count_params((4, 3, 1))
@@ -141,7 +138,7 @@ def count_params(sizes: Iterable[int]) -> int:
     return sum((m_below + 1) * m for m_below, m in pairwise(_as_sizes(sizes)))
 
 
-def count_neurons(sizes: Iterable[int]) -> int:
+def count_neurons(sizes: Sequence[int]) -> int:
     """The number of neurons, m_1 + ... + m_r, below (2.12): the output units count too.
 
     >>> count_neurons((4, 3, 1))
@@ -150,13 +147,9 @@ def count_neurons(sizes: Iterable[int]) -> int:
     return sum(_as_sizes(sizes)[1:])
 
 
-def _as_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
-    try:
-        given = tuple(sizes)
-    except TypeError:
-        raise TypeError(
-            f"sizes must be a sequence (d, m_1, ..., m_r), got {type(sizes).__name__}"
-        ) from None
-    if len(given) < 2:
-        raise ValueError(f"sizes must be (d, m_1, ..., m_r) with r >= 1, got {given}")
-    return tuple(as_count(f"sizes[{k}]", size, least=1) for k, size in enumerate(given))
+def _as_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(sizes, Sequence):
+        raise TypeError(f"sizes must be a sequence (d, m_1, ..., m_r), got {type(sizes).__name__}")
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must be (d, m_1, ..., m_r) with r >= 1, got {sizes!r}")
+    return tuple(as_count(f"sizes[{k}]", size, least=1) for k, size in enumerate(sizes))

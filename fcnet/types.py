@@ -13,7 +13,13 @@ from jaxtyping import Float
 
 
 class Layer(NamedTuple):
-    """One layer of (2.12): z = W a + b, with W of shape (m_k, m_{k-1}) and b of shape (m_k,)."""
+    """One layer of (2.12): z = W a + b, with W of shape (m_k, m_{k-1}) and b of shape (m_k,).
+
+    >>> import jax.numpy as jnp
+    >>> W, b = Layer(W=jnp.ones((3, 4)), b=jnp.zeros(3))
+    >>> W.shape, b.shape
+    ((3, 4), (3,))
+    """
 
     W: Float[Array, "m_k m_below"]
     b: Float[Array, " m_k"]
@@ -31,6 +37,11 @@ class Trace(NamedTuple):
 
     `a` holds a^[0] = x, a^[1], ..., a^[r] = o, and `z` holds z^[1], ..., z^[r]: so `a[k]` is the
     notes' a^[k], and `z[k - 1]` is z^[k].
+
+    >>> import jax.numpy as jnp
+    >>> x, z = jnp.array([1.0, 2.0]), jnp.array([5.0])
+    >>> Trace(a=(x, z), z=(z,)).a[-1].tolist()
+    [5.0]
     """
 
     a: tuple[Float[Array, " m_k"], ...]
@@ -38,7 +49,15 @@ class Trace(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """An entrywise non-linearity sigma: R -> R beside its derivative sigma'(z), a function of z."""
+    """An entrywise non-linearity sigma: R -> R beside its derivative sigma'(z), a function of z.
+
+    One of the caller's own is accepted wherever a name is.
+
+    >>> import jax.numpy as jnp
+    >>> square = Activation("square", jnp.square, lambda z: 2 * z)
+    >>> square.derivative(jnp.array(3.0)).item()
+    6.0
+    """
 
     name: str
     function: Callable[[Array], Array]
@@ -53,7 +72,15 @@ class Labels(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss J(o, y) of one example beside its derivative dJ/do, with o and y of shape (m_r,)."""
+    """A loss J(o, y) of one example beside its derivative dJ/do, with o and y of shape (m_r,).
+
+    One of the caller's own is accepted wherever a name is.
+
+    >>> import jax.numpy as jnp
+    >>> absolute = Loss("absolute", lambda o, y: abs(o - y).sum(), lambda o, y: jnp.sign(o - y))
+    >>> absolute.value(jnp.array([3.0]), jnp.array([5.0])).item()
+    2.0
+    """
 
     name: str
     value: Callable[[Array, Array], Array]

@@ -149,7 +149,7 @@ def _network(sizes: Sequence[int], leaves: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _worst(heat: Sequence[Sequence[float | None]], j: int, of: int, i: int, below: int) -> Any:
-    """The worst ratio of the units and weights that circle j of `of`, edge i of `below`, stand for."""
+    """The worst ratio among the units that circle j of `of` stands for, or edge i of `below`."""
     rows = heat[j * len(heat) // of : -(-(j + 1) * len(heat) // of)]
     cells = [
         c for row in rows for c in row[i * len(row) // below : -(-(i + 1) * len(row) // below)]

@@ -13,7 +13,7 @@ from jaxtyping import Float, Num
 
 from fcnet.activations import get_activation
 from fcnet.checks import as_example, as_params, as_trace, as_vectors, check_widths
-from fcnet.losses import as_batch, check_labels, get_loss
+from fcnet.losses import as_batch, as_shares, check_labels, get_loss
 from fcnet.network import forward_trace
 from fcnet.types import Activation, Layer, Loss, Pairs, Params, Trace
 
@@ -141,6 +141,7 @@ def batch_backprop(
     activation: str | Activation = "relu",
     output_activation: str | Activation = "identity",
     loss: str | Loss = "squared_error",
+    weights: Num[ArrayLike, " n"] | None = None,
 ) -> Params:
     """The gradient of `mean_loss`: Algorithm 5 for every row, then one contraction a layer.
 
@@ -152,7 +153,7 @@ def batch_backprop(
         params: r layers.
         X: examples, shape (n, d), n >= 1.
         Y: targets, shape (n, m_r).
-        activation, output_activation, loss: as in `mean_loss`.
+        activation, output_activation, loss, weights: as in `mean_loss`.
 
     Returns:
         The gradient, with the structure, shapes and dtype of `params`.
@@ -171,6 +172,9 @@ def batch_backprop(
     traces = jax.vmap(lambda x: forward_trace(layers, x, **sigmas))(X)
     D = jax.vmap(lambda trace, y: deltas(layers, trace, y, **sigmas, loss=row))(traces, Y)
     n = X.shape[0]
+    if weights is not None:
+        share = as_shares(weights, n, X.dtype)
+        D = tuple(n * share[:, None] * delta for delta in D)
     return _like(
         params,
         tuple(

@@ -11,14 +11,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import logsumexp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
 from fcnet.checks import (
+    as_array,
     as_example,
     as_examples,
     as_params,
+    check_finite,
     check_same_length,
+    check_shape,
     fails,
     look_up,
 )
@@ -126,6 +129,7 @@ def mean_loss(
     activation: str | Activation = "relu",
     output_activation: str | Activation = "identity",
     loss: str | Loss = "squared_error",
+    weights: Num[ArrayLike, " n"] | None = None,
 ) -> Float[Array, ""]:
     """The cost J(theta) (1.2): the mean of `example_loss` over n examples in rows.
 
@@ -134,6 +138,8 @@ def mean_loss(
         X: examples, shape (n, d), n >= 1.
         Y: targets, shape (n, m_r).
         activation, output_activation, loss: as in `example_loss`.
+        weights: one for each example, 0 or more, for the weighted mean sum(w_i J_i) / sum(w_i),
+            which is 0 where all are 0; None weighs all the same.
 
     Returns:
         A scalar. Half of what libraries call the mean squared error, for m_r = 1.
@@ -155,7 +161,8 @@ def mean_loss(
         output_activation=output_activation,
         loss=loss,
     )
-    return jnp.mean(jax.vmap(one)(X, Y))
+    losses = jax.vmap(one)(X, Y)
+    return jnp.mean(losses) if weights is None else as_shares(weights, len(X), X.dtype) @ losses
 
 
 def as_batch(params: Pairs, X: ArrayLike, Y: ArrayLike, loss: Loss) -> tuple[Array, Array]:
@@ -167,3 +174,14 @@ def as_batch(params: Pairs, X: ArrayLike, Y: ArrayLike, loss: Loss) -> tuple[Arr
     check_same_length(X, Y)
     check_labels("Y", Y, loss)
     return X, Y
+
+
+def as_shares(weights: ArrayLike, n: int, dtype: DTypeLike) -> Float[Array, " n"]:
+    """Weights of n examples as shares w_i / sum(w) of their sum; all 0 where every weight is 0."""
+    w = as_array("weights", weights, dtype)
+    check_shape("weights", w, (n,), "one weight for each example")
+    check_finite("weights", w)
+    if fails(w, lambda w: w >= 0):
+        raise ValueError("weights must be 0 or more, got a negative one")
+    total = w.sum()
+    return w / jnp.where(total > 0, total, 1)

@@ -1,0 +1,95 @@
+"""Which examples each step sees: ways to sample, one a row of the table.
+
+Each draws the batches of a whole block of steps at once, before the loop that uses them. Step i's
+batch depends on the key and on i alone, not on how the steps are cut into blocks.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Int
+
+from fcnet.sampling import batch_table, block_length, uniform_below
+
+
+class Batches(NamedTuple):
+    """The batches of a block of steps, one a row; the mask is None where none is padded."""
+
+    indices: Int[Array, "block B"]
+    mask: Bool[Array, "block B"] | None
+
+
+Draw: TypeAlias = Callable[[int], Batches]
+"""The batches of the block of steps that starts at a given step."""
+
+
+def algorithm2(key: Array, n: int, batch_size: int) -> Draw:
+    """Algorithm 2, line 4: B distinct examples, every subset equally likely, afresh each step."""
+    return lambda start: Batches(_table(key, start, n=n, batch_size=batch_size), None)
+
+
+_table = jax.jit(batch_table, static_argnames=("n", "batch_size"))
+
+
+def with_replacement(key: Array, n: int, batch_size: int) -> Draw:
+    """B examples drawn independently: one may come up twice in a batch."""
+    return lambda start: Batches(_independent(key, start, n, batch_size=batch_size), None)
+
+
+@partial(jax.jit, static_argnames="batch_size")
+def _independent(key: Array, start: int, n: int, *, batch_size: int) -> Array:
+    bound = jnp.full(batch_size, n, jnp.int32)
+    step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
+    return jax.vmap(lambda i: uniform_below(jax.random.fold_in(key, i), bound))(step)
+
+
+def epoch(key: Array, n: int, batch_size: int) -> Draw:
+    """Shuffled passes: epoch e is a permutation of all n, and its last batch is padded and masked.
+
+    A group of epochs, enough for a block, is shuffled at once and kept while it is used.
+    """
+    rows = block_length(batch_size)
+    per_epoch = -(-n // batch_size)
+    epochs = -(-rows // per_epoch)
+    per_group = epochs * per_epoch
+
+    @lru_cache(maxsize=2)
+    def group(number: int) -> Array:
+        return _shuffled(key, number * epochs, epochs=epochs, n=n, batch_size=batch_size)
+
+    def draw(start: int) -> Batches:
+        number, offset = divmod(start, per_group)
+        after = number + (offset + rows > per_group)
+        indices = _window(group(number), group(after), offset, rows=rows)
+        return Batches(jnp.maximum(indices, 0), indices >= 0 if n % batch_size else None)
+
+    return draw
+
+
+@partial(jax.jit, static_argnames=("epochs", "n", "batch_size"))
+def _shuffled(key: Array, first: int, *, epochs: int, n: int, batch_size: int) -> Array:
+    """The batches of so many epochs, one a row, padded with -1."""
+    keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(epochs))
+    order = jax.vmap(lambda k: jax.random.permutation(k, n).astype(jnp.int32))(keys)
+    padded = jnp.pad(order, ((0, 0), (0, -n % batch_size)), constant_values=-1)
+    return padded.reshape(-1, batch_size)
+
+
+@partial(jax.jit, static_argnames="rows")
+def _window(here: Array, after: Array, offset: int, *, rows: int) -> Array:
+    """The rows from `offset` on, of one group and then of the next."""
+    row = offset + jnp.arange(rows)
+    last = here.shape[0]
+    return jnp.where((row < last)[:, None], here[jnp.minimum(row, last - 1)], after[row - last])
+
+
+SAMPLINGS: MappingProxyType[str, Callable[[Array, int, int], Draw]] = MappingProxyType(
+    {"algorithm2": algorithm2, "epoch": epoch, "with_replacement": with_replacement}
+)
+"""The ways to sample by name, as functions of the key, n and B. "full", all examples in each step,
+draws nothing and is no row."""

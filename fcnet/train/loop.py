@@ -1,0 +1,116 @@
+"""The compiled block of steps: a loop over batches that were drawn before it.
+
+The number of steps is an argument, so a shorter last block needs no other program; so are the
+optimiser's hyper-parameters, so another learning rate needs none either.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+from jaxtyping import Bool, Float, Int
+
+from fcnet.train.batches import Batches
+from fcnet.train.objective import Objective, batch_gradient, batch_loss
+from fcnet.train.optimizer import Hyperparameters, Optimizer, build
+from fcnet.types import Params
+
+
+class State(NamedTuple):
+    """What a step turns into the next: the parameters, and what the optimiser remembers."""
+
+    params: Params
+    opt_state: optax.OptState
+
+
+class Data(NamedTuple):
+    """Examples and targets as rows, and their weights, or None where all weigh the same."""
+
+    X: Float[Array, "n d"]
+    Y: Float[Array, "n m_r"]
+    weights: Float[Array, " n"] | None
+
+
+def take(data: Data, batches: Batches | None, i: Array) -> Data:
+    """The batch of step i of the block; all the data where no batches were drawn."""
+    if batches is None:
+        return data
+    rows = batches.indices[i]
+    weights = None if data.weights is None else data.weights[rows]
+    if batches.mask is not None:
+        mask = batches.mask[i].astype(data.X.dtype)
+        weights = mask if weights is None else weights * mask
+    return Data(data.X[rows], data.Y[rows], weights)
+
+
+def descend(
+    state: State,
+    batch: Data,
+    *,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+) -> State:
+    """One step: the batch's gradient, through the optimiser, added to the parameters."""
+    gradient = batch_gradient(objective, state.params, *batch)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    return State(optax.apply_updates(state.params, updates), opt_state)
+
+
+@partial(jax.jit, static_argnames=("objective", "optimizer"))
+def advance(
+    state: State,
+    data: Data,
+    batches: Batches | None,
+    first: int,
+    last: int,
+    hyperparameters: Hyperparameters,
+    *,
+    objective: Objective,
+    optimizer: Optimizer,
+) -> tuple[State, Bool[Array, ""]]:
+    """The state after the steps first..last-1 of a block, and whether its parameters are finite."""
+    one = partial(descend, objective=objective, optimizer=build(optimizer, hyperparameters))
+    state = lax.fori_loop(first, last, lambda i, state: one(state, take(data, batches, i)), state)
+    return state, all_finite(state.params)
+
+
+@partial(jax.jit, static_argnames=("objective", "optimizer"))
+def last_finite(
+    state: State,
+    data: Data,
+    batches: Batches | None,
+    first: int,
+    last: int,
+    hyperparameters: Hyperparameters,
+    *,
+    objective: Objective,
+    optimizer: Optimizer,
+) -> tuple[Int[Array, ""], State]:
+    """The same steps, up to the first that a finite loss and finite parameters do not survive.
+
+    Returns the number in the block of the step that did not, and the state before it.
+    """
+    one = partial(descend, objective=objective, optimizer=build(optimizer, hyperparameters))
+
+    def survive(carry: tuple[Array, State, Array]) -> tuple[Array, State, Array]:
+        i, state, _ = carry
+        batch = take(data, batches, i)
+        after = one(state, batch)
+        good = all_finite(after.params) & jnp.isfinite(batch_loss(objective, state.params, *batch))
+        kept: State = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, state)
+        return i + good, kept, good
+
+    i, state, _ = lax.while_loop(
+        lambda carry: (carry[0] < last) & carry[2],
+        survive,
+        (jnp.asarray(first, jnp.int32), state, jnp.ones((), bool)),
+    )
+    return i, state
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether every entry of every array is finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -1,0 +1,76 @@
+"""Optimisers: any of optax's, with hyper-parameters that may change without compiling anew."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+Factory: TypeAlias = Callable[..., optax.GradientTransformation]
+Optimizer: TypeAlias = optax.GradientTransformation | Factory
+Hyperparameters: TypeAlias = Mapping[str, Array]
+
+OPTIMIZERS: MappingProxyType[str, Factory] = MappingProxyType(
+    {
+        "sgd": optax.sgd,
+        "adam": optax.adam,
+        "adamw": optax.adamw,
+        "rmsprop": optax.rmsprop,
+        "adagrad": optax.adagrad,
+        "lion": optax.lion,
+    }
+)
+"""Optimisers by name; any other factory of optax's can be given itself."""
+
+
+def as_optimizer(
+    optimizer: str | Optimizer, hyperparameters: Mapping[str, ArrayLike] | None
+) -> tuple[Optimizer, Hyperparameters]:
+    """The optimiser as a static argument, and its hyper-parameters as arrays.
+
+    Args:
+        optimizer: a ready `optax.GradientTransformation`; or a name or factory, such as
+            `optax.adamw`, that makes one of hyper-parameters.
+        hyperparameters: the factory's keyword arguments, all numbers.
+
+    Raises:
+        ValueError, TypeError: for an unknown name, hyper-parameters that the factory does not take
+            or lacks, or any given beside a ready optimiser.
+
+    >>> as_optimizer("sgd", {"learning_rate": 0.1})[0] is optax.sgd
+    True
+    """
+    given = dict(hyperparameters or {})
+    if isinstance(optimizer, optax.GradientTransformation):
+        if given:
+            raise ValueError(
+                f"hyperparameters {sorted(given)} go with an optimizer's name or factory, such as "
+                "optimizer=optax.adam; this optimizer already has its own"
+            )
+        return optimizer, {}
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZERS:
+            known = ", ".join(map(repr, OPTIMIZERS))
+            raise ValueError(f"unknown optimizer {optimizer!r}; known are {known}")
+        optimizer = OPTIMIZERS[optimizer]
+    if not callable(optimizer):
+        raise TypeError(
+            "optimizer must be a name, an optax.GradientTransformation or a factory such as "
+            f"optax.adam, got {type(optimizer).__name__}"
+        )
+    arrays = {name: jnp.asarray(value, float) for name, value in given.items()}
+    try:
+        optimizer(**arrays)
+    except TypeError as error:
+        raise TypeError(f"hyperparameters do not fit the optimizer: {error}") from error
+    return optimizer, arrays
+
+
+def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> Any:
+    """The optimiser made of its hyper-parameters, inside the program that uses it."""
+    if isinstance(optimizer, optax.GradientTransformation):
+        return optimizer
+    return optimizer(**hyperparameters)

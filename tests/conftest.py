@@ -6,10 +6,13 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
 
 import zlib
 from collections.abc import Iterator
+from types import ModuleType
 
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
+
+import fcnet
 
 settings.register_profile(
     "fcnet",
@@ -34,6 +37,12 @@ def x64() -> Iterator[None]:
     """Double precision inside the test, and not after it."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def fc() -> ModuleType:
+    """The package. Tests that take it are run by test_mutants.py on wrong versions of it too."""
+    return fcnet
 
 
 @pytest.fixture(autouse=True)

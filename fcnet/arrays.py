@@ -1,0 +1,213 @@
+"""Arrays of other libraries, value for value: NumPy, JAX, PyTorch, and plain lists of numbers.
+
+One row a library. PyTorch is never imported here: who has a tensor has imported it.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+Span = tuple[int, int]
+"""From the first address of a piece of memory to the one behind its last."""
+
+
+class Library(NamedTuple):
+    """How the arrays of one library are recognised, read, made, changed and found in memory."""
+
+    name: str
+    owns: Callable[[Any], bool]
+    dtype: Callable[[Any], np.dtype]
+    read: Callable[[Any], np.ndarray]
+    """The values in float64, exactly, in memory of their own."""
+    make: Callable[[np.ndarray, Any, np.dtype], Any]
+    """An array like a given one, with these values and this dtype."""
+    assign: Callable[[Any, np.ndarray], None] | None
+    """Put new values into an array; None where arrays never change."""
+    memory: Callable[[Any], list[Span]]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number))
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value)
+
+
+def _is_numbers(value: Any) -> bool:
+    """A number, a list of numbers, or a list of equally long lists of numbers."""
+    rows = value if _is_list(value) and all(map(_is_list, value)) else [value]
+    return _is_number(value) or all(
+        _is_list(row) and len(row) == len(rows[0]) and all(map(_is_number, row)) for row in rows
+    )
+
+
+def _list_memory(value: Any) -> list[Span]:
+    rows = [value, *value] if isinstance(value, (list, tuple)) else []
+    return [(id(row), id(row) + 1) for row in rows if isinstance(row, list)]
+
+
+def _is_tensor(value: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _make_tensor(values: np.ndarray, like: Any, dtype: np.dtype) -> Any:
+    tensor = like.new_tensor(values, dtype=getattr(sys.modules["torch"], dtype.name))
+    return tensor.requires_grad_(like.requires_grad)
+
+
+def _assign_tensor(tensor: Any, values: np.ndarray) -> None:
+    tensor.detach().copy_(tensor.new_tensor(values))
+
+
+def _tensor_memory(tensor: Any) -> list[Span]:
+    storage = tensor.untyped_storage()
+    return [(storage.data_ptr(), storage.data_ptr() + storage.nbytes())]
+
+
+def _make_numpy(values: np.ndarray, like: Any, dtype: np.dtype) -> Any:
+    array = values.astype(dtype)
+    return array[()] if isinstance(like, np.generic) else array
+
+
+def _assign_numpy(array: Any, values: np.ndarray) -> None:
+    array[...] = values
+
+
+def _assign_list(value: Any, values: np.ndarray) -> None:
+    value[:] = values.tolist()
+
+
+LIBRARIES = (
+    Library(
+        "NumPy",
+        lambda value: isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OUS",
+        lambda array: array.dtype,
+        lambda array: np.array(array, np.float64),
+        _make_numpy,
+        _assign_numpy,
+        lambda array: [np.lib.array_utils.byte_bounds(np.asarray(array))],
+    ),
+    Library(
+        "JAX",
+        lambda value: isinstance(value, jax.Array),
+        lambda array: array.dtype,
+        lambda array: np.array(array, np.float64),
+        lambda values, _, dtype: jnp.asarray(values.astype(dtype)),
+        None,
+        lambda array: [],
+    ),
+    Library(
+        "PyTorch",
+        _is_tensor,
+        lambda tensor: jnp.dtype(str(tensor.dtype).removeprefix("torch.")),
+        lambda tensor: np.array(tensor.detach().cpu().double().numpy()),
+        _make_tensor,
+        _assign_tensor,
+        _tensor_memory,
+    ),
+    Library(
+        "Python",
+        _is_numbers,
+        lambda value: np.asarray(value).dtype,
+        lambda value: np.array(value, np.float64),
+        lambda values, _, dtype: values.astype(dtype).tolist(),
+        _assign_list,
+        _list_memory,
+    ),
+)
+"""The libraries whose arrays are understood; the first row that owns a value is the one."""
+
+
+def is_array(value: object) -> bool:
+    """Whether `value` is an array, a number or a rectangular list of numbers."""
+    return any(row.owns(value) for row in LIBRARIES)
+
+
+def library_of(array: object) -> Library:
+    """The library whose array this is; TypeError if it is none."""
+    for row in LIBRARIES:
+        if row.owns(array):
+            return row
+    raise TypeError(
+        "expected an array of NumPy, JAX or PyTorch, or lists of numbers, "
+        f"got {type(array).__name__}"
+    )
+
+
+def dtype_of(array: object) -> np.dtype:
+    """The dtype of an array of any library, as NumPy (with ml_dtypes) knows it.
+
+    >>> dtype_of([1.0, 2.0]), dtype_of(jnp.ones(2, "bfloat16"))
+    (dtype('float64'), dtype(bfloat16))
+    """
+    return library_of(array).dtype(array)
+
+
+def shape_of(array: Any) -> tuple[int, ...]:
+    """The shape of an array of any library; () for a number."""
+    return tuple(np.shape(array))
+
+
+def is_floating(array: object) -> bool:
+    """Whether an array holds floating-point numbers, so that it can have a gradient."""
+    return bool(jnp.issubdtype(dtype_of(array), jnp.floating))
+
+
+def to_numpy(array: object) -> np.ndarray:
+    """The values of an array of real numbers in float64: exact, and a copy.
+
+    >>> to_numpy([[1, 2], [3, 4]])
+    array([[1., 2.],
+           [3., 4.]])
+    """
+    return library_of(array).read(array)
+
+
+def like(values: np.ndarray, array: object, dtype: DTypeLike | None = None) -> Any:
+    """A new array of the same library as `array`, with other values and maybe another shape.
+
+    Args:
+        values: float64; rounded where the dtype is coarser.
+        array: says the library and, unless `dtype` is given, the dtype.
+        dtype: another dtype. JAX has float64 only inside `jax.enable_x64(True)`.
+
+    >>> like(np.array([0.5, 2.0]), jnp.ones(3, "bfloat16"))
+    Array([0.5, 2], dtype=bfloat16)
+    """
+    return library_of(array).make(values, array, jnp.dtype(dtype or dtype_of(array)))
+
+
+def assign(array: object, values: np.ndarray) -> bool:
+    """Put `values` into `array`; False, and nothing done, where such arrays never change."""
+    row = library_of(array)
+    if row.assign is None or isinstance(array, (np.generic, int, float, tuple)):
+        return False
+    row.assign(array, values)
+    return True
+
+
+def overlap(one: object, other: object) -> bool:
+    """Whether a change to one array may show in the other; never so for arrays of JAX.
+
+    >>> a = np.arange(4.0)
+    >>> overlap(a[:2], a), overlap(a, a + 1)
+    (True, False)
+    """
+    mine, theirs = library_of(one).memory(one), library_of(other).memory(other)
+    return any(a < d and c < b for a, b in mine for c, d in theirs)
+
+
+def unit_roundoff(dtype: DTypeLike) -> float:
+    """u, the largest relative error of rounding to nearest in a floating dtype.
+
+    >>> unit_roundoff("float32") == 2**-24
+    True
+    """
+    return float(np.spacing(np.ones((), jnp.dtype(dtype)))) / 2

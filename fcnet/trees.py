@@ -1,0 +1,68 @@
+"""Nested containers of arrays as people write them, in their own order.
+
+Unlike `jax.tree`, a mapping keeps the order of its keys, an array may be of any library, and
+None is an entry like any other.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any, TypeAlias
+
+from fcnet.arrays import is_array
+
+Path: TypeAlias = tuple[str | int, ...]
+"""The keys from the outermost container inwards; fields of a named tuple go by their names."""
+
+
+def name_of(path: Path) -> str:
+    """A path as people write it.
+
+    >>> name_of(("W1",)), name_of((0, "W")), name_of(("dense", "kernel"))
+    ('W1', 'params[0].W', 'dense.kernel')
+    """
+    keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    return keys[1:] if keys.startswith(".") else f"params{keys}"
+
+
+def children(tree: object) -> list[tuple[str | int, Any]] | None:
+    """The keys and entries of a container; None for anything else, arrays among it."""
+    if is_array(tree) or isinstance(tree, (str, bytes)):
+        return None
+    if isinstance(tree, Mapping):
+        return list(tree.items())
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return list(zip(tree._fields, tree, strict=True))
+    return list(enumerate(tree)) if isinstance(tree, Sequence) else None
+
+
+def leaves(tree: object, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every entry that is no container, with its path.
+
+    >>> [path for path, _ in leaves({"W": [1.5, None], "b": [2.5, [0.5, 1.0]]})]
+    [('W', 0), ('W', 1), ('b', 0), ('b', 1)]
+    """
+    entries = children(tree)
+    if entries is None:
+        yield path, tree
+    for key, entry in entries or ():
+        yield from leaves(entry, (*path, key))
+
+
+def rebuild(function: Callable[[Path, Any], Any], tree: object, path: Path = ()) -> Any:
+    """The same containers, with function(path, leaf) in the place of every leaf.
+
+    >>> rebuild(lambda path, leaf: name_of(path), {"W": [1.5, None], "b": 0.5})
+    {'W': ['W[0]', 'W[1]'], 'b': 'b'}
+    """
+    entries = children(tree)
+    if entries is None:
+        return function(path, tree)
+    new = {key: rebuild(function, entry, (*path, key)) for key, entry in entries}
+    if isinstance(tree, MutableMapping):
+        clone = copy.copy(tree)
+        clone.update(new)
+        return clone
+    kind: Any = type(tree)
+    if isinstance(tree, Mapping):
+        return kind(new)
+    return kind(*new.values()) if hasattr(tree, "_fields") else kind(new.values())

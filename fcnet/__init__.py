@@ -16,9 +16,9 @@ from fcnet.network import features as features
 from fcnet.network import forward as forward
 from fcnet.network import forward_trace as forward_trace
 from fcnet.network import init as init
+from fcnet.sampling import sample_batch as sample_batch
 from fcnet.sgd import gradient_descent as gradient_descent
 from fcnet.sgd import minibatch_sgd as minibatch_sgd
-from fcnet.sgd import sample_batch as sample_batch
 from fcnet.sgd import sgd as sgd
 from fcnet.types import Activation as Activation
 from fcnet.types import Layer as Layer

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int, Num, PyTree
+from jaxtyping import Float, Num, PyTree
 
 from fcnet.backprop import batch_backprop
 from fcnet.checks import (
@@ -25,6 +25,8 @@ from fcnet.checks import (
     check_key,
     check_same_length,
 )
+from fcnet.losses import check_labels, get_loss
+from fcnet.sampling import INT32_MAX, batch_table, block_length
 
 Model: TypeAlias = PyTree[Float[ArrayLike, "..."]]
 """Parameters of any model: a pytree of floating arrays."""
@@ -33,52 +35,12 @@ Gradient: TypeAlias = Callable[[Any, Array, Array], Any]
 """grad J as a function of (params, X, Y): the mean over the rows, a pytree like params."""
 
 
-def sample_batch(key: Array, n: int, batch_size: int) -> Int[Array, " batch_size"]:
-    """Line 4 of Algorithm 2: B distinct indices out of 0..n-1, every subset equally likely.
-
-    The same subsets as `jax.random.choice(key, n, (B,), replace=False)` draws, at a cost that does
-    not grow with n. The order within the batch is not random, and does not matter to (1.5).
-
-    Args:
-        key: a random key.
-        n: the number of examples, at least 1.
-        batch_size: B, from 1 to n.
-
-    Returns:
-        Indices, int32, shape (B,).
-
-    Raises:
-        ValueError, TypeError: for n < 1, B < 1 or B > n, or a key that is not one.
-
-    >>> sorted(sample_batch(jax.random.key(0), 5, 5).tolist())
-    [0, 1, 2, 3, 4]
-    """
-    check_key(key)
-    n = as_count("n", n, least=1, most=np.iinfo(np.int32).max)
-    batch_size = as_count("batch_size", batch_size, least=1, most=n)
-    if 4 * batch_size > n:
-        return jax.random.permutation(key, n)[:batch_size].astype(jnp.int32)
-    return _floyd(key, n, batch_size)
-
-
-def _floyd(key: Array, n: int, batch_size: int) -> Array:
-    """Floyd's algorithm (Bentley and Floyd 1987, Communications of the ACM 30, 754)."""
-    top = jnp.arange(n - batch_size, n, dtype=jnp.int32)
-    draws = jax.random.randint(key, (batch_size,), 0, top + 1)
-
-    def put(i: int, chosen: Array) -> Array:
-        taken = (chosen == draws[i]).any()
-        return chosen.at[i].set(jnp.where(taken, top[i], draws[i]))
-
-    return lax.fori_loop(0, batch_size, put, jnp.full(batch_size, -1, jnp.int32))
-
-
 def gradient_descent(
     params: Model,
     X: Num[ArrayLike, "n ..."],
     Y: Num[ArrayLike, "n ..."],
     *,
-    learning_rate: float,
+    learning_rate: Num[ArrayLike, ""],
     steps: int,
     gradient: Gradient = batch_backprop,
 ) -> Model:
@@ -107,9 +69,9 @@ def gradient_descent(
     [0.5]
     """
     params, examples, targets = _as_problem(params, X, Y, gradient)
-    alpha = as_positive("learning_rate", learning_rate)
-    steps = as_count("steps", steps, least=0)
-    return _descend(params, examples, targets, alpha, steps, gradient=gradient)
+    alpha = _as_rate(learning_rate)
+    steps = as_count("steps", steps, least=0, most=INT32_MAX)
+    return _descend(params, examples, targets, alpha, np.int32(steps), gradient=gradient)
 
 
 def sgd(
@@ -118,7 +80,7 @@ def sgd(
     Y: Num[ArrayLike, "n ..."],
     *,
     key: Array,
-    learning_rate: float,
+    learning_rate: Num[ArrayLike, ""],
     steps: int,
     gradient: Gradient = batch_backprop,
 ) -> Model:
@@ -151,7 +113,7 @@ def minibatch_sgd(
     Y: Num[ArrayLike, "n ..."],
     *,
     key: Array,
-    learning_rate: float,
+    learning_rate: Num[ArrayLike, ""],
     batch_size: int,
     steps: int,
     gradient: Gradient = batch_backprop,
@@ -159,7 +121,7 @@ def minibatch_sgd(
     """Algorithm 2: each step draws B distinct examples and descends the mean of their losses (1.5).
 
     Every subset of B examples is equally likely, afresh in each step. Step i draws from
-    `jax.random.fold_in(key, i)`, so s steps and then t more need not be told apart from s + t.
+    `jax.random.fold_in(key, i)`, i = 0, 1, ..., so a longer run begins with the steps of a shorter.
 
     Args:
         params: theta, any pytree of floating arrays that `gradient` accepts.
@@ -185,61 +147,57 @@ def minibatch_sgd(
     [0.5]
     """
     params, examples, targets = _as_problem(params, X, Y, gradient)
-    n = examples.shape[0]
     check_key(key)
-    alpha = as_positive("learning_rate", learning_rate)
-    batch_size = as_count("batch_size", batch_size, least=1, most=n)
-    steps = as_count("steps", steps, least=0)
-    block = block_length(batch_size)
-    for start in range(0, steps, block):
-        params = _descend_batches(
-            params,
-            examples,
-            targets,
-            alpha,
-            batch_table(key, start, n, batch_size),
-            min(block, steps - start),
-            gradient=gradient,
-        )
-    return params
-
-
-def block_length(batch_size: int) -> int:
-    """How many steps' indices are drawn at once: many, within 256 KiB."""
-    return max(1, min(1024, 2**16 // batch_size))
-
-
-@partial(jax.jit, static_argnames=("n", "batch_size"))
-def batch_table(key: Array, start: int, n: int, batch_size: int) -> Int[Array, "block batch_size"]:
-    """The batches of steps start, start + 1, ..., one a row, drawn at once and before the loop."""
-    step = start + jnp.arange(block_length(batch_size))
-    keys = jax.vmap(partial(jax.random.fold_in, key))(step)
-    return jax.vmap(lambda k: sample_batch(k, n, batch_size))(keys)
+    alpha = _as_rate(learning_rate)
+    batch_size = as_count("batch_size", batch_size, least=1, most=examples.shape[0])
+    steps = as_count("steps", steps, least=0, most=INT32_MAX)
+    return _descend_batches(
+        params,
+        examples,
+        targets,
+        key,
+        alpha,
+        np.int32(steps),
+        batch_size=batch_size,
+        gradient=gradient,
+    )
 
 
 @partial(jax.jit, static_argnames="gradient")
 def _descend(
-    params: Model, X: Array, Y: Array, alpha: Array, steps: int, *, gradient: Gradient
+    params: Model, X: Array, Y: Array, alpha: Array, steps: Array, *, gradient: Gradient
 ) -> Model:
+    gradient = jax.jit(gradient)
     return lax.fori_loop(0, steps, lambda i, p: _step(p, gradient(p, X, Y), alpha), params)
 
 
-@partial(jax.jit, static_argnames="gradient")
+@partial(jax.jit, static_argnames=("batch_size", "gradient"))
 def _descend_batches(
     params: Model,
     X: Array,
     Y: Array,
+    key: Array,
     alpha: Array,
-    indices: Array,
-    steps: int,
+    steps: Array,
     *,
+    batch_size: int,
     gradient: Gradient,
 ) -> Model:
-    def step(i: Array, params: Model) -> Model:
-        batch = indices[i]
-        return _step(params, gradient(params, X[batch], Y[batch]), alpha)
+    """Blocks of steps: the batches of a block are drawn first, and then used one by one."""
+    gradient = jax.jit(gradient)
+    length = block_length(batch_size)
 
-    return lax.fori_loop(0, steps, step, params)
+    def block(k: Array, params: Model) -> Model:
+        start = k * length
+        batches = batch_table(key, start, X.shape[0], batch_size)
+
+        def step(i: Array, params: Model) -> Model:
+            batch = batches[i]
+            return _step(params, gradient(params, X[batch], Y[batch]), alpha)
+
+        return lax.fori_loop(0, jnp.minimum(length, steps - start), step, params)
+
+    return lax.fori_loop(0, (steps - 1) // length + 1, block, params)
 
 
 def _step(params: Model, gradient: Model, alpha: Float[Array, ""]) -> Model:
@@ -247,30 +205,46 @@ def _step(params: Model, gradient: Model, alpha: Float[Array, ""]) -> Model:
     return jax.tree.map(lambda p, g: p - alpha.astype(p.dtype) * g, params, gradient)
 
 
+def _as_rate(learning_rate: ArrayLike) -> Array:
+    """The learning rate in one dtype, so that 1 and 1.0 share a compiled program."""
+    return as_positive("learning_rate", learning_rate).astype(float)
+
+
 def _as_problem(
     params: Model, X: ArrayLike, Y: ArrayLike, gradient: Gradient
 ) -> tuple[Model, Array, Array]:
-    """Arguments that fit each other, with known values checked, also by `gradient` itself."""
+    """Arguments that fit each other; the parameters as copies, so no caller's array is shared."""
     X, Y = as_array("X", X), as_array("Y", Y)
     check_same_length(X, Y)
     check_finite("X", X)
     check_finite("Y", Y)
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
+    if not jax.tree.leaves(params):
         raise ValueError("params has no arrays: expected a pytree with at least one")
-    for path, leaf in leaves:
-        name = "params" + jax.tree_util.keystr(path)
-        array = as_array(name, leaf)
-        if not jnp.issubdtype(array.dtype, jnp.floating):
-            raise TypeError(f"{name} must be floating, got {array.dtype}; cast with .astype(float)")
-        check_finite(name, array)
-    params = jax.tree.map(jnp.asarray, params)
-    # A rehearsal: nothing is computed, but the values are known, so `gradient` can check them.
-    rehearsed = jax.eval_shape(lambda: gradient(params, X, Y))
-    expected = jax.eval_shape(lambda: params)
-    if rehearsed != expected:
+    params = jax.tree_util.tree_map_with_path(_as_leaf, params)
+    if not callable(gradient):
+        raise TypeError(
+            f"gradient must be a function of (params, X, Y), got {type(gradient).__name__}"
+        )
+    # Shapes only: `jax.jit` remembers them, so a second call does not trace `gradient` again.
+    returned = jax.eval_shape(jax.jit(gradient), params, X, Y)
+    if _layout(returned) != _layout(params):
         raise ValueError(
             "gradient must return the structure, shapes and dtypes of params, "
-            f"{expected}, got {rehearsed}"
+            f"{_layout(params)}, got {_layout(returned)}"
         )
+    if isinstance(gradient, partial) and gradient.func is batch_backprop:
+        check_labels("Y", Y, get_loss(gradient.keywords.get("loss", "squared_error")))
     return params, X, Y
+
+
+def _as_leaf(path: Any, leaf: ArrayLike) -> Array:
+    name = "params" + jax.tree_util.keystr(path)
+    array = as_array(name, leaf)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name} must be floating, got {array.dtype}; cast with .astype(float)")
+    check_finite(name, array)
+    return jnp.array(array, array.dtype)
+
+
+def _layout(tree: Any) -> tuple[Any, list[Any]]:
+    return jax.tree.structure(tree), [(x.shape, x.dtype.name) for x in jax.tree.leaves(tree)]

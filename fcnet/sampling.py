@@ -1,0 +1,144 @@
+"""Line 4 of Algorithm 2: B distinct indices out of n, every subset equally likely.
+
+Floyd's algorithm (Bentley and Floyd 1987, Communications of the ACM 30, 754): for j = n-B..n-1 draw
+t from 0..j and take it, or j itself where t is taken already. B draws make B distinct indices, so
+the cost depends on B alone. `jax.random.choice(replace=False)` sorts all n numbers instead.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+from jaxtyping import Int
+
+from fcnet.checks import as_count, check_key
+
+INT32_MAX = int(np.iinfo(np.int32).max)
+PAIRWISE = 128
+"""Up to this B, comparing all pairs of draws costs less than looking each draw up in a table."""
+
+
+def sample_batch(key: Array, n: int, batch_size: int) -> Int[Array, " batch_size"]:
+    """Line 4 of Algorithm 2: B distinct indices out of 0..n-1, every subset equally likely.
+
+    The same subsets as `jax.random.choice(key, n, (B,), replace=False)` draws, at a cost that does
+    not grow with n. Exact but for the 64 bits that each draw is made of: no event is more than
+    B n / 2^65 too likely or too rare. The order within the batch is not random, and does not matter
+    to (1.5).
+
+    Args:
+        key: a random key.
+        n: the number of examples, at least 1 and less than 2^31.
+        batch_size: B, from 1 to n.
+
+    Returns:
+        Indices, int32, shape (B,).
+
+    Raises:
+        ValueError, TypeError: for n < 1, B < 1 or B > n, or a key that is not one.
+
+    >>> sorted(sample_batch(jax.random.key(0), 5, 5).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    check_key(key)
+    n = as_count("n", n, least=1, most=INT32_MAX)
+    batch_size = as_count("batch_size", batch_size, least=1, most=n)
+    return _sample(key, np.int32(n), batch_size)
+
+
+@partial(jax.jit, static_argnames=("n", "batch_size"))
+def batch_table(
+    key: Array, start: Int[ArrayLike, ""], n: int, batch_size: int
+) -> Int[Array, "block batch_size"]:
+    """The batches of steps start, start + 1, ..., one a row, drawn at once and before the loop.
+
+    Row i is `sample_batch(jax.random.fold_in(key, start + i), n, batch_size)`, so a step's batch
+    does not depend on how the steps are cut into blocks. There are `block_length(batch_size)` rows.
+
+    >>> batch_table(jax.random.key(0), 0, n=9, batch_size=4).shape
+    (1024, 4)
+    """
+    step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(step)
+    return jax.vmap(partial(sample_batch, n=n, batch_size=batch_size))(keys)
+
+
+def block_length(batch_size: int) -> int:
+    """How many steps' indices are drawn at once: many, within 256 KiB.
+
+    >>> block_length(128)
+    512
+    """
+    return max(1, min(1024, 2**16 // batch_size))
+
+
+@partial(jax.jit, static_argnames="batch_size")
+def _sample(key: Array, n: Array, batch_size: int) -> Array:
+    last = n - batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+    draws = uniform_below(key, last + 1)
+    floyd = floyd_in_turn if batch_size <= PAIRWISE else floyd_at_once
+    return floyd(draws, last)
+
+
+def uniform_below(key: Array, bound: Int[Array, " B"]) -> Int[Array, " B"]:
+    """Numbers uniform on 0..bound-1: floor(U bound / 2^64), with U of 64 random bits.
+
+    `jax.random.randint` is no substitute: for a bound above 2^16 it keeps the remainder of only 32
+    bits, and with a bound of 3 * 2^29 a number below 2^30 is 1.5 times as likely as one above.
+    """
+    high, low = jax.random.bits(key, (2, *bound.shape), jnp.uint32)
+    bound = bound.astype(jnp.uint32)
+    middle = high * bound
+    carry = middle + lax.mulhi(low, bound) < middle
+    return (lax.mulhi(high, bound) + carry.astype(jnp.uint32)).astype(jnp.int32)
+
+
+def floyd_in_turn(draws: Int[Array, " B"], last: Int[Array, " B"]) -> Int[Array, " B"]:
+    """Floyd's algorithm as it is told: draw j, or last[j] = n-B+j where that draw is taken already.
+
+    Compares all pairs of draws, which under `jax.vmap` goes through many batches side by side.
+    """
+    position = jnp.arange(draws.size, dtype=draws.dtype)
+
+    def take(j: Array, is_taken: Array) -> Array:
+        taken_now = jnp.where(is_taken[j], last[j], draws[j])
+        return is_taken | ((draws == taken_now) & (position > j))
+
+    is_taken = lax.fori_loop(0, draws.size, take, jnp.zeros(draws.size, bool))
+    return jnp.where(is_taken, last, draws)
+
+
+def floyd_at_once(draws: Int[Array, " B"], last: Int[Array, " B"]) -> Int[Array, " B"]:
+    """The same result at a cost proportional to B.
+
+    A draw is taken already if an earlier draw equals it. If none does, it is taken only if it is
+    some last[i] with i < j that came in as the substitute of draw i: then ask the same of draw i.
+    """
+    position = jnp.arange(draws.size, dtype=draws.dtype)
+    repeats = first_equal(draws) != position
+    asked = jnp.where(~repeats & (draws >= last[0]), draws - last[0], position)
+    asked = lax.while_loop(lambda i: (i[i] != i).any(), lambda i: i[i], asked)
+    return jnp.where(repeats[asked], last, draws)
+
+
+def first_equal(draws: Int[Array, " B"]) -> Int[Array, " B"]:
+    """For each draw, the position of the first draw that equals it.
+
+    The draws go to a table of 2B slots, and the first one in each slot claims it. Draws that equal
+    the claimant are settled; others that fell into its slot try again without it.
+    """
+    size = draws.size
+    position = jnp.arange(size, dtype=draws.dtype)
+    slots = min(2 * size, INT32_MAX)
+    slot = draws % slots
+
+    def claim(first: Array) -> Array:
+        open_ = first == size
+        claims = jnp.full(slots, size, jnp.int32).at[slot].min(jnp.where(open_, position, size))
+        claimant = claims[slot]
+        return jnp.where(open_ & (draws[claimant] == draws), claimant, first)
+
+    return lax.while_loop(lambda first: (first == size).any(), claim, jnp.full_like(position, size))

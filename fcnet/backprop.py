@@ -26,7 +26,7 @@ def deltas(
     activation: str | Activation = "relu",
     output_activation: str | Activation = "identity",
     loss: str | Loss = "squared_error",
-) -> tuple[Float[Array, " m_k"], ...]:
+) -> tuple[Float[Array, " _"], ...]:
     """Lines 2 to 4 of Algorithm 5: delta^[k] = dJ/dz^[k] (3.16) of one example, for k = 1..r.
 
     delta^[r] = dJ/do * sigma_r'(z^[r]), which is o - y for the squared error and a linear output;
@@ -65,7 +65,7 @@ def deltas(
     return tuple(reversed(result))
 
 
-def gradients(delta: tuple[Float[Array, " m_k"], ...], trace: Trace) -> Params:
+def gradients(delta: tuple[Float[Array, " _"], ...], trace: Trace) -> Params:
     """Line 5 of Algorithm 5: dJ/dW^[k] = delta^[k] a^[k-1]^T and dJ/db^[k] = delta^[k], k = 1..r.
 
     By (3.13) and (3.14). The printed loop stops at layer 2; k = 1, with a^[0] = x, belongs to it.

@@ -3,7 +3,7 @@
 No `jax.grad`, `jax.vjp` or `jax.jvp` here: autodiff is the judge, and sits elsewhere.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,9 @@ from fcnet.checks import as_example, as_params, as_trace, as_vectors, check_widt
 from fcnet.losses import as_batch, as_shares, check_labels, get_loss
 from fcnet.network import forward_trace
 from fcnet.types import Activation, Layer, Loss, Pairs, Params, Trace
+
+P = TypeVar("P", bound=Pairs)
+"""Parameters in the caller's own structure: the gradient comes in it too."""
 
 
 def deltas(
@@ -93,14 +96,14 @@ def gradients(delta: tuple[Float[Array, " _"], ...], trace: Trace) -> Params:
 
 
 def backprop(
-    params: Pairs,
+    params: P,
     x: Num[ArrayLike, " d"],
     y: Num[ArrayLike, " m_r"],
     *,
     activation: str | Activation = "relu",
     output_activation: str | Activation = "identity",
     loss: str | Loss = "squared_error",
-) -> Params:
+) -> P:
     """Algorithm 5: the gradient of `example_loss` with respect to every W^[k] and b^[k].
 
     Same as `jax.grad(example_loss)(params, x, y)` up to rounding, but by hand: the forward pass of
@@ -134,7 +137,7 @@ def backprop(
 
 
 def batch_backprop(
-    params: Pairs,
+    params: P,
     X: Num[ArrayLike, "n d"],
     Y: Num[ArrayLike, "n m_r"],
     *,
@@ -142,7 +145,7 @@ def batch_backprop(
     output_activation: str | Activation = "identity",
     loss: str | Loss = "squared_error",
     weights: Num[ArrayLike, " n"] | None = None,
-) -> Params:
+) -> P:
     """The gradient of `mean_loss`: Algorithm 5 for every row, then one contraction a layer.
 
     The mean over examples of `backprop`, without forming each example's outer product: with the

@@ -4,7 +4,7 @@ The tests that `test_mutants.py` also runs on wrong versions of the package take
 their argument `fc`; see the fixture of that name.
 """
 
-from functools import partial
+from functools import partial, wraps
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -95,6 +95,17 @@ def assert_close(actual: Any, expected: Any, tolerance: float | None = None) -> 
     limit = TOLERANCE[leaves[0].dtype.name] if tolerance is None else tolerance
     for name, error in relative_errors(actual, expected).items():
         assert error <= limit, f"{name} is off by {error:.2g} of its norm"
+
+
+def in_float64(test: Any) -> Any:
+    """The test in double precision, also where no fixture sees to it."""
+
+    @wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        with jax.enable_x64(True):
+            test(*arguments, **named)
+
+    return run
 
 
 def compiled(function: Any, *arguments: Any, **choices: Any) -> Any:

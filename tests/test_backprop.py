@@ -220,7 +220,7 @@ def test_the_loop_as_printed_leaves_out_layer_1(sizes: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("container", [list, tuple])
 def test_the_gradient_comes_in_the_structure_of_the_parameters(container: type) -> None:
     params, X, Y = problem(Case())
-    given = container(container(layer) for layer in params)
+    given = container(tuple(layer) for layer in params)
     for gradient, layers in (
         (fcnet.backprop(given, X[0], Y[0]), given),
         (fcnet.batch_backprop(given, X, Y), given),

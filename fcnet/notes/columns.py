@@ -22,6 +22,9 @@ def as_column(x: Num[ArrayLike, " d"]) -> Num[Array, "d 1"]:
 
     NumPy and JAX take it for a row when they broadcast: `x[:, None]` is what makes it a column.
 
+    Raises:
+        ValueError, TypeError: for an x of another rank, or not finite.
+
     >>> as_column(jnp.array([1.0, 2.0])).tolist()
     [[1.0], [2.0]]
     """
@@ -33,6 +36,9 @@ def to_columns(X: Num[ArrayLike, "n d"]) -> Num[Array, "d n"]:
     """The matrix X (4.1), x^(1), ..., x^(n) in its columns, of examples in rows; or Y, likewise.
 
     `to_rows` is its inverse: what mathematics puts in columns (Footnote 7), software puts in rows.
+
+    Raises:
+        ValueError, TypeError: for an X of another rank, no examples, or values not finite.
 
     >>> to_columns(jnp.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).tolist()
     [[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]

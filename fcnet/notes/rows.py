@@ -38,6 +38,9 @@ RowParams: TypeAlias = tuple[RowLayer, ...]
 def to_rows(X: Num[ArrayLike, "d n"]) -> Num[Array, "n d"]:
     """Examples in rows, of the matrix X (4.1) with examples in columns; or Y, likewise.
 
+    Raises:
+        ValueError, TypeError: for an X of another rank, no examples, or values not finite.
+
     >>> import jax.numpy as jnp
     >>> to_rows(jnp.array([[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]])).tolist()
     [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]

@@ -1,0 +1,54 @@
+"""What the figures share: axes, colours, and series that are checked before they are drawn."""
+
+from collections.abc import Mapping
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from fcnet.extras import extra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
+else:
+    Axes = Any  # tests check types as they run, and matplotlib is optional
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+SERIES = ((BLUE, "o"), (ORANGE, "x"), (GREEN, "^"))
+"""Colour and marker of the first, second, ... series of a figure."""
+
+
+def axes(ax: Axes | None) -> Axes:
+    """`ax` itself, or the axes of a new figure of pyplot."""
+    if ax is None:
+        with extra("plot"):
+            import matplotlib.pyplot as plt
+        ax = plt.figure(figsize=(6.4, 4), layout="constrained").add_subplot()
+    return ax
+
+
+def with_legend(ax: Axes) -> Axes:
+    """`ax` with a legend and without the two lines of its frame that say nothing."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def same_shape(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both in float64; raises ValueError unless they have the same shape."""
+    if np.shape(x) != np.shape(y):
+        raise ValueError(f"what is drawn over shape {np.shape(x)} has shape {np.shape(y)}")
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+
+
+def series(
+    x: ArrayLike, curves: Mapping[str, ArrayLike]
+) -> list[tuple[str, np.ndarray, np.ndarray, str, str]]:
+    """Name, x, y, colour and marker of each curve; raises ValueError where there is none."""
+    if not curves:
+        raise ValueError("expected at least one named series to draw, got none")
+    return [
+        (name, *same_shape(x, values), color, marker)
+        for (name, values), (color, marker) in zip(curves.items(), cycle(SERIES), strict=False)
+    ]

@@ -1,0 +1,98 @@
+"""What a model makes of its data: the kink, the cost during training, prediction against truth."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float, Num
+
+from fcnet import notes
+from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, same_shape, series, with_legend
+
+
+def kink(
+    size: Float[ArrayLike, " n"],
+    price: Float[ArrayLike, " n"],
+    w: Float[ArrayLike, ""],
+    b: Float[ArrayLike, ""],
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Figure 1: synthetic prices by size, the straight line that fits best, and one neuron (2.1).
+
+    Args:
+        size: in square feet, shape (n,), n >= 2.
+        price: in dollars, shape (n,), of `fcnet.data.kinked_prices`: the title says synthetic.
+        w, b: of h(x) = max(w x + b, 0), in dollars per square foot and in dollars.
+        ax: where to draw.
+
+    Raises:
+        ValueError: where size and price differ in shape.
+    """
+    x, y = same_shape(size, price)
+    ax = axes(ax)
+    grid = np.linspace(0, 1.03 * x.max(), 400)
+    neuron = np.asarray(jax.vmap(notes.kink, in_axes=(None, None, 0))(w, b, grid))
+    slope, intercept = np.polyfit(x, y, 1)
+    ax.scatter(x, y / 1e3, s=14, color=GREY, alpha=0.7, label="synthetic house")
+    ax.plot(grid, (slope * grid + intercept) / 1e3, "--", color=ORANGE, label="straight line")
+    ax.plot(grid, neuron / 1e3, color=BLUE, linewidth=2.5, label="one neuron, max(wx + b, 0)")
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="size (square feet)", ylabel="price (thousand dollars)")
+    ax.set_title("Figure 1: prices with a kink (synthetic houses)")
+    return with_legend(ax)
+
+
+def loss_curve(
+    steps: Num[ArrayLike, " k"],
+    losses: Mapping[str, Float[ArrayLike, " k"]],
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """The cost J(theta) (1.2) during training, on a logarithmic axis.
+
+    Args:
+        steps: numbers of iterations, shape (k,).
+        losses: one or more curves by what they are measured on, each positive, of shape (k,).
+        ax: where to draw.
+
+    Raises:
+        ValueError: without a curve, or for one of another shape than steps.
+    """
+    curves = series(steps, losses)
+    ax = axes(ax)
+    from matplotlib.ticker import LogFormatter
+
+    for name, x, y, color, _ in curves:
+        ax.plot(x, y, color=color, label=name)
+    ax.set(yscale="log", xlabel="iterations", ylabel=r"cost $J(\theta)$", title="Training")
+    ax.yaxis.set_major_formatter(LogFormatter())
+    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+    return with_legend(ax)
+
+
+def prediction(
+    truth: Float[ArrayLike, " n"],
+    predictions: Mapping[str, Float[ArrayLike, " n"]],
+    *,
+    ax: Axes | None = None,
+) -> Axes:
+    """Predicted prices against true ones; a perfect prediction lies on the diagonal.
+
+    Args:
+        truth: in dollars, shape (n,).
+        predictions: one or more, by the model they come from; in dollars, shape (n,).
+        ax: where to draw.
+
+    Raises:
+        ValueError: without a prediction, or for one of another shape than the truth.
+    """
+    clouds = series(truth, predictions)
+    ax = axes(ax)
+    for name, x, y, color, marker in clouds:
+        ax.scatter(x / 1e3, y / 1e3, s=18, color=color, marker=marker, alpha=0.7, label=name)
+    ax.axline((0, 0), slope=1, color="black", linewidth=0.8)
+    ax.set(xlabel="price (thousand dollars)", ylabel="predicted price (thousand dollars)")
+    ax.set_title("Houses held out of training")
+    return with_legend(ax)

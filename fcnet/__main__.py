@@ -1,0 +1,7 @@
+"""`python -m fcnet`, the same as the command `fcnet`."""
+
+import sys
+
+from fcnet.cli import main
+
+sys.exit(main())

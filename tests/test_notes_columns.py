@@ -102,7 +102,7 @@ def test_layers_of_the_other_convention_are_refused(key: Array) -> None:
     """A square W of the other convention fits, so its shape could not give it away."""
     params, X, Y = case(key, (3, 3, 3), 2)
     for call in (lambda: forward_rows(params, X), lambda: backprop_rows(params, X, Y)):
-        with pytest.raises(TypeError, match=r"must be a RowLayer.*to_row_params"):
+        with pytest.raises(TypeError, match=r"got Layer; to_row_params converts"):
             call()
     mistaken = tuple(RowLayer(*layer) for layer in params)
     assert_rejects(
@@ -209,5 +209,11 @@ def test_bad_input(key: Array) -> None:
         repeat_bias(params[0].b, 0)
     with pytest.raises(ValueError, match="Y must be probabilities"):
         backprop_columns(params, X.T, Y.T, loss="logistic")
+    rows = to_row_params(params)
     with pytest.raises(ValueError, match=r"X has shape \(4, 5\), expected \(n, d\)"):
-        forward_rows(to_row_params(params), X.T)
+        forward_rows(rows, X.T)
+    with pytest.raises(ValueError, match=r"params\[1\].W has shape .* expected \(m_1, m_2\) = "):
+        forward_rows(rows[::-1], X)
+    for wrong in ((), None, X):
+        with pytest.raises(TypeError, match="params must be a non-empty sequence of RowLayer"):
+            from_row_params(wrong)

@@ -170,8 +170,9 @@ def test_bad_input(key: Array) -> None:
         affine(W, B[:, None], X)
     with pytest.raises(ValueError, match=r"x has shape \(2,\), expected \(d,\) = \(3,\)"):
         affine_loop(W, B, X[:2])
-    with pytest.raises(ValueError, match="weights is empty"):
-        stack_weights([])
+    for weights in ([], None, W):
+        with pytest.raises(TypeError, match="weights must be a non-empty sequence"):
+            stack_weights(weights)
     with pytest.raises(
         ValueError, match=r"weights\[1\] has shape \(2,\), expected \(d,\) = \(3,\)"
     ):

@@ -4,6 +4,7 @@ A layer in this form is a `RowLayer`, a noun of its own: a square weight matrix 
 the shape of the other, and mixing them up would go unnoticed.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -72,13 +73,7 @@ def from_row_params(params: RowParams) -> Params:
     >>> from_row_params((RowLayer(jnp.ones((4, 3)), jnp.ones(3)),))[0].W.shape
     (3, 4)
     """
-    for k, layer in enumerate(params):
-        if not isinstance(layer, RowLayer):
-            raise TypeError(
-                f"params[{k}] must be a RowLayer, with W of shape (m_{{k-1}}, m_k), got "
-                f"{type(layer).__name__}: to_row_params converts the layers of fcnet.init"
-            )
-    return as_params([Layer(W.T, b) for W, b in params])
+    return tuple(Layer(W.T, b) for W, b in _as_row_params(params))
 
 
 def affine_rows(
@@ -191,4 +186,17 @@ def _trace(layers: RowParams, X: Array, sigma: Activation) -> tuple[list[Array],
 
 
 def _as_row_params(params: RowParams) -> RowParams:
-    return to_row_params(from_row_params(params))
+    """The layers, once they are known to be of this convention and to chain."""
+    layers = params if isinstance(params, Sequence) else [params]
+    others = [type(layer).__name__ for layer in layers if not isinstance(layer, RowLayer)]
+    if others or not layers:
+        raise TypeError(
+            "params must be a non-empty sequence of RowLayer, with W of shape (m_{k-1}, m_k), "
+            f"got {(others or ['none'])[0]}; to_row_params converts the layers of fcnet.init"
+        )
+    shaped: dict[str, tuple[Array, str]] = {}
+    for k, (W, b) in enumerate(layers):
+        shaped[f"params[{k}].W"] = W, f"m_{k} m_{k + 1}"
+        shaped[f"params[{k}].b"] = b, f"m_{k + 1}"
+    leaves = as_arrays(shaped, {})
+    return tuple(RowLayer(W, b) for W, b in zip(leaves[::2], leaves[1::2], strict=True))

@@ -65,8 +65,11 @@ def stack_weights(weights: Sequence[Float[ArrayLike, " d"]]) -> Float[Array, "m 
     >>> stack_weights([jnp.array([1.0, 2.0, 3.0]), jnp.array([4.0, 5.0, 6.0])]).shape
     (2, 3)
     """
-    if not len(weights):
-        raise ValueError("weights is empty: expected m >= 1 vectors of shape (d,)")
+    if not isinstance(weights, Sequence) or not weights:
+        raise TypeError(
+            "weights must be a non-empty sequence of vectors of shape (d,), "
+            f"got {type(weights).__name__}"
+        )
     return jnp.stack(as_arrays({f"weights[{j}]": (w, "d") for j, w in enumerate(weights)}, {}))
 
 

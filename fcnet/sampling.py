@@ -67,12 +67,12 @@ def batch_table(
 
 
 def block_length(batch_size: int) -> int:
-    """How many steps' indices are drawn at once: many, within 256 KiB.
+    """How many steps' indices are drawn at once: many, within 128 KiB.
 
     >>> block_length(128)
-    512
+    256
     """
-    return max(1, min(1024, 2**16 // batch_size))
+    return max(1, min(1024, 2**15 // batch_size))
 
 
 @partial(jax.jit, static_argnames="batch_size")

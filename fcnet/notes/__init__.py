@@ -3,12 +3,16 @@
 from fcnet.notes.chain_rule import activation_vjp as activation_vjp
 from fcnet.notes.chain_rule import affine_vjp as affine_vjp
 from fcnet.notes.chain_rule import chain_rule as chain_rule
+from fcnet.notes.circuit import circuit_size as circuit_size
 from fcnet.notes.columns import affine_columns as affine_columns
 from fcnet.notes.columns import as_column as as_column
 from fcnet.notes.columns import backprop_columns as backprop_columns
 from fcnet.notes.columns import forward_columns as forward_columns
 from fcnet.notes.columns import repeat_bias as repeat_bias
 from fcnet.notes.columns import to_columns as to_columns
+from fcnet.notes.costs import GradientCosts as GradientCosts
+from fcnet.notes.costs import delta_entry as delta_entry
+from fcnet.notes.costs import gradient_costs as gradient_costs
 from fcnet.notes.house import EDGES as EDGES
 from fcnet.notes.house import INPUTS as INPUTS
 from fcnet.notes.house import MASK as MASK
@@ -23,6 +27,7 @@ from fcnet.notes.neuron import kink as kink
 from fcnet.notes.neuron import one_neuron as one_neuron
 from fcnet.notes.neuron import one_neuron_gradients as one_neuron_gradients
 from fcnet.notes.neuron import one_neuron_loss as one_neuron_loss
+from fcnet.notes.reverse import reverse_gradient as reverse_gradient
 from fcnet.notes.rows import RowLayer as RowLayer
 from fcnet.notes.rows import affine_rows as affine_rows
 from fcnet.notes.rows import backprop_rows as backprop_rows

@@ -5,12 +5,12 @@ else than itself. `LAYOUTS` translates by hand, one row a layout, what `fcnet.la
 """
 
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet import ACTIVATIONS, LOSSES, Layer, mean_loss
@@ -27,7 +27,7 @@ SIZES = (4, 3, 2)
 def network(sizes: tuple[int, ...] = SIZES, dtype: Any = np.float64, seed: int = 0) -> Pairs:
     rng = np.random.default_rng(seed)
     return [
-        (rng.normal(size=(m, below)).astype(dtype), rng.normal(size=m).astype(dtype))
+        (rng.normal(size=(m, below)).astype(dtype), (rng.normal(size=m) + 1).astype(dtype))
         for below, m in pairwise(sizes)
     ]
 
@@ -253,13 +253,21 @@ def counted(function: Callable[..., Any]) -> tuple[Callable[..., Any], SimpleNam
     return counting, count
 
 
+@cache
+def _loss_and_gradient(problem: Problem) -> Callable[..., Any]:
+    choices: Any = problem._asdict()
+    reduction = choices.pop("reduction")
+
+    def loss(params: Any, X: Any, Y: Any) -> Any:
+        return (len(X) if reduction == "sum" else 1) * mean_loss(params, X, Y, **choices)
+
+    return jax.jit(jax.value_and_grad(loss))
+
+
 def reference_of(problem: Problem, case: Case, u: float) -> Reference:
     """By `jax.grad` in float64, with a plain tolerance: some u of each array's largest entry."""
     with jax.enable_x64(True):
-        params, X, Y = jax.tree.map(jnp.asarray, (case.params, case.X, case.Y))
-        choices: Any = problem._asdict()
-        n = len(X) if choices.pop("reduction") == "sum" else 1
-        loss, gradient = jax.value_and_grad(lambda p: n * mean_loss(p, X, Y, **choices))(params)
+        loss, gradient = _loss_and_gradient(problem)(case.params, case.X, case.Y)
     gradient = jax.tree.map(np.asarray, gradient)
     return Reference(
         loss=float(loss),

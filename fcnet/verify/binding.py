@@ -1,0 +1,162 @@
+"""Finding out how a candidate wants its arguments, from shapes and names, or asking."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcnet.arrays import is_array, shape_of
+from fcnet.checks import check_finite
+from fcnet.layouts import layouts_of
+from fcnet.losses import check_labels, mean_loss
+from fcnet.trees import rebuild
+from fcnet.verify.candidate import Candidate
+from fcnet.verify.examples import arrangements
+from fcnet.verify.types import Case, Problem
+
+WEIGHTS = {"out_in": False, "in_out": True}
+EXAMPLES = {"rows": 0, "columns": 1}
+"""What may be said by keyword where the shapes leave it open."""
+
+
+def bind(
+    function: Callable[[Any, Any, Any], Any],
+    params: object,
+    x: object,
+    y: object,
+    problem: Problem,
+    *,
+    batched: bool = False,
+    weights: str | None = None,
+    examples: str | None = None,
+) -> Candidate:
+    """Find out from shapes and names how `function(params, x, y)` wants its arguments.
+
+    Args:
+        function: the backward pass. It is called here only where the shapes leave its layout open,
+            once, to see under which reading the loss that it returns is right.
+        params, x, y: what it takes, as the user has it: in any layout of `fcnet.layouts`; x one
+            example or examples in rows or columns; y alike, or class labels.
+        problem: the network's activations and its loss.
+        batched: whether x and y hold several examples; else one.
+        weights: "out_in" or "in_out", to settle the layout of square layers.
+        examples: "rows" or "columns", to settle that of a batch of as many examples as inputs.
+
+    Returns:
+        The candidate, whose `own` is the user's input in the notes' layout.
+
+    Raises:
+        TypeError: for a function that is none, and arrays that are none.
+        ValueError: for shapes that fit no layout, values that are not finite, targets that the loss
+            is not made for, and a layout that stays open: the message names the keyword to give.
+    """
+    if not callable(function):
+        raise TypeError(f"backward must be a function of (params, x, y), got {function!r:.60}")
+    for name, value in (("x", x), ("y", y)):
+        if not is_array(value):
+            raise TypeError(
+                f"{name} must be an array of NumPy, JAX or PyTorch, or lists of numbers, "
+                f"got {type(value).__name__}"
+            )
+    like = (rebuild(lambda _, leaf: leaf, params), x, y)
+    readings = []
+    for layout in layouts_of(params):
+        for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
+            own = Case("your input", layout.read(params), one.read(x), other.read(y))
+            reading = Candidate(function, layout, one, other, (params, x, y), like, own, batched)
+            readings.append(reading)
+    if not readings:
+        d, *_, m_r = layout.sizes
+        raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
+    _check_finite(readings[0])
+    candidate = _settle(_wanted(readings, weights, examples), problem)
+    with jax.enable_x64(True):
+        check_labels("y", jnp.asarray(candidate.own.Y), problem.loss)
+    return candidate
+
+
+def _check_finite(candidate: Candidate) -> None:
+    names = [*(slot.name for slot in candidate.layout.slots), "x", "y"]
+    with jax.enable_x64(True):
+        for name, values in zip(names, jax.tree.leaves(candidate.own[1:]), strict=True):
+            check_finite(name, jnp.asarray(values))
+
+
+def _misfit(x: tuple[int, ...], y: tuple[int, ...], d: int, m_r: int, batched: bool) -> str:
+    label = " (or class labels 0..m_r-1)" if m_r > 1 else ""
+    if batched:
+        return (
+            f"x has shape {x} and y {y}; expected n examples as rows, (n, {d}) and "
+            f"(n, {m_r}){label}, or as columns, ({d}, n) and ({m_r}, n); "
+            "leave out batched=True for a single example"
+        )
+    return (
+        f"x has shape {x} and y {y}; expected one example of shape ({d},) and its target of shape "
+        f"({m_r},){label}, maybe with an axis of length 1; for many examples give batched=True"
+    )
+
+
+def _wanted(
+    readings: list[Candidate], weights: str | None, examples: str | None
+) -> list[Candidate]:
+    """The readings that agree with the keywords, wherever these make a difference."""
+    for keyword, choice, table in (("weights", weights, WEIGHTS), ("examples", examples, EXAMPLES)):
+        if choice is not None and choice not in table:
+            known = " or ".join(map(repr, table))
+            raise ValueError(f"{keyword} must be {known}, got {choice!r}")
+    wanted = [
+        reading
+        for reading in readings
+        if weights is None or reading.layout.transposed in (None, WEIGHTS[weights])
+        if examples is None or reading.examples.axis in (None, EXAMPLES[examples])
+    ]
+    if not wanted:
+        raise ValueError(
+            f"the shapes cannot be read with weights={weights!r} and examples={examples!r}; "
+            "leave these keywords out unless you are asked for one"
+        )
+    return wanted
+
+
+def _settle(readings: list[Candidate], problem: Problem) -> Candidate:
+    """The one reading under which the loss takes such y, and comes out as the candidate says."""
+    accepts = problem.loss.labels.accepts
+    suitable = [r for r in readings if bool(jnp.all(accepts(jnp.asarray(r.own.Y))))]
+    first, *others = suitable or readings[:1]
+    if not others:
+        return first
+    call = first.call(first.own)
+    if any(finding.kind == "raises" for finding in call.findings):
+        return first
+    if call.answer is not None and call.answer.loss is not None:
+        losses = [_loss(reading.own, problem) for reading in suitable]
+        right = np.isclose(losses, call.answer.loss, rtol=np.sqrt(first.u), atol=0)
+        if right.sum() == 1:
+            return suitable[int(right.argmax())]
+    questions = []
+    if first.layout.transposed != others[-1].layout.transposed:
+        questions.append(
+            "every layer is square: give weights='out_in' if z = W a + b, as in the notes, "
+            "or weights='in_out' if z = a W + b"
+        )
+    if any(reading.examples.axis != first.examples.axis for reading in others):
+        questions.append(
+            "there are as many examples as inputs: give examples='rows' or examples='columns'"
+        )
+    raise ValueError(f"the shapes leave the layout open; {'; '.join(questions)}")
+
+
+def _loss(case: Case, problem: Problem) -> float:
+    with jax.enable_x64(True):
+        params, X, Y = jax.tree.map(jnp.asarray, (case.params, case.X, case.Y))
+        mean = mean_loss(
+            params,
+            X,
+            Y,
+            activation=problem.activation,
+            output_activation=problem.output_activation,
+            loss=problem.loss,
+        )
+        return float(mean) * (len(X) if problem.reduction == "sum" else 1)

@@ -1,0 +1,180 @@
+"""The user's function behind one face: cases go in, answers in the notes' layout come out."""
+
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from fcnet.arrays import assign, dtype_of, is_floating, library_of, to_numpy, unit_roundoff
+from fcnet.layouts import Layout
+from fcnet.verify.examples import Arrangement
+from fcnet.verify.returned import Returned, read_returned
+from fcnet.verify.types import Answer, Case, Finding
+
+SHOWN_FRAMES, SHOWN_CHARACTERS = 3, 300
+"""How much a finding tells of an error: innermost frames, and characters of its message."""
+
+
+class Call(NamedTuple):
+    """One call of the candidate: what it was given, and what could be read of what it returned."""
+
+    case: Case
+    arguments: tuple[Any, Any, Any]
+    returned: Any
+    read: Returned
+
+    @property
+    def answer(self) -> Answer | None:
+        """The gradient in the notes' layout, if it could be read."""
+        return self.read.answer
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the form of the result; "raises" if there is none."""
+        return self.read.findings
+
+
+class Candidate(NamedTuple):
+    """A backward pass and how it wants its arguments.
+
+    given: the user's own params, x and y, the very objects.
+    like: the same arrays in containers of our own, to make others after.
+    own: the case that the user gave.
+    """
+
+    function: Callable[[Any, Any, Any], Any]
+    layout: Layout
+    examples: Arrangement
+    targets: Arrangement
+    given: tuple[Any, Any, Any]
+    like: tuple[Any, Any, Any]
+    own: Case
+    batched: bool
+
+    @property
+    def leaves(self) -> tuple[Any, ...]:
+        """The user's arrays: W^[1], b^[1], ..., W^[r], b^[r], x and y."""
+        params, x, y = self.like
+        return (*self.layout.leaves(params), x, y)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The coarsest dtype among the parameters."""
+        return max(map(dtype_of, self.leaves[:-2]), key=unit_roundoff)
+
+    @property
+    def u(self) -> float:
+        """The unit roundoff of `dtype`."""
+        return unit_roundoff(self.dtype)
+
+    @property
+    def in_jax(self) -> bool:
+        """Whether the parameters are JAX's, so that the candidate may be one to trace."""
+        return all(library_of(leaf).name == "JAX" for leaf in self.leaves[:-2])
+
+    def representable(self, case: Case) -> Case:
+        """The case with every value rounded to one that all of the user's own dtypes can hold."""
+        *floats, x, y = self.leaves
+        coarsest = max(
+            (dtype_of(leaf) for leaf in (*floats, x, y) if is_floating(leaf)), key=unit_roundoff
+        )
+        return Case(
+            case.name,
+            jax.tree.map(lambda leaf: _round(leaf, coarsest), case.params),
+            _round(case.X, coarsest if is_floating(x) else dtype_of(x)),
+            _round(case.Y, coarsest if is_floating(y) else dtype_of(y)),
+        )
+
+    def arguments(self, case: Case, dtype: DTypeLike | None = None) -> tuple[Any, Any, Any]:
+        """Fresh arguments of the user's own kind, with the values of a case."""
+        params, x, y = self.like
+        with self.surroundings(dtype):
+            return (
+                self.layout.write(case.params, params, dtype),
+                self.examples.write(case.X, x, dtype),
+                self.targets.write(case.Y, y, dtype),
+            )
+
+    def refill(self, arguments: tuple[Any, Any, Any], case: Case) -> tuple[Any, Any, Any]:
+        """The same objects with other values, for as many examples; new ones where they cannot."""
+        params, x, y = arguments
+        new = self.arguments(case)
+        try:
+            same = (
+                self.layout.assign(case.params, params),
+                assign(x, to_numpy(new[1])),
+                assign(y, to_numpy(new[2])),
+            )
+        except (TypeError, ValueError):  # the candidate changed the containers
+            return new
+        kept = zip(same, arguments, new, strict=True)
+        params, x, y = (old if refilled else fresh for refilled, old, fresh in kept)
+        return params, x, y
+
+    def call(
+        self,
+        case: Case,
+        arguments: tuple[Any, Any, Any] | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Call:
+        """Call the candidate once. Whatever it does, this returns: a failure is a finding.
+
+        Args:
+            case: the input; of one example unless the candidate takes batches.
+            arguments: the same input as the user's own kind of objects; fresh ones by default.
+            dtype: a floating dtype to try instead of the user's own.
+        """
+        arguments = self.arguments(case, dtype) if arguments is None else arguments
+        return self.run(self.function, case, arguments, dtype)
+
+    def run(
+        self,
+        function: Callable[[Any, Any, Any], Any],
+        case: Case,
+        arguments: tuple[Any, Any, Any],
+        dtype: DTypeLike | None = None,
+    ) -> Call:
+        """Call another function in the candidate's place, such as its compiled twin."""
+        returned = None
+        try:
+            with self.surroundings(dtype):
+                returned = function(*arguments)
+                read = read_returned(self.layout, self.like[0], returned, len(case.X))
+        except (Exception, SystemExit) as error:
+            read = Returned(None, (_raised(error, case),))
+        return Call(case, arguments, returned, read)
+
+    @contextmanager
+    def surroundings(self, dtype: DTypeLike | None = None) -> Iterator[None]:
+        """Double precision in JAX where its arrays have it, and no warnings: they are expected."""
+        double = any(
+            library_of(leaf).name == "JAX" and np.float64 == (dtype or dtype_of(leaf))
+            for leaf in self.leaves
+            if is_floating(leaf)
+        )
+        with warnings.catch_warnings(), jax.enable_x64(True) if double else nullcontext():
+            warnings.simplefilter("ignore")
+            yield
+
+
+def _round(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if jnp.issubdtype(dtype, jnp.floating):
+        return values.astype(dtype).astype(np.float64)
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return np.clip(np.rint(values), low, high)
+
+
+def _raised(error: BaseException, case: Case) -> Finding:
+    """The error and where it came from: the last frames, without the checker's own."""
+    text = "".join(traceback.format_exception_only(error)).strip()
+    frames = traceback.extract_tb(error.__traceback__)[1:][-SHOWN_FRAMES:]
+    where = [f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames]
+    message = "\n    ".join([f"on {case.name} it raised {text[:SHOWN_CHARACTERS]}", *where])
+    return Finding(None, "", None, "raises", message)

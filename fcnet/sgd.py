@@ -46,6 +46,9 @@ def gradient_descent(
 ) -> Model:
     """Gradient descent (1.3): theta := theta - alpha grad J(theta), `steps` times.
 
+    The notes' ":=" overwrites theta (Footnote 2); here the new parameters are returned, and the old
+    ones stay as they are.
+
     Args:
         params: theta, any pytree of floating arrays that `gradient` accepts.
         X: examples along axis 0, n >= 1.

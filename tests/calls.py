@@ -1,0 +1,54 @@
+"""One good call of every public function, by keyword, to be transformed or spoiled by the tests."""
+
+import inspect
+from typing import Any
+
+import jax
+from helpers import Case, problem
+
+import fcnet
+
+FUNCTIONS: dict[str, Any] = {
+    name: value
+    for name, value in vars(fcnet).items()
+    if inspect.isfunction(value) and value.__module__.startswith("fcnet")
+}
+"""The public functions by name."""
+
+ARRAYS = {"params", "x", "y", "X", "Y", "weights", "trace", "delta", "key", "learning_rate"}
+"""The arguments that may be traced; the others are Python's own values."""
+
+
+def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
+    """The arguments of a call that works, for each function that fcnet offers."""
+    params, X, Y = problem(Case((3, 2, 2), n=4, seed=seed))
+    x, y, key = X[0], Y[0], jax.random.key(seed)
+    sigmas = {"activation": "tanh", "output_activation": "sigmoid"}
+    choices = {**sigmas, "loss": "logistic"}
+    trace = fcnet.forward_trace(params, x, **sigmas)
+    delta = fcnet.deltas(params, trace, y, **choices)
+    weights = abs(X[:, 0])
+    descent = {"params": params, "X": X, "Y": Y, "learning_rate": 0.1, "steps": 3}
+    return {
+        "init": {"key": key, "sizes": (3, 2, 2), "dtype": None},
+        "count_params": {"sizes": (3, 2, 2)},
+        "count_neurons": {"sizes": (3, 2, 2)},
+        "forward": {"params": params, "x": x, **sigmas},
+        "forward_trace": {"params": params, "x": x, **sigmas},
+        "features": {"params": params, "x": x, "activation": "tanh"},
+        "example_loss": {"params": params, "x": x, "y": y, **choices},
+        "mean_loss": {"params": params, "X": X, "Y": Y, "weights": weights, **choices},
+        "deltas": {"params": params, "trace": trace, "y": y, **choices},
+        "gradients": {"delta": delta, "trace": trace},
+        "backprop": {"params": params, "x": x, "y": y, **choices},
+        "batch_backprop": {"params": params, "X": X, "Y": Y, "weights": weights, **choices},
+        "sample_batch": {"key": key, "n": 9, "batch_size": 4},
+        "gradient_descent": {**descent, "gradient": fcnet.batch_backprop},
+        "sgd": {**descent, "key": key, "gradient": fcnet.batch_backprop},
+        "minibatch_sgd": {
+            **descent,
+            "key": key,
+            "batch_size": 2,
+            "gradient": fcnet.batch_backprop,
+        },
+    }

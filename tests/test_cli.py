@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import fcnet
 from fcnet import cli
 from fcnet.cli import COMMANDS, Command, main
 
@@ -75,19 +76,29 @@ def test_notes_lists_the_items(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| " in capsys.readouterr().out
 
 
-def test_a_reader_that_stops_early_sees_no_traceback() -> None:
+@pytest.mark.parametrize("length", [1, 10**6])
+def test_a_reader_that_stops_early_sees_no_traceback(length: int) -> None:
+    code = (
+        "import sys\n"
+        "from fcnet import cli\n"
+        f"cli.COMMANDS = {{'say': cli.Command(lambda: print('x' * {length}), 'speaks')}}\n"
+        "sys.exit(cli.main(['say']))\n"
+    )
     program = subprocess.Popen(
-        [sys.executable, "-m", "fcnet", "notes"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert program.stdout is not None
-    assert program.stderr is not None
     program.stdout.close()
-    assert program.stderr.read() == ""
-    program.stderr.close()
-    assert program.wait() == 1
+    program.stdout = None
+    assert program.communicate()[1] == ""
+    assert program.returncode == 1
+
+
+def test_the_package_runs_as_a_module() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "fcnet", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"fcnet {fcnet.__version__}\n"
 
 
 def test_help_loads_no_optional_library() -> None:

@@ -15,6 +15,7 @@ from fcnet import data
 from fcnet.demo import houses
 from fcnet.demo.agreement import MISTAKE, WIDTHS, gradient_errors
 from fcnet.demo.houses import Model, cost, evaluate, fit_linear, fit_network, predict, train
+from fcnet.demo.published import Example, cs231n, mazur
 from fcnet.tables import Dataset
 
 Split = tuple[Dataset, Dataset]
@@ -127,6 +128,17 @@ def test_training_repeats_bit_for_bit_and_lowers_the_cost(sales: Split, key: jax
     assert cost(one, training) < 0.6 * cost(start, training)
 
 
+@pytest.mark.parametrize("recompute", [mazur, cs231n])
+def test_every_published_digit_is_recomputed_and_a_wrong_one_seen(
+    recompute: Callable[[], Example],
+) -> None:
+    example = recompute()
+    assert example.agrees
+    unit = 10.0 ** -len(example.published[-1].partition(".")[2])
+    *others, last = example.computed
+    assert not example._replace(computed=(*others, last + unit)).agrees
+
+
 @pytest.mark.usefixtures("short")
 def test_the_demo_prints_its_numbers_and_draws_its_figures(
     sales: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -170,6 +182,7 @@ def test_a_progress_bar_changes_no_item_and_shows_only_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: watched, raising=False)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert list(fcnet.demo.track(iter("abc"), "counting", 3)) == ["a", "b", "c"]
     shown = capsys.readouterr()
     assert ("counting" in shown.err) == watched

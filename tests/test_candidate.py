@@ -188,9 +188,13 @@ def test_the_users_own_objects_are_handed_over():
 
 def test_another_precision_on_request():
     params, (X, Y) = network(dtype=np.float32), data(N, dtype=np.float32)
-    for library in (np.asarray, jnp.asarray):
+    for library, function in (
+        (np.asarray, alone()),
+        (np.asarray, alone(jitted)),
+        (jnp.asarray, alone(jitted)),
+    ):
         arguments = jax.tree.map(library, (params, X, Y))
-        candidate = bind(alone(), *arguments, ReLU, batched=True)
+        candidate = bind(function, *arguments, ReLU, batched=True)
         assert candidate.call(candidate.own).answer.dtype == np.float32
         finer = candidate.call(candidate.own, dtype=np.float64).answer
         assert finer.dtype == np.float64

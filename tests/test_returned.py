@@ -98,6 +98,7 @@ def test_the_coarsest_dtype_is_told(dtypes, coarsest):
         ("names", (DW1, DB1, DW2, DB2), "expected a dict with W1, W2, b1, b2"),
         ("names", {"dW1": DW1, "dW2": DW2, "b1": DB1, "b2": DB2}, "is a dict with dW1"),
         ("names", (LOSS, {"W1": DW1}), "a dict with W1, expected a dict with W1, W2"),
+        ("pairs", (1j, PAIRS), r"params\[0\] is complex"),
         ("pairs", (x for x in PAIRS), "is generator"),
         ("pairs", "text", "is str"),
     ],

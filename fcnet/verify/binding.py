@@ -51,6 +51,16 @@ def bind(
         TypeError: for a function that is none, and arrays that are none.
         ValueError: for shapes that fit no layout, values that are not finite, targets that the loss
             is not made for, and a layout that stays open: the message names the keyword to give.
+
+    >>> from fcnet import ACTIVATIONS, LOSSES
+    >>> linear = Problem(ACTIVATIONS["relu"], ACTIVATIONS["identity"], LOSSES["squared_error"])
+    >>> def backward(params, x, y):
+    ...     o = x @ params["W1"] + params["b1"]
+    ...     return {"dW1": np.outer(x, o - y), "db1": o - y}
+    >>> params = {"W1": np.array([[2.0], [1.0]]), "b1": np.array([0.5])}
+    >>> candidate = bind(backward, params, np.array([3.0, 4.0]), np.array([1.0]), linear)
+    >>> candidate.call(candidate.own).answer.gradient
+    (Layer(W=array([[28.5, 38. ]]), b=array([9.5])),)
     """
     if not callable(function):
         raise TypeError(f"backward must be a function of (params, x, y), got {function!r:.60}")

@@ -153,11 +153,9 @@ class Candidate(NamedTuple):
 
     @contextmanager
     def surroundings(self, dtype: DTypeLike | None = None) -> Iterator[None]:
-        """Double precision in JAX where its arrays have it, and no warnings: they are expected."""
-        double = any(
-            library_of(leaf).name == "JAX" and np.float64 == (dtype or dtype_of(leaf))
-            for leaf in self.leaves
-            if is_floating(leaf)
+        """Double precision in JAX where it is asked for, or its arrays have it; no warnings."""
+        double = np.float64 == dtype or any(
+            library_of(leaf).name == "JAX" and dtype_of(leaf) == np.float64 for leaf in self.leaves
         )
         with warnings.catch_warnings(), jax.enable_x64(True) if double else nullcontext():
             warnings.simplefilter("ignore")

@@ -15,6 +15,14 @@ class Arrangement(NamedTuple):
 
     shape: the user's; axis: the one that runs over the examples, None for a single example.
     classes: their number m_r where the array holds class labels 0..m_r-1, else 0.
+
+    >>> labels = np.array([2, 0])
+    >>> way = Arrangement(shape=(2,), axis=0, classes=3)
+    >>> way.read(labels)
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
+    >>> way.write(np.eye(3), labels)
+    array([0, 1, 2])
     """
 
     shape: tuple[int, ...]

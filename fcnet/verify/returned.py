@@ -92,7 +92,7 @@ def _split(layout: Layout, params: object, value: Any) -> tuple[dict[Path, Any],
 
 
 def _is_scalar(value: Any) -> bool:
-    return is_array(value) and math.prod(shape_of(value)) == 1
+    return is_array(value) and math.prod(shape_of(value)) == 1 and dtype_of(value).kind != "c"
 
 
 def _align(params: Any, gradient: Any, path: Path = ()) -> dict[Path, Any]:

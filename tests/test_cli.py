@@ -1,6 +1,7 @@
 """The command line: its table, its exit statuses, and what `--help` does not load."""
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,11 @@ def test_a_reader_that_stops_early_sees_no_traceback(length: int) -> None:
         "sys.exit(cli.main(['say']))\n"
     )
     program = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
     )
     assert program.stdout is not None
     program.stdout.close()

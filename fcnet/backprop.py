@@ -89,7 +89,9 @@ def gradients(delta: tuple[Float[Array, " _"], ...], trace: Trace) -> Params:
     [[6.0, 8.0]]
     """
     delta, trace = as_vectors("delta", delta), as_trace(trace)
-    check_widths("delta", delta, [z.shape for z in trace.z], "delta^[k] is dJ/dz^[k]")
+    check_widths(
+        "delta", delta, [z.shape for z in trace.z], "one delta^[k] for each z^[k] of the trace"
+    )
     return tuple(
         Layer(W=jnp.outer(d, a_below), b=d) for d, a_below in zip(delta, trace.a[:-1], strict=True)
     )

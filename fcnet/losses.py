@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike, DTypeLike
@@ -80,7 +81,12 @@ def get_loss(choice: str | Loss) -> Loss:
 def check_labels(name: str, y: Array, loss: Loss) -> None:
     """Raise ValueError unless the known targets are such as the loss is made for."""
     if fails(y, loss.labels.accepts):
-        raise ValueError(f"{name} must be {loss.labels.description}, for {loss.name}")
+        accepted = np.broadcast_to(loss.labels.accepts(y), y.shape)
+        row = tuple(int(i) for i in np.argwhere(~accepted)[0][:-1])
+        raise ValueError(
+            f"{name}{list(row) or ''} must be {loss.labels.description}, for {loss.name}, "
+            f"got {np.asarray(y)[row]}"
+        )
 
 
 def example_loss(

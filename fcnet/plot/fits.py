@@ -62,13 +62,16 @@ def loss_curve(
     """
     curves = series(steps, losses)
     ax = axes(ax)
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     for name, x, y, color, _ in curves:
         ax.plot(x, y, color=color, label=name)
     ax.set(yscale="log", xlabel="iterations", ylabel=r"cost $J(\theta)$", title="Training")
-    ax.yaxis.set_major_formatter(LogFormatter())
-    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+    low, high = ax.get_ylim()
+    plain = StrMethodFormatter("{x:g}")
+    ax.yaxis.set_major_formatter(plain)
+    # within a decade or so, ticks between the powers of ten need their numbers too
+    ax.yaxis.set_minor_formatter(plain if high < 20 * low else NullFormatter())
     return with_legend(ax)
 
 

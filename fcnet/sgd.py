@@ -216,7 +216,7 @@ def _as_rate(learning_rate: ArrayLike) -> Array:
 def _as_problem(
     params: Model, X: ArrayLike, Y: ArrayLike, gradient: Gradient
 ) -> tuple[Model, Array, Array]:
-    """Arguments that fit each other; the parameters as copies, so no caller's array is shared."""
+    """Arguments that fit each other, as arrays."""
     X, Y = as_array("X", X), as_array("Y", Y)
     check_same_length(X, Y)
     check_finite("X", X)
@@ -246,7 +246,7 @@ def _as_leaf(path: Any, leaf: ArrayLike) -> Array:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{name} must be floating, got {array.dtype}; cast with .astype(float)")
     check_finite(name, array)
-    return jnp.array(array, array.dtype)
+    return jnp.asarray(array, array.dtype)  # no longer weakly typed
 
 
 def _layout(tree: Any) -> tuple[Any, list[Any]]:

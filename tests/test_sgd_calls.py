@@ -27,16 +27,10 @@ every_loop = pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
 @pytest.mark.parametrize("kind", [jnp.array, np.array])
 @pytest.mark.parametrize("steps", [0, 3])
 def test_what_is_given_stays_as_it_is(loop: Any, kind: Any, steps: int) -> None:
-    """And what comes back is no view of it: parameters of NumPy may change afterwards."""
-    params, X, Y = jax.tree.map(kind, problem(CASE))
-    before = jax.tree.map(np.array, (params, X, Y))
-    reached = loop(params, X, Y, learning_rate=0.1, steps=steps)
-    jax.tree.map(np.testing.assert_array_equal, (params, X, Y), before)
-    kept = jax.tree.map(np.array, reached)
-    if kind is np.array:
-        for leaf in jax.tree.leaves(params):
-            leaf[...] = np.nan
-    jax.tree.map(np.testing.assert_array_equal, reached, kept)
+    given = jax.tree.map(kind, problem(CASE))
+    before = jax.tree.map(np.array, given)
+    loop(*given, learning_rate=0.1, steps=steps)
+    jax.tree.map(np.testing.assert_array_equal, given, before)
 
 
 @every_loop
@@ -70,18 +64,18 @@ def test_single_and_double_precision_agree(x64: None) -> None:
 @every_loop
 def test_the_structure_is_the_callers_own(loop: Any) -> None:
     params, X, Y = problem(CASE)
-    lists = [[layer.W, layer.b] for layer in params]
+    pairs = [tuple(layer) for layer in params]
     common = {"learning_rate": 0.1, "steps": 2}
-    pairs = loop(lists, X, Y, **common)
-    assert isinstance(pairs, list)
-    assert isinstance(pairs[0], list)
-    assert_close(tuple(Layer(*pair) for pair in pairs), loop(params, X, Y, **common))
+    reached = loop(pairs, X, Y, **common)
+    assert jax.tree.structure(reached) == jax.tree.structure(pairs)
+    assert_close(tuple(Layer(*pair) for pair in reached), loop(params, X, Y, **common))
 
 
-def test_a_single_number_is_a_model() -> None:
-    """Of which `jnp.asarray(1.0)` is weakly typed: its dtype is kept all the same."""
+@pytest.mark.parametrize("theta", [1.0, np.float32(1), jnp.asarray(1.0)])
+def test_a_single_number_is_a_model(theta: Any) -> None:
+    """Also where its dtype is weak; that of the result is not, so training on compiles nothing."""
     reached = gradient_descent(
-        1.0,
+        theta,
         np.zeros(1),
         np.zeros(1),
         learning_rate=0.25,
@@ -89,29 +83,40 @@ def test_a_single_number_is_a_model() -> None:
         gradient=lambda theta, X, Y: theta,
     )
     assert reached == 0.75**2
+    assert jax.typeof(reached) == jax.typeof(jnp.float32(0))
 
 
 # Compilation
 
 
-def test_a_second_call_traces_nothing() -> None:
-    """Not for other steps, rates, keys or values, nor for a rate of 1 in place of 1.0."""
+@pytest.mark.parametrize(("name", "traces"), [("gradient_descent", 1), ("minibatch_sgd", 2)])
+def test_a_second_call_does_not_trace(name: str, traces: int) -> None:
+    """Not for other steps, rates, keys or values. `minibatch_sgd` sees n rows, and then B."""
     chex.clear_trace_counter()
     params, X, Y = problem(CASE)
-    for loop, traces in ((gradient_descent, 1), (minibatch_sgd, 2), (sgd, 2)):
-        counted = chex.assert_max_traces(batch_backprop, traces)
-        choices: Any = {} if loop is gradient_descent else {"key": jax.random.key(0)}
-        if loop is minibatch_sgd:
-            choices["batch_size"] = 4
-        call = partial(loop, gradient=counted)
-        call(params, X, Y, learning_rate=0.1, steps=3, **choices)
-        if "key" in choices:
-            choices["key"] = jax.random.key(7)
-        call(params, X + 1, Y, learning_rate=0.01, steps=2000, **choices)
-        call(params, X, Y, learning_rate=1, steps=0, **choices)
-        with pytest.raises(AssertionError, match="is traced >"):
-            call(params, X[:5], Y[:5], learning_rate=0.1, steps=3, **choices)
-        chex.clear_trace_counter()
+    call = partial(LOOPS[name], gradient=chex.assert_max_traces(batch_backprop, traces))
+    call(params, X, Y, learning_rate=0.1, steps=3)
+    other = {} if name == "gradient_descent" else {"key": jax.random.key(7)}
+    call(params, X + 1, Y, learning_rate=0.01, steps=2000, **other)
+    with pytest.raises(AssertionError, match="is traced >"):
+        call(params, X[:5], Y[:5], learning_rate=0.1, steps=3)
+
+
+@every_loop
+def test_a_second_call_does_not_compile(loop: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Nor for a rate of 1 in place of 1.0."""
+    params, X, Y = problem(Case(sizes=(3, 4, 2), n=6))
+
+    def compilations(*arguments: Any, **choices: Any) -> int:
+        caplog.clear()
+        with jax.log_compiles():
+            loop(*arguments, **choices)
+        return sum("_descend" in record.message for record in caplog.records)
+
+    assert compilations(params, X, Y, learning_rate=0.1, steps=3) > 0
+    assert not compilations(params, X + 1, Y, learning_rate=0.01, steps=2000)
+    assert not compilations(params, X, Y, learning_rate=1, steps=0)
+    assert compilations(params, X[:5], Y[:5], learning_rate=0.1, steps=3) > 0
 
 
 def test_many_runs_at_once() -> None:

@@ -1,0 +1,45 @@
+#!/usr/bin/env python
+"""Benchmarks: how long a variant takes next to a baseline that does the same work, as ratios.
+
+    python scripts/bench.py step                    # one suite
+    python scripts/bench.py                         # all of them
+    python scripts/bench.py sampling --json out.json
+
+Only ratios within one run mean anything. `--quick` runs everything once, on the smallest cases, to
+see that it runs.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from benchmarks import sampling, step
+from benchmarks.measure import describe_machine, format_rows
+
+SUITES = {"step": step.run, "sampling": sampling.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--quick", action="store_true", help="only see that it runs")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.suites) - set(SUITES):
+        parser.error(f"unknown suite {min(unknown)!r}; known are {', '.join(SUITES)}")
+
+    machine = describe_machine()
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    rows = []
+    for suite in arguments.suites or SUITES:
+        new = SUITES[suite](quick=arguments.quick)
+        print(f"\n{suite}\n{format_rows(new)}", flush=True)
+        rows += [{"suite": suite, **row._asdict()} for row in new]
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The benchmarks run, and write what they say. How fast anything is, no test asserts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
+
+
+def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, BENCH, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = bench("--quick", "--json", file)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(file.read_text())
+    assert {"device", "cores", "python", "jax"} <= written["machine"].keys()
+    assert {row["suite"] for row in written["rows"]} == {"step", "sampling"}
+    for row in written["rows"]:
+        assert row["variant"] != row["baseline"]
+        assert row["ratio"] == pytest.approx(row["variant_us"] / row["baseline_us"])
+        assert 0 < row["low"] <= row["ratio"] <= row["high"]
+        assert f"{row['case']}  " in done.stdout
+        assert f"{row['ratio']:.3f}" in done.stdout
+
+
+def test_an_unknown_suite_is_refused() -> None:
+    done = bench("steps")
+    assert done.returncode == 2
+    assert "unknown suite 'steps'; known are step, sampling" in done.stderr

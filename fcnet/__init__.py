@@ -1,6 +1,8 @@
 """Fully-connected networks after the CS229 deep-learning notes, as pure JAX functions."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from fcnet.activations import ACTIVATIONS as ACTIVATIONS
 from fcnet.backprop import backprop as backprop
@@ -26,4 +28,24 @@ from fcnet.types import Loss as Loss
 from fcnet.types import Params as Params
 from fcnet.types import Trace as Trace
 
+if TYPE_CHECKING:
+    from fcnet.train.fit import fit as fit
+    from fcnet.verify.check import check as check
+    from fcnet.verify.report import Report as Report
+    from fcnet.verify.types import Finding as Finding
+
 __version__ = version("fcnet")
+
+_WINGS = {
+    "Finding": "fcnet.verify.types",
+    "Report": "fcnet.verify.report",
+    "check": "fcnet.verify.check",
+    "fit": "fcnet.train.fit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names of the wings, imported at their first use: `import fcnet` stays quick."""
+    if name not in _WINGS:
+        raise AttributeError(f"module 'fcnet' has no attribute {name!r}")
+    return getattr(import_module(_WINGS[name]), name)

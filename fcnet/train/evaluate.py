@@ -43,6 +43,11 @@ def same_class(o: Array, Y: Array, weights: Array) -> Float[Array, ""]:
     return accuracy(o.argmax(1) == Y.argmax(1), weights)
 
 
+def no_metric(o: Array, Y: Array, weights: Array) -> Float[Array, ""]:
+    """NaN, for a loss that has no metric here."""
+    return jnp.array(jnp.nan, o.dtype)
+
+
 METRICS: MappingProxyType[str, Callable[[Array, Array, Array], Array]] = MappingProxyType(
     {
         "squared_error": r_squared,
@@ -68,5 +73,5 @@ def evaluate(
         )
     )(data.X)
     weights = jnp.ones(len(data.X), o.dtype) if data.weights is None else data.weights
-    metric = METRICS.get(objective.loss.name, lambda *_: jnp.array(jnp.nan))
+    metric = METRICS.get(objective.loss.name, no_metric)
     return batch_loss(objective, params, *data), metric(o, data.Y, weights)

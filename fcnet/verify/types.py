@@ -99,7 +99,7 @@ class Leaf(NamedTuple):
     path: str
     error: float
     tolerance: float
-    index: tuple[int, ...]
+    index: tuple[int, ...]  # type: ignore[assignment]  # hides tuple.index, not needed here
     digits: float
     digits_expected: float
     case: str

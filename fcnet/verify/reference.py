@@ -4,8 +4,7 @@ Nothing is by hand but the forward pass (2.12), and of the tables of activations
 `function` and `value` are trusted, never `derivative`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -13,25 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from fcnet.types import Activation, Layer, Params, Trace
-from fcnet.verify.rounding import KAPPA, sample_count, spread
+from fcnet.types import Activation, Params, Trace
+from fcnet.verify.kinks import CONVENTIONS, activate, has_kink, kink_slack
+from fcnet.verify.rounding import KAPPA, float64, sample_count, spread
 from fcnet.verify.types import Case, Problem, Reference
-
-CONVENTIONS = (0.0, 0.5, 1.0)
-"""The values of ReLU'(0) in use: in `jax.nn.relu` and PyTorch, in `jnp.maximum(z, 0)`, and here."""
-
-
-class Slopes(NamedTuple):
-    """The one-sided derivatives of an activation at 0: 0 and 1 for ReLU, and equal where smooth."""
-
-    left: float
-    right: float
-
-    def at(self, convention: float | Array) -> float | Array:
-        """The derivative at 0 by a convention, which is 0 for the left one and 1 for the right."""
-        return self.left + convention * (self.right - self.left)
 
 
 def reference(
@@ -62,20 +48,17 @@ def reference(
     samples = sample_count(sum(leaf.size for leaf in jax.tree.leaves(case.params)))
     with float64():
         judged = jax.tree.map(np.asarray, _judge(problem)(*inputs, tiny / u, samples=samples))
+        near = tuple(KAPPA * u * sigma for sigma in judged.z_sigma)
         kinks = tuple(
-            (abs(z) <= KAPPA * u * spread_of_z) & has_kink(sigma)
-            for z, spread_of_z, sigma in zip(
-                judged.z, judged.z_sigma, _sigmas(problem, case.params), strict=True
-            )
+            (abs(z) <= bound) & has_kink(sigma)
+            for z, bound, sigma in zip(judged.z, near, _sigmas(problem, case.params), strict=True)
         )
-        zero = jax.tree.map(lambda leaf: np.broadcast_to(0.0, leaf.shape), judged.gradient)
-        choices, slack = {}, zero
+        choices, slack = {}, jax.tree.map(lambda x: np.broadcast_to(0.0, x.shape), case.params)
         if any(kink[:n].any() for kink in kinks):
-            gradients, slack = jax.tree.map(np.asarray, _choices(problem)(*inputs, kinks))
-            choices = {
-                c: jax.tree.map(lambda leaf, i=i: leaf[i], gradients)
-                for i, c in enumerate(CONVENTIONS)
-            }
+            gradients, slack = jax.tree.map(
+                np.asarray, _choices(problem)(*inputs, kinks, near, KAPPA * u)
+            )
+            choices = dict(zip(CONVENTIONS, gradients, strict=True))
     return Reference(
         loss=float(judged.loss),
         loss_tolerance=KAPPA * u * float(judged.loss_sigma),
@@ -87,13 +70,6 @@ def reference(
         slack=slack,
         tolerance=jax.tree.map(lambda sigma: KAPPA * u * sigma, judged.gradient_sigma),
     )
-
-
-@contextmanager
-def float64() -> Iterator[None]:
-    """Double precision, and exact matrix products on accelerators, inside the block only."""
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        yield
 
 
 class _Judged(NamedTuple):
@@ -137,13 +113,19 @@ def _choices(problem: Problem) -> Any:
 
     @jax.jit
     def choices(
-        params: Params, X: Array, Y: Array, weights: Array, kinks: Any
-    ) -> tuple[Params, Params]:
-        def by_convention(c: Array) -> Params:
-            return _gradient(problem, params, X, Y, weights, kinks, c)[1]
-
-        gradients = jax.lax.map(by_convention, jnp.array(CONVENTIONS))
-        return gradients, _slack(problem, params, X, Y, weights, kinks)
+        params: Params,
+        X: Array,
+        Y: Array,
+        weights: Array,
+        kinks: tuple[Array, ...],
+        near: tuple[Array, ...],
+        noise: Array,
+    ) -> tuple[list[Params], Params]:
+        gradients = [_gradient(problem, params, X, Y, weights, kinks, c)[1] for c in CONVENTIONS]
+        trace = _losses(problem, *_split(params), X, Y)[1]
+        above = jax.vmap(jax.grad(problem.loss.value))(trace.a[-1], Y)
+        sigmas = _sigmas(problem, params)
+        return gradients, kink_slack(params, sigmas, trace, above, weights, kinks, near, noise)
 
     return choices
 
@@ -179,49 +161,8 @@ def _losses(
     a, z = [X], []
     for k, sigma in enumerate(_sigmas(problem, weights)):
         z.append(a[-1] @ weights[k].T + biases[k])
-        if has_kink(sigma):
-            kink = z[-1] == 0 if kinks is None else kinks[k]
-            a.append(_kinked(sigma.function, z[-1], kink, one_sided(sigma).at(convention)))
-        else:
-            a.append(sigma.function(z[-1]))
+        a.append(activate(sigma, z[-1], kinks and kinks[k], convention))
     return jax.vmap(problem.loss.value)(a[-1], Y), Trace(tuple(a), tuple(z))
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _kinked(function: Any, z: Array, kink: Bool[Array, "..."], slope: float | Array) -> Array:
-    """`function(z)`, whose derivative is `slope` where `kink` says so."""
-    return function(z)
-
-
-@_kinked.defjvp
-def _kinked_jvp(function: Any, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    (z, kink, slope), (dz, _, _) = primals, tangents
-    a, da = jax.jvp(function, (z,), (dz,))
-    return a, jnp.where(kink, slope * dz, da)
-
-
-def _slack(
-    problem: Problem, params: Params, X: Array, Y: Array, weights: Array, kinks: Any
-) -> Params:
-    """How far the gradient can move if each marked unit has any derivative between its slopes.
-
-    Algorithm 5 in absolute values, of the changes of delta, which start at the marked units.
-    """
-    trace = _losses(problem, [W for W, _ in params], [b for _, b in params], X, Y)[1]
-    above = jax.vmap(jax.grad(problem.loss.value))(trace.a[-1], Y)  # dJ/da^[k]
-    change = jnp.zeros_like(above)
-    slack = []
-    layers = zip(params, trace.z, trace.a, _sigmas(problem, params), kinks, strict=False)
-    for (W, _), z, a_below, sigma, kink in reversed(list(layers)):
-        left, right = one_sided(sigma)
-        slope = jax.jvp(sigma.function, (z,), (jnp.ones_like(z),))[1]
-        slope = jnp.where(kink & (z == 0), right, slope)
-        steepest = jnp.where(kink, max(abs(left), abs(right)), abs(slope))
-        change = steepest * change + kink * abs(right - left) * abs(above)
-        weighted = weights[:, None] * change
-        slack.append(Layer(W=weighted.T @ abs(a_below), b=weighted.sum(0)))
-        above, change = (slope * above) @ W, change @ abs(W)
-    return tuple(reversed(slack))
 
 
 def _sigmas(problem: Problem, layers: Sequence[Any]) -> list[Activation]:
@@ -229,20 +170,6 @@ def _sigmas(problem: Problem, layers: Sequence[Any]) -> list[Activation]:
     return [problem.activation] * (len(layers) - 1) + [problem.output_activation]
 
 
-@lru_cache(maxsize=64)
-def one_sided(activation: Activation) -> Slopes:
-    """The derivatives just left and just right of 0, by autodiff.
-
-    >>> from fcnet import ACTIVATIONS
-    >>> one_sided(ACTIVATIONS["relu"]), one_sided(ACTIVATIONS["tanh"])
-    (Slopes(left=0.0, right=1.0), Slopes(left=1.0, right=1.0))
-    """
-    with jax.ensure_compile_time_eval(), float64():
-        left, right = map(jax.grad(activation.function), (-1e-30, 1e-30))
-    return Slopes(float(left), float(right))
-
-
-def has_kink(activation: Activation) -> bool:
-    """Whether the derivative jumps at 0."""
-    left, right = one_sided(activation)
-    return not np.isclose(left, right, rtol=1e-9, atol=0)
+def _split(params: Params) -> tuple[list[Array], list[Array]]:
+    """All W and all b."""
+    return [W for W, _ in params], [b for _, b in params]

@@ -8,7 +8,8 @@ errs by about u sigma, whatever the scale of the loss, the size of the network o
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -29,22 +30,23 @@ ones (sequential, reversed, pairwise and wide sums, other formulas; float64 to b
 
 
 class Precision(NamedTuple):
-    """A floating format: its unit roundoff u, and `tiny`, what an underflow may lose."""
+    """A floating format: its unit roundoff u, what underflow loses, its largest number."""
 
     name: str
     u: float
     tiny: float
+    largest: float
 
 
 PRECISIONS = MappingProxyType(
     {
         row.name: row
         for row in (
-            Precision("float64", 2.0**-53, 2.0**-1022),
-            Precision("float32", 2.0**-24, 2.0**-126),
-            Precision("tfloat32", 2.0**-11, 2.0**-126),
-            Precision("float16", 2.0**-11, 2.0**-24),
-            Precision("bfloat16", 2.0**-8, 2.0**-126),
+            Precision("float64", 2.0**-53, 2.0**-1022, 1.797e308),
+            Precision("float32", 2.0**-24, 2.0**-126, 3.4e38),
+            Precision("tfloat32", 2.0**-11, 2.0**-126, 3.4e38),
+            Precision("float16", 2.0**-11, 2.0**-24, 65504.0),
+            Precision("bfloat16", 2.0**-8, 2.0**-126, 3.4e38),
         )
     }
 )
@@ -121,6 +123,13 @@ def coarsest_roundoff(jaxpr: core.ClosedJaxpr) -> float:
             if dtype is not None and jnp.issubdtype(dtype, jnp.floating):
                 coarsest = max(coarsest, unit_roundoff(dtype))
     return coarsest
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Double precision, and exact matrix products on accelerators, inside the block only."""
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        yield
 
 
 def sample_count(components: int) -> int:

@@ -1,0 +1,209 @@
+"""A batch beside its rows: the gradient of many examples must be the mean, or sum, of each one's."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from fcnet.types import Layer, Params, Trace
+from fcnet.verify.line import Line, Values
+from fcnet.verify.single import Example, as_example, dJ_do
+from fcnet.verify.step import Deltas, Step, delta_steps, gradient_steps
+from fcnet.verify.types import Answer, Case, Problem, Reference
+
+Rows = Float[np.ndarray, "n m"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Batch:
+    """A case of n rows with the candidate's answer, and the gradient of each row alone.
+
+    Attributes:
+        problem, case, reference, answer: as everywhere.
+        examples: its rows as single examples, without an answer of their own.
+        rows: the gradient of each row's loss, as the candidate returns it for that row as a batch
+            of one, or the true one; after a fault upstream, as it is by then.
+        weights: what row i of layer k counts beside its share, [k - 1, i]: 1 unless a fault
+            upstream changed it.
+        true: whether `rows` came from the reference.
+        strictness: tolerances are divided by it.
+    """
+
+    problem: Problem
+    case: Case
+    reference: Reference
+    answer: Answer
+    examples: Sequence[Example]
+    rows: Sequence[Params]
+    weights: Float[np.ndarray, "r n"]
+    true: bool
+    strictness: float
+
+    @property
+    def n(self) -> int:
+        """The number of examples."""
+        return len(self.case.X)
+
+    @property
+    def r(self) -> int:
+        """The number of layers."""
+        return len(self.case.params)
+
+    @property
+    def share(self) -> float:
+        """What each row's gradient is multiplied by: 1/n for the mean, 1 for the sum."""
+        return 1 / self.n if self.problem.reduction == "mean" else 1.0
+
+    def a(self, k: int) -> Rows:
+        """a^[k] of all rows, for k = 0..r."""
+        return np.asarray(self.reference.trace.a[k])
+
+    def delta(self, k: int) -> Rows:
+        """delta^[k] of all rows, as their own gradients have it."""
+        return self.weights[k - 1][:, None] * np.stack([row[k - 1].b for row in self.rows])
+
+    def slope(self, k: int) -> Rows:
+        """sigma'(z^[k]) of all rows."""
+        return np.stack([example.slope(k) for example in self.examples])
+
+    def error(self, Y: Rows) -> Rows:
+        """dJ/do of all rows for any targets."""
+        pairs = zip(self.a(self.r), Y, strict=True)
+        return np.stack([dJ_do(self.problem.loss, o, y) for o, y in pairs])
+
+    def back(self, k: int) -> Rows:
+        """W^[k+1]^T delta^[k+1] of all rows: delta^[k] but for its factor sigma'(z^[k])."""
+        return self.delta(k + 1) @ self.case.params[k].W
+
+    def steps(self, place: str, k: int) -> list[Step]:
+        """The line at `place` and k of Algorithm 5 on every row."""
+        deltas: list[Deltas] = [
+            {j: self.delta(j)[i] for j in range(k, self.r + 1)} for i in range(self.n)
+        ]
+        if place in "24":
+            return delta_steps(self.examples, k, deltas)
+        return gradient_steps(self.examples, place, k, deltas)
+
+    def total(
+        self, place: str, k: int, weights: Float[np.ndarray, " n"] | float = 1.0
+    ) -> Values:
+        """dW^[k] ("W") or db^[k] ("b") of the batch, from its rows, each with a weight."""
+        pairs = zip(self.weights[k - 1] * weights, self.rows, strict=True)
+        return self.share * sum(w * leaf(row[k - 1], place) for w, row in pairs)
+
+    def from_delta(self, place: str, k: int, delta: Rows) -> Values:
+        """dW^[k] or db^[k] of the batch with another delta^[k]."""
+        return self.share * (delta.T @ self.a(k - 1) if place == "W" else delta.sum(0))
+
+    def after(self, k: int, edit: Rows | Float[np.ndarray, " n"]) -> "Batch":
+        """The batch after a fault in delta^[k]: another delta, or only other weights of the rows."""
+        weights = self.weights.copy()
+        if edit.ndim == 1:
+            weights[:k] *= edit
+            return replace(self, weights=weights)
+        weights[:k] = 1
+        pairs = [(edit, self.a(k - 1))]
+        for j in range(k - 1, 0, -1):
+            below = (pairs[0][0] @ self.case.params[j].W) * self.slope(j)
+            pairs.insert(0, (below, self.a(j - 1)))
+        rows = [
+            (*(Layer(np.outer(d[i], a[i]), d[i]) for d, a in pairs), *row[k:])
+            for i, row in enumerate(self.rows)
+        ]
+        return replace(self, rows=rows, weights=weights)
+
+
+def as_batch(
+    problem: Problem,
+    case: Case,
+    reference: Reference,
+    answer: Answer,
+    rows: Sequence[Params] = (),
+    strictness: float = 1.0,
+) -> Batch:
+    """The batch of a case with the gradients of its rows; without these, with the true ones."""
+    n = len(case.X)
+    return Batch(
+        problem=problem,
+        case=case,
+        reference=reference,
+        answer=answer,
+        examples=[
+            as_example(problem, *_row(case, reference, slice(i, i + 1)), answer, strictness)
+            for i in range(n)
+        ],
+        rows=rows or true_rows(reference),
+        weights=np.ones((len(case.params), n)),
+        true=not rows,
+        strictness=strictness,
+    )
+
+
+def _row(case: Case, reference: Reference, own: slice) -> tuple[Case, Reference]:
+    """One row of a batch and what is known of it; the tolerance stays that of the batch."""
+    a, z = reference.trace
+    return case._replace(X=case.X[own], Y=case.Y[own]), reference._replace(
+        trace=Trace(tuple(x[own] for x in a), tuple(x[own] for x in z)),
+        deltas=tuple(delta[own] for delta in reference.deltas),
+        kinks=tuple(kink[own] for kink in reference.kinks),
+    )
+
+
+def true_rows(reference: Reference) -> list[Params]:
+    """The gradient of each row's own loss."""
+    pairs = list(zip(reference.deltas, reference.trace.a[:-1], strict=True))
+    return [
+        tuple(Layer(np.outer(delta[i], a[i]), delta[i]) for delta, a in pairs)
+        for i in range(len(reference.deltas[0]))
+    ]
+
+
+def leaf(layer: Layer, place: str) -> Values:
+    """The array of a layer that line 5 computes at that place."""
+    return layer.W if place == "W" else layer.b
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class BatchLine(Line):
+    """Line 5 of one layer of a batch: dW^[k] or db^[k] as its rows have it, and as returned."""
+
+    batch: Batch
+
+    def edited(self, edit: Callable[..., Any]) -> Any:
+        """What the line gives after an edit of its batch, and k."""
+        return edit(self.batch, self.k)
+
+
+def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]:
+    """Is dW^[k] ("W") or db^[k] ("b") of every batch what its rows make together?"""
+    lines = []
+    for batch in batches:
+        pairs = zip(abs(batch.weights[k - 1]), batch.rows, strict=True)
+        terms = batch.share * sum(w * abs(leaf(row[k - 1], place)) for w, row in pairs)
+        noise = _noise(batch)
+        tolerance = leaf(batch.reference.tolerance[k - 1], place) + noise * terms
+        slack = leaf(batch.reference.slack[k - 1], place) if batch.true else 0
+        expected = batch.total(place, k)
+        lines.append(
+            BatchLine(
+                place=place,
+                k=k,
+                expected=expected,
+                got=leaf(batch.answer.gradient[k - 1], place),
+                tolerance=tolerance / batch.strictness + slack,
+                noise=noise,
+                size=terms.max(),
+                explained=np.ones(expected.shape, bool),
+                batch=batch,
+            )
+        )
+    return lines
+
+
+def _noise(batch: Batch) -> float:
+    """How large rounding errors of the true db are, relative to the largest of its terms."""
+    pairs = zip(batch.reference.tolerance, batch.reference.deltas, strict=True)
+    sizes = [(layer.b.max(), batch.share * abs(delta).sum(0).max()) for layer, delta in pairs]
+    return max((tolerance / size for tolerance, size in sizes if size), default=0.0)

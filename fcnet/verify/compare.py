@@ -1,0 +1,213 @@
+"""A candidate's answer beside the reference: what rounding explains, and what it does not.
+
+An error is measured in what rounding may do to that very component, so there is no absolute
+tolerance anywhere, and the outcome is the same for a loss times 1e-6 and times 1e6.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from fcnet.verify.types import Answer, Leaf, Reference
+
+CELLS = 40
+"""The heat map of an array has at most so many rows and columns."""
+
+LEAST = 2.0**-53
+"""No agreement is better than to the unit roundoff of the float64 reference: 16 digits."""
+
+Values = Float[np.ndarray, "..."]
+
+
+class Comparison(NamedTuple):
+    """How one answer compares with what is right on one input.
+
+    ok: whether rounding, and the freedom at kinks, explains every difference.
+    leaves: one for each array.
+    excess: of each array, (returned - right) / allowed, entrywise with its sign; NaN counts as inf.
+    right: of each array, the right values by the convention that fits best.
+    telling: for each array, whether an entry stands out of rounding. One that is zero, or all
+        rounding, agrees with anything.
+    convention: the ReLU'(0) with which the answer is right, where only one is.
+    """
+
+    ok: bool
+    leaves: tuple[Leaf, ...]
+    excess: tuple[Values, ...]
+    right: tuple[Values, ...]
+    telling: tuple[bool, ...]
+    convention: float | None = None
+
+    @property
+    def worst(self) -> float:
+        """The largest error over what is allowed."""
+        return _worst(self.excess)
+
+
+def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
+    """Compare an answer with the reference of its case.
+
+    At kinks the answer may follow any one convention, or differ from unit to unit.
+
+    Args:
+        answer: the gradient of a candidate that rounds as the reference's tolerance assumes.
+        reference: of the same case.
+        case: its name, for the leaves.
+
+    Returns:
+        The comparison under the convention that fits best. The leaves are W1, b1, W2, b2, ...,
+        with indices in the notes' layout.
+    """
+    got = jax.tree.leaves(answer.gradient)
+    paths = list(chain.from_iterable((f"W{k}", f"b{k}") for k in range(1, len(got) // 2 + 1)))
+    right, allowed = jax.tree.leaves(reference.gradient), jax.tree.leaves(reference.tolerance)
+    convention = None
+    if reference.by_convention:
+        choices = {c: jax.tree.leaves(tree) for c, tree in reference.by_convention.items()}
+        worst = {c: _worst(map(_excess, got, choice, allowed)) for c, choice in choices.items()}
+        fitting = [c for c in choices if worst[c] <= 1]
+        if fitting:
+            right = choices[min(fitting, key=worst.__getitem__)]
+            exact = any((z == 0).any() for z in reference.trace.z)
+            convention = fitting[0] if exact and len(fitting) == 1 else None
+        elif _worst(map(_excess, got, right, allowed)) > 1:
+            allowed = [
+                a + s for a, s in zip(allowed, jax.tree.leaves(reference.slack), strict=True)
+            ]
+    return compare_arrays(paths, got, right, allowed, case)._replace(convention=convention)
+
+
+def compare_arrays(
+    paths: Sequence[str],
+    got: Iterable[Values],
+    right: Iterable[Values],
+    allowed: Iterable[Values],
+    case: str,
+) -> Comparison:
+    """Compare arrays one by one; where what is right is not finite, anything goes.
+
+    >>> one = np.ones(1)
+    >>> compare_arrays(["b1"], [one + 1e-3], [one], [one / 100], "your input").worst
+    0.09999999999998899
+    """
+    rows = [
+        (path, g, r, a, _excess(g, r, a))
+        for path, g, r, a in zip(paths, got, right, allowed, strict=True)
+    ]
+    return Comparison(
+        ok=all((abs(excess) <= 1).all() for *_, excess in rows),
+        leaves=tuple(_leaf(*row, case) for row in rows),
+        excess=tuple(excess for *_, excess in rows),
+        right=tuple(r for _, _, r, *_ in rows),
+        telling=tuple(bool((np.isfinite(r) & (abs(r) > a)).any()) for _, _, r, a, _ in rows),
+    )
+
+
+def worst_leaves(comparisons: Iterable[Comparison]) -> tuple[Leaf, ...]:
+    """Of each array, the leaf of the input where it compares worst."""
+    by_array = zip(*(comparison.leaves for comparison in comparisons), strict=True)
+    return tuple(max(leaves, key=_badness) for leaves in by_array)
+
+
+def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
+    """Errors that rounding explains on each input, but not that they recur on all.
+
+    The roundings of different inputs are independent, so the mean of C errors, each in units of
+    what is allowed and towards a larger gradient, stays below 1 / sqrt(C). That of a wrong factor
+    stays what it is. In coarse precision this is what finds an error of a few per cent.
+
+    Args:
+        comparisons: of the same arrays on different inputs, each of them ok.
+
+    Returns:
+        A leaf for each array where it is not so: its mean error, and what is allowed of that.
+    """
+    leaves = []
+    for i, arrays in enumerate(zip(*(c.excess for c in comparisons), strict=True)):
+        right = np.stack([comparison.right[i] for comparison in comparisons])
+        excess = np.stack(arrays) * np.sign(right)
+        count = np.maximum((right != 0).sum(0), 1)
+        drift = abs(excess.sum(0)) / np.sqrt(count)
+        at = np.unravel_index(drift.argmax(), drift.shape) if drift.size else ()
+        if drift.size and drift[at] > 1:
+            known = max((c.leaves[i] for c in comparisons), key=_badness)
+            scale = known.tolerance / math.sqrt(count[at])
+            leaves.append(
+                known._replace(
+                    error=float(drift[at]) * scale,
+                    tolerance=scale,
+                    index=tuple(map(int, at)),
+                    case=f"{count[at]} inputs together",
+                    heat=_heat(drift),
+                )
+            )
+    return tuple(leaves)
+
+
+def _worst(excess: Iterable[Values]) -> float:
+    return max((float(abs(x).max(initial=0)) for x in excess), default=0.0)
+
+
+def _excess(got: Values, right: Values, allowed: Values) -> Values:
+    with np.errstate(all="ignore"):
+        error = got - right
+        excess = np.where(error == 0, 0, error / allowed)
+    excess = np.where(np.isfinite(got) & ~np.isnan(excess), excess, np.inf)
+    return np.where(np.isfinite(right), excess, 0)
+
+
+def _leaf(
+    path: str, got: Values, right: Values, allowed: Values, excess: Values, case: str
+) -> Leaf:
+    ratio = abs(excess)
+    at = np.unravel_index(ratio.argmax(), ratio.shape) if ratio.size else ()
+    known = np.isfinite(right)
+    with np.errstate(all="ignore"):
+        error = np.where(known, abs(got - right), 0)
+    return Leaf(
+        path=path,
+        error=float(error[at]) if ratio.size else 0.0,
+        tolerance=float(allowed[at]) if ratio.size else 0.0,
+        index=tuple(map(int, at)),
+        digits=_digits(error, right, known),
+        digits_expected=_digits(allowed, right, known),
+        case=case,
+        heat=_heat(ratio),
+    )
+
+
+def _digits(error: Values, right: Values, known: Any) -> float:
+    """Decimal digits to which an array is known when its entries are off by `error`."""
+    right, error = right[known], error[known]
+    size = float(np.maximum(abs(right), error).max(initial=0))
+    if not math.isfinite(size):
+        return 0.0
+    if not size:
+        return -math.log10(LEAST)
+    norms = [float(np.linalg.norm(x / size)) for x in (error, right)]
+    relative = norms[0] / max(norms[1], LEAST)
+    return max(0.0, -math.log10(max(relative, LEAST)))
+
+
+def _heat(ratio: Values) -> tuple[tuple[float, ...], ...]:
+    """The array as a grid of at most CELLS by CELLS, the largest of each block in its cell."""
+    if not ratio.size:
+        return ()
+    grid = ratio.reshape(len(ratio) if ratio.ndim else 1, -1)
+    for axis in (0, 1):
+        starts = np.unique(np.linspace(0, grid.shape[axis], CELLS, endpoint=False).astype(int))
+        grid = np.maximum.reduceat(grid, starts, axis=axis)
+    return tuple(map(tuple, grid.tolist()))
+
+
+def _badness(leaf: Leaf) -> float:
+    """The error over the tolerance, NaN worst of all."""
+    if leaf.error == 0:
+        return 0.0
+    ratio = leaf.error / leaf.tolerance if leaf.tolerance else math.inf
+    return math.inf if math.isnan(ratio) else ratio

@@ -1,4 +1,4 @@
-"""A batch beside its rows: the gradient of many examples must be the mean, or sum, of each one's."""
+"""A batch beside its rows: its gradient must be the mean, or the sum, of each example's."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from fcnet.types import Layer, Params, Trace
+from fcnet.types import Layer, Trace
 from fcnet.verify.line import Line, Values
+from fcnet.verify.rows import Given, LayerRows, Product, Weights
 from fcnet.verify.single import Example, as_example, dJ_do
 from fcnet.verify.step import Deltas, Step, delta_steps, gradient_steps
 from fcnet.verify.types import Answer, Case, Problem, Reference
@@ -23,9 +24,9 @@ class Batch:
     Attributes:
         problem, case, reference, answer: as everywhere.
         examples: its rows as single examples, without an answer of their own.
-        rows: the gradient of each row's loss, as the candidate returns it for that row as a batch
-            of one, or the true one; after a fault upstream, as it is by then.
-        weights: what row i of layer k counts beside its share, [k - 1, i]: 1 unless a fault
+        rows: in each layer the gradient of every row's loss, as the candidate returns it for that
+            row as a batch of one, or the true one; after a fault upstream, as it is by then.
+        weights: what row i counts in layer k beside its share, [k - 1, i]: 1 unless a fault
             upstream changed it.
         true: whether `rows` came from the reference.
         strictness: tolerances are divided by it.
@@ -36,7 +37,7 @@ class Batch:
     reference: Reference
     answer: Answer
     examples: Sequence[Example]
-    rows: Sequence[Params]
+    rows: Sequence[LayerRows]
     weights: Float[np.ndarray, "r n"]
     true: bool
     strictness: float
@@ -62,7 +63,7 @@ class Batch:
 
     def delta(self, k: int) -> Rows:
         """delta^[k] of all rows, as their own gradients have it."""
-        return self.weights[k - 1][:, None] * np.stack([row[k - 1].b for row in self.rows])
+        return self.weights[k - 1][:, None] * self.rows[k - 1].b
 
     def slope(self, k: int) -> Rows:
         """sigma'(z^[k]) of all rows."""
@@ -86,32 +87,31 @@ class Batch:
             return delta_steps(self.examples, k, deltas)
         return gradient_steps(self.examples, place, k, deltas)
 
-    def total(
-        self, place: str, k: int, weights: Float[np.ndarray, " n"] | float = 1.0
-    ) -> Values:
+    def total(self, place: str, k: int, weights: Weights | float = 1.0) -> Values:
         """dW^[k] ("W") or db^[k] ("b") of the batch, from its rows, each with a weight."""
-        pairs = zip(self.weights[k - 1] * weights, self.rows, strict=True)
-        return self.share * sum(w * leaf(row[k - 1], place) for w, row in pairs)
+        return self.share * self.rows[k - 1].total(place, self.weights[k - 1] * weights)
 
-    def from_delta(self, place: str, k: int, delta: Rows) -> Values:
-        """dW^[k] or db^[k] of the batch with another delta^[k]."""
-        return self.share * (delta.T @ self.a(k - 1) if place == "W" else delta.sum(0))
+    def terms(self, place: str, k: int) -> Values:
+        """What `total` adds up, without cancellation."""
+        return self.share * self.rows[k - 1].terms(place, self.weights[k - 1])
 
-    def after(self, k: int, edit: Rows | Float[np.ndarray, " n"]) -> "Batch":
-        """The batch after a fault in delta^[k]: another delta, or only other weights of the rows."""
+    def edited(self, place: str, k: int, edit: Rows | Weights) -> Values:
+        """dW^[k] or db^[k] with another delta^[k], or only other weights of the rows."""
+        if edit.ndim == 1:
+            return self.total(place, k, edit)
+        return Product(edit, self.a(k - 1)).total(place, np.full(self.n, self.share))
+
+    def after(self, k: int, edit: Rows | Weights) -> "Batch":
+        """The batch after a fault in delta^[k]: another delta, or only other weights of rows."""
         weights = self.weights.copy()
         if edit.ndim == 1:
             weights[:k] *= edit
             return replace(self, weights=weights)
         weights[:k] = 1
-        pairs = [(edit, self.a(k - 1))]
-        for j in range(k - 1, 0, -1):
-            below = (pairs[0][0] @ self.case.params[j].W) * self.slope(j)
-            pairs.insert(0, (below, self.a(j - 1)))
-        rows = [
-            (*(Layer(np.outer(d[i], a[i]), d[i]) for d, a in pairs), *row[k:])
-            for i, row in enumerate(self.rows)
-        ]
+        rows = list(self.rows)
+        for j in range(k, 0, -1):
+            delta = edit if j == k else (rows[j].b @ self.case.params[j].W) * self.slope(j)
+            rows[j - 1] = Product(delta, self.a(j - 1))
         return replace(self, rows=rows, weights=weights)
 
 
@@ -120,49 +120,51 @@ def as_batch(
     case: Case,
     reference: Reference,
     answer: Answer,
-    rows: Sequence[Params] = (),
+    alone: Sequence[Answer] = (),
     strictness: float = 1.0,
 ) -> Batch:
-    """The batch of a case with the gradients of its rows; without these, with the true ones."""
+    """The batch of a case; its rows are what was returned for each alone, or else the true ones."""
     n = len(case.X)
+    layers = zip(*(answer.gradient for answer in alone), strict=True)
+    given = [Given(*map(np.stack, zip(*layer, strict=True))) for layer in layers]
+    pairs = zip(reference.deltas, reference.trace.a[:-1], strict=True)
+    true = [Product(delta, np.asarray(a)) for delta, a in pairs]
     return Batch(
         problem=problem,
         case=case,
         reference=reference,
         answer=answer,
         examples=[
-            as_example(problem, *_row(case, reference, slice(i, i + 1)), answer, strictness)
+            as_example(problem, *row(problem, case, reference, i), answer, strictness)
             for i in range(n)
         ],
-        rows=rows or true_rows(reference),
+        rows=given or true,
         weights=np.ones((len(case.params), n)),
-        true=not rows,
+        true=not given,
         strictness=strictness,
     )
 
 
-def _row(case: Case, reference: Reference, own: slice) -> tuple[Case, Reference]:
-    """One row of a batch and what is known of it; the tolerance stays that of the batch."""
+def row(problem: Problem, case: Case, reference: Reference, i: int) -> tuple[Case, Reference]:
+    """One row of a batch as a case of its own, and what is known of it.
+
+    Its tolerance is that of the sum over the batch, which is no less; `gradient`, `by_convention`
+    and `slack` stay the batch's.
+    """
+    own = slice(i, i + 1)
     a, z = reference.trace
+    n = len(case.X) if problem.reduction == "mean" else 1
     return case._replace(X=case.X[own], Y=case.Y[own]), reference._replace(
         trace=Trace(tuple(x[own] for x in a), tuple(x[own] for x in z)),
         deltas=tuple(delta[own] for delta in reference.deltas),
         kinks=tuple(kink[own] for kink in reference.kinks),
+        tolerance=tuple(Layer(n * W, n * b) for W, b in reference.tolerance),
     )
-
-
-def true_rows(reference: Reference) -> list[Params]:
-    """The gradient of each row's own loss."""
-    pairs = list(zip(reference.deltas, reference.trace.a[:-1], strict=True))
-    return [
-        tuple(Layer(np.outer(delta[i], a[i]), delta[i]) for delta, a in pairs)
-        for i in range(len(reference.deltas[0]))
-    ]
 
 
 def leaf(layer: Layer, place: str) -> Values:
     """The array of a layer that line 5 computes at that place."""
-    return layer.W if place == "W" else layer.b
+    return np.asarray(layer.W if place == "W" else layer.b)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -180,22 +182,19 @@ def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]
     """Is dW^[k] ("W") or db^[k] ("b") of every batch what its rows make together?"""
     lines = []
     for batch in batches:
-        pairs = zip(abs(batch.weights[k - 1]), batch.rows, strict=True)
-        terms = batch.share * sum(w * abs(leaf(row[k - 1], place)) for w, row in pairs)
-        noise = _noise(batch)
+        terms, noise = batch.terms(place, k), _noise(batch)
         tolerance = leaf(batch.reference.tolerance[k - 1], place) + noise * terms
         slack = leaf(batch.reference.slack[k - 1], place) if batch.true else 0
-        expected = batch.total(place, k)
         lines.append(
             BatchLine(
                 place=place,
                 k=k,
-                expected=expected,
+                expected=batch.total(place, k),
                 got=leaf(batch.answer.gradient[k - 1], place),
                 tolerance=tolerance / batch.strictness + slack,
                 noise=noise,
                 size=terms.max(),
-                explained=np.ones(expected.shape, bool),
+                explained=np.ones(tolerance.shape, bool),
                 batch=batch,
             )
         )

@@ -36,14 +36,14 @@ class Reading(NamedTuple):
 def batch_faults(batches: Sequence[Batch], mistakes: Sequence[Mistake]) -> list[Fault]:
     """The lines that are wrong in batches, the rows being what they are; none for what it inherits.
 
-    `mistakes` are tables of `mistakes_batch`.
+    `mistakes` are rows of `BATCH_MISTAKES`, and of `ROW_MISTAKES` where the rows are the true ones.
     """
     found: list[Fault] = []
     for k in range(batches[0].r, 0, -1):
         readings = list(_readings(batches, k, mistakes))
         costs = [reading.cost for reading in readings]
         if len(readings) > 1 and k > 1:
-            costs = [c + _cost(r.batches, k - 1, mistakes) for c, r in zip(costs, readings)]
+            costs = [r.cost + _cost(r.batches, k - 1, mistakes) for r in readings]
         reading = readings[costs.index(min(costs))]
         found += reading.faults
         batches = reading.batches
@@ -58,10 +58,8 @@ def _cost(batches: Sequence[Batch], k: int, mistakes: Sequence[Mistake]) -> int:
     return min(reading.cost for reading in _readings(batches, k, mistakes))
 
 
-def _readings(
-    batches: Sequence[Batch], k: int, mistakes: Sequence[Mistake]
-) -> Iterator[Reading]:
-    """Faults of line 5 alone; a known one in delta; or an unknown one, if the layer below has it."""
+def _readings(batches: Sequence[Batch], k: int, mistakes: Sequence[Mistake]) -> Iterator[Reading]:
+    """Faults of line 5 alone; a known one in delta; or an unknown one, if layer k-1 inherits it."""
     lines = _lines(batches, k)
     plain = Reading(batches, _judge(lines, k, mistakes))
     yield plain
@@ -99,11 +97,7 @@ def _judge(
 def _agree(lines: Sequence[BatchLine], edits: Sequence[Values]) -> bool:
     """Whether another delta, or other weights of the rows, explain the lines."""
     return (telling(lines) or not _wrong(lines)) and all(
-        line.agrees(
-            line.batch.total(line.place, line.k, edit)
-            if edit.ndim == 1
-            else line.batch.from_delta(line.place, line.k, edit)
-        )
+        line.agrees(line.batch.edited(line.place, line.k, edit))
         for line, edit in zip(lines, edits, strict=True)
     )
 

@@ -1,15 +1,15 @@
-"""The diagnosis of a wrong gradient: which lines of Algorithm 5, in which layers, and what instead."""
+"""The diagnosis of a wrong gradient: which lines of Algorithm 5, and what stands there instead."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fcnet.verify.batch import as_batch
+from fcnet.verify.batch import as_batch, row
 from fcnet.verify.batch_diagnosis import batch_faults
 from fcnet.verify.explain import Fault
 from fcnet.verify.line import PLACES, Mistake
-from fcnet.verify.mistakes_batch import BATCH_MISTAKES, ROW_MISTAKES
+from fcnet.verify.mistakes import BATCH_MISTAKES, ROW_MISTAKES
 from fcnet.verify.single import as_example
 from fcnet.verify.single_diagnosis import single_faults
 from fcnet.verify.types import Answer, Case, Finding, Problem, Reference
@@ -17,6 +17,10 @@ from fcnet.verify.types import Answer, Case, Finding, Problem, Reference
 STRICTNESS = (1, 2, 4, 8, 16)
 """Divisors of the tolerance, in turn until a line is found wrong: an error beyond what rounding
 explains in the whole backward pass may hide within the tolerances of its single lines."""
+
+
+FEW_ROWS, MOST_ROWS = 8, 64
+"""Batches of up to `FEW_ROWS` are enough; none of more than `MOST_ROWS` is looked at."""
 
 
 class Evidence(NamedTuple):
@@ -61,24 +65,28 @@ def diagnose(
     """
     with np.errstate(all="ignore"):  # a faulty candidate may return anything
         causes = next(
-            (causes for strictness in STRICTNESS if (causes := _causes(problem, evidence, strictness))),
+            (
+                causes
+                for strictness in STRICTNESS
+                if (causes := _causes(problem, evidence, strictness))
+            ),
             [],
         )
     return [_finding(problem, cause, names) for cause in causes]
 
 
-def _causes(
-    problem: Problem, evidence: Sequence[Evidence], strictness: float
-) -> list[_Cause]:
+def _causes(problem: Problem, evidence: Sequence[Evidence], strictness: float) -> list[_Cause]:
     """The wrong lines from the output downwards, each once."""
+    batches = _batches(evidence)
     singles = [item for item in evidence if len(item.case.X) == 1]
-    batches = [item for item in evidence if len(item.case.X) > 1]
+    singles += [own for item in batches for own in _ends(problem, item)]
     alone = single_faults([as_example(problem, *item[:3], strictness) for item in singles])
     told = [item for item in batches if item.alone or not alone]
     together = _batch_faults(problem, told, BATCH_MISTAKES, strictness)
     if together:
         # a mistake in combining rows may spoil a batch of one as well: then it explains all
-        plain = [item._replace(alone=()) for item in evidence if _finite(item.answer)]
+        single = [item for item in evidence if len(item.case.X) == 1]
+        plain = [i._replace(alone=()) for i in (*single, *batches) if _finite(i.answer)]
         tables = (*BATCH_MISTAKES, *ROW_MISTAKES)
         whole = _batch_faults(problem, plain, tables, strictness)
         known = whole and not any(fault.why.kind == "unknown" for fault in whole)
@@ -94,11 +102,23 @@ def _causes(
 def _batch_faults(
     problem: Problem, items: Sequence[Evidence], mistakes: Sequence[Mistake], strictness: float
 ) -> list[Fault]:
-    batches = [
-        as_batch(problem, *item[:3], [a.gradient for a in item.alone], strictness)
-        for item in items
-    ]
+    batches = [as_batch(problem, *item, strictness) for item in items]
     return batch_faults(batches, mistakes) if batches else []
+
+
+def _batches(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The batches of few rows, which cost little and say as much; others only if there is none."""
+    batches = [item for item in evidence if 1 < len(item.case.X) <= MOST_ROWS]
+    return [item for item in batches if len(item.case.X) <= FEW_ROWS] or batches
+
+
+def _ends(problem: Problem, item: Evidence) -> list[Evidence]:
+    """The first and the last row of a batch as examples alone."""
+    return [
+        Evidence(*row(problem, item.case, item.reference, i), item.alone[i])
+        for i in (0, len(item.case.X) - 1)
+        if item.alone
+    ]
 
 
 def _cost(faults: Sequence[Fault]) -> int:

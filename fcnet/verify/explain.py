@@ -64,7 +64,9 @@ def _fit(mistake: Mistake, lines: Sequence[Line]) -> Explanation | None:
         first = next(edits)
         if isinstance(first, tuple):
             return _fit_constant(mistake, lines, first)
-        fits = all(line.agrees(value) for line, value in zip(lines, chain([first], edits)))
+        fits = all(
+            line.agrees(value) for line, value in zip(lines, chain([first], edits), strict=True)
+        )
     except (ValueError, LookupError):
         return None
     return Explanation(mistake.kind, mistake.says, KNOWN) if fits and telling(lines) else None

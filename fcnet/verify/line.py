@@ -80,7 +80,9 @@ class Line:
 
     def digits(self) -> Values:
         """In how many digits each entry is wrong: what a mistake has to account for."""
-        return np.log10(np.clip(self.excess(self.expected, self.tolerance), 1, 1e16)) * self.explained
+        return (
+            np.log10(np.clip(self.excess(self.expected, self.tolerance), 1, 1e16)) * self.explained
+        )
 
     def edited(self, edit: Callable[..., Any]) -> Any:
         """What the line gives after an edit, which takes the line, where it stands, and k."""
@@ -103,5 +105,5 @@ class Mistake(NamedTuple):
 
     kind: str
     places: str
-    edit: Callable[..., Values | tuple[Values, Values]]
+    edit: Callable[..., Any]
     says: str

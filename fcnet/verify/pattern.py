@@ -66,10 +66,12 @@ def _rank_one(worst: Line) -> str | None:
 
 
 def _largest(worst: Line) -> str:
-    index = np.unravel_index(np.argmax(worst.excess(worst.expected, worst.tolerance)), worst.got.shape)
+    index = np.unravel_index(
+        np.argmax(worst.excess(worst.expected, worst.tolerance)), worst.got.shape
+    )
     return f"for instance {worst.got[index]:.6g} where {worst.expected[index]:.6g} must be"
 
 
 def _listed(values: Iterable[object]) -> str:
-    values = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-    return ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+    words = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+    return ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
+from fcnet.arrays import unit_roundoff
 from fcnet.types import Activation, Loss
 from fcnet.verify.line import Values, Vector
 from fcnet.verify.types import Answer, Case, Problem, Reference
@@ -44,11 +45,11 @@ class Example:
 
     def W(self, k: int) -> Matrix:  # noqa: N802 - the notes' symbol, as in all that follow
         """W^[k]."""
-        return self.case.params[self._index(k)].W
+        return np.asarray(self.case.params[self._index(k)].W)
 
     def b(self, k: int) -> Vector:
         """b^[k]."""
-        return self.case.params[self._index(k)].b
+        return np.asarray(self.case.params[self._index(k)].b)
 
     def a(self, k: int) -> Vector:
         """a^[k], for k = 0..r."""
@@ -60,11 +61,11 @@ class Example:
 
     def dW(self, k: int) -> Matrix:  # noqa: N802
         """The candidate's dJ/dW^[k]."""
-        return self.answer.gradient[self._index(k)].W
+        return np.asarray(self.answer.gradient[self._index(k)].W)
 
     def db(self, k: int) -> Vector:
         """The candidate's dJ/db^[k]."""
-        return self.answer.gradient[self._index(k)].b
+        return np.asarray(self.answer.gradient[self._index(k)].b)
 
     def true_delta(self, k: int) -> Vector:
         """delta^[k] by the reference."""
@@ -110,7 +111,7 @@ class Example:
     @property
     def unit_roundoff(self) -> float:
         """u of what the candidate returned."""
-        return float(jnp.finfo(self.answer.dtype).eps) / 2
+        return unit_roundoff(self.answer.dtype)
 
     def tolerance(self, k: int, leaf: str, magnitude: Values) -> Values:
         """What rounding explains in a line of layer k with terms of this magnitude.
@@ -121,7 +122,8 @@ class Example:
         layer = self.reference.tolerance[self._index(k)]
         delta = abs(self.reference.deltas[self._index(k)]).max()
         noise = layer.b.max() / delta if delta else self.noise
-        return ((layer.W if leaf == "W" else layer.b) + noise * magnitude) / self.strictness
+        usual = np.asarray(layer.W if leaf == "W" else layer.b)
+        return (usual + noise * magnitude) / self.strictness
 
     def _index(self, k: int) -> int:
         if not 1 <= k <= self.r:

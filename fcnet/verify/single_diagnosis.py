@@ -18,7 +18,7 @@ from fcnet.verify.step import Deltas, Step, delta_steps, gradient_steps
 
 
 class Reading(NamedTuple):
-    """One way to read a layer: what its delta was on each example, and which lines are wrong then."""
+    """One way to read a layer: what its delta was on each example, and what is wrong then."""
 
     deltas: Sequence[Deltas]
     faults: list[Fault]
@@ -34,8 +34,10 @@ def single_faults(examples: Sequence[Example]) -> list[Fault]:
 
     An example whose gradient is not finite says little, so it counts only if the others are right.
     """
-    finite = [e for e in examples if all(np.isfinite(x).all() for g in e.answer.gradient for x in g)]
-    return (_faults(finite) if finite else []) or _faults(examples)
+    finite = [
+        e for e in examples if all(np.isfinite(x).all() for g in e.answer.gradient for x in g)
+    ]
+    return (_faults(finite) if finite else []) or (_faults(examples) if examples else [])
 
 
 def _faults(examples: Sequence[Example]) -> list[Fault]:

@@ -82,7 +82,9 @@ def delta_steps(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -
         tolerance = e.tolerance(k, "b", terms * abs(e.slope(k)))
         tolerance = tolerance + SLOPE_ERROR * e.unit_roundoff * terms
         ends = [back * slope for slope in e.kink_slopes(k)]
-        allowed = (np.minimum(*ends) - tolerance <= delta) & (delta <= np.maximum(*ends) + tolerance)
+        allowed = (np.minimum(*ends) - tolerance <= delta) & (
+            delta <= np.maximum(*ends) + tolerance
+        )
         steps.append(
             Step(
                 place="2" if k == e.r else "4",
@@ -100,7 +102,9 @@ def delta_steps(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -
     return _linked(steps)
 
 
-def gradient_steps(examples: Sequence[Example], place: str, k: int, deltas: Sequence[Deltas]) -> list[Step]:
+def gradient_steps(
+    examples: Sequence[Example], place: str, k: int, deltas: Sequence[Deltas]
+) -> list[Step]:
     """Line 5 on every example: do dW^[k] ("W") or db^[k] ("b") follow from delta^[k]?"""
     steps = []
     for e, own in zip(examples, deltas, strict=True):

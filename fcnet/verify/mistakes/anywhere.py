@@ -1,13 +1,7 @@
-"""The table of known mistakes, part by part: what a wrong line of Algorithm 5 usually is.
-
-Rows are tried only on a line that is known to be wrong, and every one is tried. Where several give
-the same numbers the first is named, so the plainer mistake stands before the odder one.
-"""
+"""Known mistakes that are made in any line: factors, signs, bounds, units lost or misplaced."""
 
 import numpy as np
 
-from fcnet.verify.mistakes_deltas import DELTAS
-from fcnet.verify.mistakes_gradients import GRADIENTS
 from fcnet.verify.line import Mistake
 from fcnet.verify.step import Step
 
@@ -132,11 +126,18 @@ ODD = (
         lambda s, e, k: s.expected + s.earlier(1).got,
         "still holds the result of the previous call: it is not reset between calls",
     ),
-    Mistake("absolute", ANY, lambda s, e, k: abs(s.expected), "has lost its sign: only the size is left"),
-    Mistake("squared", ANY, lambda s, e, k: s.expected**2, "is squared"),
-    Mistake("sign_only", ANY, lambda s, e, k: np.sign(s.expected), "is +1 or -1: only the sign is left"),
     Mistake(
-        "positive_part", ANY, lambda s, e, k: np.maximum(s.expected, 0), "has its negative entries cut off"
+        "absolute", ANY, lambda s, e, k: abs(s.expected), "has lost its sign: only the size is left"
+    ),
+    Mistake("squared", ANY, lambda s, e, k: s.expected**2, "is squared"),
+    Mistake(
+        "sign_only", ANY, lambda s, e, k: np.sign(s.expected), "is +1 or -1: only the sign is left"
+    ),
+    Mistake(
+        "positive_part",
+        ANY,
+        lambda s, e, k: np.maximum(s.expected, 0),
+        "has its negative entries cut off",
     ),
     Mistake(
         "clipped",
@@ -182,13 +183,23 @@ ODD = (
         "adds up from unit to unit: a sum is not restarted for each unit",
     ),
     Mistake(
-        "first_unit_dropped", ANY, lambda s, e, k: _without(s, 0), "leaves out the first unit of layer {k}"
+        "first_unit_dropped",
+        ANY,
+        lambda s, e, k: _without(s, 0),
+        "leaves out the first unit of layer {k}",
     ),
     Mistake(
-        "last_unit_dropped", ANY, lambda s, e, k: _without(s, -1), "leaves out the last unit of layer {k}"
+        "last_unit_dropped",
+        ANY,
+        lambda s, e, k: _without(s, -1),
+        "leaves out the last unit of layer {k}",
     ),
-    Mistake("first_unit_only", ANY, lambda s, e, k: _only(s, 0), "has the first unit of layer {k} only"),
-    Mistake("last_unit_only", ANY, lambda s, e, k: _only(s, -1), "has the last unit of layer {k} only"),
+    Mistake(
+        "first_unit_only", ANY, lambda s, e, k: _only(s, 0), "has the first unit of layer {k} only"
+    ),
+    Mistake(
+        "last_unit_only", ANY, lambda s, e, k: _only(s, -1), "has the last unit of layer {k} only"
+    ),
     Mistake(
         "units_reversed",
         ANY,
@@ -221,6 +232,3 @@ ODD = (
     ),
 )
 """Tried last, on any line."""
-
-MISTAKES = (*PLAIN, *DELTAS, *GRADIENTS, *ODD)
-"""All of them, in the order in which they are named."""

@@ -42,7 +42,7 @@ def with_replacement(key: Array, n: int, batch_size: int) -> Draw:
 
 
 @partial(jax.jit, static_argnames="batch_size")
-def _independent(key: Array, start: int, n: int, *, batch_size: int) -> Array:
+def _independent(key: Array, start: Array, n: Array, *, batch_size: int) -> Array:
     bound = jnp.full(batch_size, n, jnp.int32)
     step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
     return jax.vmap(lambda i: uniform_below(jax.random.fold_in(key, i), bound))(step)
@@ -72,7 +72,7 @@ def epoch(key: Array, n: int, batch_size: int) -> Draw:
 
 
 @partial(jax.jit, static_argnames=("epochs", "n", "batch_size"))
-def _shuffled(key: Array, first: int, *, epochs: int, n: int, batch_size: int) -> Array:
+def _shuffled(key: Array, first: Array, *, epochs: int, n: int, batch_size: int) -> Array:
     """The batches of so many epochs, one a row, padded with -1."""
     keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(epochs))
     order = jax.vmap(lambda k: jax.random.permutation(k, n).astype(jnp.int32))(keys)
@@ -81,7 +81,7 @@ def _shuffled(key: Array, first: int, *, epochs: int, n: int, batch_size: int) -
 
 
 @partial(jax.jit, static_argnames="rows")
-def _window(here: Array, after: Array, offset: int, *, rows: int) -> Array:
+def _window(here: Array, after: Array, offset: Array, *, rows: int) -> Array:
     """The rows from `offset` on, of one group and then of the next."""
     row = offset + jnp.arange(rows)
     last = here.shape[0]

@@ -213,7 +213,7 @@ def _entry(
     """One row of the history."""
     training = evaluate(objective, params, seen)
     validation = (np.nan, np.nan) if held_out is None else evaluate(objective, params, held_out)
-    return (step, *map(float, training), *map(float, validation))
+    return (float(step), *map(float, training), *map(float, validation))
 
 
 def _history(entries: list[tuple[float, ...]]) -> History:

@@ -1,5 +1,6 @@
 """One good call of every public function, by keyword, to be transformed or spoiled by the tests."""
 
+import ast
 import inspect
 from typing import Any
 
@@ -8,12 +9,26 @@ from helpers import Case, problem
 
 import fcnet
 
-FUNCTIONS: dict[str, Any] = {
-    name: value
-    for name, value in vars(fcnet).items()
-    if inspect.isfunction(value) and value.__module__.startswith("fcnet")
+OFFERED = [
+    alias.asname
+    for node in ast.walk(ast.parse(inspect.getsource(fcnet)))
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+    if alias.asname
+]
+"""What fcnet/__init__.py offers, "as" itself."""
+
+FUNCTIONS = {
+    name: getattr(fcnet, name) for name in OFFERED if inspect.isfunction(getattr(fcnet, name))
 }
-"""The public functions by name."""
+
+PURE = [
+    name
+    for name, function in FUNCTIONS.items()
+    if not function.__module__.startswith(("fcnet.train", "fcnet.verify"))
+    and not name.startswith("count_")
+]
+"""Those that are functions of arrays, and so can be transformed by JAX."""
 
 ARRAYS = {"params", "x", "y", "X", "Y", "weights", "trace", "delta", "key", "learning_rate"}
 """The arguments that may be traced; the others are Python's own values."""
@@ -50,5 +65,15 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
             "key": key,
             "batch_size": 2,
             "gradient": fcnet.batch_backprop,
+        },
+        "fit": {
+            **{"params": params, "X": X, "Y": Y, "key": key, "weights": weights, **choices},
+            **{"optimizer": "adam", "hyperparameters": {"learning_rate": 0.1}},
+            **{"gradient": "backprop", "sampling": "algorithm2", "batch_size": 2, "steps": 3},
+            **{"validation": 0.25, "evaluate_every": 3, "patience": 5},
+        },
+        "check": {
+            **{"backward": fcnet.backprop, "params": params, "x": x, "y": y, **choices},
+            **{"reduction": "mean", "weights": None, "examples": None, "key": key},
         },
     }

@@ -12,6 +12,7 @@ import numpy as np
 from calls import good_calls
 from hypothesis import strategies as st
 
+import fcnet
 from fcnet import ACTIVATIONS, LOSSES, Activation, Loss, Trace
 
 good = cache(good_calls)
@@ -142,11 +143,39 @@ BAD: dict[str, Bad] = {
     "gradient": NO_GRADIENT,
 }
 
+NO_NAME = st.none() | st.text() | st.integers() | st.floats()
+
+FIT: dict[str, Bad] = {
+    "optimizer": NO_NAME,
+    "hyperparameters": one_of({}, {"rate": 0.1}, {"learning_rate": 0.1, "b9": 1}, {1: 0.1}),
+    "gradient": NO_NAME | one_of(fcnet.batch_backprop),
+    "sampling": NO_NAME,
+    "batch_size": BAD["batch_size"] | one_of(4, 5),  # a quarter of the 4 examples is held out
+    "validation": st.floats(max_value=0) | st.floats(min_value=1) | one_of((np.ones((4, 3)),)),
+    "evaluate_every": NOT_WHOLE | st.integers(max_value=0),
+    "patience": NOT_WHOLE.filter(lambda junk: junk is not None) | st.integers(max_value=0),
+}
+
+CHECK: dict[str, Bad] = {
+    "backward": NOTHING_OF_USE.filter(lambda junk: not callable(junk)) | st.none(),
+    "params": JUNK,
+    "x": array_of_shape(lambda shape: shape != (3,)) | with_one_entry((3,), one_of(np.nan, np.inf)),
+    "y": array_of_shape(lambda shape: shape not in [(2,), (1,), ()])
+    | with_one_entry((2,), one_of(np.nan, np.inf)),
+    "reduction": NO_NAME,
+    "weights": NO_NAME.filter(lambda name: name is not None),
+    "examples": NO_NAME.filter(lambda name: name is not None),
+    "key": BAD["key"].filter(lambda junk: junk is not None),
+}
+
 DESCENT = {"gradient_descent", "sgd", "minibatch_sgd"}
 
 
 def bad(function: str, argument: str) -> Bad:
     """What may be wrong with an argument of a function."""
+    special = {"fit": FIT, "check": CHECK}.get(function, {})
+    if argument in special:
+        return special[argument]
     if function in DESCENT and argument == "params":
         return BAD["params"] | params_with_one_bad_number()
     if function in DESCENT and argument == "Y":

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -201,16 +202,20 @@ jax.devices()
     assert "Unable to initialize backend 'none'" in done.stderr
 
 
-@pytest.mark.parametrize("room", ["fcnet", *(f"fcnet.{wing}" for wing in sorted(WINGS))])
-def test_every_public_name_has_an_example(room: str) -> None:
-    without = {
-        name
-        for name, value in vars(importlib.import_module(room)).items()
-        if callable(value)
-        and value.__module__.startswith("fcnet")
-        and ">>>" not in (value.__doc__ or "")
-    }
-    assert not without
+@pytest.mark.parametrize("room", ["", *sorted(WINGS)])
+def test_every_public_name_is_explained_and_every_function_has_an_example(room: str) -> None:
+    """Public is what the __init__.py of a room imports as itself."""
+    package = importlib.import_module(f"fcnet.{room}".rstrip("."))
+    offered = [
+        getattr(package, alias.asname)
+        for node in ast.walk(SOURCES[f"{room}/__init__.py".lstrip("/")])
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    ]
+    assert not [value for value in offered if inspect.isclass(value) and not value.__doc__]
+    functions = [value for value in offered if inspect.isfunction(value)]
+    assert not [function for function in functions if ">>>" not in (function.__doc__ or "")]
 
 
 def test_the_version_is_that_of_the_installed_package() -> None:

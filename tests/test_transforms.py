@@ -7,12 +7,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from calls import ARRAYS, FUNCTIONS, good_calls
+from calls import ARRAYS, FUNCTIONS, PURE, good_calls
 from helpers import assert_close
 
 SEEDS = (0, 1, 2)
 ROUNDING = 1e-13
-NAMES = [name for name in FUNCTIONS if not name.startswith("count_")]  # those count, in Python
 BATCHED = {"mean_loss", "batch_backprop"}  # they use vmap, which traces unless it is under jit
 
 
@@ -31,7 +30,7 @@ def test_every_public_function_has_a_good_call() -> None:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PURE)
 def test_jit_changes_nothing(name: str) -> None:
     traced, static = traced_and_static(name)
     function = partial(FUNCTIONS[name], **static)
@@ -39,7 +38,7 @@ def test_jit_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PURE)
 def test_vmap_is_a_loop(name: str) -> None:
     function = jax.jit(partial(FUNCTIONS[name], **traced_and_static(name)[1]))
     calls = [traced_and_static(name, seed)[0] for seed in SEEDS]
@@ -47,7 +46,7 @@ def test_vmap_is_a_loop(name: str) -> None:
     assert_close(at_once, stacked([function(**call) for call in calls]), ROUNDING)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PURE)
 def test_under_jit_other_values_trace_nothing_anew(name: str) -> None:
     chex.clear_trace_counter()
     counted = chex.assert_max_traces(FUNCTIONS[name], n=1)
@@ -56,7 +55,7 @@ def test_under_jit_other_values_trace_nothing_anew(name: str) -> None:
         once(**traced_and_static(name, seed)[0])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in BATCHED])
+@pytest.mark.parametrize("name", [name for name in PURE if name not in BATCHED])
 def test_a_second_call_traces_nothing(name: str) -> None:
     function = FUNCTIONS[name]
     function(**good_calls(0)[name])

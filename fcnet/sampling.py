@@ -99,16 +99,22 @@ def uniform_below(key: Array, bound: Int[Array, " B"]) -> Int[Array, " B"]:
 def floyd_in_turn(draws: Int[Array, " B"], last: Int[Array, " B"]) -> Int[Array, " B"]:
     """Floyd's algorithm as it is told: draw j, or last[j] = n-B+j where that draw is taken already.
 
-    Compares all pairs of draws, which under `jax.vmap` goes through many batches side by side.
+    Compares each draw with all later ones, which under `jax.vmap` goes through many batches side by
+    side. After every 32 draws, those that are done with are left out of the comparison.
     """
-    position = jnp.arange(draws.size, dtype=draws.dtype)
-
-    def take(j: Array, is_taken: Array) -> Array:
-        taken_now = jnp.where(is_taken[j], last[j], draws[j])
-        return is_taken | ((draws == taken_now) & (position > j))
-
-    is_taken = lax.fori_loop(0, draws.size, take, jnp.zeros(draws.size, bool))
+    is_taken = jnp.zeros(draws.size, bool)
+    for start in range(0, draws.size, 32):
+        rest = slice(start, None)
+        take = partial(_take, draws[rest], last[rest])
+        steps = min(32, draws.size - start)
+        is_taken = is_taken.at[rest].set(lax.fori_loop(0, steps, take, is_taken[rest]))
     return jnp.where(is_taken, last, draws)
+
+
+def _take(draws: Array, last: Array, j: Array, is_taken: Array) -> Array:
+    """Take draw j, or its substitute, and mark the later draws that equal it."""
+    taken_now = jnp.where(is_taken[j], last[j], draws[j])
+    return is_taken | ((draws == taken_now) & (jnp.arange(draws.size) > j))
 
 
 def floyd_at_once(draws: Int[Array, " B"], last: Int[Array, " B"]) -> Int[Array, " B"]:

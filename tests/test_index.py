@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from fcnet.notes.misprints import MISPRINTS
 
 from fcnet.notes.index import ITEMS, by_mark, documented, index, markdown, marked, mentions
+from fcnet.notes.misprints import MISPRINTS
 
 README = Path(__file__).parents[1] / "README.md"
 

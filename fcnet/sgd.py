@@ -55,7 +55,8 @@ def gradient_descent(
         Y: targets along axis 0.
         learning_rate: alpha > 0.
         steps: the number of iterations, 0 or more.
-        gradient: grad J as a function of (params, X, Y), the mean over the examples it is given.
+        gradient: grad J as a function of (params, X, Y), the mean over the examples it is given;
+            for other choices than its defaults, `functools.partial(batch_backprop, loss=...)`.
             A function compiles once; one made anew for each call compiles each time.
 
     Returns:

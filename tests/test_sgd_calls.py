@@ -154,7 +154,7 @@ def test_many_runs_at_once() -> None:
         (
             {"gradient": partial(batch_backprop, loss="poisson")},
             ValueError,
-            "Y must be counts",
+            "must be counts",
         ),
     ],
 )

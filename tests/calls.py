@@ -1,6 +1,5 @@
 """One good call of every public function, by keyword, to be transformed or spoiled by the tests."""
 
-import ast
 import inspect
 from typing import Any
 
@@ -9,26 +8,14 @@ from helpers import Case, problem
 
 import fcnet
 
-OFFERED = [
-    alias.asname
-    for node in ast.walk(ast.parse(inspect.getsource(fcnet)))
-    if isinstance(node, ast.ImportFrom)
-    for alias in node.names
-    if alias.asname
-]
-"""What fcnet/__init__.py offers, "as" itself."""
-
-FUNCTIONS = {
-    name: getattr(fcnet, name) for name in OFFERED if inspect.isfunction(getattr(fcnet, name))
-}
-
 PURE = [
     name
-    for name, function in FUNCTIONS.items()
-    if not function.__module__.startswith(("fcnet.train", "fcnet.verify"))
+    for name, value in vars(fcnet).items()
+    if inspect.isfunction(value)
+    and value.__module__.startswith("fcnet.")
     and not name.startswith("count_")
 ]
-"""Those that are functions of arrays, and so can be transformed by JAX."""
+"""The public functions of arrays, which JAX can transform: those of the core, but for counts."""
 
 ARRAYS = {"params", "x", "y", "X", "Y", "weights", "trace", "delta", "key", "learning_rate"}
 """The arguments that may be traced; the others are Python's own values."""

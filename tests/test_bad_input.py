@@ -1,5 +1,6 @@
 """Malformed calls: each is refused by the package itself, in words that name the argument."""
 
+import ast
 import inspect
 import re
 import traceback
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from calls import FUNCTIONS, PURE
+from calls import PURE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from malformed import bad, good
@@ -26,14 +27,14 @@ PACKAGE = Path(fcnet.__file__).parent
 
 
 def required(function: str) -> set[str]:
-    parameters = inspect.signature(FUNCTIONS[function]).parameters.values()
+    parameters = inspect.signature(getattr(fcnet, function)).parameters.values()
     return {p.name for p in parameters if p.default is p.empty}
 
 
 @st.composite
 def malformed(draw: Any) -> tuple[str, str, dict[str, Any]]:
     """A function, an argument, and a call in which it is wrong, left out or unknown."""
-    function = draw(st.sampled_from(sorted(FUNCTIONS)))
+    function = draw(st.sampled_from(list(good())))
     call = good()[function]
     argument = draw(st.sampled_from([*call, "learn_rate"]))
     if argument not in call:
@@ -59,6 +60,17 @@ def complaint(function: Any, argument: str, call: dict[str, Any]) -> str | None:
     return "accepted"
 
 
+def test_every_public_function_has_a_good_call_to_spoil() -> None:
+    offered = {
+        alias.asname
+        for node in ast.walk(ast.parse(inspect.getsource(fcnet)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    assert good().keys() == {name for name in offered if inspect.isfunction(getattr(fcnet, name))}
+
+
 def test_malformed_calls_are_refused() -> None:
     thrown: Counter[tuple[str, str]] = Counter()
 
@@ -67,11 +79,11 @@ def test_malformed_calls_are_refused() -> None:
     def throw(case: tuple[str, str, dict[str, Any]]) -> None:
         function, argument, call = case
         thrown[function, argument] += 1
-        assert complaint(FUNCTIONS[function], argument, call) is None
+        assert complaint(getattr(fcnet, function), argument, call) is None
 
     throw()
     assert thrown.total() >= 2000
-    assert thrown.keys() >= {(name, argument) for name in FUNCTIONS for argument in good()[name]}
+    assert thrown.keys() >= {(name, argument) for name in good() for argument in good()[name]}
 
 
 def test_a_careless_refusal_is_noticed() -> None:
@@ -89,7 +101,7 @@ def test_a_careless_refusal_is_noticed() -> None:
     assert complaint(broadcasts, "x", {"x": np.ones(2)}).startswith("raised in")
     assert complaint(asserts, "x", call).startswith("raised AssertionError")
     assert complaint(does_not_name_it, "x", call).startswith("does not name x")
-    assert all(complaint(FUNCTIONS[name], "n", good()[name]) == "accepted" for name in PURE)
+    assert all(complaint(getattr(fcnet, name), "n", good()[name]) == "accepted" for name in PURE)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +209,7 @@ def test_a_refusal_says_what_was_got_what_was_expected_and_what_to_do(
     function: str, changed: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        FUNCTIONS[function](**{**good()[function], **changed})
+        getattr(fcnet, function)(**{**good()[function], **changed})
 
 
 def test_under_jit_shapes_are_checked_and_values_cannot_be() -> None:

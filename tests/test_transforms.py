@@ -7,8 +7,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from calls import ARRAYS, FUNCTIONS, PURE, good_calls
+from calls import ARRAYS, PURE, good_calls
 from helpers import assert_close
+
+import fcnet
 
 SEEDS = (0, 1, 2)
 ROUNDING = 1e-13
@@ -25,22 +27,18 @@ def stacked(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
-def test_every_public_function_has_a_good_call() -> None:
-    assert good_calls().keys() == FUNCTIONS.keys()
-
-
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", PURE)
 def test_jit_changes_nothing(name: str) -> None:
     traced, static = traced_and_static(name)
-    function = partial(FUNCTIONS[name], **static)
+    function = partial(getattr(fcnet, name), **static)
     assert_close(jax.jit(function)(**traced), function(**traced), ROUNDING)
 
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", PURE)
 def test_vmap_is_a_loop(name: str) -> None:
-    function = jax.jit(partial(FUNCTIONS[name], **traced_and_static(name)[1]))
+    function = jax.jit(partial(getattr(fcnet, name), **traced_and_static(name)[1]))
     calls = [traced_and_static(name, seed)[0] for seed in SEEDS]
     at_once = jax.jit(jax.vmap(lambda call: function(**call)))(stacked(calls))
     assert_close(at_once, stacked([function(**call) for call in calls]), ROUNDING)
@@ -49,7 +47,7 @@ def test_vmap_is_a_loop(name: str) -> None:
 @pytest.mark.parametrize("name", PURE)
 def test_under_jit_other_values_trace_nothing_anew(name: str) -> None:
     chex.clear_trace_counter()
-    counted = chex.assert_max_traces(FUNCTIONS[name], n=1)
+    counted = chex.assert_max_traces(getattr(fcnet, name), n=1)
     once = jax.jit(partial(counted, **traced_and_static(name)[1]))
     for seed in SEEDS:
         once(**traced_and_static(name, seed)[0])
@@ -57,7 +55,7 @@ def test_under_jit_other_values_trace_nothing_anew(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in PURE if name not in BATCHED])
 def test_a_second_call_traces_nothing(name: str) -> None:
-    function = FUNCTIONS[name]
+    function = getattr(fcnet, name)
     function(**good_calls(0)[name])
     again = good_calls(1)[name]
     with jax.no_tracing():

@@ -27,6 +27,7 @@ def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
         assert row["variant"] != row["baseline"]
         assert row["ratio"] == pytest.approx(row["variant_us"] / row["baseline_us"])
         assert 0 < row["low"] <= row["ratio"] <= row["high"]
+        assert row["processor_ratio"] > 0
         assert f"{row['case']}  " in done.stdout
         assert f"{row['ratio']:.3f}" in done.stdout
 

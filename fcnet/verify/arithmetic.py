@@ -64,12 +64,16 @@ class MonteCarlo:
         floor: the size below which moves are absolute, over the step's own unit: underflow.
         stream: what the random signs follow from; another uint32 gives another sample.
         frozen: whether decisions are those of the unmoved computation.
+        nudge: the size of the move of a result that is 0, which is otherwise taken as exact.
+        direction: 1 or -1 for moves all up or all down, 0 for random ones.
     """
 
     step: float | Array
     floor: float | Array
     stream: Array
     frozen: bool = True
+    nudge: float = 0.0
+    direction: int | Array = 0
     _turns: Any = field(default_factory=itertools.count, compare=False, repr=False)
 
     def run(self, jaxpr: core.Jaxpr, consts: Any, inputs: list[Pair]) -> list[Pair]:
@@ -85,10 +89,13 @@ class MonteCarlo:
             values |= zip(eqn.outvars, results, strict=True)
         return [read(atom) for atom in jaxpr.outvars]
 
-    def move(self, value: Array, size: Array) -> Array:
-        """`value` moved by a random sign times `size`, times the step."""
-        up = jnp.where(self._signs(value.shape), self.step, -self.step)
-        return value + (up * size).astype(value.dtype)
+    def start(self, value: Array) -> Pair:
+        """An input, moved as if it were the rounded result of an operation."""
+        return Pair(value, self._move(value, self._size(value)))
+
+    def _move(self, value: Array, size: Array) -> Array:
+        up = jnp.where(self.direction == 0, self._signs(value.shape), self.direction > 0)
+        return value + (jnp.where(up, self.step, -self.step) * size).astype(value.dtype)
 
     def _apply(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         name = eqn.primitive.name
@@ -99,7 +106,9 @@ class MonteCarlo:
         if name == "cond":
             return self._cond(eqn, operands)
         moved = [
-            self.move(p.moved, self._size(p.exact)) if name in WHOLE and _real(p.exact) else p.moved
+            self._move(p.moved, self._size(p.exact))
+            if name in WHOLE and _real(p.exact)
+            else p.moved
             for p in operands
         ]
         unmoved = [p.exact for p in operands]
@@ -117,10 +126,10 @@ class MonteCarlo:
             size = self._size_of_sum(eqn, operands, pair.exact)
         else:
             size = self._size(pair.exact)
-        return pair._replace(moved=self.move(pair.moved, size))
+        return pair._replace(moved=self._move(pair.moved, size))
 
     def _size(self, value: Array) -> Array:
-        return jnp.where(value == 0, 0, abs(value) + self.floor)
+        return jnp.where(value == 0, self.nudge, abs(value) + self.floor)
 
     def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Array], total: Array) -> Array:
         """The root mean square of the partial sums, times that of their number.
@@ -132,7 +141,7 @@ class MonteCarlo:
         (squares,) = _bind(eqn, [x * x if _real(x) else x for x in operands])
         K = _terms(eqn, operands)
         size = jnp.sqrt(jnp.maximum(K / 2, 1) * squares + jnp.maximum(K / 3 - 0.5, 0) * total**2)
-        return jnp.where(squares == 0, 0, size + self.floor)
+        return jnp.where(squares == 0, self.nudge, size + self.floor)
 
     def _scan(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         jaxpr, consts = _opened(eqn.params["jaxpr"])

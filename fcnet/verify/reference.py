@@ -33,15 +33,15 @@ def reference(
         problem: the network's activations, its loss, and the reduction over examples.
         case: parameters and examples, float64.
         u: the unit roundoff of the candidate's precision, `precision_of(dtype).u`.
-        rows: a number of rows, at least n, to which X and Y are filled up with rows of weight 0, so
-            that cases with different n share one compiled program; n by default.
+        rows: at least n, n by default. X and Y are filled up, with rows of weight 0, to the next
+            power of two, so that cases with different n share one compiled program.
         tiny: what an underflow may lose in that precision, `precision_of(dtype).tiny`.
 
     Returns:
         The reference, NumPy arrays of float64.
     """
     n = len(case.X)
-    row = np.arange(max(n, rows or n))
+    row = np.arange(1 << (max(n, rows or n) - 1).bit_length())
     weights = np.where(row < n, 1 / n if problem.reduction == "mean" else 1.0, 0.0)
     filled = np.minimum(row, n - 1)
     inputs = (case.params, case.X[filled], case.Y[filled], weights)

@@ -112,6 +112,51 @@ def spread(
     return Spread(value, jax.tree.map(lambda v, s: jnp.maximum(abs(v), s), value, sigma))
 
 
+def jumps(
+    function: Callable[..., Any], *args: Any, size: Float[Array, ""] | float, samples: int = 6
+) -> tuple[Any, Any]:
+    """How far the decisions in a computation, where they hang by a hair, can move its results.
+
+    Every input and every result is moved by up to about `size` relatively, and what is 0 off 0:
+    all up, all down and at random. A move with the decisions it leads to is compared with the same
+    move under the decisions of the unmoved computation: the difference is that of a ReLU on the
+    other side of its kink, or of another entry that is the largest.
+
+    Args:
+        function: of JAX arrays.
+        args: its arguments, pytrees.
+        size: what decides that a decision hangs by a hair, such as a few unit roundoffs.
+        samples: the number of random moves.
+
+    Returns:
+        The least and the largest difference seen, per component, each with the structure of the
+        result; 0 where no decision is near.
+
+    >>> with jax.enable_x64(True):
+    ...     low, high = jumps(jax.grad(jax.nn.relu), 0.0, size=1e-15)
+    ...     float(low), float(high)
+    (0.0, 1.0)
+    """
+    jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    leaves, structure = jax.tree.flatten(shapes)
+
+    def run(stream: Array, direction: Array, frozen: bool) -> list[Array]:
+        sample = MonteCarlo(size, 0.0, stream, frozen, nudge=1e-30, direction=direction)
+        inputs = [sample.start(jnp.asarray(x)) for x in jax.tree.leaves(args)]
+        return [pair.moved for pair in sample.run(jaxpr.jaxpr, jaxpr.consts, inputs)]
+
+    def add_sample(bounds: Any, i: Array) -> tuple[Any, None]:
+        direction = jnp.where(i < 2, 1 - 2 * i.astype(jnp.int32), 0)
+        runs = (run(scramble(i), direction, frozen) for frozen in (True, False))
+        jump = jax.tree.map(lambda kept, free: free - kept, *runs)
+        low, high = bounds
+        return (jax.tree.map(jnp.minimum, low, jump), jax.tree.map(jnp.maximum, high, jump)), None
+
+    zeros = [jnp.zeros(x.shape, x.dtype) for x in leaves]
+    (low, high), _ = lax.scan(add_sample, (zeros, zeros), jnp.arange(samples + 2, dtype=jnp.uint32))
+    return jax.tree.unflatten(structure, low), jax.tree.unflatten(structure, high)
+
+
 def coarsest_roundoff(jaxpr: core.ClosedJaxpr) -> float:
     """The unit roundoff of the coarsest floating dtype in a computation, at any depth."""
     pending, coarsest = [jaxpr.jaxpr], 2.0**-53

@@ -1,0 +1,208 @@
+"""The arguments of any function: which leaves have a gradient, and others in their place."""
+
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from fcnet.arrays import (
+    dtype_of,
+    is_array,
+    is_floating,
+    library_of,
+    like,
+    shape_of,
+    to_numpy,
+    unit_roundoff,
+)
+from fcnet.verify.types import Answer, Finding
+
+SHOWN_CHARACTERS = 300
+"""How much of the message of an exception a finding tells."""
+
+Values = Float[np.ndarray, "..."]
+
+
+def is_none(value: object) -> bool:
+    """None stands for itself, and is no empty container."""
+    return value is None
+
+
+class Arguments(NamedTuple):
+    """Positional arguments of a function, taken apart.
+
+    Attributes:
+        structure: of the containers.
+        leaves: all leaves in order, None and what is no array among them.
+        names: of the leaves, such as "params['W'][0]".
+        floating: the places of those that hold floating-point numbers.
+        first: how many leaves the first argument has.
+    """
+
+    structure: Any
+    leaves: tuple[Any, ...]
+    names: tuple[str, ...]
+    floating: tuple[int, ...]
+    first: int
+
+    @property
+    def differentiable(self) -> tuple[Any, ...]:
+        """The user's own floating arrays."""
+        return tuple(self.leaves[i] for i in self.floating)
+
+    def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """The arguments for a JAX function, with these floating leaves."""
+        foreign = [is_array(x) and library_of(x).name == "PyTorch" for x in self.leaves]
+        leaves = zip(self.leaves, foreign, strict=True)
+        return self._with([np.asarray(x) if numpy else x for x, numpy in leaves], values)
+
+    def floats(self, args: tuple[Any, ...]) -> list[Any]:
+        """The floating leaves of arguments of the same form."""
+        leaves = jax.tree.leaves(args, is_leaf=is_none)
+        return [leaves[i] for i in self.floating]
+
+    def fresh(self, values: Sequence[Values], double: bool = False) -> tuple[Any, ...]:
+        """The arguments with these numbers, in new arrays of the user's own kind and dtype."""
+        dtype = np.float64 if double else None
+        arrays = zip(values, self.differentiable, strict=True)
+        return self._with(list(self.leaves), [like(x, array, dtype) for x, array in arrays])
+
+    def _with(self, leaves: list[Any], values: Sequence[Any]) -> tuple[Any, ...]:
+        for i, value in zip(self.floating, values, strict=True):
+            leaves[i] = value
+        return jax.tree.unflatten(self.structure, leaves)
+
+
+class Called(NamedTuple):
+    """One call: what was returned, or how it failed, and which arguments it changed."""
+
+    value: Any
+    error: Finding | None
+    mutations: list[Finding]
+
+
+def call(
+    function: Callable[..., Any],
+    arguments: Arguments,
+    values: Sequence[Values],
+    double: bool = False,
+) -> Called:
+    """Call a function with these numbers in its floating arguments, in fresh arrays.
+
+    Whatever it does, this returns: an exception is a finding.
+    """
+    wide = double or any(
+        isinstance(leaf, jax.Array) and leaf.dtype == np.float64
+        for leaf in arguments.differentiable
+    )
+    with warnings.catch_warnings(), jax.enable_x64(True) if wide else nullcontext():
+        warnings.simplefilter("ignore")
+        given = arguments.fresh(values, double)
+        try:
+            value = function(*given)
+        except Exception as error:
+            text = "".join(traceback.format_exception_only(error)).strip()
+            return Called(None, _fault("raises", f"it raised {text[:SHOWN_CHARACTERS]}"), [])
+    changed = ", ".join(
+        arguments.names[i]
+        for i, now, then in zip(arguments.floating, arguments.floats(given), values, strict=True)
+        if not double and not np.array_equal(to_numpy(now), then)
+    )
+    message = f"the call changes its {changed}; work on a copy"
+    return Called(value, None, [_fault("mutates_inputs", message)] if changed else [])
+
+
+def take_apart(function: Callable[..., Any], args: Sequence[Any]) -> Arguments:
+    """Arguments of `function`, any pytrees.
+
+    Raises TypeError without any floating leaf, ValueError where one is not finite.
+    """
+    flat, structure = jax.tree_util.tree_flatten_with_path(tuple(args), is_leaf=is_none)
+    names = tuple(_name(function, path) for path, _ in flat)
+    leaves = tuple(leaf for _, leaf in flat)
+    floating = tuple(i for i, leaf in enumerate(leaves) if is_array(leaf) and is_floating(leaf))
+    if not floating:
+        raise TypeError(
+            "none of the arguments holds floating-point numbers: nothing has a gradient"
+        )
+    for i in floating:
+        if not np.isfinite(to_numpy(leaves[i])).all():
+            raise ValueError(f"{names[i]} must be finite, got {leaves[i]}")
+    first = len(jax.tree.leaves(args[0], is_leaf=is_none))
+    return Arguments(structure, leaves, names, floating, first)
+
+
+def _name(function: Callable[..., Any], path: tuple[Any, ...]) -> str:
+    """The name of the parameter and the keys below it."""
+    place = path[0].idx
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    named = (
+        place < len(parameters) and parameters[place].kind is not inspect.Parameter.VAR_POSITIONAL
+    )
+    head = parameters[place].name if named else f"args[{place}]"
+    return head + jax.tree_util.keystr(path[1:])
+
+
+def read_gradient(
+    arguments: Arguments, value: Any, whole: bool
+) -> tuple[Answer | None, list[Finding]]:
+    """The gradient with respect to the first argument, or to the whole tuple of them.
+
+    What belongs to a leaf without a gradient, such as integers, may be None, float0 or zeros.
+    """
+    expected = arguments.structure if whole else arguments.structure.children()[0]
+    count = len(arguments.leaves) if whole else arguments.first
+    flat, structure = jax.tree.flatten(value, is_leaf=is_none)
+    if structure != expected:
+        message = f"the gradient is a {structure}, expected a {expected}, like the arguments"
+        return None, [_fault("wrong_structure", message)]
+    findings, arrays = [], []
+    for i, leaf in enumerate(flat[:count]):
+        name = arguments.names[i]
+        if i in arguments.floating:
+            findings += _faults(name, leaf, arguments.leaves[i])
+            arrays.append(leaf)
+        elif not _is_nothing(leaf):
+            message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
+            findings.append(_fault("integer_leaf", message))
+    if any(finding.kind != "integer_leaf" for finding in findings):
+        return None, findings
+    return as_answer(arrays), findings
+
+
+def as_answer(arrays: Sequence[Any]) -> Answer:
+    """Arrays of any library as an answer."""
+    gradient: Any = tuple(map(to_numpy, arrays))
+    return Answer(gradient, None, max(map(dtype_of, arrays), key=unit_roundoff))
+
+
+def _faults(name: str, leaf: Any, argument: Any) -> list[Finding]:
+    if leaf is None:
+        return [_fault("none_leaf", f"the gradient of {name} is None")]
+    if not is_array(leaf) or dtype_of(leaf) == jax.dtypes.float0:
+        return [_fault("wrong_structure", f"the gradient of {name} is a {type(leaf).__name__}")]
+    if not is_floating(leaf):
+        return [_fault("wrong_dtype", f"the gradient of {name} holds {dtype_of(leaf)}")]
+    if shape_of(leaf) != shape_of(argument):
+        shapes = f"has shape {shape_of(leaf)}, expected {shape_of(argument)}"
+        return [_fault("wrong_shape", f"the gradient of {name} {shapes}")]
+    return []
+
+
+def _is_nothing(leaf: Any) -> bool:
+    if leaf is None or getattr(leaf, "dtype", None) == jax.dtypes.float0:
+        return True
+    return is_array(leaf) and not np.any(np.asarray(leaf))
+
+
+def _fault(kind: str, message: str) -> Finding:
+    return Finding(None, "", None, kind, message)

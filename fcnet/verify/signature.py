@@ -1,0 +1,215 @@
+"""What a wrong array looks like beside the right one: a factor, a transpose, a mix-up, zeros.
+
+For functions of which nothing is known but their arguments. A row of `SIGNATURES` looks at the
+array on all inputs, and says what it sees, or None.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from fcnet.verify.types import Finding
+
+SHOWN = 4
+"""How many indices or factors are listed."""
+
+Values = Float[np.ndarray, "..."]
+Sign = tuple[str, str]
+"""A kind, and what to say after the name of the array."""
+
+
+class Wrong(NamedTuple):
+    """A wrong array on every input where it was tried.
+
+    Attributes:
+        path: its name.
+        got, right, allowed: returned, right, and what rounding explains, an array an input.
+        argument: that of which it is the gradient; empty where it is of none.
+        others: the other right arrays of its shape, by name.
+        lengths: of the axes of all arguments, with a phrase for each: a mean is over one of them.
+    """
+
+    path: str
+    got: tuple[Values, ...]
+    right: tuple[Values, ...]
+    allowed: tuple[Values, ...]
+    argument: tuple[Values, ...]
+    others: dict[str, tuple[Values, ...]]
+    lengths: dict[int, str]
+
+    def agrees(self, values: Sequence[Values], allowed: Sequence[Values]) -> bool:
+        """Whether `values` are what was returned; a mistake's own rounding is given twice."""
+        with np.errstate(invalid="ignore"):
+            return all(
+                v.shape == g.shape and bool(((abs(g - v) <= 2 * a) | (g == v)).all())
+                for g, v, a in zip(self.got, values, allowed, strict=True)
+            )
+
+    def is_edit(self, edit: Callable[[Values], Values]) -> bool:
+        """Whether it is the right array rearranged."""
+        return self.agrees([*map(edit, self.right)], [*map(edit, self.allowed)])
+
+    def is_multiple(self, c: Any) -> bool:
+        """Whether it is c times the right array; c may be an array."""
+        return self.agrees([c * r for r in self.right], [abs(c) * a for a in self.allowed])
+
+
+def explain_arrays(wrong: Sequence[Wrong]) -> list[Finding]:
+    """A finding for each kind of mistake, naming the arrays that share it."""
+    signs = [(_look(array), array.path) for array in wrong]
+    signs.sort(key=lambda pair: pair[0])
+    findings = []
+    for (kind, text), group in groupby(signs, key=lambda pair: pair[0]):
+        paths = ", ".join(path for _, path in group)
+        findings.append(Finding(None, "", None, kind, f"the gradient of {paths} {text}"))
+    return findings
+
+
+def _look(array: Wrong) -> Sign:
+    return next(sign for find in SIGNATURES for sign in find(array))
+
+
+def _not_finite(array: Wrong) -> Iterator[Sign]:
+    for got in array.got:
+        if not np.isfinite(got).all():
+            at = np.argwhere(~np.isfinite(got))[0].tolist()
+            yield "not_finite", f"is {got[tuple(at)]} at {at}"
+
+
+def _zero(array: Wrong) -> Iterator[Sign]:
+    if not any(got.any() for got in array.got):
+        yield "zero", "is 0 everywhere: it is not computed, or cut off"
+
+
+def _factor(array: Wrong) -> Iterator[Sign]:
+    named = {-1.0: "sign", 2.0: "factor_2", 0.5: "factor_half", -2.0: "factor_minus_2"}
+    for c, kind in named.items():
+        if array.is_multiple(c):
+            yield kind, "has the opposite sign" if c == -1 else f"is {c:g} times what it must be"
+    for n, phrase in array.lengths.items():
+        for c, kind, text in (
+            (n, "times_n", f"is multiplied by {n}"),
+            (1 / n, "per_n", f"is divided by {n}"),
+            (math.sqrt(n), "times_root_n", f"is multiplied by the square root of {n}"),
+            (1 / math.sqrt(n), "per_root_n", f"is divided by the square root of {n}"),
+        ):
+            if n > 2 and array.is_multiple(c):
+                yield kind, f"{text}, {phrase}"
+    c = _fit(array.got, array.right)
+    if array.got[0].size > 1 and c and array.is_multiple(c):
+        yield "scaled", f"is {c:.6g} times what it must be"
+
+
+def _rearranged(array: Wrong) -> Iterator[Sign]:
+    ndim = array.right[0].ndim
+    if ndim > 1 and array.is_edit(np.transpose):
+        yield "transposed", "is transposed"
+    for axis in range(ndim):
+        if array.is_edit(partial(np.flip, axis=axis)):
+            yield "flipped", f"is in reverse order along axis {axis}"
+        for shift in (1, -1):
+            if array.is_edit(partial(np.roll, shift=shift, axis=axis)):
+                yield "shifted", f"is shifted by {shift} along axis {axis}"
+    if all(np.unique(right).size > 3 for right in array.right):
+        in_order = array._replace(got=tuple(np.sort(got, None) for got in array.got))
+        largest = [np.full(a.size, a.max()) for a in array.allowed]
+        if in_order.agrees([np.sort(right, None) for right in array.right], largest):
+            yield "permuted", "has the right numbers in wrong places"
+
+
+def _swapped(array: Wrong) -> Iterator[Sign]:
+    for path, right in array.others.items():
+        if array.agrees(right, array.allowed):
+            yield "swapped", f"is that of {path}"
+
+
+def _added(array: Wrong) -> Iterator[Sign]:
+    difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
+    for kind, base, what in (
+        ("adds_argument", array.argument, "the argument itself, as of an L2 penalty"),
+        ("adds_constant", [np.ones_like(right) for right in array.right], "1"),
+    ):
+        c = _fit(difference, base) if base else 0.0
+        value = [right + c * way for right, way in zip(array.right, base, strict=False)]
+        if c and array.got[0].size > 1 and array.agrees(value, array.allowed):
+            yield kind, f"has an extra {c:.4g} times {what}"
+
+
+def _places(array: Wrong) -> Iterator[Sign]:
+    """Right but at a few places, along an axis or anywhere."""
+    wrong = np.any(
+        [abs(g - r) > a for g, r, a in zip(array.got, array.right, array.allowed, strict=True)], 0
+    )
+    zero = not np.any([got[wrong].any() for got in array.got])
+    value = "0" if zero else "wrong"
+    for axis in range(wrong.ndim):
+        lines = np.moveaxis(wrong, axis, 0).reshape(wrong.shape[axis], -1).any(1)
+        where = np.flatnonzero(lines).tolist()
+        if wrong.ndim > 1 and len(where) <= min(SHOWN, wrong.shape[axis] // 2):
+            yield "dropped" if zero else "places", f"is {value} at {where} along axis {axis}"
+    entries = [tuple(at) for at in np.argwhere(wrong).tolist()]
+    if len(entries) <= min(SHOWN, wrong.size // 2):
+        yield "dropped" if zero else "places", f"is {value} at {', '.join(map(str, entries))} only"
+
+
+def _factors(array: Wrong) -> Iterator[Sign]:
+    for axis in range(array.right[0].ndim):
+        over = tuple(i for i in range(array.right[0].ndim) if i != axis)
+        c = _fit(array.got, array.right, over)
+        if over and array.is_multiple(c):
+            listed = ", ".join(f"{x:.4g}" for x in np.ravel(c)[:SHOWN])
+            more = ", ..." if np.size(c) > SHOWN else ""
+            yield "scaled_along_axis", f"has a factor for each index of axis {axis}: {listed}{more}"
+
+
+def _pattern(array: Wrong) -> Iterator[Sign]:
+    difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
+    for axis, length in enumerate(difference[0].shape):
+        mean = [d.mean(axis, keepdims=True) for d in difference]
+        value = [r + m for r, m in zip(array.right, mean, strict=True)]
+        if length > 2 and array.agrees(value, array.allowed):
+            yield "constant_difference", f"is off by a constant along axis {axis}"
+    if difference[0].ndim == 2 and min(difference[0].shape) > 2:
+        value = [r + _rank_one(d) for r, d in zip(array.right, difference, strict=True)]
+        if array.agrees(value, array.allowed):
+            yield "rank_one_difference", "is off by a matrix of rank one"
+
+
+def _unknown(array: Wrong) -> Iterator[Sign]:
+    got, right, allowed = array.got[0], array.right[0], array.allowed[0]
+    at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
+    index = list(map(int, at))
+    yield "unknown", f"is {got[at]:.6g} where {right[at]:.6g} must be, for instance at {index}"
+
+
+SIGNATURES = (
+    _not_finite,
+    _zero,
+    _factor,
+    _rearranged,
+    _swapped,
+    _added,
+    _places,
+    _factors,
+    _pattern,
+    _unknown,
+)
+"""The simplest explanations first."""
+
+
+def _fit(got: Sequence[Values], base: Sequence[Values], over: Any = None) -> Any:
+    """The least-squares factor of `got` over `base`, on all inputs."""
+    pairs = list(zip(got, base, strict=True))
+    top = sum(np.sum(g * b, over, keepdims=over is not None) for g, b in pairs)
+    bottom = sum(np.sum(b * b, over, keepdims=over is not None) for _, b in pairs)
+    return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), 0)[()]
+
+
+def _rank_one(matrix: Values) -> Values:
+    i, j = np.unravel_index(np.argmax(abs(matrix)), matrix.shape)
+    return np.outer(matrix[:, j], matrix[i]) / matrix[i, j]

@@ -9,7 +9,7 @@ little, where the error of a wrong formula is as smooth as the formula.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +56,7 @@ class Ruling(NamedTuple):
     note: str
 
 
+@runtime_checkable
 class Questioned(Protocol):
     """A candidate with errors beyond rounding, and how to question it further."""
 

@@ -36,7 +36,7 @@ def one_sided(activation: Activation) -> Slopes:
     (Slopes(left=0.0, right=1.0), Slopes(left=1.0, right=1.0))
     """
     with jax.ensure_compile_time_eval(), float64():
-        left, right = map(jax.grad(activation.function), (-1e-30, 1e-30))
+        left, right = map(jax.grad(activation.function), jnp.array([-1e-30, 1e-30]))
     return Slopes(float(left), float(right))
 
 

@@ -115,7 +115,7 @@ class MonteCarlo:
         pairs = map(Pair, _bind(eqn, unmoved), _bind(eqn, moved))
         return [self._rounded(eqn, unmoved, pair) for pair in pairs]
 
-    def _rounded(self, eqn: core.JaxprEqn, operands: list[Array], pair: Pair) -> Pair:
+    def _rounded(self, eqn: core.JaxprEqn, operands: list[Any], pair: Pair) -> Pair:
         """What a primitive returned, rounded as the primitive rounds."""
         name = eqn.primitive.name
         if name in STEPS or not _real(pair.exact):
@@ -131,7 +131,7 @@ class MonteCarlo:
     def _size(self, value: Array) -> Array:
         return jnp.where(value == 0, self.nudge, abs(value) + self.floor)
 
-    def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Array], total: Array) -> Array:
+    def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Any], total: Array) -> Array:
         """The root mean square of the partial sums, times that of their number.
 
         Recursive summation rounds every partial sum. If the K terms come in random order and have
@@ -200,7 +200,7 @@ def scramble(x: Array) -> Array:
     return x ^ (x >> 16)
 
 
-def _terms(eqn: core.JaxprEqn, operands: list[Array]) -> Array | int:
+def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Array | int:
     """The largest number of terms other than 0 in any sum, where it is known, else 1."""
     if eqn.primitive.name == "dot_general":
         axes: Any = eqn.params["dimension_numbers"][0]
@@ -215,7 +215,7 @@ def _terms(eqn: core.JaxprEqn, operands: list[Array]) -> Array | int:
     return jnp.minimum(counts[0], counts[-1])
 
 
-def _bind(eqn: core.JaxprEqn, operands: list[Array]) -> list[Array]:
+def _bind(eqn: core.JaxprEqn, operands: list[Any]) -> list[Array]:
     primitive: Any = eqn.primitive
     results = primitive.bind(*operands, **primitive.get_bind_params(eqn.params))
     return results if primitive.multiple_results else [results]

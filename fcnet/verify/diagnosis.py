@@ -14,7 +14,7 @@ from fcnet.verify.single import as_example
 from fcnet.verify.single_diagnosis import single_faults
 from fcnet.verify.types import Answer, Case, Finding, Problem, Reference
 
-STRICTNESS = (1, 2, 4, 8, 16)
+STRICTNESS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Divisors of the tolerance, in turn until a line is found wrong: an error beyond what rounding
 explains in the whole backward pass may hide within the tolerances of its single lines."""
 

@@ -12,6 +12,8 @@ from fcnet.verify.report import GradientError
 
 SIZES = (4, 3, 2)
 
+pytestmark = pytest.mark.untyped
+
 
 def backward(change=lambda name, value: value):
     """A student's backward pass for one example; `change` may spoil a quantity by its name."""
@@ -142,7 +144,6 @@ def test_the_report_is_short_and_reads_back(problem):
         assert "<script" not in page
 
 
-@pytest.mark.untyped
 def test_an_unknown_reduction_is_refused(problem):
     with pytest.raises(ValueError, match="reduction must be 'mean' or 'sum', got 'median'"):
         fcnet.check(backward(), *problem, reduction="median")

@@ -118,7 +118,7 @@ def lines(
         for fault, layer in faults:
             if layer == k and fault.quantity == quantity:
                 value = np.asarray(fault.edit(m, k, value))
-        return np.asarray(value, dtype)
+        return np.array(value, dtype)
 
     m.back[k] = (m.mean - m.Y) * m.share if k == m.r else m.D[k + 1] @ m.W[k + 1]
     m.D[k] = edited("delta", m.back[k] * slope(m, k))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from fcnet.arrays import unit_roundoff
 from fcnet.types import Layer, Trace
 from fcnet.verify.line import Line, Values
 from fcnet.verify.rows import Given, LayerRows, Product, Weights
@@ -194,6 +195,7 @@ def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]
                 tolerance=tolerance / batch.strictness + slack,
                 noise=noise,
                 size=terms.max(),
+                unit_roundoff=unit_roundoff(batch.answer.dtype),
                 explained=np.ones(tolerance.shape, bool),
                 batch=batch,
             )

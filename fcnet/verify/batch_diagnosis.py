@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fcnet.verify.batch import Batch, BatchLine, batch_lines
-from fcnet.verify.explain import KNOWN, UNKNOWN, Explanation, Fault, explain, telling
+from fcnet.verify.explain import CHANCE, KNOWN, UNKNOWN, Explanation, Fault, evidence, explain
 from fcnet.verify.line import Mistake, Values
 from fcnet.verify.pattern import pattern
 
@@ -96,10 +96,9 @@ def _judge(
 
 def _agree(lines: Sequence[BatchLine], edits: Sequence[Values]) -> bool:
     """Whether another delta, or other weights of the rows, explain the lines."""
-    return (telling(lines) or not _wrong(lines)) and all(
-        line.agrees(line.batch.edited(line.place, line.k, edit))
-        for line, edit in zip(lines, edits, strict=True)
-    )
+    pairs = zip(lines, edits, strict=True)
+    digits = evidence(lines, (line.batch.edited(line.place, line.k, edit) for line, edit in pairs))
+    return digits is not None and (digits >= CHANCE or not _wrong(lines))
 
 
 def _wrong(lines: Sequence[BatchLine]) -> bool:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+DIGITS = 16.0
+"""As many as float64 has: no entry is evidence of more."""
+
 Vector = Float[np.ndarray, " m"]
 Values = Float[np.ndarray, "..."]
 
@@ -44,6 +47,7 @@ class Line:
         expected, got, tolerance: of one shape; `expected` is from the candidate's values upstream.
         noise: how large rounding errors are here, relative to the largest term.
         size: of the largest term, the factor sigma' left out.
+        unit_roundoff: u of the candidate's precision.
         explained: where a mistake must explain `got`; a unit at a kink has a choice of its delta.
     """
 
@@ -54,6 +58,7 @@ class Line:
     tolerance: Values
     noise: float
     size: float
+    unit_roundoff: float
     explained: Bool[np.ndarray, "..."]
 
     def excess(self, value: Values, tolerance: Values) -> Values:
@@ -78,11 +83,16 @@ class Line:
         allowed = self.tolerance + self.noise * max(self.size, sizes.max(initial=0))
         return not (self.excess(value, allowed) > 1)[self.explained].any()
 
-    def digits(self) -> Values:
-        """In how many digits each entry is wrong: what a mistake has to account for."""
-        return (
-            np.log10(np.clip(self.excess(self.expected, self.tolerance), 1, 1e16)) * self.explained
-        )
+    def evidence(self, value: Values) -> Values:
+        """In how many more digits `value` is what the candidate has than `expected` is, entrywise.
+
+        A mistake speaks for itself where it gives the very numbers; one that is merely within the
+        tolerance, which may be wide, does not.
+        """
+        floor = 4 * self.unit_roundoff * abs(value)  # the last place tells nothing
+        ratio = (abs(self.got - self.expected) + floor) / (abs(self.got - value) + floor)
+        digits = np.clip(np.nan_to_num(np.log10(ratio)), -DIGITS, DIGITS)
+        return np.where(self.explained, digits, 0)
 
     def edited(self, edit: Callable[..., Any]) -> Any:
         """What the line gives after an edit, which takes the line, where it stands, and k."""

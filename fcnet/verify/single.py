@@ -113,17 +113,25 @@ class Example:
         """u of what the candidate returned."""
         return unit_roundoff(self.answer.dtype)
 
-    def tolerance(self, k: int, leaf: str, magnitude: Values) -> Values:
-        """What rounding explains in a line of layer k with terms of this magnitude.
+    def delta_tolerance(self, k: int, terms: Vector) -> Vector:
+        """What rounding explains in delta^[k], or in db^[k], with terms of this size.
 
         The reference's tolerance is for the true values. A faulty value upstream may be larger, and
         errors grow with it.
         """
-        layer = self.reference.tolerance[self._index(k)]
-        delta = abs(self.reference.deltas[self._index(k)]).max()
-        noise = layer.b.max() / delta if delta else self.noise
-        usual = np.asarray(layer.W if leaf == "W" else layer.b)
-        return (usual + noise * magnitude) / self.strictness
+        usual, size = self.reference.tolerance[self._index(k)].b, abs(self.true_delta(k)).max()
+        noise = usual.max() / size if size else self.noise
+        return np.asarray(usual + noise * terms) / self.strictness
+
+    def weight_tolerance(self, k: int, delta: Vector) -> Matrix:
+        """What rounding explains in dW^[k] = delta a^[k-1]^T, for any delta.
+
+        Where the true delta is largest, the reference's tolerance shows how well a^[k-1] is known.
+        """
+        usual, true = self.reference.tolerance[self._index(k)].W, abs(self.true_delta(k))
+        j = int(true.argmax())
+        known = usual[j] / true[j] if true[j] else self.noise * abs(self.a(k - 1))
+        return np.asarray(usual + np.outer(abs(delta), known)) / self.strictness
 
     def _index(self, k: int) -> int:
         if not 1 <= k <= self.r:

@@ -18,8 +18,9 @@ from fcnet.verify.step import Deltas, Step, delta_steps, gradient_steps
 
 
 class Reading(NamedTuple):
-    """One way to read a layer: what its delta was on each example, and what is wrong then."""
+    """One way to read a layer: its delta on the examples that show it, and what is wrong then."""
 
+    examples: Sequence[Example]
     deltas: Sequence[Deltas]
     faults: list[Fault]
 
@@ -47,35 +48,32 @@ def _faults(examples: Sequence[Example]) -> list[Fault]:
         options = _readings(examples, k, deltas)
         costs = [option.cost for option in options]
         if len(options) > 1 and k > 1:  # the third witness: what layer k-1 makes of each reading
-            below = [_readings(examples, k - 1, option.deltas) for option in options]
+            below = [_readings(option.examples, k - 1, option.deltas) for option in options]
             costs = [c + min(b.cost for b in bs) for c, bs in zip(costs, below, strict=True)]
-        reading = options[int(np.argmin(costs))]
+        reading = options[costs.index(min(costs))]
         found += reading.faults
-        deltas = reading.deltas
+        examples, deltas = reading.examples, reading.deltas
     return found
 
 
 def _readings(examples: Sequence[Example], k: int, above: Sequence[Deltas]) -> list[Reading]:
     """What delta^[k] may have been: as db shows it, as dW shows it, or as it must be."""
-    told = _with(above, k, [e.db(k) for e in examples])
-    options = [Reading(told, _judge(examples, k, told))]
-    line = delta_steps(examples, k, told)
+    deltas = [{**known, k: e.db(k)} for e, known in zip(examples, above, strict=True)]
+    line = delta_steps(examples, k, deltas)
+    options = [Reading(examples, deltas, _judge(examples, k, deltas))]
     if not _wrong(line):
         return options
-    expected = _with(above, k, [step.expected for step in line])
-    # dW = delta a^T shows delta where a is not zero, if its rank is one
-    lit = [i for i, e in enumerate(examples) if e.a(k - 1).any()]
-    seen = [examples[i] for i in lit]
-    shown = _with([above[i] for i in lit], k, [_from_weights(e, k) for e in seen])
-    if lit and not _wrong(gradient_steps(seen, "W", k, shown)):
-        line = delta_steps(seen, k, shown)
-        base = told if _wrong(line) else expected
-        deltas = [shown[lit.index(i)] if i in lit else base[i] for i in range(len(examples))]
-        options.append(Reading(deltas, _judge(seen, k, shown)))
+    # dW = delta a^T shows delta on the examples where a is not zero, if its rank is one
+    lit = [(e, known) for e, known in zip(examples, above, strict=True) if e.a(k - 1).any()]
+    seen = [e for e, _ in lit]
+    shown = [{**known, k: _from_weights(e, k)} for e, known in lit]
+    if seen and not _wrong(gradient_steps(seen, "W", k, shown)):
+        examples, deltas, line = seen, shown, delta_steps(seen, k, shown)
+        options.append(Reading(seen, shown, _judge(seen, k, shown)))
         if not _wrong(line):
             return options
-        expected = _with(above, k, [s.expected for s in delta_steps(examples, k, deltas)])
-    return [*options, Reading(expected, _judge(examples, k, expected))]
+    must = [{**known, k: s.expected} for known, s in zip(deltas, line, strict=True)]
+    return [*options, Reading(examples, must, _judge(examples, k, must))]
 
 
 def _judge(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -> list[Fault]:
@@ -86,10 +84,6 @@ def _judge(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -> lis
         gradient_steps(examples, "b", k, deltas),
     )
     return [Fault(line[0].place, k, explain(line, MISTAKES)) for line in lines if _wrong(line)]
-
-
-def _with(above: Sequence[Deltas], k: int, delta: Sequence[Vector]) -> list[Deltas]:
-    return [{**deltas, k: own} for deltas, own in zip(above, delta, strict=True)]
 
 
 def _from_weights(e: Example, k: int) -> Vector:

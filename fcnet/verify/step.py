@@ -79,7 +79,7 @@ def delta_steps(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -
             back, terms = e.error, abs(e.error)
         else:
             back, terms = e.W(k + 1).T @ own[k + 1], abs(e.W(k + 1)).T @ abs(own[k + 1])
-        tolerance = e.tolerance(k, "b", terms * abs(e.slope(k)))
+        tolerance = e.delta_tolerance(k, terms * abs(e.slope(k)))
         tolerance = tolerance + SLOPE_ERROR * e.unit_roundoff * terms
         ends = [back * slope for slope in e.kink_slopes(k)]
         allowed = (np.minimum(*ends) - tolerance <= delta) & (
@@ -94,6 +94,7 @@ def delta_steps(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -
                 tolerance=tolerance,
                 noise=e.noise,
                 size=terms.max(),
+                unit_roundoff=e.unit_roundoff,
                 explained=~e.tied(k),
                 example=e,
                 deltas=own,
@@ -108,16 +109,23 @@ def gradient_steps(
     """Line 5 on every example: do dW^[k] ("W") or db^[k] ("b") follow from delta^[k]?"""
     steps = []
     for e, own in zip(examples, deltas, strict=True):
-        expected = np.outer(own[k], e.a(k - 1)) if place == "W" else own[k]
+        delta = own[k]
+        if place == "W":
+            expected, got = np.outer(delta, e.a(k - 1)), e.dW(k)
+            tolerance = e.weight_tolerance(k, delta)
+        else:
+            expected, got = delta, e.db(k)
+            tolerance = e.delta_tolerance(k, abs(delta))
         steps.append(
             Step(
                 place=place,
                 k=k,
                 expected=expected,
-                got=e.dW(k) if place == "W" else e.db(k),
-                tolerance=e.tolerance(k, place, abs(expected)),
+                got=got,
+                tolerance=tolerance,
                 noise=e.noise,
                 size=abs(expected).max(),
+                unit_roundoff=e.unit_roundoff,
                 explained=np.ones(expected.shape, bool),
                 example=e,
                 deltas=own,

@@ -78,8 +78,8 @@ BIASES = (
     Mistake(
         "parameter_returned",
         "b",
-        lambda s, e, k: (e.b(k), s.expected),
-        "is the updated b[{k}] itself, b[{k}] + {c} delta[{k}], not its gradient",
+        lambda s, e, k: (e.b(k), -s.expected),
+        "is the updated b[{k}] itself, b[{k}] - {c} delta[{k}], not its gradient",
     ),
     Mistake(
         "bias_for_gradient",

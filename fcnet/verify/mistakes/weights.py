@@ -215,8 +215,8 @@ WEIGHTS = (
     Mistake(
         "parameter_returned",
         "W",
-        lambda s, e, k: (e.W(k), s.expected),
-        "is the updated W[{k}] itself, W[{k}] + {c} delta[{k}] a[{below}]^T, not its gradient",
+        lambda s, e, k: (e.W(k), -s.expected),
+        "is the updated W[{k}] itself, W[{k}] - {c} delta[{k}] a[{below}]^T, not its gradient",
     ),
     Mistake(
         "weights_for_gradient",

@@ -100,7 +100,7 @@ class Report:
         }
 
     def to_json(self) -> str:
-        """The report as JSON, after the schema in `fcnet/verify/report.schema.json`."""
+        """The report as JSON: an object with the keys of `to_dict`."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     def to_html(self) -> str:

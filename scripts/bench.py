@@ -5,8 +5,9 @@
     python scripts/bench.py                         # all of them
     python scripts/bench.py sampling --json out.json
 
-Only ratios within one run mean anything. `--quick` runs everything once, on the smallest cases, to
-see that it runs.
+Only ratios within one run mean anything. On a machine with other work, run it under `taskset -c 0`:
+a program of one thread does not wait for a core that others hold. `--quick` runs the smallest cases
+once, to see that they run.
 """
 
 import argparse

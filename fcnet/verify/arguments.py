@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -58,9 +59,8 @@ class Arguments(NamedTuple):
 
     def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments for a JAX function, with these floating leaves."""
-        foreign = [is_array(x) and library_of(x).name == "PyTorch" for x in self.leaves]
-        leaves = zip(self.leaves, foreign, strict=True)
-        return self._with([np.asarray(x) if numpy else x for x, numpy in leaves], values)
+        leaves = [jnp.asarray(np.array(x)) if _is_foreign(x) else x for x in self.leaves]
+        return self._with(leaves, values)
 
     def floats(self, args: tuple[Any, ...]) -> list[Any]:
         """The floating leaves of arguments of the same form."""
@@ -196,6 +196,11 @@ def _faults(name: str, leaf: Any, argument: Any) -> list[Finding]:
         shapes = f"has shape {shape_of(leaf)}, expected {shape_of(argument)}"
         return [_fault("wrong_shape", f"the gradient of {name} {shapes}")]
     return []
+
+
+def _is_foreign(leaf: Any) -> bool:
+    """Whether it is an array, but not one of JAX; JAX converts those once, in one precision."""
+    return is_array(leaf) and library_of(leaf).name != "JAX" and np.ndim(leaf) > 0
 
 
 def _is_nothing(leaf: Any) -> bool:

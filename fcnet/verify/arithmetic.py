@@ -190,6 +190,20 @@ class MonteCarlo:
         return (scramble(positions ^ self._next()) & 1).astype(bool)
 
 
+def decides(jaxpr: core.ClosedJaxpr) -> bool:
+    """Whether a computation turns real numbers into decisions, at any depth."""
+    pending: list[Any] = [jaxpr.jaxpr]
+    while pending:
+        body = pending.pop()
+        pending += core.subjaxprs(body)
+        for eqn in body.eqns:
+            real = any(_real_type(atom) for atom in eqn.invars)
+            name = eqn.primitive.name
+            if real and (name in STEPS or not all(map(_real_type, eqn.outvars))):
+                return True
+    return False
+
+
 def scramble(x: Array) -> Array:
     """A hash of uint32 to uint32 without visible pattern (Wellons 2018, lowbias32).
 
@@ -209,7 +223,7 @@ def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Array | int:
     else:
         return 1
     counts = [
-        (x != 0).sum(axis, dtype=jnp.int32).max(initial=0)
+        (x != 0).sum(axis, dtype=float).max(initial=0)
         for x, axis in zip(operands, axes, strict=True)
     ]
     return jnp.minimum(counts[0], counts[-1])
@@ -228,6 +242,10 @@ def _opened(jaxpr: Any) -> tuple[core.Jaxpr, Any]:
 
 def _deeper(outer: Any, inner: Any) -> bool:
     return len(outer.aval.shape) > len(inner.aval.shape)
+
+
+def _real_type(atom: Any) -> bool:
+    return hasattr(atom.aval, "dtype") and jnp.issubdtype(atom.aval.dtype, jnp.inexact)
 
 
 def _real(value: Any) -> bool:

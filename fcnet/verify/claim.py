@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,15 +12,8 @@ from jaxtyping import Float
 
 from fcnet.arrays import like, to_numpy
 from fcnet.verify.compare import Comparison, compare_arrays
-from fcnet.verify.rounding import (
-    KAPPA,
-    Precision,
-    coarsest_roundoff,
-    float64,
-    jumps,
-    sample_count,
-    spread,
-)
+from fcnet.verify.double import compile_double, float64
+from fcnet.verify.rounding import KAPPA, Precision, jumps, sample_count, spread
 from fcnet.verify.types import Answer
 
 OWN = "your input"
@@ -52,6 +45,7 @@ class Claim:
         names: of these.
         places: which of them each claimed array is the gradient of; () if of none.
         precision: of the dtype that the candidate returns.
+        phrase: how to speak of a claimed array, with its name for {}.
     """
 
     subject: str
@@ -62,6 +56,7 @@ class Claim:
     names: tuple[str, ...]
     places: tuple[int, ...]
     precision: Precision
+    phrase: str = "the gradient of {}"
 
     def answer(self, point: Point) -> Answer | None:
         """What the candidate returns."""
@@ -79,15 +74,16 @@ class Claim:
     def compare(self, point: Point, answer: Answer, precision: Precision) -> Comparison:
         """Compare, and where that fails allow each decision that hangs by a hair its choice."""
         got = jax.tree.leaves(answer.gradient)
-        u = max(precision.u, self._roundoff)
         with float64():
-            judged = self._spread(point.leaves, precision.tiny / u)
-            right, sigma = jax.tree.map(np.asarray, judged)
+            floor = np.float64(precision.tiny / precision.u)
+            right, sigma, roundoff = jax.tree.map(np.asarray, self._spread(point.leaves, floor))
+            u = max(precision.u, float(roundoff))
             allowed = [KAPPA * u * s for s in sigma]
             strict = compare_arrays(self.paths, got, right, allowed, point.name)
             if strict.ok:
                 return strict
-            low, high = jax.tree.map(np.asarray, self._jumps(point.leaves, KAPPA * u))
+            bounds = self._jumps(point.leaves, size=np.float64(KAPPA * u))
+            low, high = jax.tree.map(np.asarray, bounds)
         hull = list(zip(low, high, strict=True))
         choice = [WIDER * (above - below) / 2 for below, above in hull]
         if all((c <= a).all() for c, a in zip(choice, allowed, strict=True)):
@@ -97,22 +93,19 @@ class Claim:
         return compare_arrays(self.paths, got, centre, allowed, point.name)._replace(mixed=True)
 
     @cached_property
-    def _roundoff(self) -> float:
-        """Of the coarsest dtype that the right function itself insists on."""
-        with float64():
-            leaves = [to_numpy(leaf) for leaf in self.leaves]
-            return coarsest_roundoff(jax.make_jaxpr(self.right)(leaves))
-
-    @cached_property
     def _spread(self) -> Any:
-        samples = sample_count(sum(leaf.size for leaf in map(to_numpy, self.leaves)))
-        return jax.jit(
-            lambda leaves, floor: spread(self.right, leaves, samples=samples, floor=floor)
-        )
+        leaves = tuple(map(to_numpy, self.leaves))
+        samples = sample_count(sum(leaf.size for leaf in leaves))
+
+        def program(leaves: Sequence[Array], floor: Array) -> Any:
+            return spread(self.right, leaves, samples=samples, floor=floor)
+
+        return compile_double(program, leaves, np.float64(0))
 
     @cached_property
     def _jumps(self) -> Any:
-        return jax.jit(lambda leaves, size: jumps(self.right, leaves, size=size))
+        leaves = tuple(map(to_numpy, self.leaves))
+        return compile_double(partial(jumps, self.right), leaves, size=np.float64(0))
 
 
 def representable(point: Point, leaves: Sequence[Any]) -> Point:

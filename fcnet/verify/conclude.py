@@ -41,9 +41,15 @@ def conclude(
     drifting = persistent_errors(ruling.comparisons) if ruling.kind in ("right", "coarse") else ()
     found = list(findings)
     if ruling.kind == "wrong":
-        found += causes or explain_arrays(_wrong_arrays(claim, trials))
+        found += causes or explain_arrays(_wrong_arrays(claim, trials), claim.phrase)
     found += [
-        Finding(None, "", None, "persistent", f"{leaf.path} is off alike at {leaf.case}")
+        Finding(
+            None,
+            "",
+            None,
+            "persistent",
+            f"{claim.phrase.format(leaf.path)} is off alike on {leaf.case}",
+        )
         for leaf in drifting
     ]
     said = [*([ruling.note] if ruling.note else []), *_silent(claim, ruling), *notes]

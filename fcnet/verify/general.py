@@ -14,7 +14,7 @@ from fcnet.verify.arguments import Arguments, call, is_none, read_gradient, take
 from fcnet.verify.claim import OWN, Claim, Point
 from fcnet.verify.conclude import check_repeated, conclude, unread
 from fcnet.verify.report import Report
-from fcnet.verify.rounding import float64, precision_of
+from fcnet.verify.rounding import precision_of
 from fcnet.verify.types import Answer
 
 NEARBY_INPUTS, AWAY = 7, 0.1
@@ -119,8 +119,7 @@ def _is_whole(arguments: Arguments, value: Any) -> bool:
 
 
 def _check_scalar(function: Callable[..., Any], arguments: Arguments, own: Point) -> None:
-    with float64():
-        result = jax.eval_shape(lambda leaves: function(*arguments.fill(leaves)), own.leaves)
+    result = jax.eval_shape(lambda leaves: function(*arguments.fill(leaves)), own.leaves)
     scalar = getattr(result, "shape", None) == ()
     if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
         raise TypeError(f"function must return a real scalar, a () array, got {result}")

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from fcnet.types import Activation, Layer, Params, Trace
-from fcnet.verify.rounding import float64
+from fcnet.verify.double import float64
 
 CONVENTIONS = (0.0, 0.5, 1.0)
 """The values of ReLU'(0) in use: in `jax.nn.relu` and PyTorch, in `jnp.maximum(z, 0)`, and here."""

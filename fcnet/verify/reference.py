@@ -15,8 +15,9 @@ from jax import Array
 from jaxtyping import Float
 
 from fcnet.types import Activation, Params, Trace
+from fcnet.verify.double import float64
 from fcnet.verify.kinks import CONVENTIONS, activate, has_kink, kink_slack
-from fcnet.verify.rounding import KAPPA, float64, sample_count, spread
+from fcnet.verify.rounding import KAPPA, sample_count, spread
 from fcnet.verify.types import Case, Problem, Reference
 
 
@@ -97,7 +98,7 @@ def _judge(problem: Problem) -> Any:
             losses, trace = _losses(problem, [W for W, _ in params], biases, X, Y)
             return losses.sum(), trace
 
-        value, sigma = spread(rounded, params, X, Y, weights, samples=samples, floor=floor)
+        value, sigma, _ = spread(rounded, params, X, Y, weights, samples=samples, floor=floor)
         # An example's own bias reaches its loss through its own z only: its gradient is delta.
         biases = [jnp.broadcast_to(b, (len(X), len(b))) for _, b in params]
         deltas, trace = jax.grad(total, has_aux=True)(biases)

@@ -8,20 +8,18 @@ errs by about u sigma, whatever the scale of the loss, the size of the network o
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend import core
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from fcnet.arrays import unit_roundoff
-from fcnet.verify.arithmetic import MonteCarlo, Pair, scramble
+from fcnet.verify.arithmetic import MonteCarlo, Pair, decides, scramble
+from fcnet.verify.double import coarsest_roundoff
 
 KAPPA = 6.0
 """A correct program's error stays below KAPPA u sigma. Over 1,900 runs of independently written
@@ -65,10 +63,14 @@ def precision_of(dtype: DTypeLike) -> Precision:
 
 
 class Spread(NamedTuple):
-    """The outcome of a computation, and per component its standard deviation per unit roundoff."""
+    """The outcome of a computation, and per component its standard deviation per unit roundoff.
+
+    roundoff: that of the coarsest dtype it uses itself; it is not known any better.
+    """
 
     value: Any
     sigma: Any
+    roundoff: Any
 
 
 def spread(
@@ -94,7 +96,8 @@ def spread(
     """
     jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
     inputs = [Pair(jnp.asarray(x), jnp.asarray(x)) for x in jax.tree.leaves(args)]
-    step = math.sqrt(coarsest_roundoff(jaxpr))
+    roundoff = coarsest_roundoff(jaxpr)
+    step = math.sqrt(roundoff)
 
     def add_sample(squares: list[Array], i: Array) -> tuple[list[Array], None]:
         pairs = MonteCarlo(step, floor, scramble(i)).run(jaxpr.jaxpr, jaxpr.consts, inputs)
@@ -109,7 +112,8 @@ def spread(
     )
     value = function(*args)
     sigma = jax.tree.unflatten(structure, [jnp.sqrt(s / samples) for s in squares])
-    return Spread(value, jax.tree.map(lambda v, s: jnp.maximum(abs(v), s), value, sigma))
+    sigma = jax.tree.map(lambda v, s: jnp.maximum(abs(v), s), value, sigma)
+    return Spread(value, sigma, jnp.asarray(roundoff))
 
 
 def jumps(
@@ -153,28 +157,10 @@ def jumps(
         return (jax.tree.map(jnp.minimum, low, jump), jax.tree.map(jnp.maximum, high, jump)), None
 
     zeros = [jnp.zeros(x.shape, x.dtype) for x in leaves]
+    if not decides(jaxpr):
+        return jax.tree.unflatten(structure, zeros), jax.tree.unflatten(structure, zeros)
     (low, high), _ = lax.scan(add_sample, (zeros, zeros), jnp.arange(samples + 2, dtype=jnp.uint32))
     return jax.tree.unflatten(structure, low), jax.tree.unflatten(structure, high)
-
-
-def coarsest_roundoff(jaxpr: core.ClosedJaxpr) -> float:
-    """The unit roundoff of the coarsest floating dtype in a computation, at any depth."""
-    pending, coarsest = [jaxpr.jaxpr], 2.0**-53
-    while pending:
-        body = pending.pop()
-        pending += core.subjaxprs(body)
-        for variable in (*body.invars, *(v for eqn in body.eqns for v in eqn.outvars)):
-            dtype = getattr(variable.aval, "dtype", None)
-            if dtype is not None and jnp.issubdtype(dtype, jnp.floating):
-                coarsest = max(coarsest, unit_roundoff(dtype))
-    return coarsest
-
-
-@contextmanager
-def float64() -> Iterator[None]:
-    """Double precision, and exact matrix products on accelerators, inside the block only."""
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        yield
 
 
 def sample_count(components: int) -> int:

@@ -59,14 +59,14 @@ class Wrong(NamedTuple):
         return self.agrees([c * r for r in self.right], [abs(c) * a for a in self.allowed])
 
 
-def explain_arrays(wrong: Sequence[Wrong]) -> list[Finding]:
-    """A finding for each kind of mistake, naming the arrays that share it."""
+def explain_arrays(wrong: Sequence[Wrong], phrase: str = "the gradient of {}") -> list[Finding]:
+    """A finding for each kind of mistake, naming the arrays that share it by `phrase`."""
     signs = [(_look(array), array.path) for array in wrong]
     signs.sort(key=lambda pair: pair[0])
     findings = []
     for (kind, text), group in groupby(signs, key=lambda pair: pair[0]):
         paths = ", ".join(path for _, path in group)
-        findings.append(Finding(None, "", None, kind, f"the gradient of {paths} {text}"))
+        findings.append(Finding(None, "", None, kind, f"{phrase.format(paths)} {text}"))
     return findings
 
 
@@ -116,9 +116,11 @@ def _rearranged(array: Wrong) -> Iterator[Sign]:
             if array.is_edit(partial(np.roll, shift=shift, axis=axis)):
                 yield "shifted", f"is shifted by {shift} along axis {axis}"
     if all(np.unique(right).size > 3 for right in array.right):
-        in_order = array._replace(got=tuple(np.sort(got, None) for got in array.got))
-        largest = [np.full(a.size, a.max()) for a in array.allowed]
-        if in_order.agrees([np.sort(right, None) for right in array.right], largest):
+        order = [np.argsort(right, None) for right in array.right]
+        got = tuple(np.sort(got, None) for got in array.got)
+        right = [r.ravel()[o] for r, o in zip(array.right, order, strict=True)]
+        allowed = [a.ravel()[o] for a, o in zip(array.allowed, order, strict=True)]
+        if array._replace(got=got).agrees(right, allowed):
             yield "permuted", "has the right numbers in wrong places"
 
 

@@ -133,21 +133,34 @@ def _difference(hand: _Form, right: _Form) -> Finding | None:
 
 
 def _check_values(twins: _Twins, own: Point, draw: np.random.Generator) -> Report:
-    """The results themselves: another function has another derivative."""
+    """The results themselves, called plainly and by `jax.vjp`, which runs the rule's own forward.
+
+    Another function has another derivative.
+    """
+    arguments = twins.arguments
+
+    def both(*args: Any) -> list[Array]:
+        values = partial(twins.values, twins.function)
+        leaves = arguments.floats(args)
+        return [*values(leaves), *jax.vjp(values, leaves)[0]]
 
     def ask(point: Point, double: bool) -> Answer | None:
-        value = call(twins.function, twins.arguments, point.leaves, double)
-        return None if value.error else as_answer(_form(value).leaves)
+        called = call(both, arguments, point.leaves, double)
+        return None if called.error else as_answer(called.value)
 
+    first = call(both, arguments, own.leaves)
+    if first.error:
+        return unread(twins.subject, arguments, [first.error])
     claim = Claim(
         subject=twins.subject,
-        paths=twins.result.names,
-        right=partial(twins.values, twins.reference),
+        paths=(*twins.result.names, *(f"{name} under jax.vjp" for name in twins.result.names)),
+        right=lambda leaves: 2 * twins.values(twins.reference, leaves),
         call=ask,
-        leaves=twins.arguments.differentiable,
+        leaves=arguments.differentiable,
         names=twins.names,
         places=(),
-        precision=precision_of(as_answer(twins.result.leaves).dtype),
+        precision=precision_of(as_answer(first.value).dtype),
+        phrase="{}",
     )
     points = [own, *_nearby(claim, own, draw)]
     report = conclude(claim, points, [*map(claim.answer, points)], [], [])

@@ -144,6 +144,26 @@ def test_early_stopping_returns_the_best_parameters(problem, key):
     assert_close(result.params, run(steps=max(result.step, 0)).params, 1e-7)
 
 
+def test_validation_examples_may_have_weights(problem, key):
+    params, X, Y = problem
+    weights = jnp.arange(1.0, 12.0)
+    run = partial(fit, params, X[:12], Y[:12], key=key, batch_size=4, steps=5, hyperparameters=RATE)
+    weighted, plain = (run(validation=(X[12:], Y[12:], *w)).history for w in ((weights,), ()))
+    expected = fcnet.mean_loss(params, X[12:], Y[12:], weights=weights)
+    np.testing.assert_allclose(weighted.validation_loss[0], expected, rtol=1e-6)
+    assert abs(plain.validation_loss[0] - expected) > 1e-3
+
+
+def test_an_optimizer_goes_on_from_what_it_remembers(problem, key):
+    params, X, Y = problem
+    run = partial(fit, X=X, Y=Y, key=key, batch_size=1, sampling="full", hyperparameters=RATE)
+    whole = run(params, steps=12)
+    half = run(params, steps=6)
+    assert_close(run(half.params, steps=6, opt_state=half.opt_state).params, whole.params, 1e-6)
+    with pytest.raises(AssertionError):
+        assert_close(run(half.params, steps=6).params, whole.params, 1e-6)
+
+
 def test_what_stops_being_finite_is_named_with_its_step(problem, key):
     params, X, Y = problem
     run = partial(fit, params, X, Y, key=key, batch_size=6, optimizer="sgd")
@@ -197,6 +217,8 @@ def test_other_steps_rates_seeds_and_data_do_not_compile_anew(problem, key):
         ({"gradient": "numeric"}, ValueError, "unknown gradient 'numeric'"),
         ({"patience": 3}, ValueError, "patience needs validation data"),
         ({"validation": 1.0}, ValueError, "at least one of the 23 examples on each side"),
+        ({"validation": (jnp.ones(3),)}, ValueError, r"triple \(X, Y, weights\) or a share, got 1"),
+        ({"opt_state": optax.adam(0.1).init(jnp.ones(3))}, ValueError, "opt_state does not fit"),
         ({"weights": -jnp.ones(23)}, ValueError, "weights must be 0 or more"),
         ({"weights": jnp.zeros(23)}, ValueError, "weights are all 0"),
         ({"weights": jnp.ones(22)}, ValueError, r"weights has shape \(22,\), expected \(23,\)"),

@@ -31,7 +31,7 @@ def as_data(
 
 def split(
     data: Data,
-    validation: float | tuple[ArrayLike, ArrayLike] | None,
+    validation: float | tuple[ArrayLike, ...] | None,
     key: Array,
     params: Params,
     objective: Objective,
@@ -40,9 +40,13 @@ def split(
     if validation is None:
         return data, None
     if isinstance(validation, tuple):
-        if len(validation) != 2:
-            raise ValueError(f"validation must be a pair (X, Y) or a share, got {len(validation)}")
-        return data, as_data(params, *validation, None, objective)
+        if len(validation) not in (2, 3):
+            raise ValueError(
+                "validation must be a pair (X, Y), a triple (X, Y, weights) or a share, got "
+                f"{len(validation)} arrays"
+            )
+        weights = validation[2] if len(validation) == 3 else None
+        return data, as_data(params, validation[0], validation[1], weights, objective)
     share = float(as_positive("validation", validation))
     n = len(data.X)
     held = round(share * n)

@@ -20,7 +20,7 @@ from fcnet.train.data import as_data, sample_rows, split
 from fcnet.train.evaluate import evaluate
 from fcnet.train.loop import Data, State, advance, last_finite
 from fcnet.train.objective import Objective, as_objective
-from fcnet.train.optimizer import Optimizer, as_optimizer, build
+from fcnet.train.optimizer import Optimizer, as_optimizer, start_state
 from fcnet.types import Activation, Loss, Pairs, Params
 
 EVALUATED = 10_000
@@ -89,9 +89,10 @@ def fit(
     output_activation: str | Activation = "identity",
     loss: str | Loss = "squared_error",
     weights: Num[ArrayLike, " n"] | None = None,
-    validation: float | tuple[ArrayLike, ArrayLike] | None = None,
+    validation: float | tuple[ArrayLike, ...] | None = None,
     evaluate_every: int = 1000,
     patience: int | None = None,
+    opt_state: optax.OptState | None = None,
     progress: Callable[[int, History], Any] | None = None,
 ) -> FitResult:
     """Train a network of the core: Algorithm 2 and its relatives, compiled a block at a time.
@@ -115,10 +116,13 @@ def fit(
             "with_replacement"; or "full", gradient descent on all examples.
         activation, output_activation, loss: as in `mean_loss`.
         weights: one a example, 0 or more; a batch's loss is the weighted mean.
-        validation: a pair (X, Y), or the share of the examples to hold out, drawn by the key.
+        validation: a pair (X, Y), a triple (X, Y, weights), or the share of the examples to hold
+            out, drawn by the key.
         evaluate_every: steps between two entries of the history.
         patience: stop after so many evaluations without a better validation loss, and return the
             best parameters; None never stops early.
+        opt_state: what the optimiser remembers of an earlier run with it, to go on from there; None
+            starts it afresh.
         progress: called after each evaluation with the step and the history so far.
 
     Returns:
@@ -155,7 +159,7 @@ def fit(
     seen = sample_rows(data, EVALUATED, sample_key)
     static: Any = {"objective": objective, "optimizer": chosen}
 
-    state = State(layers, build(chosen, hyper).init(layers))
+    state = State(layers, start_state(chosen, hyper, layers, opt_state))
     entries = [_entry(0, objective, state.params, seen, held_out)]
     best, kept = 0, state.params
     for start, stop in _cut(0, steps, every):

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.typing import ArrayLike
+
+from fcnet.types import Params
 
 Factory: TypeAlias = Callable[..., optax.GradientTransformation]
 Optimizer: TypeAlias = optax.GradientTransformation | Factory
@@ -74,3 +77,30 @@ def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> Any:
     if isinstance(optimizer, optax.GradientTransformation):
         return optimizer
     return optimizer(**hyperparameters)
+
+
+def start_state(
+    optimizer: Optimizer,
+    hyperparameters: Hyperparameters,
+    params: Params,
+    earlier: optax.OptState | None,
+) -> optax.OptState:
+    """What the optimiser remembers at the start: nothing yet, or a copy of an earlier run's state.
+
+    Raises:
+        ValueError: for a state of another optimiser, or of a network of other shapes.
+    """
+    fresh = build(optimizer, hyperparameters).init(params)
+    if earlier is None:
+        return fresh
+    copy = jax.tree.map(jnp.asarray, earlier)
+    kinds = [
+        (jax.tree.structure(state), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)])
+        for state in (copy, fresh)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
+            "run with the same optimizer, sizes and dtype returned"
+        )
+    return copy

@@ -63,7 +63,8 @@ def batch_table(
     """
     step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
     keys = jax.vmap(partial(jax.random.fold_in, key))(step)
-    return jax.vmap(partial(sample_batch, n=n, batch_size=batch_size))(keys)
+    draw = partial(sample_batch, n=n, batch_size=batch_size)
+    return jax.vmap(draw, out_axes=1)(keys).T  # side by side, the batches are drawn faster
 
 
 def block_length(batch_size: int) -> int:
@@ -89,7 +90,9 @@ def uniform_below(key: Array, bound: Int[Array, " B"]) -> Int[Array, " B"]:
     `jax.random.randint` is no substitute: for a bound above 2^16 it keeps the remainder of only 32
     bits, and with a bound of 3 * 2^29 a number below 2^30 is 1.5 times as likely as one above.
     """
-    high, low = jax.random.bits(key, (2, *bound.shape), jnp.uint32)
+    # A new key is such bits itself; `jax.random.bits` would throw half of them away.
+    words = jax.random.key_data(jax.random.split(key, bound.shape))
+    high, low = words[..., 0], words[..., 1]
     bound = bound.astype(jnp.uint32)
     middle = high * bound
     carry = middle + lax.mulhi(low, bound) < middle

@@ -6,7 +6,7 @@ Shapes and dtypes are always checked. Values can be checked only where they are 
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,16 @@ def look_up(kind: str, table: Mapping[str, Row], choice: str | Row) -> Row:
     if choice not in table:
         raise ValueError(f"unknown {kind} {choice!r}; known are {', '.join(map(repr, table))}")
     return table[choice]
+
+
+def look_up_name(kind: str, table: Mapping[str, Any], name: object) -> Any:
+    """The row of `table` called `name`, where only a name will do."""
+    if not isinstance(name, str) or name not in table:
+        known = ", ".join(map(repr, table))
+        if isinstance(name, str):
+            raise ValueError(f"unknown {kind} {name!r}; known are {known}")
+        raise TypeError(f"{kind} must be a name, one of {known}, got {type(name).__name__}")
+    return table[name]
 
 
 def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Array:

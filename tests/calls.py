@@ -21,6 +21,10 @@ ARRAYS = {"params", "x", "y", "X", "Y", "weights", "trace", "delta", "key", "lea
 """The arguments that may be traced; the others are Python's own values."""
 
 
+def print_nothing(step: int, history: Any) -> None:
+    """A progress bar that nobody sees."""
+
+
 def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
     """The arguments of a call that works, for each function that fcnet offers."""
     params, X, Y = problem(Case((3, 2, 2), n=4, seed=seed))
@@ -57,7 +61,8 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
             **{"params": params, "X": X, "Y": Y, "key": key, "weights": weights, **choices},
             **{"optimizer": "adam", "hyperparameters": {"learning_rate": 0.1}},
             **{"gradient": "backprop", "sampling": "algorithm2", "batch_size": 2, "steps": 3},
-            **{"validation": 0.25, "evaluate_every": 3, "patience": 5},
+            **{"validation": 0.25, "evaluate_every": 3, "patience": 5, "progress": print_nothing},
+            **{"opt_state": None, "precision": "float32"},
         },
         "check": {
             **{"backward": fcnet.backprop, "params": params, "x": x, "y": y, **choices},

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from calls import good_calls
 from hypothesis import strategies as st
 
@@ -145,15 +146,34 @@ BAD: dict[str, Bad] = {
 
 NO_NAME = st.none() | st.text() | st.integers() | st.floats()
 
+NO_VALIDATION = one_of(
+    *((), (np.ones((4, 3)),), (np.ones((4, 3)),) * 4, (np.ones((4, 3)), np.ones((3, 2)))),
+    *((np.ones((4, 2)), np.ones((4, 2))), (None, None), ("X", "Y"), (np.ones((4, 3)), None)),
+    *((np.full((1, 3), np.nan), np.ones((1, 2))), (np.ones((1, 3)), np.full((1, 2), 7.0))),
+    (np.ones((2, 3)), np.ones((2, 2)), np.ones(3)),
+)
+
 FIT: dict[str, Bad] = {
-    "optimizer": NO_NAME,
-    "hyperparameters": one_of({}, {"rate": 0.1}, {"learning_rate": 0.1, "b9": 1}, {1: 0.1}),
-    "gradient": NO_NAME | one_of(fcnet.batch_backprop),
-    "sampling": NO_NAME,
+    "params": BAD["params"] | params_with_one_bad_number(),
+    "optimizer": JUNK | UNKNOWN | one_of(len, optax.adam(0.1), lambda learning_rate: None, 3),
+    "hyperparameters": NOTHING_OF_USE
+    | one_of({}, {"rate": 0.1}, {"learning_rate": 0.1, "b9": 1}, {1: 0.1}, 0.1)
+    | (JUNK | NOT_FINITE | one_of(True, np.ones(2), jnp.ones(1))).map(
+        lambda junk: {"learning_rate": junk}
+    ),
+    "gradient": JUNK | UNKNOWN | one_of(fcnet.batch_backprop),
+    "sampling": JUNK | UNKNOWN,
     "batch_size": BAD["batch_size"] | one_of(4, 5),  # a quarter of the 4 examples is held out
-    "validation": st.floats(max_value=0) | st.floats(min_value=1) | one_of((np.ones((4, 3)),)),
+    "validation": NOTHING_OF_USE
+    | st.booleans()
+    | st.floats(max_value=0)
+    | st.floats(min_value=1)
+    | NO_VALIDATION,
     "evaluate_every": NOT_WHOLE | st.integers(max_value=0),
     "patience": NOT_WHOLE.filter(lambda junk: junk is not None) | st.integers(max_value=0),
+    "progress": NOTHING_OF_USE,
+    "opt_state": NOTHING_OF_USE | one_of(optax.sgd(0.1).init(jnp.ones(2)), optax.EmptyState()),
+    "precision": NOTHING_OF_USE | UNKNOWN | one_of(32, np.float32, jnp.dtype("float32")),
 }
 
 CHECK: dict[str, Bad] = {

@@ -22,7 +22,7 @@ from fcnet import Activation, Loss
 
 pytestmark = pytest.mark.untyped
 
-CALLS = 2200
+CALLS = 3200
 PACKAGE = Path(fcnet.__file__).parent
 
 

@@ -1,15 +1,37 @@
-"""The examples of a run: checked, weighted, and split into training and validation."""
+"""The examples of a run: checked, weighted, and split into training and validation.
+
+They are a table from which rows are taken: on the device, or on disk as an `np.memmap`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_positive
+from fcnet.checks import as_array
 from fcnet.losses import as_batch, as_shares
 from fcnet.train.loop import Data
 from fcnet.train.objective import Objective
 from fcnet.types import Params
+
+
+class Table(NamedTuple):
+    """n examples, of which any rows can be taken; `resident` where all are on the device."""
+
+    n: int
+    rows: Callable[[np.ndarray], Data]
+    resident: Data | None
+
+    def keep(self, rows: np.ndarray) -> "Table":
+        """The table of these rows only."""
+        if self.resident is not None:
+            return on_device(take_rows(self.resident, rows))
+        return Table(len(rows), lambda chosen: self.rows(rows[chosen]), None)
 
 
 def as_data(
@@ -23,50 +45,121 @@ def as_data(
     examples, targets = as_batch(params, X, Y, objective.loss)
     if weights is None:
         return Data(examples, targets, None)
-    shares = as_shares(weights, len(examples), examples.dtype)
+    return Data(examples, targets, as_weights(weights, len(examples), params))
+
+
+def as_weights(weights: ArrayLike, n: int, params: Params) -> Array:
+    """One weight for each example, 0 or more, of mean 1."""
+    shares = as_shares(weights, n, params[0].W.dtype)
     if not shares.any():
         raise ValueError("weights are all 0: expected at least one example that counts")
-    return Data(examples, targets, shares * len(examples))
+    return shares * n
 
 
-def split(
-    data: Data,
+def as_table(
+    params: Params, X: ArrayLike, Y: ArrayLike, weights: ArrayLike | None, objective: Objective
+) -> Table:
+    """The training examples, on the device unless X or Y is an `np.memmap`."""
+    if isinstance(X, np.memmap) or isinstance(Y, np.memmap):
+        return on_disk(params, np.asanyarray(X), np.asanyarray(Y), weights, objective)
+    return on_device(as_data(params, X, Y, weights, objective))
+
+
+def on_device(data: Data) -> Table:
+    """The table of data that is on the device."""
+    return Table(len(data.X), partial(take_rows, data), data)
+
+
+def on_disk(
+    params: Params, X: np.ndarray, Y: np.ndarray, weights: ArrayLike | None, objective: Objective
+) -> Table:
+    """The table of memory-mapped arrays: shapes are checked now, each row's values when taken."""
+    n = _check_table(params, X, Y, objective)
+    each = None if weights is None else np.asarray(as_weights(weights, n, params))
+
+    def rows(chosen: np.ndarray) -> Data:
+        examples, targets = np.asarray(X[chosen]), np.asarray(Y[chosen])
+        for name, values in (("X", examples), ("Y", targets)):
+            bad = ~np.isfinite(values).all(1)
+            if bad.any():
+                raise ValueError(
+                    f"{name} must be finite, got {values[bad][0]} in row {chosen[bad][0]}; "
+                    "remove, impute or rescale such entries first"
+                )
+        try:
+            data = as_data(params, examples, targets, None, objective)
+        except ValueError as error:
+            raise ValueError(f"{error}, counted among the rows {chosen}") from error
+        return data if each is None else data._replace(weights=jnp.asarray(each[chosen]))
+
+    return Table(n, rows, None)
+
+
+def _check_table(params: Params, X: np.ndarray, Y: np.ndarray, objective: Objective) -> int:
+    """The number of rows, once dtypes and shapes fit the network; no value is read."""
+    as_array("X", X.ravel()[:1])
+    as_array("Y", Y.ravel()[:1])
+    unread = [np.broadcast_to(np.zeros((), X.dtype), array.shape) for array in (X, Y)]
+    jax.eval_shape(lambda X, Y: as_batch(params, X, Y, objective.loss), *unread)
+    return len(X)
+
+
+def hold_out(
+    table: Table,
     validation: float | tuple[ArrayLike, ...] | None,
     key: Array,
     params: Params,
     objective: Objective,
-) -> tuple[Data, Data | None]:
+) -> tuple[Table, Data | None]:
     """Training and validation data: a set of its own, a share drawn at random, or none."""
     if validation is None:
-        return data, None
-    if isinstance(validation, tuple):
+        return table, None
+    if isinstance(validation, (tuple, list)):
         if len(validation) not in (2, 3):
             raise ValueError(
                 "validation must be a pair (X, Y), a triple (X, Y, weights) or a share, got "
                 f"{len(validation)} arrays"
             )
         weights = validation[2] if len(validation) == 3 else None
-        return data, as_data(params, validation[0], validation[1], weights, objective)
-    share = float(as_positive("validation", validation))
-    n = len(data.X)
-    held = round(share * n)
+        try:
+            return table, as_data(params, validation[0], validation[1], weights, objective)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation: {error}") from error
+    held = as_held("validation", validation, table.n)
+    rows = host_random(key).permutation(table.n)
+    return table.keep(np.sort(rows[held:])), table.rows(np.sort(rows[:held]))
+
+
+def as_held(name: str, share: object, n: int) -> int:
+    """How many of n examples a share is, which leaves at least one on each side."""
+    if isinstance(share, (bool, np.bool_)) or not isinstance(share, (float, int, np.number)):
+        raise TypeError(
+            f"{name} must be a pair (X, Y), a triple (X, Y, weights) or a share between 0 and 1, "
+            f"got {type(share).__name__}"
+        )
+    held = round(share * n) if 0 < share < 1 else 0
     if not 0 < held < n:
         raise ValueError(
-            f"validation must leave at least one of the {n} examples on each side, got {share:g}"
+            f"{name} must be a share that leaves at least one of the {n} examples on each side, "
+            f"got {share:g}"
         )
-    order = jax.random.permutation(key, n)
-    return take_rows(data, order[held:]), take_rows(data, order[:held])
+    return held
 
 
-def take_rows(data: Data, rows: Array) -> Data:
+def host_random(key: Array) -> np.random.Generator:
+    """NumPy's generator for a key of JAX's: for draws that need no compiling."""
+    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return np.random.default_rng(np.asarray(data).ravel())
+
+
+def take_rows(data: Data, rows: np.ndarray) -> Data:
     """The same data for some of the rows only."""
     weights = None if data.weights is None else data.weights[rows]
     return Data(data.X[rows], data.Y[rows], weights)
 
 
-def sample_rows(data: Data, most: int, key: Array) -> Data:
+def sample_rows(table: Table, most: int, key: Array) -> Data:
     """All the data, or so many rows drawn at random where there are more."""
-    n = len(data.X)
-    if n <= most:
-        return data
-    return take_rows(data, jnp.sort(jax.random.choice(key, n, (most,), replace=False)))
+    if table.n > most:
+        return table.rows(np.sort(host_random(key).choice(table.n, most, replace=False)))
+    return table.rows(np.arange(table.n)) if table.resident is None else table.resident

@@ -1,12 +1,10 @@
-"""`fit`: compiled blocks of steps, and between them, on the host, all that is not arithmetic."""
+"""`fit`: train a network in one compiled program."""
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -14,63 +12,21 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from fcnet.checks import as_count, as_params, check_finite, check_key
-from fcnet.sampling import INT32_MAX, block_length
-from fcnet.train.batches import SAMPLINGS, Batches
-from fcnet.train.data import as_data, sample_rows, split
-from fcnet.train.evaluate import evaluate
-from fcnet.train.loop import Data, State, advance, last_finite
-from fcnet.train.objective import Objective, as_objective
+from fcnet.sampling import INT32_MAX
+from fcnet.train.data import as_table, hold_out, sample_rows
+from fcnet.train.history import FitResult, History
+from fcnet.train.history import Interrupted as Interrupted
+from fcnet.train.history import NonFiniteError as NonFiniteError
+from fcnet.train.loop import State
+from fcnet.train.objective import as_objective
 from fcnet.train.optimizer import Optimizer, as_optimizer, start_state
+from fcnet.train.precision import as_precision
+from fcnet.train.run import Plan, begin, run
+from fcnet.train.source import drawn
 from fcnet.types import Activation, Loss, Pairs, Params
 
 EVALUATED = 10_000
 """The training loss in the history is that of all examples, or of so many drawn once if more."""
-
-
-class History(NamedTuple):
-    """What was measured, one entry an evaluation, as float64 arrays of one length.
-
-    The metric is R^2 or accuracy, by the loss; the validation entries are NaN without such a set.
-    """
-
-    step: np.ndarray
-    loss: np.ndarray
-    metric: np.ndarray
-    validation_loss: np.ndarray
-    validation_metric: np.ndarray
-
-
-class FitResult(NamedTuple):
-    """What a run leaves.
-
-    `params` are the last, or with `patience` those with the least validation loss, of step `step`;
-    `stopped` is "steps" where all were taken and "patience" where it ran out.
-    """
-
-    params: Params
-    opt_state: optax.OptState
-    history: History
-    step: int
-    stopped: str
-
-
-class NonFiniteError(ArithmeticError):
-    """Training reached a loss or parameters that are not finite.
-
-    Attributes:
-        step: the number of steps that went well.
-        params: the parameters they led to, all finite.
-    """
-
-    def __init__(self, step: int, params: Params) -> None:
-        """Say where it happened and what usually helps."""
-        super().__init__(
-            f"the loss or the parameters stopped being finite in step {step + 1}; the parameters "
-            f"after step {step} are this error's .params. Try a smaller learning rate, "
-            "standardised inputs and targets, or optax.clip_by_global_norm in the optimizer"
-        )
-        self.step = step
-        self.params = params
 
 
 def fit(
@@ -93,6 +49,7 @@ def fit(
     evaluate_every: int = 1000,
     patience: int | None = None,
     opt_state: optax.OptState | None = None,
+    precision: str | None = None,
     progress: Callable[[int, History], Any] | None = None,
 ) -> FitResult:
     """Train a network of the core: Algorithm 2 and its relatives, compiled a block at a time.
@@ -123,6 +80,10 @@ def fit(
             best parameters; None never stops early.
         opt_state: what the optimiser remembers of an earlier run with it, to go on from there; None
             starts it afresh.
+        precision: "float64", also where JAX's own flag is off, and on in this run alone; "float32";
+            "tensorfloat32" or "bfloat16", float32 but for the factors of matrix products, which are
+            rounded to that where the device can, with sums in float32; or None for the parameters'
+            own dtype. All but those two compute products in full precision, also on a GPU or TPU.
         progress: called after each evaluation with the step and the history so far.
 
     Returns:
@@ -141,84 +102,49 @@ def fit(
     >>> [round(float(leaf.item()), 3) for leaf in result.params[0]]
     [2.0, 1.0]
     """
-    objective = as_objective(activation, output_activation, loss, gradient)
-    chosen, hyper = as_optimizer(optimizer, hyperparameters)
-    check_key(key)
-    steps = as_count("steps", steps, least=0, most=INT32_MAX)
-    every = as_count("evaluate_every", evaluate_every, least=1)
-    layers = jax.tree.map(jnp.array, as_params(params))
-    check_finite("params", ravel_pytree(layers)[0])
-    split_key, draw_key, sample_key = jax.random.split(key, 3)
-    everything = as_data(layers, X, Y, weights, objective)
-    data, held_out = split(everything, validation, split_key, layers, objective)
-    if patience is not None:
-        patience = as_count("patience", patience, least=1)
-        if held_out is None:
-            raise ValueError("patience needs validation data: give validation=(X, Y) or a share")
-    block, draw = _drawer(sampling, draw_key, len(data.X), batch_size)
-    seen = sample_rows(data, EVALUATED, sample_key)
-    static: Any = {"objective": objective, "optimizer": chosen}
-
-    state = State(layers, start_state(chosen, hyper, layers, opt_state))
-    entries = [_entry(0, objective, state.params, seen, held_out)]
-    best, kept = 0, state.params
-    for start, stop in _cut(0, steps, every):
-        for first, last in _cut(start, stop, block):
-            begin = first - first % block
-            arguments = (data, draw(begin), first - begin, last - begin, hyper)
-            after, finite = advance(state, *arguments, **static)
-            if not finite:
-                bad, state = last_finite(state, *arguments, **static)
-                raise NonFiniteError(begin + int(bad), state.params)
-            state = after
-        entries.append(_entry(stop, objective, state.params, seen, held_out))
-        if progress is not None:
-            progress(stop, _history(entries))
+    arithmetic = as_precision(precision)
+    with arithmetic.scope():
+        objective = as_objective(activation, output_activation, loss, gradient)
+        chosen, hyper = as_optimizer(optimizer, hyperparameters)
+        check_key(key)
+        steps = as_count("steps", steps, least=0, most=INT32_MAX)
+        every = as_count("evaluate_every", evaluate_every, least=1)
         if patience is not None:
-            if entries[-1][VALIDATION_LOSS] < entries[best][VALIDATION_LOSS]:
-                best, kept = len(entries) - 1, state.params
-            elif len(entries) - 1 - best >= patience:
-                break
-    history = _history(entries)
-    step = int(history.step[-1])
-    stopped = "steps" if step == steps else "patience"
-    if patience is not None:
-        return FitResult(kept, state.opt_state, history, int(history.step[best]), stopped)
-    return FitResult(state.params, state.opt_state, history, step, stopped)
+            patience = as_count("patience", patience, least=1)
+            if validation is None:
+                raise ValueError(
+                    "patience needs validation data: give validation=(X, Y) or a share"
+                )
+        if progress is not None and not callable(progress):
+            raise TypeError(
+                "progress must be a function of the step and the history, got "
+                f"{type(progress).__name__}"
+            )
+        layers = as_start(params, arithmetic.dtype)
+        split_key, draw_key, sample_key = jax.random.split(key, 3)
+        table = as_table(layers, X, Y, weights, objective)
+        table, held_out = hold_out(table, validation, split_key, layers, objective)
+        source = drawn(table, sampling, draw_key, batch_size)
+        state = State(layers, start_state(chosen, hyper, layers, opt_state))
+        plan = Plan(
+            objective=objective,
+            optimizer=chosen,
+            hyperparameters=hyper,
+            precision=arithmetic,
+            source=source,
+            seen=sample_rows(table, EVALUATED, sample_key),
+            held_out=held_out,
+            steps=steps,
+            evaluate_every=every,
+            patience=patience,
+            progress=progress,
+        )
+        return run(plan, begin(plan, state))
 
 
-VALIDATION_LOSS = History._fields.index("validation_loss")
-
-
-def _drawer(
-    sampling: str, key: Array, n: int, batch_size: int
-) -> tuple[int, Callable[[int], Batches | None]]:
-    """How many steps a block has, and the function that draws the block of a given first step."""
-    if sampling == "full":
-        return block_length(1), lambda start: None
-    if sampling not in SAMPLINGS:
-        known = ", ".join(map(repr, [*SAMPLINGS, "full"]))
-        raise ValueError(f"unknown sampling {sampling!r}; known are {known}")
-    batch_size = as_count("batch_size", batch_size, least=1, most=n)
-    return block_length(batch_size), lru_cache(maxsize=1)(SAMPLINGS[sampling](key, n, batch_size))
-
-
-def _cut(start: int, stop: int, length: int) -> Iterator[tuple[int, int]]:
-    """The steps start..stop-1 in pieces that end at the multiples of a length."""
-    while start < stop:
-        end = min(stop, start - start % length + length)
-        yield start, end
-        start = end
-
-
-def _entry(
-    step: int, objective: Objective, params: Params, seen: Data, held_out: Data | None
-) -> tuple[float, ...]:
-    """One row of the history."""
-    training = evaluate(objective, params, seen)
-    validation = (np.nan, np.nan) if held_out is None else evaluate(objective, params, held_out)
-    return (float(step), *map(float, training), *map(float, validation))
-
-
-def _history(entries: list[tuple[float, ...]]) -> History:
-    return History(*np.array(entries).T)
+def as_start(params: Pairs, dtype: str | None) -> Params:
+    """The parameters to start from, finite, and in the dtype of the run."""
+    layers = as_params(params)
+    layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
+    check_finite("params", ravel_pytree(layers)[0])
+    return layers

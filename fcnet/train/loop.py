@@ -59,7 +59,7 @@ def descend(
     return State(optax.apply_updates(state.params, updates), opt_state)
 
 
-@partial(jax.jit, static_argnames=("objective", "optimizer"))
+@partial(jax.jit, static_argnames=("objective", "optimizer"), donate_argnames="state")
 def advance(
     state: State,
     data: Data,
@@ -71,13 +71,16 @@ def advance(
     objective: Objective,
     optimizer: Optimizer,
 ) -> tuple[State, Bool[Array, ""]]:
-    """The state after the steps first..last-1 of a block, and whether its parameters are finite."""
+    """The state after the steps first..last-1 of a block, and whether its parameters are finite.
+
+    The memory of the state that comes in is used for the one that goes out.
+    """
     one = partial(descend, objective=objective, optimizer=build(optimizer, hyperparameters))
     state = lax.fori_loop(first, last, lambda i, state: one(state, take(data, batches, i)), state)
     return state, all_finite(state.params)
 
 
-@partial(jax.jit, static_argnames=("objective", "optimizer"))
+@partial(jax.jit, static_argnames=("objective", "optimizer"), donate_argnames="state")
 def last_finite(
     state: State,
     data: Data,

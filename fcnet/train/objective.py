@@ -9,6 +9,7 @@ from jax import Array
 
 from fcnet.activations import get_activation
 from fcnet.backprop import batch_backprop
+from fcnet.checks import look_up_name
 from fcnet.losses import get_loss, mean_loss
 from fcnet.types import Activation, Loss, Params
 
@@ -45,9 +46,7 @@ def as_objective(
     >>> as_objective("relu", "identity", "logistic", "backprop").loss.name
     'logistic'
     """
-    if gradient not in GRADIENTS:
-        known = ", ".join(map(repr, GRADIENTS))
-        raise ValueError(f"unknown gradient {gradient!r}; known are {known}")
+    look_up_name("gradient", GRADIENTS, gradient)
     return Objective(
         get_activation(activation),
         get_activation(output_activation, "output_activation"),

@@ -6,15 +6,18 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
+from fcnet.checks import as_array, check_finite, check_shape, look_up_name
 from fcnet.types import Params
 
 Factory: TypeAlias = Callable[..., optax.GradientTransformation]
 Optimizer: TypeAlias = optax.GradientTransformation | Factory
-Hyperparameters: TypeAlias = Mapping[str, Array]
+Hyperparameters: TypeAlias = Mapping[str, float | Array]
+"""By name: numbers, or what stands for them inside a compiled program."""
 
 OPTIMIZERS: MappingProxyType[str, Factory] = MappingProxyType(
     {
@@ -32,7 +35,7 @@ OPTIMIZERS: MappingProxyType[str, Factory] = MappingProxyType(
 def as_optimizer(
     optimizer: str | Optimizer, hyperparameters: Mapping[str, ArrayLike] | None
 ) -> tuple[Optimizer, Hyperparameters]:
-    """The optimiser as a static argument, and its hyper-parameters as arrays.
+    """The optimiser as a static argument, and its hyper-parameters as numbers.
 
     Args:
         optimizer: a ready `optax.GradientTransformation`; or a name or factory, such as
@@ -46,7 +49,7 @@ def as_optimizer(
     >>> as_optimizer("sgd", {"learning_rate": 0.1})[0] is optax.sgd
     True
     """
-    given = dict(hyperparameters or {})
+    given = as_hyperparameters(hyperparameters)
     if isinstance(optimizer, optax.GradientTransformation):
         if given:
             raise ValueError(
@@ -54,22 +57,44 @@ def as_optimizer(
                 "optimizer=optax.adam; this optimizer already has its own"
             )
         return optimizer, {}
-    if isinstance(optimizer, str):
-        if optimizer not in OPTIMIZERS:
-            known = ", ".join(map(repr, OPTIMIZERS))
-            raise ValueError(f"unknown optimizer {optimizer!r}; known are {known}")
-        optimizer = OPTIMIZERS[optimizer]
     if not callable(optimizer):
-        raise TypeError(
-            "optimizer must be a name, an optax.GradientTransformation or a factory such as "
-            f"optax.adam, got {type(optimizer).__name__}"
-        )
-    arrays = {name: jnp.asarray(value, float) for name, value in given.items()}
+        if not isinstance(optimizer, str):
+            raise TypeError(
+                "optimizer must be a name, an optax.GradientTransformation or a factory such as "
+                f"optax.adam, got {type(optimizer).__name__}"
+            )
+        optimizer = look_up_name("optimizer", OPTIMIZERS, optimizer)
     try:
-        optimizer(**arrays)
-    except TypeError as error:
-        raise TypeError(f"hyperparameters do not fit the optimizer: {error}") from error
-    return optimizer, arrays
+        made = optimizer(**given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"hyperparameters do not fit the optimizer: {error}") from error
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(
+            "optimizer must make an optax.GradientTransformation of the hyperparameters, "
+            f"got {type(made).__name__}"
+        )
+    return optimizer, given
+
+
+def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:
+    """Numbers by name. As Python's own they take the dtype of the parameters that they meet."""
+    if not isinstance(hyperparameters, Mapping | None):
+        raise TypeError(
+            'hyperparameters must be a mapping such as {"learning_rate": 1e-3}, got '
+            f"{type(hyperparameters).__name__}"
+        )
+    numbers: dict[str, float | Array] = {}
+    for name, value in (hyperparameters or {}).items():
+        if not isinstance(name, str):
+            raise TypeError(f"hyperparameters must have names, got {name!r}")
+        array = as_array(f"hyperparameters[{name!r}]", value)
+        check_shape(
+            f"hyperparameters[{name!r}]", array, (),
+            "a number; anything else belongs in a factory, such as partial(optax.adam, mask=...)",
+        )  # fmt: skip
+        check_finite(f"hyperparameters[{name!r}]", array)
+        numbers[name] = float(value)
+    return numbers
 
 
 def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> Any:
@@ -93,14 +118,15 @@ def start_state(
     fresh = build(optimizer, hyperparameters).init(params)
     if earlier is None:
         return fresh
-    copy = jax.tree.map(jnp.asarray, earlier)
-    kinds = [
-        (jax.tree.structure(state), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(state)])
-        for state in (copy, fresh)
-    ]
-    if kinds[0] != kinds[1]:
+    if _layout(earlier) != _layout(fresh):
         raise ValueError(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
             "run with the same optimizer, sizes and dtype returned"
         )
-    return copy
+    return jax.tree.map(jnp.asarray, earlier)
+
+
+def _layout(tree: Any) -> tuple[Any, list[Any]]:
+    """The structure of a tree, and the shape and dtype of each array in it."""
+    kinds = [(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in jax.tree.leaves(tree)]
+    return jax.tree.structure(tree), kinds

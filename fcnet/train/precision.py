@@ -1,0 +1,54 @@
+"""In which arithmetic a run is done: one row a precision."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
+from typing import NamedTuple
+
+import jax
+
+from fcnet.checks import look_up_name
+
+
+class Precision(NamedTuple):
+    """The dtype of parameters, data and sums, and what the factors of a product are rounded to.
+
+    `dtype` None is that of the parameters; `matmul` is a name that
+    `jax.default_matmul_precision` knows.
+    """
+
+    dtype: str | None
+    matmul: str
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Inside, JAX computes in this precision; no flag of the program is left changed."""
+        with ExitStack() as stack:
+            if self.dtype == "float64":
+                stack.enter_context(jax.enable_x64(True))
+            stack.enter_context(jax.default_matmul_precision(self.matmul))
+            yield
+
+
+PRECISIONS: MappingProxyType[str, Precision] = MappingProxyType(
+    {
+        "float64": Precision("float64", "highest"),
+        "float32": Precision("float32", "highest"),
+        "tensorfloat32": Precision("float32", "tensorfloat32"),
+        "bfloat16": Precision("float32", "BF16_BF16_F32"),
+    }
+)
+"""By name. Where a device has no such products (a CPU has only those of the dtype itself), it
+computes the more precise ones of float32."""
+
+
+def as_precision(name: str | None) -> Precision:
+    """The row called `name`; None is the parameters' own dtype, in full.
+
+    >>> as_precision("bfloat16").dtype
+    'float32'
+    """
+    if name is None:
+        return Precision(None, "highest")
+    row: Precision = look_up_name("precision", PRECISIONS, name)
+    return row

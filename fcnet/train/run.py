@@ -1,0 +1,172 @@
+"""The host's loop: between blocks of steps on the device, all that is not arithmetic."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcnet.train.evaluate import evaluate
+from fcnet.train.history import FitResult, History, Interrupted, NonFiniteError
+from fcnet.train.loop import Data, State, advance, last_finite
+from fcnet.train.objective import Objective
+from fcnet.train.optimizer import Hyperparameters, Optimizer
+from fcnet.train.precision import Precision
+from fcnet.train.signals import noted_signals
+from fcnet.train.source import Piece, Source, pieces
+from fcnet.types import Params
+
+Entry = tuple[float, ...]
+"""One row of the history."""
+
+
+class Point(NamedTuple):
+    """A point to go on from, on the host: all that the rest of a run depends on.
+
+    `state` holds NumPy arrays, and so does `kept`, the parameters of entry `best`.
+    """
+
+    step: int
+    state: State
+    entries: tuple[Entry, ...]
+    best: int
+    kept: Params
+
+    @property
+    def history(self) -> History:
+        """The entries, as arrays."""
+        return History(*np.array(self.entries).T)
+
+
+class Plan(NamedTuple):
+    """All that a run does, once its arguments are checked."""
+
+    objective: Objective
+    optimizer: Optimizer
+    hyperparameters: Hyperparameters
+    precision: Precision
+    source: Source
+    seen: Data
+    held_out: Data | None
+    steps: int
+    evaluate_every: int
+    patience: int | None
+    progress: Callable[[int, History], Any] | None
+
+    @property
+    def static(self) -> Any:
+        """What the compiled programs are made for."""
+        return {"objective": self.objective, "optimizer": self.optimizer}
+
+    def measure(self, step: int, params: Params) -> Entry:
+        """The entry of the history for these parameters."""
+        training = evaluate(self.objective, params, self.seen)
+        if self.held_out is None:
+            return (float(step), *map(float, training), np.nan, np.nan)
+        return (
+            float(step),
+            *map(float, training),
+            *map(float, evaluate(self.objective, params, self.held_out)),
+        )
+
+    def pieces(self, start: int) -> Any:
+        """The steps from `start` on, a piece at a time."""
+        return pieces(self.source, start, self.steps, self.evaluate_every, self.precision.scope)
+
+
+STEP, LOSS, VALIDATION_LOSS = map(History._fields.index, ("step", "loss", "validation_loss"))
+
+
+def begin(plan: Plan, state: State) -> Point:
+    """The point before the first step."""
+    host = to_host(state)
+    return Point(0, host, (plan.measure(0, state.params),), 0, host.params)
+
+
+def run(plan: Plan, point: Point) -> FitResult:
+    """Go on from a point to the end of the run.
+
+    Raises:
+        NonFiniteError, Interrupted: see there.
+    """
+    state = to_device(point.state)
+    stopped, step = "steps", point.step
+    with noted_signals() as received:
+        for piece in plan.pieces(point.step):
+            state, finite = advance(state, *_arguments(plan, piece), **plan.static)
+            if not finite:
+                raise _failure(plan, point)
+            step = piece.stop
+            if step % plan.evaluate_every == 0 or step == plan.steps:
+                point = _evaluated(plan, point, step, state)
+            elif received or not plan.source.rewinds:
+                point = point._replace(step=step, state=to_host(state))
+            if received:
+                raise Interrupted(received[0], _result(plan, point, "signal"), "nothing is saved")
+            if plan.patience is not None and len(point.entries) - 1 - point.best >= plan.patience:
+                stopped = "patience"
+                break
+    if stopped == "steps" and step < plan.steps:
+        stopped = "data"
+        if point.entries[-1][STEP] < step:
+            point = _evaluated(plan, point, step, state)
+    return _result(plan, point, stopped)
+
+
+def _arguments(plan: Plan, piece: Piece) -> tuple[Any, ...]:
+    """What the compiled loop takes for a piece, after the state."""
+    first, last = piece.start - piece.begin, piece.stop - piece.begin
+    return (piece.chunk.data, piece.chunk.batches, first, last, plan.hyperparameters)
+
+
+def _evaluated(plan: Plan, point: Point, step: int, state: State) -> Point:
+    """The point at a step, with its entry in the history; the caller is told of it."""
+    entry = plan.measure(step, state.params)
+    if not np.isfinite(entry[LOSS]):
+        raise _failure(plan, point)
+    host = to_host(state)
+    best, kept = point.best, point.kept
+    now, least = (
+        np.nan_to_num(e[VALIDATION_LOSS], nan=np.inf) for e in (entry, point.entries[best])
+    )
+    if plan.patience is not None and now < least:
+        best, kept = len(point.entries), host.params
+    point = Point(step, host, (*point.entries, entry), best, kept)
+    if plan.progress is not None:
+        plan.progress(step, point.history)
+    return point
+
+
+def _failure(plan: Plan, point: Point) -> NonFiniteError:
+    """The steps after a point are taken again, up to the first that leads to no finite numbers."""
+    state, step = to_device(point.state), point.step
+    for piece in plan.pieces(point.step):
+        good, state = last_finite(state, *_arguments(plan, piece), **plan.static)
+        step = piece.begin + int(good)
+        if step < piece.stop:
+            break
+    return NonFiniteError(step, state.params)
+
+
+def _result(plan: Plan, point: Point, stopped: str) -> FitResult:
+    step, params = point.step, point.state.params
+    if plan.patience is not None:
+        step, params = int(point.entries[point.best][0]), point.kept
+    state = to_device(State(params, point.state.opt_state))
+    return FitResult(state.params, state.opt_state, point.history, step, stopped)
+
+
+def to_host(state: State) -> State:
+    """A copy in NumPy's arrays; random keys, which NumPy has not, stay JAX's."""
+    return jax.tree.map(lambda leaf: jnp.copy(leaf) if is_key(leaf) else np.array(leaf), state)
+
+
+def to_device(state: State) -> State:
+    """A copy in JAX's arrays, each in memory of its own, so that it can be given away."""
+    return jax.tree.map(jnp.array, state)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array holds random keys of the new kind."""
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -177,7 +177,9 @@ class Standardizer(NamedTuple):
     scale: Float[np.ndarray, " d"]
 
 
-def fit_standardizer(X: Float[np.ndarray, "n d"]) -> Standardizer:
+def fit_standardizer(
+    X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None = None
+) -> Standardizer:
     """The mean and the standard deviation of each column: of the training examples, and no others.
 
     Two kinds of columns are centred but keep their scale, 1: constant ones, which become 0, and
@@ -185,6 +187,7 @@ def fit_standardizer(X: Float[np.ndarray, "n d"]) -> Standardizer:
 
     Args:
         X: features, or targets, in rows; n >= 1.
+        weights: one an example, above 0, for a weighted mean and deviation.
 
     Raises:
         ValueError: without examples, or for a value that is missing (NaN) or infinite.
@@ -203,7 +206,9 @@ def fit_standardizer(X: Float[np.ndarray, "n d"]) -> Standardizer:
             "rows or columns out, or impute them"
         )
     keep = (np.ptp(X, axis=0) == 0) | ((X == 0) | (X == 1)).all(axis=0)
-    return Standardizer(X.mean(axis=0), np.where(keep, 1.0, X.std(axis=0)))
+    mean = np.average(X, axis=0, weights=weights)
+    variance = np.average((X - mean) ** 2, axis=0, weights=weights)
+    return Standardizer(mean, np.where(keep, 1.0, np.sqrt(variance)))
 
 
 def standardize(standardizer: Standardizer, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n d"]:

@@ -1,0 +1,229 @@
+"""What both estimators are: their parameters, and a run of `fcnet.fit` that leaves NumPy arrays."""
+
+from typing import Any, Self
+
+import jax
+import numpy as np
+
+from fcnet.activations import get_activation
+from fcnet.checks import as_count
+from fcnet.data import Standardizer, standardize
+from fcnet.estimators.training import Examples, held_out, outputs, penalised, to_arrays, to_params
+from fcnet.extras import extra
+from fcnet.network import init
+from fcnet.sampling import INT32_MAX
+from fcnet.train.fit import fit
+from fcnet.types import Loss
+
+with extra("sklearn"):
+    from sklearn.base import BaseEstimator, is_regressor
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+FLOATS = (np.float64, np.float32)
+BATCH_SIZE = 200  # of "auto", as in scikit-learn
+
+
+class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
+    """The common part. A subclass says how targets become Y, by which loss, and back."""
+
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    n_iter_: int
+    _target: Standardizer
+    _opt_state: Any
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        *,
+        activation: Any = "relu",
+        optimizer: Any = "adam",
+        alpha: Any = 1e-4,
+        batch_size: Any = "auto",
+        learning_rate_init: Any = 1e-3,
+        max_iter: Any = 200,
+        random_state: Any = None,
+        warm_start: Any = False,
+        early_stopping: Any = False,
+        validation_fraction: Any = 0.1,
+        n_iter_no_change: Any = 10,
+    ) -> None:
+        """Store the arguments and do no more, as scikit-learn asks."""
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.optimizer = optimizer
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> Self:
+        """Train for max_iter passes over the examples, or until early stopping ends it.
+
+        Args:
+            X: examples, shape (n, d): an array, or a DataFrame, whose names are kept.
+            y: targets, shape (n,) or (n, m_r).
+            sample_weight: one an example, shape (n,); 0 is the same as leaving it out, 2 the same
+                as having it twice.
+            X_val, y_val: examples to validate by, in the place of a share of X.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: for data that do not fit, with what was expected.
+            fcnet.train.fit.NonFiniteError: where training diverges.
+        """
+        go_on = bool(self.warm_start) and hasattr(self, "coefs_")
+        data = self._examples(X, y, sample_weight, reset=not go_on)
+        self._observe(data.Y, go_on)
+        seed = self._seed()
+        validation = None
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together: got one of them")
+        if X_val is not None:
+            validation = self._examples(X_val, y_val, None, reset=False)
+        elif self.early_stopping:
+            rng = check_random_state(seed)
+            held = held_out(data.X, data.weights, self.validation_fraction, rng)
+            data, validation = data.rows(~held), data.rows(held)
+        patience = self.n_iter_no_change if self.early_stopping else None
+        passes = as_count("max_iter", self.max_iter, least=1)
+        return self._run(data, validation, seed, passes, patience, go_on)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """One pass more, with what the optimiser remembers; it never stops early."""
+        go_on = hasattr(self, "coefs_")
+        data = self._examples(X, y, sample_weight, reset=not go_on)
+        self._observe(data.Y, go_on or hasattr(self, "classes_"))
+        losses, passes = (self.loss_curve_, self.n_iter_) if go_on else ([], 0)
+        remembered = self._opt_state if go_on else None
+        self._run(data, None, self._seed(), 1, None, go_on, remembered)
+        self.loss_curve_ = [*losses, *self.loss_curve_]
+        self.n_iter_ += passes
+        return self
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(INT32_MAX))
+
+    def _examples(self, X: Any, y: Any, weights: Any, *, reset: bool) -> Examples:
+        """Arrays, X of a floating dtype; what weighs nothing is left out."""
+        numeric = is_regressor(self)
+        X, y = validate_data(
+            self, X, y, dtype=FLOATS, multi_output=True, y_numeric=numeric, reset=reset
+        )
+        weights = _check_sample_weight(weights, X, dtype=X.dtype, ensure_non_negative=True)
+        if not weights.any():
+            raise ValueError("sample_weight is zero for all samples: expected one that counts")
+        return Examples(X, y, weights).rows(weights > 0)
+
+    def _run(
+        self,
+        data: Examples,
+        validation: Examples | None,
+        seed: int,
+        passes: int,
+        patience: int | None,
+        go_on: bool,
+        remembered: Any = None,
+    ) -> Self:
+        """`fcnet.fit`, from a new network or from this one, and what it leaves as attributes."""
+        Y = self._encode(data.Y)
+        loss = self._loss()
+        if not go_on:
+            self._target = self._scales(Y, data.weights, loss)
+        if not self.alpha >= 0:
+            raise ValueError(f"alpha must be 0 or more, got {self.alpha!r}")
+        n, d = data.X.shape
+        auto = isinstance(self.batch_size, str) and self.batch_size == "auto"
+        wanted = BATCH_SIZE if auto else as_count("batch_size", self.batch_size, least=1)
+        batch_size = min(wanted, n)
+        per_pass = -(-n // batch_size)
+        hidden = np.atleast_1d(self.hidden_layer_sizes).astype(int)
+        sizes = (d, *hidden.tolist(), Y.shape[1])
+        dtype = self.coefs_[0].dtype if go_on else data.X.dtype
+        with jax.enable_x64(dtype == np.float64):
+            key = jax.random.fold_in(jax.random.key(seed), self.n_iter_ if go_on else 0)
+            start_key, fit_key = jax.random.split(key)
+            if go_on:
+                self._check_sizes(sizes)
+                start = to_params(self.coefs_, self.intercepts_, self._target)
+            else:
+                start = init(start_key, sizes, dtype=dtype)
+            penalty = self.alpha * n / (batch_size * float(data.weights.sum()))
+            optimizer, hyperparameters = penalised(self.optimizer, self.learning_rate_init, penalty)
+            result = fit(
+                start,
+                data.X,
+                standardize(self._target, Y),
+                key=fit_key,
+                batch_size=batch_size,
+                steps=passes * per_pass,
+                optimizer=optimizer,
+                hyperparameters=hyperparameters,
+                sampling="full" if batch_size == n else "epoch",
+                activation=self.activation,
+                loss=loss,
+                weights=data.weights,
+                validation=None
+                if validation is None
+                else (
+                    validation.X,
+                    standardize(self._target, self._encode(validation.Y)),
+                    validation.weights,
+                ),
+                evaluate_every=per_pass,
+                patience=patience,
+                opt_state=remembered,
+            )
+        self.coefs_, self.intercepts_ = to_arrays(result.params, self._target)
+        self._opt_state = jax.tree.map(np.array, result.opt_state)
+        self.n_iter_ = len(result.history.step) - 1
+        self.loss_curve_ = result.history.loss[1:].tolist()
+        self.validation_scores_ = (
+            None if validation is None else result.history.validation_metric[1:].tolist()
+        )
+        return self
+
+    def _check_sizes(self, sizes: tuple[int, ...]) -> None:
+        now = (self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_))
+        if now != sizes:
+            raise ValueError(
+                f"to go on with a network of sizes {now}, the data and hidden_layer_sizes must be "
+                f"those of {now}, got {sizes}; for a new network, set warm_start=False"
+            )
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """The network's outputs for new examples, shape (n, m_r)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        with jax.enable_x64(self.coefs_[0].dtype == np.float64):
+            whole = Standardizer(np.zeros(1), np.ones(1))
+            params = to_params(self.coefs_, self.intercepts_, whole)
+            return np.array(outputs(params, X, activation=get_activation(self.activation)))
+
+    def _observe(self, y: np.ndarray, go_on: bool) -> None:
+        """Learn from the first targets what later ones must be like, or check later ones."""
+        raise NotImplementedError
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        """Targets as the loss takes them, shape (n, m_r)."""
+        raise NotImplementedError
+
+    def _loss(self) -> Loss:
+        """The loss to train by."""
+        raise NotImplementedError
+
+    def _scales(self, Y: np.ndarray, weights: np.ndarray, loss: Loss) -> Standardizer:
+        """How Y is standardised for training: by default, not at all."""
+        return Standardizer(np.zeros(Y.shape[1]), np.ones(Y.shape[1]))

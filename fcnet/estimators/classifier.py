@@ -1,0 +1,101 @@
+"""`FCNetClassifier`: classes from examples."""
+
+from typing import Any, Self
+
+import numpy as np
+
+from fcnet.estimators.base import NetworkEstimator
+from fcnet.extras import extra
+from fcnet.losses import LOSSES
+from fcnet.types import Loss
+
+with extra("sklearn"):
+    from scipy.special import expit, softmax
+    from sklearn.base import ClassifierMixin
+    from sklearn.preprocessing import LabelBinarizer
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import column_or_1d
+
+
+class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+    """A network (2.12) as a scikit-learn classifier, trained by `fcnet.fit`.
+
+    Two classes have one output and the logistic loss; more have one output each and the softmax's
+    cross-entropy; several labels an example, as columns of 0 and 1, are two classes each. The
+    arguments and the attributes are those of `FCNetRegressor`, and scores are accuracies; the twin
+    is `sklearn.neural_network.MLPClassifier`.
+
+    Attributes:
+        classes_: the labels, sorted, in the order of the columns of `predict_proba`.
+
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> model = FCNetClassifier(16, learning_rate_init=0.1, random_state=0)
+    >>> model.fit(X, ["same", "other", "other", "same"]).predict(X).tolist()
+    ['same', 'other', 'other', 'same']
+    """
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """One pass more over these examples, as `fit` but without early stopping.
+
+        Args:
+            X, y, sample_weight: as for `fit`.
+            classes: all labels that there will be; needed in the first call.
+        """
+        if not hasattr(self, "classes_"):
+            if classes is None:
+                raise ValueError("classes must be given in the first call to partial_fit")
+            self._learn_labels(np.asarray(classes))
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes are {self.classes_} since the first call, got {classes}")
+        return self._partial_fit(X, y, sample_weight)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The outputs of the network, which are logits: (n,) for two classes, else (n, m_r)."""
+        o = self._outputs(X)
+        return o[:, 0] if o.shape[1] == 1 else o
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, shape (n, number of classes)."""
+        o = self._outputs(X)
+        if o.shape[1] == 1:
+            return expit(np.hstack([-o, o]))
+        return expit(o) if self._multilabel else softmax(o, axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each example, shape (n,); labels as 0 and 1, (n, m_r)."""
+        o = self.decision_function(X)
+        return self._labels.inverse_transform(o, threshold=0)
+
+    def __sklearn_tags__(self) -> Any:
+        """An example may have several labels."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @property
+    def _multilabel(self) -> bool:
+        return self._labels.y_type_.startswith("multilabel")
+
+    def _learn_labels(self, y: np.ndarray) -> None:
+        self._labels = LabelBinarizer().fit(y)
+        self.classes_ = self._labels.classes_
+        if len(self.classes_) < 2:
+            raise ValueError(f"y has 1 class, {self.classes_[0]!r}: expected two or more")
+
+    def _observe(self, y: np.ndarray, go_on: bool) -> None:
+        check_classification_targets(y)
+        if not go_on:
+            self._learn_labels(self._labels_of(y))
+
+    def _encode(self, y: np.ndarray) -> np.ndarray:
+        y = self._labels_of(y)
+        if y.ndim == 1 and (unknown := np.setdiff1d(y, self.classes_)).size:
+            raise ValueError(f"y has classes {unknown} that are not among {self.classes_}")
+        return self._labels.transform(y).astype(np.float64)
+
+    def _labels_of(self, y: np.ndarray) -> np.ndarray:
+        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _loss(self) -> Loss:
+        one = self._multilabel or len(self.classes_) == 2
+        return LOSSES["logistic" if one else "softmax_cross_entropy"]

@@ -1,0 +1,329 @@
+"""The scikit-learn estimators: all of scikit-learn's own checks, and what those do not cover.
+
+Run without the type checker: scikit-learn hands over wrong types on purpose.
+"""
+
+import functools
+import os
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import fcnet
+from fcnet.estimators import FCNetClassifier, FCNetRegressor
+from fcnet.estimators.training import held_out
+from fcnet.train.fit import NonFiniteError
+
+pytestmark = pytest.mark.untyped
+
+ESTIMATORS = [
+    kind(early_stopping=early_stopping, max_iter=100)
+    for kind in (FCNetRegressor, FCNetClassifier)
+    for early_stopping in (False, True)
+]
+SLOW = {
+    *("check_dtype_object", "check_estimators_dtypes", "check_fit_score_takes_y"),
+    *("check_classifiers_train", "check_regressors_train", "check_regressor_multioutput"),
+    *("check_sample_weights_shape", "check_sample_weights_pandas_series"),
+    *("check_estimators_nan_inf", "check_estimators_partial_fit_n_features"),
+    *("check_n_features_in_after_fitting", "check_classifiers_classes"),
+    *("check_pipeline_consistency", "check_estimators_overwrite_params"),
+}
+
+
+def checks() -> Any:
+    """Scikit-learn's checks of each estimator; with early stopping most of them are slow twins."""
+    for estimator in ESTIMATORS:
+        for number, (candidate, check) in enumerate(estimator_checks_generator(estimator)):
+            name = getattr(check, "func", check).__name__
+            slow = name in SLOW or (estimator.early_stopping and "equivalence" not in name)
+            kind = type(estimator).__name__
+            stopping = "-early_stopping" if estimator.early_stopping else ""
+            yield pytest.param(
+                candidate,
+                check,
+                id=f"{kind}{stopping}-{number}-{name}",
+                marks=[pytest.mark.slow] if slow else [],
+            )
+
+
+@pytest.mark.filterwarnings("ignore")  # the checks provoke warnings of scikit-learn's own
+@pytest.mark.parametrize(("estimator", "check"), list(checks()))
+def test_scikit_learn_checks(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def houses() -> tuple[np.ndarray, np.ndarray]:
+    """A kink, in dollars: 80 houses, two features."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2))
+    return X, 2e5 + 5e4 * np.maximum(X[:, 0], 0) - 1e4 * X[:, 1]
+
+
+def penalised_loss(params, X, Y, weights, alpha):
+    squares = sum((layer.W**2).sum() for layer in params)
+    loss = fcnet.mean_loss(params, X, Y, weights=weights)
+    return loss + alpha / (2 * weights.sum()) * squares
+
+
+def layers(model):
+    return tuple(
+        fcnet.Layer(jax.numpy.asarray(W.T), jax.numpy.asarray(b))
+        for W, b in zip(model.coefs_, model.intercepts_, strict=True)
+    )
+
+
+def test_a_step_is_that_of_the_weighted_penalised_loss(houses):
+    X, y = houses
+    y = (y - 2e5) / 1e4
+    weights = np.arange(80.0)
+    model = FCNetRegressor(
+        8, optimizer="sgd", learning_rate_init=0.01, alpha=3.0, batch_size=80, max_iter=4,
+        scale_target=False, warm_start=True, random_state=0,
+    )  # fmt: skip
+    model.fit(X, y, weights)
+    with jax.enable_x64(True):
+        before = layers(model)
+        gradient = jax.grad(penalised_loss)(before, X, y[:, None], weights, 3.0)
+        expected = jax.tree.map(lambda p, g: np.asarray(p - 0.01 * g), before, gradient)
+    model.set_params(max_iter=1).fit(X, y, weights)
+    for layer, W, b in zip(expected, model.coefs_, model.intercepts_, strict=True):
+        np.testing.assert_allclose(W, layer.W.T, rtol=1e-10)
+        np.testing.assert_allclose(b, layer.b, rtol=1e-10, atol=1e-14)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(model.coefs_[0], np.asarray(before[0].W.T), rtol=1e-6)
+
+
+def test_partial_fits_are_one_fit_in_pieces(houses):
+    X, y = houses
+    make = functools.partial(FCNetRegressor, 8, scale_target=False, random_state=3, alpha=0.1)
+    pieces = make()
+    for _ in range(5):
+        pieces.partial_fit(X, y / 1e5)
+    whole = make(max_iter=5).fit(X, y / 1e5)
+    for one, other in zip(pieces.coefs_, whole.coefs_, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+    np.testing.assert_allclose(pieces.loss_curve_, whole.loss_curve_, rtol=1e-9)
+    assert pieces.n_iter_ == whole.n_iter_ == 5
+    forgetful = make(max_iter=1, warm_start=True).fit(X, y / 1e5)
+    for _ in range(4):  # a new optimiser each time
+        forgetful.fit(X, y / 1e5)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(forgetful.coefs_[0], whole.coefs_[0], rtol=1e-9)
+
+
+def test_weights_are_in_the_units_of_the_target(houses):
+    X, y = houses
+    model = FCNetRegressor(8, learning_rate_init=0.01, max_iter=300, random_state=0).fit(X, y)
+    by_hand = np.maximum(X @ model.coefs_[0] + model.intercepts_[0], 0) @ model.coefs_[1]
+    np.testing.assert_allclose(model.predict(X), (by_hand + model.intercepts_[1])[:, 0], rtol=1e-12)
+    assert model.score(X, y) > 0.99
+    unscaled = clone(model).set_params(scale_target=False).fit(X, y)
+    assert unscaled.score(X, y) < 0
+
+
+def test_warm_start_goes_on_and_needs_the_same_network(houses):
+    X, y = houses
+    model = FCNetRegressor(8, max_iter=20, warm_start=True, random_state=0).fit(X, y)
+    first = model.loss_curve_
+    assert model.fit(X, y).loss_curve_[0] < first[-1] < first[0]
+    model.set_params(hidden_layer_sizes=7)
+    with pytest.raises(ValueError, match=r"sizes \(2, 8, 1\), .* got \(2, 7, 1\)"):
+        model.fit(X, y)
+    with pytest.raises(ValueError, match="3 features"):
+        model.fit(np.ones((80, 3)), y)
+
+
+def test_early_stopping_keeps_the_best_and_takes_a_set_of_its_own(houses):
+    X, y = houses
+    model = FCNetRegressor(
+        8, early_stopping=True, n_iter_no_change=3, max_iter=500, learning_rate_init=0.05,
+        random_state=0,
+    )  # fmt: skip
+    model.fit(X[:60], y[:60], X_val=X[60:], y_val=-y[60:])
+    assert len(model.validation_scores_) == model.n_iter_ < 500
+    # the sign of the validation targets is wrong, so training makes it worse from the start
+    assert model.n_iter_ <= 6
+    right = clone(model).fit(X[:60], y[:60], X_val=X[60:], y_val=y[60:])
+    assert right.n_iter_ > model.n_iter_
+    np.testing.assert_allclose(
+        right.score(X[60:], y[60:]), max(right.validation_scores_), rtol=1e-3
+    )
+    own = clone(model).fit(X, y)
+    assert own.n_iter_ > 6
+    assert own.score(X, y) > 0.9
+
+
+def test_equal_rows_are_held_out_together_and_weights_count_as_rows():
+    rng = np.random.default_rng(1)
+    X = rng.integers(0, 9, size=(60, 2)).astype(float)
+    seed = functools.partial(np.random.RandomState, 5)
+    held = held_out(X, np.ones(60), 0.3, seed())
+    sides = {tuple(row) for row in X[held]} & {tuple(row) for row in X[~held]}
+    assert not sides
+    assert 0.1 < held.mean() <= 0.3
+    distinct, counts = np.unique(X, axis=0, return_counts=True)
+    weighted = held_out(distinct, counts.astype(float), 0.3, seed())
+    assert {tuple(row) for row in distinct[weighted]} == {tuple(row) for row in X[held]}
+    assert (held_out(X, np.ones(60), 0.3, np.random.RandomState(6)) != held).any()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adamw", optax.rmsprop, functools.partial(optax.sgd, momentum=0.9), optax.adam(1e-2)],
+)
+def test_any_optimizer_of_optax_learns(houses, optimizer):
+    X, y = houses
+    model = FCNetRegressor(
+        8, optimizer=optimizer, learning_rate_init=0.01, max_iter=150, random_state=0
+    )
+    assert clone(model).fit(X, y).score(X, y) > 0.8
+
+
+def test_a_fitted_estimator_can_be_stored_and_gives_the_same(houses):
+    X, y = houses
+    model = FCNetRegressor(8, max_iter=5, random_state=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert all(type(W) is np.ndarray and W.flags.writeable for W in model.coefs_)
+    assert again.partial_fit(X, y).n_iter_ == 6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_precision_is_that_of_the_examples(houses, dtype):
+    X, y = (array.astype(dtype) for array in houses)
+    model = FCNetRegressor(8, max_iter=3).fit(X, y)
+    assert {leaf.dtype for leaf in (*model.coefs_, *model.intercepts_)} == {np.dtype(dtype)}
+    assert model.predict(X.astype(np.float64)).dtype == dtype
+
+
+def test_counts_are_learned_by_the_poisson_loss():
+    X = np.linspace(-1, 1, 60)[:, None]
+    rate = np.exp(1 + 2 * X[:, 0])
+    model = FCNetRegressor((), loss="poisson", learning_rate_init=0.1, max_iter=500, alpha=0)
+    model.fit(X, np.round(rate))
+    assert (model.predict(X) > 0).all()
+    np.testing.assert_allclose(model.coefs_[0], [[2]], rtol=0.1)
+    np.testing.assert_allclose(model.intercepts_[0], [1], rtol=0.1)
+
+
+def test_other_seeds_and_rates_do_not_compile_anew(houses):
+    X, y = houses
+    traces = []
+
+    def counted(o, y):
+        traces.append(o)
+        return ((o - y) ** 2).sum() / 2
+
+    loss = fcnet.Loss("counted", counted, lambda o, y: o - y)
+    model = FCNetRegressor(3, loss=loss, max_iter=3, random_state=0).fit(X, y)
+    first = len(traces)
+    model.set_params(random_state=1, learning_rate_init=0.5, alpha=1.0, max_iter=7).fit(X, y)
+    clone(model).fit(X, y)
+    assert first > 0
+    assert len(traces) == first
+
+
+def test_classes_by_name_and_labels_side_by_side():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 2))
+    names = np.array(["low", "middle", "high"])[np.digitize(X[:, 0], [-0.5, 0.5])]
+    make = functools.partial(FCNetClassifier, 16, learning_rate_init=0.02, random_state=0)
+    three = make().fit(X, names)
+    assert three.classes_.tolist() == ["high", "low", "middle"]
+    assert three.score(X, names) > 0.9
+    np.testing.assert_allclose(three.predict_proba(X).sum(1), 1)
+    two = make().fit(X, names == "low")
+    assert two.coefs_[-1].shape == (16, 1)
+    assert two.decision_function(X).shape == (120,)
+    labels = (X > 0).astype(int)
+    both = make().fit(X, labels)
+    assert both.predict(X).shape == (120, 2)
+    assert (both.predict(X) == labels).mean() > 0.95
+    assert ((both.predict_proba(X) > 0.5) == both.predict(X)).all()
+
+
+def test_classes_given_at_first_may_come_later():
+    X = np.array([[0.0], [1.0], [2.0]])
+    model = FCNetClassifier(4, random_state=0).partial_fit(X[:2], [0, 1], classes=[0, 1, 2])
+    assert model.partial_fit(X[2:], [2]).predict_proba(X).shape == (3, 3)
+    with pytest.raises(ValueError, match=r"classes are .* since the first call"):
+        model.partial_fit(X[:2], [0, 1], classes=[0, 1])
+    with pytest.raises(ValueError, match=r"classes \[3\] that are not among"):
+        model.partial_fit(X[2:], [3])
+
+
+def test_data_frames_pipelines_and_searches(houses):
+    X = pd.DataFrame(houses[0], columns=["size", "age"])
+    y = pd.Series(houses[1])
+    network = FCNetRegressor(8, learning_rate_init=0.02, max_iter=60, random_state=0)
+    scaler = StandardScaler().set_output(transform="pandas")
+    pipeline = make_pipeline(scaler, network).fit(X, y)
+    assert pipeline[-1].feature_names_in_.tolist() == ["size", "age"]
+    with pytest.raises(ValueError, match="feature names"):
+        pipeline[-1].predict(X[["age", "size"]])
+    assert cross_val_score(pipeline, X, y, cv=2).min() > 0.5
+    search = GridSearchCV(pipeline, {"fcnetregressor__max_iter": [1, 60]}, cv=2).fit(X, y)
+    assert search.best_params_ == {"fcnetregressor__max_iter": 60}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"activation": "sinus"}, "unknown activation 'sinus'"),
+        ({"optimizer": "magic"}, "unknown optimizer 'magic'"),
+        ({"max_iter": 0}, "max_iter must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"hidden_layer_sizes": (0,)}, r"sizes\[1\] must be at least 1"),
+        ({"alpha": -1.0}, "alpha must be 0 or more"),
+        ({"early_stopping": True, "validation_fraction": 1.0}, "validation_fraction must be betw"),
+        ({"early_stopping": True, "n_iter_no_change": 0}, "patience must be at least 1"),
+        ({"loss": "absolute"}, "unknown loss 'absolute'"),
+    ],
+)
+def test_bad_parameters_are_refused_at_fit(houses, change, message):
+    with pytest.raises(ValueError, match=message):
+        FCNetRegressor(**change).fit(*houses)
+
+
+def test_a_set_of_one_s_own_needs_both_parts(houses):
+    with pytest.raises(ValueError, match="X_val and y_val go together"):
+        FCNetRegressor().fit(*houses, X_val=houses[0])
+
+
+def test_what_diverges_says_so(houses):
+    X, y = houses
+    model = FCNetRegressor(8, optimizer="sgd", learning_rate_init=1e6, max_iter=500)
+    with pytest.raises(NonFiniteError, match="smaller learning rate"):
+        model.fit(X, y)
+
+
+@pytest.mark.slow
+def test_the_checks_of_the_array_api_need_a_process_of_their_own():
+    """SciPy reads the switch at its first import."""
+    code = (
+        "from sklearn.utils.estimator_checks import check_estimator\n"
+        "from fcnet.estimators import FCNetClassifier, FCNetRegressor\n"
+        "for kind in (FCNetRegressor, FCNetClassifier):\n"
+        "    results = check_estimator(kind(max_iter=20), on_skip=None, on_fail='raise')\n"
+        "    print([r['check_name'] for r in results if r['status'] != 'passed'])\n"
+    )
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert run.stdout == "[]\n[]\n"

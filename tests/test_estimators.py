@@ -314,16 +314,19 @@ def test_what_diverges_says_so(houses):
 @pytest.mark.slow
 def test_the_checks_of_the_array_api_need_a_process_of_their_own():
     """SciPy reads the switch at its first import."""
-    code = (
-        "from sklearn.utils.estimator_checks import check_estimator\n"
-        "from fcnet.estimators import FCNetClassifier, FCNetRegressor\n"
-        "for kind in (FCNetRegressor, FCNetClassifier):\n"
-        "    results = check_estimator(kind(max_iter=20), on_skip=None, on_fail='raise')\n"
-        "    print([r['check_name'] for r in results if r['status'] != 'passed'])\n"
-    )
+    code = """
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from fcnet.estimators import FCNetClassifier, FCNetRegressor
+
+for kind in (FCNetRegressor, FCNetClassifier):
+    for estimator, check in estimator_checks_generator(kind(max_iter=5)):
+        if getattr(check, "func", check).__name__ == "check_array_api_input":
+            check(estimator)
+            print("passed")
+"""
     environment = {**os.environ, "SCIPY_ARRAY_API": "1"}
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert run.stdout == "[]\n[]\n"
+    assert run.stdout == "passed\npassed\n"

@@ -1,0 +1,205 @@
+"""Parameters from and to other libraries, value for value, and in safetensors files.
+
+Weights of any layout are read: pairs, lists and mappings of arrays, PyTorch modules, Flax NNX
+modules, and scikit-learn's networks. Parameters have no activation: `forward` is told which.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcnet.arrays import dtype_of
+from fcnet.checks import as_params
+from fcnet.extras import extra
+from fcnet.layouts import Layout, layouts_of
+from fcnet.types import Layer, Pairs, Params
+
+Model = TypeVar("Model")
+
+
+class Library(NamedTuple):
+    """How the models of one library are recognised, and how their arrays come out and go in."""
+
+    name: str
+    owns: Callable[[Any], bool]
+    arrays: Callable[[Any], Any]
+    put: Callable[[Any, Any], Any]
+    """Put new arrays, in the same containers, into a model; returns the model."""
+
+
+def _instance(model: object, module: str, kind: str) -> bool:
+    """Whether a model is of a class of a library; who has one has imported it."""
+    library = sys.modules.get(module)
+    return library is not None and isinstance(model, getattr(library, kind))
+
+
+def _put_torch(module: Any, state: Any) -> Any:
+    module.load_state_dict(state)
+    return module
+
+
+def _flax_arrays(module: Any) -> Any:
+    nnx = sys.modules["flax.nnx"]
+    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+
+
+def _put_flax(module: Any, state: Any) -> Any:
+    sys.modules["flax.nnx"].update(module, state)
+    return module
+
+
+def _put_sklearn(model: Any, arrays: Any) -> Any:
+    model.coefs_, model.intercepts_ = arrays["coefs"], arrays["intercepts"]
+    return model
+
+
+LIBRARIES = (
+    Library(
+        "PyTorch",
+        lambda model: _instance(model, "torch.nn", "Module"),
+        lambda module: module.state_dict(),
+        _put_torch,
+    ),
+    Library(
+        "Flax",
+        lambda model: _instance(model, "flax.nnx", "Module"),
+        _flax_arrays,
+        _put_flax,
+    ),
+    Library(
+        "scikit-learn",
+        lambda model: hasattr(model, "coefs_") and hasattr(model, "intercepts_"),
+        lambda model: {"coefs": model.coefs_, "intercepts": model.intercepts_},
+        _put_sklearn,
+    ),
+    Library("containers", lambda model: True, lambda model: model, lambda model, arrays: arrays),
+)
+"""The libraries whose models are understood; the first row that owns a model is the one."""
+
+
+def params_of(model: Any) -> Params:
+    """The parameters of another library's network, as the notes have them.
+
+    Args:
+        model: a `torch.nn.Module` or its state dict, a `flax.nnx.Module` or its pure state, a
+            fitted network of scikit-learn or of `fcnet.estimators`, or arrays in any layout that
+            `fcnet.check` accepts; with a weight and a bias for each layer, and nothing else.
+
+    Returns:
+        New layers, W of shape (m_k, m_{k-1}), in the model's dtype; float64 becomes float32 unless
+        x64 is enabled.
+
+    Raises:
+        TypeError, ValueError: where no chain of layers can be made out, or two can.
+
+    >>> [W.tolist() for W, b in params_of({"kernel": np.array([[1.0], [2.0]]),
+    ...                                    "bias": np.zeros(1)})]
+    [[[1.0, 2.0]]]
+    """
+    _, arrays, layout = _read(model)
+    dtype = jax.dtypes.canonicalize_dtype(dtype_of(layout.leaves(arrays)[0]))
+    return tuple(
+        Layer(jnp.asarray(W, dtype), jnp.asarray(b, dtype)) for W, b in layout.read(arrays)
+    )
+
+
+def with_params(model: Model, params: Pairs) -> Model:
+    """The network of another library with these parameters in the place of its own.
+
+    Args:
+        model: as for `params_of`, of the same sizes. Modules and estimators are changed; containers
+            of arrays stay as they are.
+        params: r layers.
+
+    Returns:
+        The model itself, or new containers; arrays keep their dtype and their device.
+
+    Raises:
+        TypeError, ValueError: as `params_of`, and for parameters of other sizes, before anything
+            is changed.
+
+    >>> with_params({"kernel": np.zeros((2, 1)), "bias": np.zeros(1)},
+    ...             [(np.array([[1.0, 2.0]]), np.array([3.0]))])["kernel"].tolist()
+    [[1.0], [2.0]]
+    """
+    library, arrays, layout = _read(model)
+    layers = as_params(params)
+    sizes = (layers[0].W.shape[1], *(layer.W.shape[0] for layer in layers))
+    if sizes != layout.sizes:
+        raise ValueError(f"params have the sizes {sizes}, but the model has {layout.sizes}")
+    return library.put(model, layout.write(layers, arrays))
+
+
+def _read(model: Any) -> tuple[Library, Any, Layout]:
+    library = next(row for row in LIBRARIES if row.owns(model))
+    arrays = library.arrays(model)
+    layouts = layouts_of(arrays)
+    if len(layouts) > 1:
+        raise ValueError(
+            "every W is square, and no name says whether it is (out, in) or (in, out): use names "
+            "such as weight, which is (out, in), or kernel, which is (in, out)"
+        )
+    return library, arrays, layouts[0]
+
+
+def save(
+    path: str | os.PathLike[str], params: Pairs, text: Mapping[str, str] | None = None
+) -> None:
+    """Write parameters as a safetensors file, whole or not at all; needs the extra `checkpoint`.
+
+    The arrays are called 1.weight, 1.bias, 2.weight, ..., by the notes' numbers of the layers.
+
+    Args:
+        path: the file; one that is there already is replaced.
+        params: r layers.
+        text: what else to keep, by name.
+
+    Raises:
+        ModuleNotFoundError: without safetensors.
+        OSError: where the file cannot be written.
+    """
+    with extra("checkpoint"):
+        from safetensors.numpy import save_file
+    arrays = {
+        f"{k}.{name}": np.asarray(leaf)
+        for k, layer in enumerate(as_params(params), start=1)
+        for name, leaf in zip(("weight", "bias"), layer, strict=True)
+    }
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        save_file(arrays, temporary, dict(text or {}))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
+    """The parameters and the text of a safetensors file; nothing in it is executed.
+
+    Args:
+        path: a file of `save`, or of another library, with a weight and a bias for each layer.
+
+    Returns:
+        The layers, as `params_of` has them, and the text that is stored beside them.
+
+    Raises:
+        ModuleNotFoundError: without safetensors.
+        OSError: where the file cannot be read.
+        ValueError, TypeError: for a file that is no safetensors file, or holds no such layers.
+    """
+    with extra("checkpoint"):
+        from safetensors import SafetensorError, safe_open
+    try:
+        with safe_open(Path(path), framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            text = dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+    return params_of(arrays), text

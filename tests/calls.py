@@ -62,7 +62,7 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
             **{"optimizer": "adam", "hyperparameters": {"learning_rate": 0.1}},
             **{"gradient": "backprop", "sampling": "algorithm2", "batch_size": 2, "steps": 3},
             **{"validation": 0.25, "evaluate_every": 3, "patience": 5, "progress": print_nothing},
-            **{"opt_state": None, "precision": "float32"},
+            **{"opt_state": None, "precision": "float32", "checkpoint": None, "resume": False},
         },
         "check": {
             **{"backward": fcnet.backprop, "params": params, "x": x, "y": y, **choices},

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import fcnet
 from fcnet import ACTIVATIONS, LOSSES, Activation, Loss, Trace
+from fcnet.train.store import Checkpoints
 
 good = cache(good_calls)
 Bad = st.SearchStrategy[Any]
@@ -173,6 +174,9 @@ FIT: dict[str, Bad] = {
     "patience": NOT_WHOLE.filter(lambda junk: junk is not None) | st.integers(max_value=0),
     "progress": NOTHING_OF_USE,
     "opt_state": NOTHING_OF_USE | one_of(optax.sgd(0.1).init(jnp.ones(2)), optax.EmptyState()),
+    "checkpoint": one_of(3, b"abc", [], {}, object(), "", np.ones(2), np.nan, True)
+    | one_of(Checkpoints("never", 0), Checkpoints("never", 1, 1.5), Checkpoints(None)),
+    "resume": JUNK | one_of(0, 1, True),
     "precision": NOTHING_OF_USE | UNKNOWN | one_of(32, np.float32, jnp.dtype("float32")),
 }
 

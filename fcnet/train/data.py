@@ -146,10 +146,15 @@ def as_held(name: str, share: object, n: int) -> int:
     return held
 
 
+def key_data(key: Array) -> np.ndarray:
+    """The numbers that a random key is made of, whether of the new kind or the old."""
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(key) if typed else key)
+
+
 def host_random(key: Array) -> np.random.Generator:
     """NumPy's generator for a key of JAX's: for draws that need no compiling."""
-    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
-    return np.random.default_rng(np.asarray(data).ravel())
+    return np.random.default_rng(key_data(key).ravel())
 
 
 def take_rows(data: Data, rows: np.ndarray) -> Data:

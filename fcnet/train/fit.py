@@ -1,6 +1,7 @@
 """`fit`: train a network in one compiled program."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +14,8 @@ from jaxtyping import Num
 
 from fcnet.checks import as_count, as_params, check_finite, check_key
 from fcnet.sampling import INT32_MAX
+from fcnet.train.checkpoint import CheckpointError as CheckpointError
+from fcnet.train.configuration import configuration
 from fcnet.train.data import as_table, hold_out, sample_rows
 from fcnet.train.history import FitResult, History
 from fcnet.train.history import Interrupted as Interrupted
@@ -23,6 +26,8 @@ from fcnet.train.optimizer import Optimizer, as_optimizer, start_state
 from fcnet.train.precision import as_precision
 from fcnet.train.run import Plan, begin, run
 from fcnet.train.source import drawn
+from fcnet.train.store import Checkpoints as Checkpoints
+from fcnet.train.store import Store, as_checkpoints
 from fcnet.types import Activation, Loss, Pairs, Params
 
 EVALUATED = 10_000
@@ -50,6 +55,8 @@ def fit(
     patience: int | None = None,
     opt_state: optax.OptState | None = None,
     precision: str | None = None,
+    checkpoint: str | Path | Checkpoints | None = None,
+    resume: bool = False,
     progress: Callable[[int, History], Any] | None = None,
 ) -> FitResult:
     """Train a network of the core: Algorithm 2 and its relatives, compiled a block at a time.
@@ -84,6 +91,11 @@ def fit(
             "tensorfloat32" or "bfloat16", float32 but for the factors of matrix products, which are
             rounded to that where the device can, with sums in float32; or None for the parameters'
             own dtype. All but those two compute products in full precision, also on a GPU or TPU.
+        checkpoint: a folder, or `Checkpoints(folder, every, keep)`: after evaluations, all that the
+            rest of the run depends on is saved there; needs the extra "checkpoint".
+        resume: go on from the last checkpoint in the folder, if there is one, bit for bit as if the
+            run had never stopped. All other arguments must be those of the run, but for `steps`,
+            which may be more, and `params` and `opt_state`, of which only the shapes count.
         progress: called after each evaluation with the step and the history so far.
 
     Returns:
@@ -93,6 +105,11 @@ def fit(
         ValueError, TypeError: for arguments outside these bounds, before anything is computed.
         NonFiniteError: where the loss or the parameters stop being finite; it carries the last
             finite parameters.
+        Interrupted: after SIGINT or SIGTERM, once the block is done and saved; it carries the
+            result so far. A second signal acts at once.
+        CheckpointError: where a checkpoint cannot be written or read, or is of another run; the
+            checkpoints before it stay as they are. One that is damaged is passed over with a
+            warning if an earlier one is whole.
 
     >>> from fcnet.types import Layer
     >>> X = jnp.linspace(-1, 1, 8)[:, None]
@@ -120,6 +137,7 @@ def fit(
                 "progress must be a function of the step and the history, got "
                 f"{type(progress).__name__}"
             )
+        kept = as_checkpoints(checkpoint, resume)
         layers = as_start(params, arithmetic.dtype)
         split_key, draw_key, sample_key = jax.random.split(key, 3)
         table = as_table(layers, X, Y, weights, objective)
@@ -139,7 +157,17 @@ def fit(
             patience=patience,
             progress=progress,
         )
-        return run(plan, begin(plan, state))
+        start = begin(plan, state)
+        if kept is not None:
+            choices = {"sampling": sampling, "batch_size": batch_size, "examples": table.n}
+            which = configuration(plan, state, key, **choices)
+            store = Store(kept.folder, kept.every, kept.keep, which)
+            plan, start = plan._replace(store=store), store.latest(start)
+        if start.step > steps:
+            raise ValueError(
+                f"steps must be at least the {start.step} that the last checkpoint has, got {steps}"
+            )
+        return run(plan, start)
 
 
 def as_start(params: Pairs, dtype: str | None) -> Params:

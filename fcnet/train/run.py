@@ -1,10 +1,9 @@
 """The host's loop: between blocks of steps on the device, all that is not arithmetic."""
 
+import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet.train.evaluate import evaluate
@@ -12,31 +11,12 @@ from fcnet.train.history import FitResult, History, Interrupted, NonFiniteError
 from fcnet.train.loop import Data, State, advance, last_finite
 from fcnet.train.objective import Objective
 from fcnet.train.optimizer import Hyperparameters, Optimizer
+from fcnet.train.point import Entry, Point, to_device, to_host
 from fcnet.train.precision import Precision
 from fcnet.train.signals import noted_signals
 from fcnet.train.source import Piece, Source, pieces
+from fcnet.train.store import Store
 from fcnet.types import Params
-
-Entry = tuple[float, ...]
-"""One row of the history."""
-
-
-class Point(NamedTuple):
-    """A point to go on from, on the host: all that the rest of a run depends on.
-
-    `state` holds NumPy arrays, and so does `kept`, the parameters of entry `best`.
-    """
-
-    step: int
-    state: State
-    entries: tuple[Entry, ...]
-    best: int
-    kept: Params
-
-    @property
-    def history(self) -> History:
-        """The entries, as arrays."""
-        return History(*np.array(self.entries).T)
 
 
 class Plan(NamedTuple):
@@ -53,6 +33,7 @@ class Plan(NamedTuple):
     evaluate_every: int
     patience: int | None
     progress: Callable[[int, History], Any] | None
+    store: Store | None = None
 
     @property
     def static(self) -> Any:
@@ -81,19 +62,23 @@ STEP, LOSS, VALIDATION_LOSS = map(History._fields.index, ("step", "loss", "valid
 def begin(plan: Plan, state: State) -> Point:
     """The point before the first step."""
     host = to_host(state)
-    return Point(0, host, (plan.measure(0, state.params),), 0, host.params)
+    kept = () if plan.patience is None else host.params
+    return Point(0, host, (plan.measure(0, state.params),), 0, kept)
 
 
 def run(plan: Plan, point: Point) -> FitResult:
     """Go on from a point to the end of the run.
 
     Raises:
-        NonFiniteError, Interrupted: see there.
+        NonFiniteError, Interrupted, CheckpointError: see there.
     """
     state = to_device(point.state)
     stopped, step = "steps", point.step
     with noted_signals() as received:
         for piece in plan.pieces(point.step):
+            if plan.patience is not None and len(point.entries) - 1 - point.best >= plan.patience:
+                stopped = "patience"
+                break
             state, finite = advance(state, *_arguments(plan, piece), **plan.static)
             if not finite:
                 raise _failure(plan, point)
@@ -103,15 +88,21 @@ def run(plan: Plan, point: Point) -> FitResult:
             elif received or not plan.source.rewinds:
                 point = point._replace(step=step, state=to_host(state))
             if received:
-                raise Interrupted(received[0], _result(plan, point, "signal"), "nothing is saved")
-            if plan.patience is not None and len(point.entries) - 1 - point.best >= plan.patience:
-                stopped = "patience"
-                break
+                raise _interrupted(plan, point, received[0])
     if stopped == "steps" and step < plan.steps:
         stopped = "data"
         if point.entries[-1][STEP] < step:
             point = _evaluated(plan, point, step, state)
+    if plan.store is not None and (len(point.entries) - 1) % plan.store.every:
+        plan.store.save(point)
     return _result(plan, point, stopped)
+
+
+def _interrupted(plan: Plan, point: Point, received: signal.Signals) -> Interrupted:
+    saved = "no checkpoint folder was given"
+    if plan.store is not None:
+        saved = f"{plan.store.save(point)} is saved, go on from it with resume=True"
+    return Interrupted(received, _result(plan, point, "signal"), saved)
 
 
 def _arguments(plan: Plan, piece: Piece) -> tuple[Any, ...]:
@@ -133,6 +124,8 @@ def _evaluated(plan: Plan, point: Point, step: int, state: State) -> Point:
     if plan.patience is not None and now < least:
         best, kept = len(point.entries), host.params
     point = Point(step, host, (*point.entries, entry), best, kept)
+    if plan.store is not None and (len(point.entries) - 1) % plan.store.every == 0:
+        plan.store.save(point)
     if plan.progress is not None:
         plan.progress(step, point.history)
     return point
@@ -155,18 +148,3 @@ def _result(plan: Plan, point: Point, stopped: str) -> FitResult:
         step, params = int(point.entries[point.best][0]), point.kept
     state = to_device(State(params, point.state.opt_state))
     return FitResult(state.params, state.opt_state, point.history, step, stopped)
-
-
-def to_host(state: State) -> State:
-    """A copy in NumPy's arrays; random keys, which NumPy has not, stay JAX's."""
-    return jax.tree.map(lambda leaf: jnp.copy(leaf) if is_key(leaf) else np.array(leaf), state)
-
-
-def to_device(state: State) -> State:
-    """A copy in JAX's arrays, each in memory of its own, so that it can be given away."""
-    return jax.tree.map(jnp.array, state)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array holds random keys of the new kind."""
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -26,7 +26,7 @@ def name_of(path: Path) -> str:
 
 def children(tree: object) -> list[tuple[str | int, Any]] | None:
     """The keys and entries of a container; None for anything else, arrays among it."""
-    if is_array(tree) or isinstance(tree, (str, bytes)):
+    if is_array(tree) or isinstance(tree, (str, bytes, range)):
         return None
     if isinstance(tree, Mapping):
         return list(tree.items())

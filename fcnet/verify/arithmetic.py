@@ -134,9 +134,9 @@ class MonteCarlo:
     def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Any], total: Array) -> Array:
         """The root mean square of the partial sums, times that of their number.
 
-        Recursive summation rounds every partial sum. If the K terms come in random order and have
-        the sum D and the sum of squares Q, the squares of the K partial sums add up to about
-        (K/2 - 1/2) (Q - D^2 / K) + K D^2 / 3, and it is little more in wider or pairwise sums.
+        Recursive summation rounds every partial sum. If K terms with the sum D and the sum of
+        squares Q come in random order, the squares of the partial sums add up to K Q / 6 +
+        K D^2 / 3 on average; K Q / 2 here leaves room for other orders.
         """
         (squares,) = _bind(eqn, [x * x if _real(x) else x for x in operands])
         K = _terms(eqn, operands)

@@ -184,7 +184,8 @@ def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]
     lines = []
     for batch in batches:
         terms, noise = batch.terms(place, k), _noise(batch)
-        tolerance = leaf(batch.reference.tolerance[k - 1], place) + noise * terms
+        # a unit's delta is rounded relative to what it adds up, which may be as much as any unit's
+        tolerance = leaf(batch.reference.tolerance[k - 1], place) + noise * terms.max(axis=0)
         slack = leaf(batch.reference.slack[k - 1], place) if batch.true else 0
         lines.append(
             BatchLine(

@@ -84,19 +84,36 @@ def _causes(problem: Problem, evidence: Sequence[Evidence], strictness: float) -
     told = [item for item in batches if item.alone or not alone]
     together = _batch_faults(problem, told, BATCH_MISTAKES, strictness)
     if together:
-        # a mistake in combining rows may spoil a batch of one as well: then it explains all
-        single = [item for item in evidence if len(item.case.X) == 1]
-        plain = [i._replace(alone=()) for i in (*single, *batches) if _finite(i.answer)]
-        tables = (*BATCH_MISTAKES, *ROW_MISTAKES)
-        whole = _batch_faults(problem, plain, tables, strictness)
-        known = whole and not any(fault.why.kind == "unknown" for fault in whole)
-        if known and _cost(whole) < _cost([*alone, *together]):
+        whole = _whole(problem, evidence, batches, _places(together) <= _places(alone), strictness)
+        if whole and _cost(whole) < _cost([*alone, *together]):
             alone, together = [], whole
     # a line that is wrong on one example is wrong in batches too: what it does there is no news
-    places = {(fault.place, fault.k) for fault in alone}
     causes = [_Cause(fault, False) for fault in alone]
-    causes += [_Cause(fault, True) for fault in together if (fault.place, fault.k) not in places]
+    causes += [_Cause(f, True) for f in together if not _places([f]) <= _places(alone)]
     return sorted(causes, key=lambda c: (-c.fault.k, PLACES[c.fault.place].line))
+
+
+def _whole(
+    problem: Problem,
+    evidence: Sequence[Evidence],
+    batches: Sequence[Evidence],
+    same_places: bool,
+    strictness: float,
+) -> list[Fault]:
+    """The faults of batches, those of one row among them, from the true gradients of their rows.
+
+    A mistake in combining rows may spoil a batch of one as well, and then it explains all. Empty if
+    anything stays unknown.
+    """
+    single = [item for item in evidence if len(item.case.X) == 1]
+    plain = [i._replace(alone=()) for i in (*single, *batches) if _finite(i.answer)]
+    tables = BATCH_MISTAKES if same_places else (*BATCH_MISTAKES, *ROW_MISTAKES)
+    whole = _batch_faults(problem, plain, tables, strictness)
+    return [] if any(fault.why.kind == "unknown" for fault in whole) else whole
+
+
+def _places(faults: Sequence[Fault]) -> set[tuple[str, int]]:
+    return {(fault.place, fault.k) for fault in faults}
 
 
 def _batch_faults(

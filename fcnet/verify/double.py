@@ -33,8 +33,9 @@ def compile_double(function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
             traced = jax.jit(function).trace(*args, **kwargs)
             closed_over = _closes_over_numpy(traced.jaxpr)
         except TypeError:  # a float64 argument met such an array, taken as float32
-            closed_over = True
+            traced, closed_over = None, True
         if closed_over:
+            del traced
             _forget_traces()
             traced = jax.jit(function).trace(*args, **kwargs)
         program = traced.lower().compile()
@@ -51,13 +52,13 @@ def _forget_traces() -> None:
 
 def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:
     """Whether there are constants that are not JAX's own arrays, at any depth."""
-    pending: list[Any] = [jaxpr]
+    pending = [jaxpr]
     while pending:
         closed = pending.pop()
-        if any(not isinstance(const, jax.Array) for const in getattr(closed, "consts", ())):
+        if any(not isinstance(const, jax.Array) for const in closed.consts):
             return True
-        body = getattr(closed, "jaxpr", closed)
-        pending += [inner for eqn in body.eqns for inner in core.jaxprs_in_params(eqn.params)]
+        parameters = jax.tree.leaves([eqn.params for eqn in closed.jaxpr.eqns])
+        pending += [value for value in parameters if isinstance(value, core.ClosedJaxpr)]
     return False
 
 

@@ -99,19 +99,20 @@ def spread(
     roundoff = coarsest_roundoff(jaxpr)
     step = math.sqrt(roundoff)
 
-    def add_sample(squares: list[Array], i: Array) -> tuple[list[Array], None]:
+    def add_sample(lengths: list[Array], i: Array) -> tuple[list[Array], None]:
         pairs = MonteCarlo(step, floor, scramble(i)).run(jaxpr.jaxpr, jaxpr.consts, inputs)
         moves = [(pair.moved - pair.exact) / step for pair in pairs]
-        return [s + move**2 for s, move in zip(squares, moves, strict=True)], None
+        # squares would overflow for values beyond 1e154
+        return list(map(jnp.hypot, lengths, moves)), None
 
     leaves, structure = jax.tree.flatten(shapes)
-    squares, _ = lax.scan(
+    lengths, _ = lax.scan(
         add_sample,
         [jnp.zeros(x.shape, x.dtype) for x in leaves],
         jnp.arange(samples, dtype=jnp.uint32),
     )
     value = function(*args)
-    sigma = jax.tree.unflatten(structure, [jnp.sqrt(s / samples) for s in squares])
+    sigma = jax.tree.unflatten(structure, [length / math.sqrt(samples) for length in lengths])
     sigma = jax.tree.map(lambda v, s: jnp.maximum(abs(v), s), value, sigma)
     return Spread(value, sigma, jnp.asarray(roundoff))
 

@@ -1,0 +1,201 @@
+"""Monte-Carlo arithmetic: how far rounding moves a result, and what a hair decides."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from fcnet.arrays import unit_roundoff
+from fcnet.verify.arithmetic import MonteCarlo, Pair, decides, scramble
+from fcnet.verify.double import compile_double, float64
+from fcnet.verify.rounding import PRECISIONS, jumps, precision_of, sample_count, spread
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def sigma(function: Any, *args: Any, samples: int = 64, floor: float = 0.0) -> np.ndarray:
+    return np.asarray(jax.jit(partial(spread, function, samples=samples, floor=floor))(*args).sigma)
+
+
+def test_the_table_of_precisions_is_that_of_the_dtypes() -> None:
+    for name in ("float64", "float32", "float16", "bfloat16"):
+        row = precision_of(name)
+        assert (row.name, row.u) == (name, unit_roundoff(name))
+        assert row.largest == pytest.approx(float(jnp.finfo(name).max), rel=1e-2)
+    assert [row.u for row in PRECISIONS.values()] == sorted(row.u for row in PRECISIONS.values())
+
+
+def test_one_rounding_moves_a_result_by_one_unit() -> None:
+    x = jnp.array([0.3, -4.0, 1e-200, 1e200])
+    np.testing.assert_allclose(sigma(jnp.exp2, x / x), 2.0, rtol=1e-6)
+    np.testing.assert_allclose(sigma(lambda x: x * 3, x), abs(3 * x), rtol=1e-6)
+
+
+def test_independent_roundings_add_up_in_squares() -> None:
+    x = jnp.linspace(1, 2, 500)  # five products: sqrt(5) units, on the average of 500 entries
+    measured = sigma(lambda x: x * 3 * 5 * 7 * 9 * 11, x) / (3 * 5 * 7 * 9 * 11 * x)
+    assert np.mean(measured**2) == pytest.approx(5, rel=0.1)
+
+
+def test_cancellation_keeps_the_error_and_loses_the_value() -> None:
+    measured = sigma(lambda x: (x + 1) - 1, jnp.array(1e-6))
+    assert measured == pytest.approx(1.0, rel=1e-3)
+
+
+def test_what_is_not_rounded_does_not_move() -> None:
+    x = jnp.array([3.0, -1.0, 2.0])
+
+    def exact(x: Any) -> Any:
+        y = jnp.concatenate([x[::-1], jnp.abs(x), jnp.maximum(x, 0)])
+        return jnp.sort(jnp.where(y > 1, -y, y)).reshape(3, 3).T
+
+    moved = sigma(exact, x)  # at least one rounding at the end is allowed
+    np.testing.assert_array_equal(moved, abs(exact(x)))
+
+
+def test_a_sum_rounds_as_recursive_summation_in_random_order() -> None:
+    K, generator = 100, np.random.default_rng(0)
+    terms = generator.normal(size=(400, K))
+    partial_sums = np.cumsum(terms, axis=1)[:, 1:]
+    expected = np.mean(np.sum(partial_sums**2, axis=1))
+    through_a_product = lambda x: x @ jnp.ones(K)  # noqa: E731
+    for function in (lambda x: x.sum(1), through_a_product):
+        measured = np.mean(sigma(function, jnp.asarray(terms)) ** 2)
+        assert expected < measured < 2 * expected
+
+
+def test_terms_that_are_zero_are_not_summed() -> None:
+    padded = jnp.zeros((1, 1000)).at[:, :2].set(1.0)
+    assert sigma(lambda x: x.sum(1), padded) == pytest.approx(
+        sigma(lambda x: x.sum(1), padded[:, :2])
+    )
+    ones = jnp.ones((1000, 1))
+    assert sigma(jnp.matmul, padded, ones) == pytest.approx(2, rel=0.5)
+
+
+def test_decisions_are_those_of_the_unmoved_computation() -> None:
+    W, x = jnp.array([[1.0, -1.0]]), jnp.array([0.1, 0.1])  # z is 0 exactly, by cancellation
+
+    def gradient(W: Any) -> Any:
+        return jax.grad(lambda W: jax.nn.relu(W @ x).sum() + jnp.sum(W))(W)
+
+    assert (sigma(gradient, W) < 5).all()  # a switch would move it by 0.1 / step
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: lax.scan(lambda c, v: (c * v + 1, c), x[0], x)[1],
+        lambda x: lax.cond(x[0] > 0, jnp.sin, jnp.cos, x),
+        lambda x: lax.fori_loop(0, 3, lambda i, c: c * jnp.sin(c), x),
+        jax.checkpoint(lambda x: jnp.sin(jnp.sin(x))),
+        jax.jit(lambda x: jax.nn.gelu(x)),
+        lambda x: jnp.linalg.solve(jnp.outer(x, x) + jnp.eye(4), x),
+        lambda x: jnp.cumsum(x) ** 2,
+        lambda x: abs(jnp.fft.fft(x)) ** 2,
+        lambda x: x[jnp.array([0, 0, 1])] * 2,
+        jax.nn.log_softmax,
+        jnp.var,
+    ],
+)
+def test_any_jax_function_and_its_derivative_can_be_measured(function: Any) -> None:
+    x = jnp.array([0.9, -0.4, 0.3, 0.7])
+    for f in (function, jax.grad(lambda x: jnp.sum(function(x) ** 2))):
+        value, moved, _ = jax.jit(partial(spread, f, samples=16))(x)
+        np.testing.assert_allclose(value, f(x), rtol=1e-12, atol=1e-15)
+        assert np.isfinite(moved).all()
+        assert (moved >= abs(value)).all()
+        assert (moved < 100 * np.max(abs(value))).all()
+
+
+def test_each_turn_of_a_scan_rounds_on_its_own() -> None:
+    ones = jnp.ones(400)
+    product = lambda x: lax.scan(lambda c, v: (c * v, None), 1.0, x)[0]  # noqa: E731
+    assert sigma(product, ones, samples=256) == pytest.approx(20, rel=0.2)  # not 400
+
+
+def test_underflow_has_a_floor() -> None:
+    x = jnp.array([1e-30, 1.0, 0.0])
+    moved = sigma(lambda x: x * 0.5, x, floor=1e-10)
+    np.testing.assert_allclose(moved, [1e-10, 0.5, 0], rtol=1e-6)
+
+
+def test_a_function_that_insists_on_a_coarser_dtype_says_so() -> None:
+    def narrow(x: Any) -> Any:
+        return jnp.sin(x.astype(jnp.float32))
+
+    value, moved, roundoff = jax.jit(partial(spread, narrow, samples=16))(jnp.array(0.7))
+    assert roundoff == 2.0**-24
+    assert abs(value) <= moved < 4 * abs(value)
+    assert jax.jit(partial(spread, jnp.sin, samples=2))(jnp.array(0.7)).roundoff == 2.0**-53
+
+
+def test_the_signs_have_no_pattern() -> None:
+    hashed = np.asarray(scramble(jnp.arange(2**12, dtype=jnp.uint32))) & 1
+    assert abs(hashed.mean() - 0.5) < 0.05
+    assert abs(np.corrcoef(hashed[:-1], hashed[1:])[0, 1]) < 0.05
+    assert len(np.unique(scramble(jnp.arange(2**12, dtype=jnp.uint32)))) == 2**12
+
+
+def test_more_samples_where_they_are_cheap() -> None:
+    counts = [sample_count(p) for p in (1, 10**4, 10**5, 10**6)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] >= 8
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "low", "high"),
+    [
+        (jax.nn.relu, 0.0, 0, 1),
+        (jax.nn.relu, 1.0, 0, 0),
+        (lambda x: jnp.maximum(x, 0), 0.0, -0.5, 0.5),
+        (jnp.abs, 0.0, -2, 0),
+        (lambda x: jax.nn.relu((x + 1) - 1 - 1e-17), 0.0, 0, 1),
+        (jnp.sin, 0.0, 0, 0),
+    ],
+)
+def test_jumps_are_what_a_hair_decides(function: Any, x: float, low: float, high: float) -> None:
+    least, most = jax.jit(partial(jumps, jax.grad(function), size=1e-15))(jnp.array(x))
+    assert (float(least), float(most)) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_jumps_of_equal_entries() -> None:
+    x = jnp.array([1.0, 3.0, 3.0])
+    least, most = jax.jit(partial(jumps, jax.grad(jnp.max), size=1e-15))(x)
+    np.testing.assert_allclose(least, [0, -0.5, -0.5])
+    np.testing.assert_allclose(most, [0, 0.5, 0.5])
+
+
+def test_only_real_numbers_turned_into_decisions_count() -> None:
+    assert decides(jax.make_jaxpr(jax.grad(jax.nn.relu))(1.0))
+    assert decides(jax.make_jaxpr(jax.jit(jnp.sign))(1.0))
+    assert not decides(jax.make_jaxpr(lambda x: jnp.tanh(x) * jnp.arange(3))(1.0))
+
+
+def test_moves_in_one_direction() -> None:
+    up = MonteCarlo(1e-9, 0.0, jnp.uint32(1), direction=1, nudge=1e-30)
+    for value, moved in ((2.0, 2.0 + 2e-9), (0.0, 1e-39), (-2.0, -2.0 + 2e-9)):
+        assert float(up.start(jnp.array(value)).moved) == pytest.approx(moved, rel=1e-12)
+    jaxpr = jax.make_jaxpr(jnp.sin)(1.0)
+    (result,) = up.run(jaxpr.jaxpr, jaxpr.consts, [Pair(jnp.array(0.5), jnp.array(0.5))])
+    assert result.moved > result.exact
+
+
+def test_numpy_arrays_of_a_closure_are_read_in_double_precision() -> None:
+    data = np.linspace(0, 1, 6) / 3  # not exact in float32
+
+    @jax.jit
+    def function(w: Any) -> Any:
+        return jnp.sum(jnp.asarray(data) * w)
+
+    with jax.enable_x64(False):
+        assert function(1.0).dtype == np.float32  # JAX has the array in float32 now
+        program = compile_double(lambda w: function(w), np.float64(1))
+        with float64():
+            assert float(program(np.float64(1))) == pytest.approx(data.sum(), rel=1e-15)
+        assert jnp.asarray(data).dtype == np.float32  # and again, not in float64
+        assert function(1.0).dtype == np.float32

@@ -12,8 +12,6 @@ from fcnet.verify.report import GradientError
 
 SIZES = (4, 3, 2)
 
-pytestmark = pytest.mark.untyped
-
 
 def backward(change=lambda name, value: value):
     """A student's backward pass for one example; `change` may spoil a quantity by its name."""

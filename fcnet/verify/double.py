@@ -28,6 +28,7 @@ def compile_double(function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
     Returns:
         The program, to be called inside `float64`.
     """
+    traced: Any
     with float64():
         try:
             traced = jax.jit(function).trace(*args, **kwargs)

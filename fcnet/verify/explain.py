@@ -117,7 +117,8 @@ def _least_squares(lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]
     for line, (base, way) in zip(lines, pairs, strict=True):
         terms = max(line.size, abs(base).max(), abs(way).max())
         rounding = line.tolerance + line.noise * terms
-        weight = np.where(line.explained & (rounding > 0), rounding, np.inf) ** -2.0
+        told = line.explained & (way != 0) & (rounding > 0)
+        weight = np.where(told, rounding, np.inf) ** -2.0
         top += np.sum((line.got - base) * way * weight)
         bottom += np.sum(way**2 * weight)
     return float(np.divide(top, bottom))

@@ -77,8 +77,8 @@ def kink_slack(
     trace: Trace,
     above: Float[Array, "n m_r"],
     weights: Float[Array, " n"],
-    kinks: tuple[Bool[Array, "n m_k"], ...],
-    near: tuple[Float[Array, "n m_k"], ...],
+    kinks: tuple[Bool[Array, "n _"], ...],
+    near: tuple[Float[Array, "n _"], ...],
     noise: float | Array,
 ) -> Params:
     """How far the gradient can move if each marked unit falls on either side of its kink.

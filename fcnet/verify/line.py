@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 DIGITS = 16.0
 """As many as float64 has: no entry is evidence of more."""
 
-Vector = Float[np.ndarray, " m"]
+Vector = Float[np.ndarray, " _"]
 Values = Float[np.ndarray, "..."]
 
 

@@ -119,7 +119,7 @@ def _network(sizes: Sequence[int], leaves: Sequence[Mapping[str, Any]]) -> str:
     height = max(shown) * gap + 30
 
     def place(k: int, unit: int) -> tuple[float, float]:
-        return 40 + k * step, height / 2 + (unit - (shown[k] - 1) / 2) * gap
+        return 40.0 + k * step, height / 2 + (unit - (shown[k] - 1) / 2) * gap
 
     edges, circles = [], []
     for k, (below, here) in enumerate(pairwise(shown), start=1):
@@ -157,7 +157,7 @@ def _worst(heat: Sequence[Sequence[float | None]], j: int, of: int, i: int, belo
     return None if None in cells else max((c for c in cells if c is not None), default=0.0)
 
 
-def _svg(width: float, height: float, content: str, title: str) -> str:
+def _svg(width: int | float, height: int | float, content: str, title: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>{content}</svg>'

@@ -222,4 +222,4 @@ def _rough(suspect: Questioned, trial: Trial, coarser: Precision) -> bool:
         beyond = errors[:, (abs(errors) > 1).any(0)]
         variance += beyond.var(0).sum()
         square += (beyond**2).mean(0).sum()
-    return variance > SMOOTH * square
+    return bool(variance > SMOOTH * square)

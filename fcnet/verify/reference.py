@@ -76,12 +76,12 @@ def reference(
 class _Judged(NamedTuple):
     loss: Float[Array, ""]
     gradient: Params
-    z: tuple[Float[Array, "n m_k"], ...]
+    z: tuple[Float[Array, "n _"], ...]
     loss_sigma: Float[Array, ""]
     gradient_sigma: Params
-    z_sigma: tuple[Float[Array, "n m_k"], ...]
-    a: tuple[Float[Array, "n m_k"], ...]
-    deltas: tuple[Float[Array, "n m_k"], ...]
+    z_sigma: tuple[Float[Array, "n _"], ...]
+    a: tuple[Float[Array, "n _"], ...]
+    deltas: tuple[Float[Array, "n _"], ...]
 
 
 @lru_cache(maxsize=32)

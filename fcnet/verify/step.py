@@ -58,13 +58,6 @@ class Step(Line):
         """What the line gives after an edit of the line, its example, and k."""
         return edit(self, self.example, self.k)
 
-    def earlier(self, calls: int) -> "Step":
-        """The same line so many calls before."""
-        i = self.peers.index(self) - calls
-        if i < 0:
-            raise IndexError("there was no such call")
-        return self.peers[i]
-
 
 def delta_steps(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -> list[Step]:
     """Line 2 (k = r) or line 4 on every example: is delta^[k] what follows from delta^[k+1]?

@@ -49,8 +49,8 @@ class Reference(NamedTuple):
     loss: float
     loss_tolerance: float
     trace: Trace
-    deltas: tuple[Float[np.ndarray, "n m_k"], ...]
-    kinks: tuple[Bool[np.ndarray, "n m_k"], ...]
+    deltas: tuple[Float[np.ndarray, "n _"], ...]
+    kinks: tuple[Bool[np.ndarray, "n _"], ...]
     gradient: Params
     by_convention: dict[float, Params]
     slack: Params

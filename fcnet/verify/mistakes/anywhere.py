@@ -115,18 +115,6 @@ ODD = (
         "is that of the first input it was ever called with: a cache is never renewed",
     ),
     Mistake(
-        "previous_call",
-        ANY,
-        lambda s, e, k: s.earlier(1).expected,
-        "is that of the previous call: a cache is stale",
-    ),
-    Mistake(
-        "accumulated",
-        ANY,
-        lambda s, e, k: s.expected + s.earlier(1).got,
-        "still holds the result of the previous call: it is not reset between calls",
-    ),
-    Mistake(
         "absolute", ANY, lambda s, e, k: abs(s.expected), "has lost its sign: only the size is left"
     ),
     Mistake("squared", ANY, lambda s, e, k: s.expected**2, "is squared"),

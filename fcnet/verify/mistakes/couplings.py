@@ -131,13 +131,6 @@ COUPLINGS = (
         "axis",
     ),
     Mistake(
-        "mean_over_units",
-        "b",
-        lambda batch, k: batch.delta(k).mean(1),
-        "is averaged over the units of each example, not over the examples of each unit: the wrong "
-        "axis",
-    ),
-    Mistake(
         "largest_example",
         "b",
         lambda batch, k: batch.share * batch.delta(k).max(0),

@@ -152,11 +152,6 @@ WEIGHTS = (
         lambda s, e, k: s.peers[0].example.a(k - 1),
         "uses a[{below}] of the first input it was ever called with: a cache is never renewed",
     ),
-    _for_a(
-        "stale_activation",
-        lambda s, e, k: s.earlier(1).example.a(k - 1),
-        "uses a[{below}] of the previous call: a cache is stale",
-    ),
     _for_delta(
         "activities", lambda s, e, k: e.a(k), "is a[{k}] a[{below}]^T: delta[{k}] is missing"
     ),

@@ -2,6 +2,6 @@
 
 import sys
 
-from fcnet.cli import main
+from fcnet_cli import main
 
 sys.exit(main())

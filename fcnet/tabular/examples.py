@@ -1,0 +1,96 @@
+"""From the columns of a file to the examples that a network is trained on."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from fcnet.tables import Column, Feature, as_text, is_missing, is_numeric
+from fcnet.tabular.columns import drop_incomplete, learn_features
+from fcnet.tabular.model import inputs_of
+
+
+class Examples(NamedTuple):
+    """n examples: their columns, the features these make, X of shape (n, d) and Y, (n, m_r).
+
+    `classes` are the values of a target that is a category, in the order of Y's columns.
+    """
+
+    columns: Mapping[str, Column]
+    features: tuple[Feature, ...]
+    classes: tuple[str, ...]
+    X: Float[np.ndarray, "n d"]
+    Y: Float[np.ndarray, "n m_r"]
+
+
+def make_examples(
+    columns: Mapping[str, Column],
+    target: str,
+    *,
+    features: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
+    missing: str = "error",
+    loss: str = "squared_error",
+) -> Examples:
+    """The examples of a table.
+
+    Args:
+        columns: arrays of shape (n,), by name.
+        target: the column to predict: numbers, or categories for "softmax_cross_entropy".
+        features: the columns to predict it from; by default, all others.
+        categories: which of these hold names that look like numbers, such as zip codes.
+        missing: a row of `MISSING_CHOICES`; a row without its target is never imputed but left out.
+        loss: the name of a loss.
+
+    Raises:
+        ValueError: for columns that are not there or do not fit, with what to do.
+
+    >>> table = {"sqft": np.array([800.0, 900.0]), "price": np.array([1.0, 2.0])}
+    >>> make_examples(table, "price").X.tolist()
+    [[800.0], [900.0]]
+    """
+    names = features or tuple(name for name in columns if name != target)
+    for name in (target, *names, *categories):
+        if name not in columns:
+            raise ValueError(f"no column {name!r}; the columns are {', '.join(columns)}")
+    if target in names:
+        raise ValueError(f"the target {target!r} is among the features: leave it out")
+    if not names:
+        raise ValueError(f"there is no column but the target {target!r}: expected features")
+    if missing != "error":
+        needed = (target, *names) if missing == "drop" else (target,)
+        columns = drop_incomplete(columns, needed)
+    classes, Y = _targets(target, columns[target], loss)
+    learned = learn_features(columns, names, categories, fill=missing == "impute")
+    return Examples(columns, learned, classes, inputs_of(learned, columns), Y)
+
+
+def _targets(
+    name: str, column: Column, loss: str
+) -> tuple[tuple[str, ...], Float[np.ndarray, "n m_r"]]:
+    """The classes, if it has any, and Y."""
+    absent = is_missing(column)
+    if absent.any():
+        raise ValueError(
+            f"the target {name!r} has {absent.sum()} missing or infinite entries, the first in row "
+            f"{absent.argmax()}: choose --missing drop to leave such rows out"
+        )
+    text = as_text(column)
+    values = tuple(sorted(set(text)))
+    if len(values) < 2:
+        raise ValueError(f"the target {name!r} is {values[0]!r} in every row: nothing to learn")
+    if loss == "softmax_cross_entropy":
+        if len(values) > max(2, len(column) / 2):
+            raise ValueError(
+                f"the target {name!r} has {len(values)} classes in {len(column)} rows, too many "
+                "to learn: for numbers, choose --loss squared_error"
+            )
+        hot = np.array(text)[:, None] == np.array(values)
+        return values, hot.astype(np.float64)
+    if not is_numeric(column):
+        raise ValueError(
+            f"the target {name!r} is text, such as {text[0]!r}: choose --loss "
+            "softmax_cross_entropy to learn classes, or another --target"
+        )
+    return (), column.astype(np.float64)[:, None]

@@ -1,0 +1,268 @@
+"""`fcnet train` and `fcnet predict`, on small files, from the words to what is written."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fcnet import interchange, tabular
+from fcnet.tabular.examples import make_examples
+from fcnet_cli import main
+
+pytestmark = pytest.mark.untyped
+
+QUICK = ("--hidden", "8", "--steps", "100")
+
+
+def write(path: Path, columns: dict[str, Any]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *zip(*columns.values(), strict=True)])
+    return path
+
+
+def houses(n: int = 60) -> dict[str, Any]:
+    """Prices that a line in sqft and a step at one of three places make, exactly."""
+    rng = np.random.default_rng(0)
+    sqft = rng.integers(500, 3000, n)
+    place = rng.choice(["hill", "lake", "town"], n)
+    price = 100 * sqft + 50_000 * (place == "lake")
+    return {"sqft": sqft, "place": place, "price": price, "id": np.arange(n)}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write(tmp_path / "houses.csv", houses())
+
+
+def train(file: Path, out: Path) -> Path:
+    given = ["--features", "sqft,place", "--learning-rate", "0.01", "--steps", "1000"]
+    assert main(["train", str(file), "--target", "price", *given, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def trained(file: Path, tmp_path: Path) -> Path:
+    return train(file, tmp_path / "run")
+
+
+def test_train_leaves_a_model_that_predicts(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = train(file, tmp_path / "run")
+    shown = capsys.readouterr().out
+    assert "60 rows, 48 for training, 12 for validation" in shown
+    assert "3 categories" in shown
+    assert "Network 4-64-64-1, 4,545 parameters" in shown
+    assert (trained / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["predict", str(trained), str(file)]) == 0
+    captured = capsys.readouterr()
+    header, *rows = captured.out.splitlines()
+    assert header == "price"
+    truth = houses()["price"]
+    error = np.array(rows, float) - truth
+    assert 1 - np.mean(error**2) / np.var(truth) > 0.99
+    assert captured.err.startswith("60 rows: RMSE ")
+
+
+def test_predictions_follow_from_the_stored_text_and_arrays(file: Path, trained: Path) -> None:
+    params, text = interchange.load(trained / "model.safetensors")
+    stored = json.loads(text["fcnet_model"])
+    columns = tabular.read_table(file)
+    hot = columns["place"][:, None] == np.array(["hill", "lake", "town"])
+    X = np.column_stack([columns["sqft"], hot])
+    a = (X - stored["inputs"][0]) / stored["inputs"][1]
+    for W, b in params[:-1]:
+        a = np.maximum(a @ np.asarray(W).T + np.asarray(b), 0)
+    o = a @ np.asarray(params[-1].W).T + np.asarray(params[-1].b)
+    expected = o * stored["targets"][1] + stored["targets"][0]
+    predicted = tabular.predict(tabular.load_model(trained), columns)
+    np.testing.assert_allclose(predicted, expected[:, 0], rtol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_and_another_not(file: Path, tmp_path: Path) -> None:
+    given = ["train", str(file), "--target", "price", "--features", "sqft", *QUICK]
+    for out, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert main([*given, "--out", str(tmp_path / out), "--seed", seed]) == 0
+    a, b, c = ((tmp_path / out / "model.safetensors").read_bytes() for out in "abc")
+    assert a == b != c
+
+
+def test_classes_are_learned_and_come_back_by_name(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run")
+    given = ["--features", "sqft,price", "--loss", "softmax_cross_entropy", *QUICK]
+    assert main(["train", str(file), "--target", "place", "--out", out, *given]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    written = tmp_path / "places.csv"
+    assert main(["predict", out, str(file), "--out", str(written)]) == 0
+    header, *rows = written.read_text().splitlines()
+    assert header == "place"
+    assert set(rows) <= {"hill", "lake", "town"}
+
+
+def test_numbers_can_be_categories(tmp_path: Path) -> None:
+    columns = {"zip": np.array([95838.0, 95823.0, 95838.0, 95823.0]), "price": np.arange(4.0)}
+    examples = make_examples(columns, "price", categories=("zip",))
+    assert examples.features[0].inputs == ("zip=95823", "zip=95838")
+    assert make_examples(columns, "price").X.shape == (4, 1)
+
+
+GAPS = {
+    "sqft": ["1", "", "3", "NA", "2", "2"],
+    "place": ["a", "b", "", "a", "b", "a"],
+    "price": ["1", "2", "3", "4", "5", "6"],
+}
+
+
+def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
+    columns = tabular.read_table(write(tmp_path / "gaps.csv", GAPS))
+    with pytest.raises(ValueError, match="2 in 'sqft', 1 in 'place'; choose --missing drop"):
+        make_examples(columns, "price")
+    dropped = make_examples(columns, "price", missing="drop")
+    assert dropped.Y[:, 0].tolist() == [1, 5, 6]
+    assert dropped.X[:, 0].tolist() == [1, 2, 2]
+    imputed = make_examples(columns, "price", missing="impute")
+    assert imputed.X[:, 0].tolist() == [1, 2, 3, 2, 2, 2]
+    assert imputed.features[1].values == ("", "a", "b")
+    assert imputed.X[2].tolist() == [3, 1, 0, 0]
+
+
+def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"a": [1, None, 3], "b": ["x", None, ""], "c": [True, False, True]}
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    table = tabular.read_table(tmp_path / "t.parquet")
+    np.testing.assert_array_equal(table["a"], [1, np.nan, 3])
+    assert table["b"].tolist() == ["x", None, ""]
+    assert table["c"].tolist() == [1, 0, 1]
+    parquet.write_table(arrow.table({"a": [[1]]}), tmp_path / "lists.parquet")
+    with pytest.raises(ValueError, match=r"'a' holds list<.*>, expected numbers or text"):
+        tabular.read_table(tmp_path / "lists.parquet")
+    (tmp_path / "no.parquet").write_text("a,b")
+    with pytest.raises(ValueError, match="is no Parquet file"):
+        tabular.read_table(tmp_path / "no.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "message"),
+    [
+        ({}, ["--target", "prize"], "no column 'prize'; the columns are sqft, place, price, id"),
+        ({}, ["--target", "price", "--features", "rooms"], "no column 'rooms'"),
+        ({}, ["--target", "price", "--features", "price"], "'price' is among the features"),
+        ({}, ["--target", "place"], "the target 'place' is text, such as"),
+        ({"sqft": [7] * 60}, ["--target", "price"], "column 'sqft' is constant, '7' in every row"),
+        ({"price": [7] * 60}, ["--target", "price"], "the target 'price' is '7' in every row"),
+        ({"price": [""] + [7] * 59}, ["--target", "price"], "the target 'price' has 1 missing"),
+        ({"place": [f"p{i}" for i in range(60)]}, ["--target", "price"], "too many to learn from"),
+        ({}, ["--target", "id", "--loss", "softmax_cross_entropy"], "has 60 classes in 60 rows"),
+        ({}, ["--target", "price", "--validation", "1"], "--validation must be 0 or a share"),
+        ({}, ["--target", "price", "--activation", "sinus"], "unknown activation 'sinus'"),
+        ({}, ["--target", "price", "--loss", "absolute"], "unknown loss 'absolute'"),
+        ({}, ["--target", "price", "--optimizer", "magic"], "unknown optimizer 'magic'"),
+    ],
+)
+def test_columns_and_options_that_do_not_fit_are_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, Any],
+    given: list[str],
+    message: str,
+) -> None:
+    file = write(tmp_path / "houses.csv", houses() | change)
+    out = tmp_path / "run"
+    assert main(["train", str(file), *given, "--out", str(out)]) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("fcnet: ValueError: ")
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.csv", b"", "empty.csv: the CSV has 0 lines"),
+        ("header.csv", b"sqft,price\n", "header.csv: the CSV has 1 lines"),
+        ("ragged.csv", b"sqft,price\n1\n", "ragged.csv: row 1 has 1 fields, expected 2"),
+        ("houses.xlsx", b"PK", "must be a .csv or .parquet file, got '.xlsx'"),
+        ("latin.csv", b"sqft,pr\xefx\n1,2\n", "latin.csv is not in UTF-8"),
+        ("missing.csv", None, "No such file or directory: "),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes | None,
+    message: str,
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert main(["train", str(tmp_path / name), "--target", "price"]) == 1
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"place": ["moon"] * 60}, "column 'place' has the value 'moon' in row 0, which no train"),
+        ({"sqft": ["big"] * 60}, "column 'sqft' is text, expected numbers, got 'big'"),
+        ({"sqft": [""] + ["1"] * 59}, "column 'sqft' has 1 missing or infinite values"),
+    ],
+)
+def test_new_rows_must_be_like_those_of_training(
+    tmp_path: Path,
+    trained: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, Any],
+    message: str,
+) -> None:
+    new = write(tmp_path / "new.csv", houses() | change)
+    written = tmp_path / "out.csv"
+    assert main(["predict", str(trained), str(new), "--out", str(written)]) == 1
+    assert message in capsys.readouterr().err
+    assert not written.exists()
+
+
+def test_a_file_that_is_no_model_is_refused(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "bare.safetensors"
+    interchange.save(bare, [(np.ones((1, 1)), np.ones(1))])
+    later = tmp_path / "later.safetensors"
+    text = {"fcnet_model": json.dumps({"version": 99})}
+    interchange.save(later, [(np.ones((1, 1)), np.ones(1))], text)
+    for path, message in (
+        (bare, "bare.safetensors is no model of fcnet train"),
+        (later, "version 99, this program reads version 1"),
+        (file, "is no whole safetensors file"),
+        (tmp_path, "model.safetensors"),
+    ):
+        assert main(["predict", str(path), str(file)]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_without_its_extra_nothing_is_started(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert main(["train", str(file), "--target", "price"]) == 1
+    assert "pip install 'fcnet[cli]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("widths", ["64,x", "0", "-3"])
+def test_widths_are_whole_numbers(
+    file: Path, widths: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(file), "--target", "price", f"--hidden={widths}"])
+    assert stop.value.code == 2
+    assert f"invalid widths value: '{widths}'" in capsys.readouterr().err

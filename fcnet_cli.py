@@ -79,6 +79,7 @@ COMMANDS = {
             "fcnet train houses.csv --target price",
             "fcnet train houses.csv --target price --features sqft,beds,zip --categories zip",
             "fcnet train houses.csv --target city --loss softmax_cross_entropy --out runs/city",
+            "fcnet train houses.csv --target price --steps 20000 --resume",
         ),
         {
             "data": DATA,
@@ -109,13 +110,17 @@ COMMANDS = {
             "--batch-size": option(32, "examples in a step"),
             "--steps": option(10_000, "how many steps"),
             "--validation": option(0.2, "the share of rows held out to validate by"),
+            "--evaluate-every": option(200, "steps between two evaluations and checkpoints"),
             "--patience": option(
-                10, "stop once the validation loss has not improved for so many fiftieths of the "
-                "run, and keep the best network; 0 takes all steps and keeps the last",
-                metavar="N",
+                10, "stop once the validation loss has not improved for so many evaluations, and "
+                "keep the best network; 0 takes all steps and keeps the last", metavar="N",
             ),
             "--seed": option(0, "for the split, the first parameters and the batches"),
             "--out": option(Path("runs/model"), "where all goes", type=Path, metavar="FOLDER"),
+            "--resume": {
+                "action": "store_true",
+                "help": "go on from the last checkpoint in that folder, if there is one",
+            },
         },
     ),
     "predict": Command(

@@ -91,6 +91,23 @@ def test_the_same_seed_gives_the_same_and_another_not(file: Path, tmp_path: Path
     assert a == b != c
 
 
+def test_a_run_in_two_pieces_is_the_run_in_one(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["train", str(file), "--target", "price", "--features", "sqft", "--hidden", "8"]
+    given += ["--evaluate-every", "50", "--patience", "0", "--out"]
+    whole, pieces = (tmp_path / name for name in ("whole", "pieces"))
+    assert main([*given, str(whole), "--steps", "200"]) == 0
+    assert main([*given, str(pieces), "--steps", "100"]) == 0
+    before = (pieces / "model.safetensors").read_bytes()
+    assert main([*given, str(pieces), "--steps", "200"]) == 1
+    assert "holds a run already: add --resume" in capsys.readouterr().err
+    assert (pieces / "model.safetensors").read_bytes() == before
+    assert main([*given, str(pieces), "--steps", "200", "--resume"]) == 0
+    assert before != (pieces / "model.safetensors").read_bytes()
+    assert (pieces / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
 def test_classes_are_learned_and_come_back_by_name(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

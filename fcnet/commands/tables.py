@@ -21,8 +21,7 @@ from fcnet.tabular.examples import Examples, make_examples
 from fcnet.tabular.model import TableModel, load_model, predict, save_model
 from fcnet.train.fit import fit
 from fcnet.train.history import History
-
-EVALUATIONS = 50  # points of the learning curve
+from fcnet.train.store import saved
 
 
 def train(
@@ -39,11 +38,13 @@ def train(
     batch_size: int,
     steps: int,
     validation: float,
+    evaluate_every: int,
     patience: int,
     seed: int,
     out: Path,
+    resume: bool,
 ) -> None:
-    """Train on the rows of a file, and leave a model and its learning curve in `out`.
+    """Train on the rows of a file, and leave a model, its learning curve and checkpoints in `out`.
 
     Raises:
         ValueError: for columns or options that do not fit, before anything is written.
@@ -53,6 +54,11 @@ def train(
         import matplotlib.figure
         import safetensors  # noqa: F401
     started = time.perf_counter()
+    checkpoints = out / "checkpoints"
+    if saved(checkpoints) and not resume:
+        raise ValueError(
+            f"{out} holds a run already: add --resume to go on with it, or choose another --out"
+        )
     table = read_table(data)
     examples = make_examples(
         table, target, features=features, categories=categories, missing=missing, loss=loss
@@ -79,8 +85,10 @@ def train(
             activation=activation,
             loss=loss,
             validation=scaled.get("validation"),
-            evaluate_every=max(1, steps // EVALUATIONS),
+            evaluate_every=evaluate_every,
             patience=(patience or None) if "validation" in parts else None,
+            checkpoint=checkpoints,
+            resume=resume,
             progress=progress,
         )
     model = TableModel(
@@ -93,7 +101,6 @@ def train(
         activation,
         loss,
     )
-    out.mkdir(parents=True, exist_ok=True)
     save_model(out / "model.safetensors", model)
     figure = matplotlib.figure.Figure(figsize=(6.4, 4), layout="constrained")
     _draw(result.history, figure.add_subplot())
@@ -101,7 +108,7 @@ def train(
     _summarise(model, examples, parts)
     best = ", the best on the validation rows" if patience and "validation" in parts else ""
     print(f"These are of step {result.step:,}{best}; took {time.perf_counter() - started:.1f} s.")
-    print(f"In {out}: model.safetensors and curve.png.")
+    print(f"In {out}: model.safetensors, curve.png and checkpoints.")
 
 
 def predict_file(model: Path, data: Path, out: Path | None) -> None:

@@ -30,6 +30,7 @@ from fcnet.types import Trace as Trace
 
 if TYPE_CHECKING:
     from fcnet.train.fit import fit as fit
+    from fcnet.train.per_example import per_example_gradients as per_example_gradients
     from fcnet.verify.check import check as check
     from fcnet.verify.report import Report as Report
     from fcnet.verify.types import Finding as Finding
@@ -41,6 +42,7 @@ _WINGS = {
     "Report": "fcnet.verify.report",
     "check": "fcnet.verify.check",
     "fit": "fcnet.train.fit",
+    "per_example_gradients": "fcnet.train.per_example",
 }
 
 

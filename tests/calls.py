@@ -48,6 +48,10 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
         "gradients": {"delta": delta, "trace": trace},
         "backprop": {"params": params, "x": x, "y": y, **choices},
         "batch_backprop": {"params": params, "X": X, "Y": Y, "weights": weights, **choices},
+        "per_example_gradients": {
+            **{"params": params, "X": X, "Y": Y, "chunk": 3, "keep": None},
+            **choices,
+        },
         "sample_batch": {"key": key, "n": 9, "batch_size": 4},
         "gradient_descent": {**descent, "gradient": fcnet.batch_backprop},
         "sgd": {**descent, "key": key, "gradient": fcnet.batch_backprop},

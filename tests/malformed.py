@@ -143,6 +143,8 @@ BAD: dict[str, Bad] = {
     | array_of_shape(lambda shape: shape != ()),
     "steps": NOT_WHOLE | st.integers(max_value=-1) | st.integers(2**31),
     "gradient": NO_GRADIENT,
+    "chunk": NOT_WHOLE.filter(lambda junk: junk is not None) | st.integers(max_value=0),
+    "keep": NOTHING_OF_USE,
 }
 
 NO_NAME = st.none() | st.text() | st.integers() | st.floats()

@@ -5,7 +5,7 @@ They are a table from which rows are taken: on the device, or on disk as an `np.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,12 +80,7 @@ def on_disk(
     def rows(chosen: np.ndarray) -> Data:
         examples, targets = np.asarray(X[chosen]), np.asarray(Y[chosen])
         for name, values in (("X", examples), ("Y", targets)):
-            bad = ~np.isfinite(values).all(1)
-            if bad.any():
-                raise ValueError(
-                    f"{name} must be finite, got {values[bad][0]} in row {chosen[bad][0]}; "
-                    "remove, impute or rescale such entries first"
-                )
+            check_finite_rows(name, values, chosen)
         try:
             data = as_data(params, examples, targets, None, objective)
         except ValueError as error:
@@ -104,14 +99,28 @@ def _check_table(params: Params, X: np.ndarray, Y: np.ndarray, objective: Object
     return len(X)
 
 
+def check_finite_rows(name: str, values: np.ndarray, numbers: np.ndarray) -> None:
+    """Raise unless all values are finite real numbers, and name the first row that is not."""
+    as_array(name, values.ravel()[:1])
+    bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+    if bad.any():
+        raise ValueError(
+            f"{name} must be finite, got {values[bad][0]} in row {numbers[bad][0]}; "
+            "remove, impute or rescale such entries first"
+        )
+
+
 def hold_out(
-    table: Table,
+    table: Any,
     validation: float | tuple[ArrayLike, ...] | None,
     key: Array,
     params: Params,
     objective: Objective,
-) -> tuple[Table, Data | None]:
-    """Training and validation data: a set of its own, a share drawn at random, or none."""
+) -> tuple[Any, Data | None]:
+    """Training and validation data: a set of its own, a share drawn at random, or none.
+
+    The table is None where the batches come from an iterable, of which no share can be drawn.
+    """
     if validation is None:
         return table, None
     if isinstance(validation, (tuple, list)):
@@ -125,6 +134,8 @@ def hold_out(
             return table, as_data(params, validation[0], validation[1], weights, objective)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation: {error}") from error
+    if table is None:
+        raise ValueError("validation must be a pair (X, Y) where X is an iterable of batches")
     held = as_held("validation", validation, table.n)
     rows = host_random(key).permutation(table.n)
     return table.keep(np.sort(rows[held:])), table.rows(np.sort(rows[:held]))

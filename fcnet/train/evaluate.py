@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Float
 
 from fcnet.network import forward
 from fcnet.train.loop import Data
-from fcnet.train.objective import Objective, batch_loss
+from fcnet.train.objective import Objective
 from fcnet.types import Params
 
 
@@ -59,19 +60,28 @@ METRICS: MappingProxyType[str, Callable[[Array, Array, Array], Array]] = Mapping
 """The metric that goes with each loss: R^2 of the mean, or accuracy."""
 
 
+ROWS = 1024
+"""So many rows at a time, so that the activations of large data need no memory of their size."""
+
+
 @partial(jax.jit, static_argnames="objective")
 def evaluate(
     objective: Objective, params: Params, data: Data
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The mean loss over the rows, and the loss's metric: NaN for a loss that is none of ours."""
-    o = jax.vmap(
-        partial(
-            forward,
-            params,
-            activation=objective.activation,
-            output_activation=objective.output_activation,
-        )
-    )(data.X)
+    choices: Any = {
+        "activation": objective.activation,
+        "output_activation": objective.output_activation,
+    }
+
+    def one(x: Array, y: Array) -> tuple[Array, Array]:
+        o = forward(params, x, **choices)
+        return o, objective.loss.value(o, y)
+
+    few = len(data.X) <= ROWS
+    o, losses = (
+        jax.vmap(one)(*data[:2]) if few else lax.map(lambda xy: one(*xy), data[:2], batch_size=ROWS)
+    )
     weights = jnp.ones(len(data.X), o.dtype) if data.weights is None else data.weights
     metric = METRICS.get(objective.loss.name, no_metric)
-    return batch_loss(objective, params, *data), metric(o, data.Y, weights)
+    return (weights * losses).sum() / weights.sum(), metric(o, data.Y, weights)

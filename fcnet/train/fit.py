@@ -1,6 +1,6 @@
 """`fit`: train a network in one compiled program."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from fcnet.checks import as_count, as_params, check_finite, check_key
 from fcnet.sampling import INT32_MAX
 from fcnet.train.checkpoint import CheckpointError as CheckpointError
 from fcnet.train.configuration import configuration
-from fcnet.train.data import as_table, hold_out, sample_rows
 from fcnet.train.history import FitResult, History
 from fcnet.train.history import Interrupted as Interrupted
 from fcnet.train.history import NonFiniteError as NonFiniteError
@@ -24,20 +23,17 @@ from fcnet.train.loop import State
 from fcnet.train.objective import as_objective
 from fcnet.train.optimizer import Optimizer, as_optimizer, start_state
 from fcnet.train.precision import as_precision
+from fcnet.train.problem import as_problem
 from fcnet.train.run import Plan, begin, run
-from fcnet.train.source import drawn
 from fcnet.train.store import Checkpoints as Checkpoints
 from fcnet.train.store import Store, as_checkpoints
 from fcnet.types import Activation, Loss, Pairs, Params
 
-EVALUATED = 10_000
-"""The training loss in the history is that of all examples, or of so many drawn once if more."""
-
 
 def fit(
     params: Pairs,
-    X: Num[ArrayLike, "n d"],
-    Y: Num[ArrayLike, "n m_r"],
+    X: Num[ArrayLike, "n d"] | Iterable[Any],
+    Y: Num[ArrayLike, "n m_r"] | None = None,
     *,
     key: Array,
     batch_size: int,
@@ -66,10 +62,13 @@ def fit(
 
     Args:
         params: r layers to start from; they stay as they are.
-        X: examples, shape (n, d).
-        Y: targets, shape (n, m_r).
+        X: examples, shape (n, d); an `np.memmap` stays on disk, and only the rows of the coming
+            steps are read. Or an iterable of batches (X, Y) or (X, Y, weights) of 1 to B rows: one
+            that can begin again, such as a list, does so at its end, an iterator ends the run.
+        Y: targets, shape (n, m_r); left out where X is an iterable.
         key: a random key; the same key gives the same bits on the same machine.
-        batch_size: B, from 1 to n; not used by sampling="full".
+        batch_size: B, from 1 to n; not used by sampling="full". Smaller batches of an iterable are
+            padded to it and masked.
         steps: the number of iterations, 0 or more.
         optimizer: an `optax.GradientTransformation`; or a name ("sgd", "adam", "adamw", ...) or
             a factory such as `optax.adamw`, which is made of the hyper-parameters.
@@ -139,19 +138,19 @@ def fit(
             )
         kept = as_checkpoints(checkpoint, resume)
         layers = as_start(params, arithmetic.dtype)
-        split_key, draw_key, sample_key = jax.random.split(key, 3)
-        table = as_table(layers, X, Y, weights, objective)
-        table, held_out = hold_out(table, validation, split_key, layers, objective)
-        source = drawn(table, sampling, draw_key, batch_size)
+        problem = as_problem(
+            layers, X, Y, weights, validation,
+            key=key, sampling=sampling, batch_size=batch_size, objective=objective,
+        )  # fmt: skip
         state = State(layers, start_state(chosen, hyper, layers, opt_state))
         plan = Plan(
             objective=objective,
             optimizer=chosen,
             hyperparameters=hyper,
             precision=arithmetic,
-            source=source,
-            seen=sample_rows(table, EVALUATED, sample_key),
-            held_out=held_out,
+            source=problem.source,
+            seen=problem.seen,
+            held_out=problem.held_out,
             steps=steps,
             evaluate_every=every,
             patience=patience,
@@ -159,8 +158,10 @@ def fit(
         )
         start = begin(plan, state)
         if kept is not None:
-            choices = {"sampling": sampling, "batch_size": batch_size, "examples": table.n}
-            which = configuration(plan, state, key, **choices)
+            which = configuration(
+                plan, state, key,
+                sampling=sampling, batch_size=batch_size, examples=problem.examples,
+            )  # fmt: skip
             store = Store(kept.folder, kept.every, kept.keep, which)
             plan, start = plan._replace(store=store), store.latest(start)
         if start.step > steps:

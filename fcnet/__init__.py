@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from fcnet.train.fit import fit as fit
     from fcnet.train.per_example import per_example_gradients as per_example_gradients
     from fcnet.verify.check import check as check
+    from fcnet.verify.general import check_gradient as check_gradient
     from fcnet.verify.report import Report as Report
     from fcnet.verify.types import Finding as Finding
+    from fcnet.verify.vjp import check_vjp as check_vjp
 
 __version__ = version("fcnet")
 
@@ -41,6 +43,8 @@ _WINGS = {
     "Finding": "fcnet.verify.types",
     "Report": "fcnet.verify.report",
     "check": "fcnet.verify.check",
+    "check_gradient": "fcnet.verify.general",
+    "check_vjp": "fcnet.verify.vjp",
     "fit": "fcnet.train.fit",
     "per_example_gradients": "fcnet.train.per_example",
 }

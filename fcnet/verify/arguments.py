@@ -59,7 +59,7 @@ class Arguments(NamedTuple):
 
     def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments for a JAX function, with these floating leaves."""
-        leaves = [jnp.asarray(np.array(x)) if _is_foreign(x) else x for x in self.leaves]
+        leaves = [jnp.asarray(np.asarray(x).copy()) if _is_foreign(x) else x for x in self.leaves]
         return self._with(leaves, values)
 
     def floats(self, args: tuple[Any, ...]) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from fcnet.arrays import like, to_numpy
+from fcnet.arrays import dtype_of, to_numpy
 from fcnet.verify.compare import Comparison, compare_arrays
 from fcnet.verify.double import compile_double, float64
 from fcnet.verify.rounding import KAPPA, Precision, jumps, sample_count, spread
@@ -110,5 +110,6 @@ class Claim:
 
 def representable(point: Point, leaves: Sequence[Any]) -> Point:
     """The point with every number rounded to the dtype of the user's own array."""
-    rounded = (to_numpy(like(x, leaf)) for x, leaf in zip(point.leaves, leaves, strict=True))
+    pairs = zip(point.leaves, leaves, strict=True)
+    rounded = (x.astype(dtype_of(leaf)).astype(np.float64) for x, leaf in pairs)
     return point._replace(leaves=tuple(rounded))

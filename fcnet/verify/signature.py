@@ -214,4 +214,4 @@ def _fit(got: Sequence[Values], base: Sequence[Values], over: Any = None) -> Any
 
 def _rank_one(matrix: Values) -> Values:
     i, j = np.unravel_index(np.argmax(abs(matrix)), matrix.shape)
-    return np.outer(matrix[:, j], matrix[i]) / matrix[i, j]
+    return np.outer(matrix[:, j], matrix[i]) / (matrix[i, j] or 1)

@@ -182,6 +182,7 @@ def _check_rule(twins: _Twins, own: Point, draw: np.random.Generator) -> Report:
 
     n = len(own.leaves)
     points = cotangent_points(own, [to_numpy(leaf) for leaf in leaves[n:]], draw)
+    points = [representable(point, leaves) for point in points]
     pulled = call(rule, both, points[0].leaves)
     if pulled.error:
         return unread(twins.subject, twins.arguments, [pulled.error])
@@ -196,7 +197,6 @@ def _check_rule(twins: _Twins, own: Point, draw: np.random.Generator) -> Report:
         places=tuple(range(n)),
         precision=precision_of(first.dtype),
     )
-    points = [representable(point, leaves) for point in points]
     points += _nearby(claim, points[0], draw)
     answers = [first, *map(claim.answer, points[1:])]
     repeated, notes = check_repeated(claim, points[0], first)

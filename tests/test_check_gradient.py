@@ -1,0 +1,351 @@
+"""`fcnet.check_gradient`: hand-written gradients of any scalar function, right and wrong ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcnet
+
+pytestmark = pytest.mark.untyped
+
+
+def function(params, x, y, scale=1.0):
+    """A loss with parameters in a dict of several kinds: arrays, a scalar, an integer and None."""
+    hidden = jnp.tanh(params["W"] @ x + params["layers"][0]["b"])
+    out = params["layers"][1] @ hidden + params["shift"] * params["times"]
+    return scale * jnp.sum((out - y) ** 2) / 2
+
+
+def arguments(dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        return np.asarray(rng.normal(size=shape), dtype)
+
+    params = {
+        "W": draw(3, 3),
+        "layers": [{"b": draw(3), "nothing": None}, draw(2, 3)],
+        "shift": draw(),
+        "times": np.int32(3),
+    }
+    return params, draw(3), draw(2)
+
+
+def by_hand(params, x, y, scale=1.0):
+    """The gradient with respect to params, in the dtype of its arrays."""
+    W, b, V = params["W"], params["layers"][0]["b"], params["layers"][1]
+    number = W.dtype.type
+    hidden = np.tanh(W @ x + b)
+    out = V @ hidden + params["shift"] * number(params["times"])
+    delta = (out - y) * number(scale)
+    below = (V.T @ delta) * (number(1) - hidden * hidden)
+    shift = np.asarray(delta.sum() * number(params["times"]))
+    return {
+        "W": np.outer(below, x).astype(W.dtype),
+        "layers": [
+            {"b": below.astype(W.dtype), "nothing": None},
+            np.outer(delta, hidden).astype(W.dtype),
+        ],
+        "shift": shift.astype(W.dtype),
+        "times": None,
+    }
+
+
+def spoilt(change):
+    """The right gradient after `change`, which edits the dict or returns another."""
+
+    def gradient(*args):
+        result = by_hand(*args)
+        other = change(result, *args)
+        return result if other is None else other
+
+    return gradient
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_right_gradient_of_a_pytree_is_right_in_every_precision_and_scale(dtype, scale):
+    args = arguments(jnp.dtype(dtype))
+    report = fcnet.check_gradient(by_hand, function, *args, scale)
+    assert report.verdict == "right", str(report)
+    assert report.precision == dtype
+    assert [leaf.path for leaf in report.leaves] == [
+        "params['W']",
+        "params['layers'][0]['b']",
+        "params['layers'][1]",
+        "params['shift']",
+    ]
+    assert report.findings == ()
+
+
+def set_leaf(name, edit):
+    """A change of one entry of the dict."""
+
+    def change(result, *args):
+        result[name] = edit(result[name])
+
+    return change
+
+
+def set_bias(edit):
+    def change(result, *args):
+        result["layers"][0]["b"] = edit(result["layers"][0]["b"])
+
+    return change
+
+
+def nudged(size):
+    """The median entry of W, off by a relative `size`."""
+
+    def edit(W):
+        W, order = W.copy(), np.argsort(abs(W), axis=None)
+        W.flat[order[W.size // 2]] *= W.dtype.type(1 + size)
+        return W
+
+    return set_leaf("W", edit)
+
+
+def adds_the_parameter(result, params, *_):
+    result["W"] = result["W"] + 0.01 * params["W"]
+
+
+WRONG = {
+    "twice": (set_leaf("W", lambda W: 2 * W), "factor_2"),
+    "the other sign": (set_bias(np.negative), "sign"),
+    "another factor": (set_leaf("W", lambda W: 1.37 * W), "scaled"),
+    "transposed": (set_leaf("W", np.transpose), "transposed"),
+    "zero": (set_bias(np.zeros_like), "zero"),
+    "a penalty that is not there": (adds_the_parameter, "adds_argument"),
+    "one entry dropped": (set_bias(lambda b: b * np.array([1.0, 0.0, 1.0])), "dropped"),
+    "rows in reverse order": (set_leaf("W", lambda W: W[::-1].copy()), "flipped"),
+    "something else": (set_leaf("W", lambda W: np.sin(9 * W)), "unknown"),
+    "not a number": (set_bias(lambda b: b * np.nan), "not_finite"),
+    "a row too many": (set_bias(lambda b: b[None]), "wrong_shape"),
+    "integers": (set_leaf("shift", lambda b: np.int64(3)), "wrong_dtype"),
+    "None for an array": (set_leaf("W", lambda W: None), "none_leaf"),
+    "no array": (set_leaf("W", lambda W: "W"), "wrong_structure"),
+    "a gradient of an integer": (set_leaf("times", lambda _: 1.5), "integer_leaf"),
+    "a missing leaf": (lambda result, *_: result.pop("shift") and result, "wrong_structure"),
+    "a list for a dict": (lambda result, *_: list(result.values()), "wrong_structure"),
+}
+"""Changes that make the gradient wrong, and the kind of the finding."""
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_gradient_is_found_and_what_is_wrong_is_said(name):
+    change, kind = WRONG[name]
+    report = fcnet.check_gradient(spoilt(change), function, *arguments())
+    assert report.verdict == "wrong"
+    assert [finding.kind for finding in report.findings] == [kind], str(report)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float64", 1e-12), ("float32", 1e-4), ("bfloat16", 5e-2)]
+)
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_a_small_error_in_one_entry_is_found(dtype, size, scale):
+    args = (*arguments(jnp.dtype(dtype), seed=1), scale)
+    report = fcnet.check_gradient(spoilt(nudged(size)), function, *args)
+    assert report.verdict == "wrong", str(report)
+
+
+def test_two_wrong_leaves_are_both_named():
+    def change(result, *args):
+        result["W"], result["shift"] = 2 * result["W"], -result["shift"]
+
+    report = fcnet.check_gradient(spoilt(change), function, *arguments())
+    assert {(f.kind, f.message.split(" ")[3]) for f in report.findings} == {
+        ("factor_2", "params['W']"),
+        ("sign", "params['shift']"),
+    }
+
+
+def test_swapped_leaves_are_recognised():
+    def dot(a, b):
+        return jnp.sum(jnp.sin(a) * b)
+
+    def gradient(a, b):
+        return np.cos(a) * b, np.sin(a)
+
+    a, b = np.array([0.3, 0.7, -1.1]), np.array([1.3, -0.2, 0.5])
+    assert fcnet.check_gradient(gradient, dot, a, b).ok
+    report = fcnet.check_gradient(lambda a, b: gradient(a, b)[::-1], dot, a, b)
+    assert [finding.kind for finding in report.findings] == ["swapped", "swapped"]
+
+
+def slope_of_max(x, at):
+    """Of max(x^2): `at` is the share of the first of two that are both the largest."""
+    largest = np.flatnonzero(x**2 == (x**2).max())
+    share = [1.0] if len(largest) == 1 else [at, 1 - at]
+    slope = np.zeros_like(x)
+    slope[largest] = 2 * x[largest] * share
+    return slope
+
+
+KINKS = {
+    "relu": (
+        lambda x: jnp.sum(jax.nn.relu(x)),
+        lambda x, at: np.where(x == 0, at, x > 0),
+        np.array([0.0, 0.5, -1.0, 1.5]),
+    ),
+    "abs": (
+        lambda x: jnp.sum(abs(x)),
+        lambda x, at: np.where(x == 0, 2 * at - 1, np.sign(x)),
+        np.array([0.0, 0.5, -1.0, 1.5]),
+    ),
+    "max": (lambda x: jnp.max(x**2), slope_of_max, np.array([2.0, -2.0, 0.0, 1.5])),
+}
+"""A function with a kink, its derivative with a choice of `at` there, and a point on the kink."""
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_ties_allow_every_choice_and_nothing_else(name):
+    kinked, slope, x = KINKS[name]
+    for at in (0.0, 0.5, 1.0):
+        report = fcnet.check_gradient(lambda x, at=at: slope(x, at), kinked, x)
+        assert report.verdict == "right", str(report)
+    assert fcnet.check_gradient(lambda x: slope(x, 3.0), kinked, x).verdict == "wrong"
+    off = np.array([0, 0, 0, 0.1])
+    assert fcnet.check_gradient(lambda x: slope(x, 1.0) + off, kinked, x).verdict == "wrong"
+
+
+def test_a_gradient_that_is_zero_everywhere_proves_nothing():
+    report = fcnet.check_gradient(np.zeros_like, lambda x: jnp.sum(0 * x), np.ones(3))
+    assert report.verdict == "cannot tell"
+    assert "nothing is proved" in report.notes[0]
+    assert fcnet.check_gradient(np.ones_like, lambda x: jnp.sum(0 * x), np.ones(3)).findings
+
+
+def test_float32_inside_a_float64_gradient_is_right_and_said():
+    def gradient(x):
+        return (2 * np.sin(x.astype(np.float32))).astype(float) * np.cos(x.astype(np.float32))
+
+    report = fcnet.check_gradient(gradient, lambda x: jnp.sum(jnp.sin(x) ** 2), np.ones(40) / 7)
+    assert report.verdict == "right"
+    assert report.precision == "float32"
+    assert "float32" in report.notes[0]
+
+
+def test_a_gradient_that_loses_digits_is_called_unstable():
+    def function(x):
+        return jax.nn.logsumexp(x)
+
+    def naive(x):
+        e = np.exp(x)
+        return e / e.sum()
+
+    x = np.array([3.0, 90.0, 1.0], np.float32)
+    report = fcnet.check_gradient(naive, function, x)
+    assert report.verdict == "right"
+    assert "unstable" in report.notes[0]
+    stable = fcnet.check_gradient(lambda x: naive(x - x.max()), function, x)
+    assert stable.ok
+    assert not stable.notes
+
+
+class Counter:
+    """Right at first, then not: it adds up."""
+
+    def __init__(self):
+        self.total = 0
+
+    def __call__(self, x):
+        self.total = self.total + 2 * x
+        return self.total
+
+
+def noisy(draw):
+    return lambda x: 2 * x * (1 + 1e-3 * draw.uniform(size=x.shape))
+
+
+def changes_its_argument(x):
+    x *= 2
+    return x.copy()
+
+
+def fails_later():
+    calls = []
+
+    def gradient(x):
+        calls.append(x)
+        if len(calls) > 1:
+            raise RuntimeError("once only")
+        return 2 * x
+
+    return gradient
+
+
+MANNERS = {
+    "adds up between calls": (Counter, "nondeterministic"),
+    "random": (lambda: noisy(np.random.default_rng(0)), "nondeterministic"),
+    "works on its argument": (lambda: changes_its_argument, "mutates_inputs"),
+    "raises": (lambda: lambda x: 1 / 0, "raises"),
+    "raises the second time": (fails_later, "stateful"),
+}
+
+
+@pytest.mark.parametrize("name", MANNERS)
+def test_bad_manners_are_findings(name):
+    make, kind = MANNERS[name]
+    report = fcnet.check_gradient(make(), lambda x: jnp.sum(x**2), np.array([1.0, -2.0, 3.0]))
+    assert report.verdict == "wrong"
+    assert kind in [finding.kind for finding in report.findings], str(report)
+
+
+def test_the_gradient_may_be_that_of_every_argument():
+    def function(x, n, y):
+        return jnp.sum(x * y) * n
+
+    x, y = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+    report = fcnet.check_gradient(lambda x, n, y: (y * n, None, x * n), function, x, 3, y)
+    assert report.ok
+    assert [leaf.path for leaf in report.leaves] == ["x", "y"]
+    wrong = fcnet.check_gradient(lambda x, n, y: (y * n, None, x), function, x, 3, y)
+    assert [finding.kind for finding in wrong.findings] == ["scaled"]
+
+
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_jax_and_torch_functions_are_checked(library):
+    def function(x, w):
+        return jnp.sum(jnp.tanh(w * x))
+
+    if library == "torch":
+        torch = pytest.importorskip("torch")
+        x, w = torch.tensor([0.5, -0.25]), torch.tensor([1.5, 2.5])
+
+        def gradient(x, w):
+            return w * (1 - torch.tanh(w * x) ** 2)
+    else:
+        x, w = jnp.array([0.5, -0.25]), jnp.array([1.5, 2.5])
+        gradient = jax.jit(lambda x, w: w * (1 - jnp.tanh(w * x) ** 2))
+
+    assert fcnet.check_gradient(gradient, function, x, w).ok
+    wrong = fcnet.check_gradient(lambda x, w: gradient(x, w) / w, function, x, w)
+    assert wrong.verdict == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "function", "x"),
+    [
+        (TypeError, "scalar", lambda x: x, np.ones(2)),
+        (TypeError, "nothing has a gradient", lambda x: 1.0 * x, 3),
+        (ValueError, "x must be finite", lambda x: jnp.sum(x), np.array([np.nan])),
+    ],
+)
+def test_bad_arguments_are_refused(error, match, function, x):
+    with pytest.raises(error, match=match):
+        fcnet.check_gradient(np.ones_like, function, x)
+
+
+def test_the_gradient_is_called_few_times():
+    calls = []
+
+    def gradient(x):
+        calls.append(x)
+        return 2 * x
+
+    report = fcnet.check_gradient(gradient, lambda x: jnp.sum(x**2), np.ones(3))
+    assert report.ok
+    assert len(calls) <= 10 * len(report.cases)
+    assert len(calls) <= 12

@@ -1,0 +1,246 @@
+"""`fcnet.check_vjp`: rules of `jax.custom_vjp`, right and wrong ones, against their plain twins."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcnet
+
+pytestmark = pytest.mark.untyped
+
+
+def layer(params, x):
+    """The plain twin: a layer that returns its output and its largest pre-activation."""
+    z = params["W"] @ x + params["b"]
+    return {"out": jnp.tanh(z), "sum": jnp.sum(z)}
+
+
+def pull(residuals, cotangent):
+    """The rule as it should be."""
+    W, x, out = residuals
+    delta = cotangent["out"] * (1 - out * out) + cotangent["sum"]
+    return {"W": jnp.outer(delta, x), "b": delta}, W.T @ delta
+
+
+def with_rule(change=lambda result, residuals, cotangent: result, forward=layer):
+    """A layer with the right rule after `change`."""
+
+    @jax.custom_vjp
+    def by_hand(params, x):
+        return forward(params, x)
+
+    def start(params, x):
+        result = forward(params, x)
+        return result, (params["W"], x, result["out"])
+
+    def back(residuals, cotangent):
+        return change(pull(residuals, cotangent), residuals, cotangent)
+
+    by_hand.defvjp(start, back)
+    return by_hand
+
+
+def arguments(dtype="float32", scale=1.0):
+    rng = np.random.default_rng(0)
+    W, b, x = (jnp.asarray(scale * rng.normal(size=s), dtype) for s in ((3, 4), 3, 4))
+    return {"W": W, "b": b}, x
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_a_right_rule_is_right_in_every_precision(dtype):
+    with jax.enable_x64(dtype == "float64"):
+        args = arguments(dtype)
+    report = fcnet.check_vjp(with_rule(), layer, *args)
+    assert report.verdict == "right", str(report)
+    assert report.precision == dtype
+    assert [leaf.path for leaf in report.leaves] == ["params['W']", "params['b']", "x"]
+    assert report.findings == ()
+
+
+def on_x(edit):
+    return lambda result, *_: (result[0], edit(result[1]))
+
+
+def on_weights(edit):
+    return lambda result, *_: (result[0] | {"W": edit(result[0]["W"])}, result[1])
+
+
+def ones(result, residuals, cotangent):
+    return pull(residuals, jax.tree.map(jnp.ones_like, cotangent))
+
+
+def squares(result, residuals, cotangent):
+    return pull(residuals, jax.tree.map(jnp.square, cotangent))
+
+
+def positive(result, residuals, cotangent):
+    """Like a ReLU on the way back: positively homogeneous, but not linear."""
+    return pull(residuals, jax.tree.map(jax.nn.relu, cotangent))
+
+
+def never_zero(result, residuals, cotangent):
+    return jax.tree.map(lambda leaf: leaf + 0.5, result)
+
+
+def clipped(result, residuals, cotangent):
+    return jax.tree.map(lambda leaf: jnp.clip(leaf, -2, 2), result)
+
+
+def half_forgotten(result, residuals, cotangent):
+    return pull(residuals, cotangent | {"sum": jnp.zeros_like(cotangent["sum"])})
+
+
+WRONG = {
+    "twice": (on_x(lambda x: 2 * x), "factor_2"),
+    "the other sign": (on_x(lambda x: -x), "sign"),
+    "in reverse order": (on_weights(lambda W: W[:, ::-1]), "flipped"),
+    "zero": (on_x(jnp.zeros_like), "zero"),
+    "the cotangent ignored": (ones, "ignores_cotangent"),
+    "the cotangent squared": (squares, "not_linear"),
+    "only positive cotangents": (positive, "not_linear"),
+    "not zero for a zero cotangent": (never_zero, "not_linear"),
+    "clipped": (clipped, "not_linear"),
+    "one result's cotangent forgotten": (half_forgotten, None),
+    "wrong shape": (on_x(lambda x: x[None]), "raises"),
+    "wrong structure": (lambda result, *_: (result[1], result[0]), "raises"),
+}
+"""Changes of the rule, and the kind of the finding; None for any."""
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_rule_is_found_and_what_is_wrong_is_said(name):
+    change, kind = WRONG[name]
+    report = fcnet.check_vjp(with_rule(change), layer, *arguments())
+    assert report.verdict == "wrong"
+    kinds = [finding.kind for finding in report.findings]
+    assert kinds == [kind] if kind else kinds, str(report)
+
+
+def square(x):
+    return x * x
+
+
+def squaring(value=square, start=None, back=lambda x, g: (2 * x * g,)):
+    """x^2 with a rule of its own: `start` is the rule's forward pass, `back` its backward pass."""
+    by_hand = jax.custom_vjp(value)
+    by_hand.defvjp(start or (lambda x: (value(x), x)), back)
+    return by_hand
+
+
+def changing():
+    """A rule whose second call gives something else than its first."""
+    calls = []
+
+    def back(x, g):
+        calls.append(g)
+        return ((2 + (len(calls) > 1)) * x * g,)
+
+    return back
+
+
+def stale():
+    """A rule that keeps the cotangent of its first call."""
+    kept = []
+
+    def back(x, g):
+        kept.append(g)
+        return (2 * x * kept[0],)
+
+    return back
+
+
+def traced_otherwise(x, g):
+    return ((3 if isinstance(x + g, jax.core.Tracer) else 2) * x * g,)
+
+
+@jax.custom_batching.custom_vmap
+def product(x, g):
+    return 2 * x * g
+
+
+@product.def_vmap
+def batched_otherwise(size, batched, x, g):
+    return 3 * x * g, True
+
+
+FAULTS = {
+    "another value": ({"value": lambda x: x * x + 0.001}, "forward_differs"),
+    "another value by the rule": ({"start": lambda x: (1.001 * x * x, x)}, "forward_differs"),
+    "another shape": ({"value": lambda x: jnp.sum(x * x)}, "wrong_shape"),
+    "another structure": ({"value": lambda x: (x * x,)}, "wrong_structure"),
+    "raises": ({"value": lambda x: x.no_such_attribute}, "raises"),
+    "raises on the way back": ({"back": lambda x, g: x.no_such_attribute}, "raises"),
+    "changes": ({"back": changing()}, "nondeterministic"),
+    "keeps the first cotangent": ({"back": stale()}, "ignores_cotangent"),
+    "jit": ({"back": traced_otherwise}, "jit_disagrees"),
+    "vmap": ({"back": lambda x, g: (product(x, g),)}, "vmap_disagrees"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_of_form_and_state_are_findings(name):
+    parts, kind = FAULTS[name]
+    report = fcnet.check_vjp(squaring(**parts), square, jnp.array([1.0, -2.0, 0.5]))
+    assert report.verdict == "wrong"
+    assert kind in [finding.kind for finding in report.findings], str(report)
+
+
+def test_the_same_rule_without_a_fault_is_right():
+    report = fcnet.check_vjp(squaring(), square, jnp.array([1.0, -2.0, 0.5]))
+    assert report.ok, str(report)
+    assert "a zero cotangent" in report.cases
+
+
+@pytest.mark.parametrize("power", [-20, 20])
+def test_the_scale_of_the_function_changes_nothing(power):
+    c, x = 2.0**power, jnp.array([1.0, -2.0, 0.5])
+
+    def rule(factor):
+        return squaring(lambda x: c * x * x, back=lambda x, g: (factor * c * x * g,))
+
+    assert fcnet.check_vjp(rule(2), lambda x: c * x * x, x).ok
+    assert fcnet.check_vjp(rule(2.001), lambda x: c * x * x, x).verdict == "wrong"
+
+
+def test_integers_static_values_and_kinks():
+    """A ReLU to a power, by hand, with ReLU'(0) = 1; the plain twin has 0 there."""
+
+    @partial(jax.custom_vjp, nondiff_argnums=(1,))
+    def by_hand(x, power, shift):
+        return jnp.maximum(x, 0) ** power + shift
+
+    def back(power, x, g):
+        return (g * jnp.where(x >= 0, power * abs(x) ** (power - 1), 0), None)
+
+    by_hand.defvjp(lambda x, power, shift: (by_hand(x, power, shift), x), back)
+
+    def plain(x, power, shift):
+        return jax.nn.relu(x) ** power + shift
+
+    x = jnp.array([1.0, 0.0, -3.0, 2.0])
+    for power in (1, 2):
+        report = fcnet.check_vjp(by_hand, plain, x, power, jnp.arange(4))
+        assert report.verdict == "right", str(report)
+
+
+def test_a_rule_that_is_always_zero_cannot_be_told():
+    flat = squaring(lambda x: 0 * x, back=lambda x, g: (0 * g,))
+    report = fcnet.check_vjp(flat, lambda x: 0 * x, jnp.ones(3))
+    assert report.verdict == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "arguments"),
+    [
+        (TypeError, "nothing has a gradient", (square, square, 3)),
+        (ValueError, "x must be finite", (square, square, jnp.array([np.inf]))),
+        (TypeError, "must return floating-point", (square, lambda x: 3, jnp.ones(2))),
+        (ValueError, "reference must accept", (square, lambda x: x.nothing, jnp.ones(2))),
+    ],
+)
+def test_bad_arguments_are_refused(error, match, arguments):
+    with pytest.raises(error, match=match):
+        fcnet.check_vjp(*arguments)

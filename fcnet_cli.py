@@ -31,6 +31,7 @@ class Command(NamedTuple):
     help: str
     examples: Sequence[str] = ()
     options: Mapping[str, Mapping[str, Any]] = {}
+    statuses: str = STATUSES
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -65,6 +66,55 @@ COMMANDS = {
                 Path("figures"), "where the figures go, as PNG", type=Path, metavar="FOLDER"
             )
         },
+    ),
+    "check": Command(
+        "fcnet.commands.check:check",
+        "check a backward pass in a file, and name the line of Algorithm 5 that is wrong",
+        (
+            "fcnet check mine.py:backprop --sizes 4,3,1",
+            "fcnet check mine.py:backprop --sizes 784,64,10 --activation tanh "
+            "--loss softmax_cross_entropy --batched --layout dict --weights in_out",
+            "fcnet check mine.py:backprop --sizes 4,3,1 --html report.html --json report.json",
+        ),
+        {
+            "candidate": {
+                "metavar": "FILE.py:FUNCTION",
+                "help": "the candidate, a function of (params, x, y) that returns the gradient, "
+                "alone or with the loss",
+            },
+            "--sizes": {
+                "required": True, "type": widths, "metavar": "D,M1,...,MR",
+                "help": "the width of the input and of each layer",
+            },
+            "--activation": option("relu", "of the hidden layers: relu, tanh, sigmoid, ..."),
+            "--output-activation": option("identity", "of the last layer"),
+            "--loss": option(
+                "squared_error", "squared_error, logistic, softmax_cross_entropy or poisson"
+            ),
+            "--batched": {
+                "action": "store_true", "help": "it takes several examples, as rows, at once"
+            },
+            "--reduction": option("mean", "of the examples' losses", choices=("mean", "sum")),
+            "--layout": option(
+                "pairs", "its params: [(W1, b1), ...], [W1, b1, ...] or {'W1': ..., 'b1': ...}",
+                choices=("pairs", "flat", "dict"),
+            ),
+            "--weights": option(
+                "out_in", "the shape of a W: (out, in) for z = W a + b, (in, out) for z = a W + b",
+                choices=("out_in", "in_out"),
+            ),
+            "--library": option(
+                "numpy", "the arrays it is given", choices=("numpy", "jax", "torch")
+            ),
+            "--dtype": option(
+                "float64", "of these arrays",
+                choices=("float64", "float32", "bfloat16", "float16"),
+            ),
+            "--seed": option(0, "for the network and its inputs"),
+            "--html": option(None, "write the report as a page", type=Path, metavar="FILE"),
+            "--json": option(None, "write the report as JSON", type=Path, metavar="FILE"),
+        },
+        "exit status: 0 right, 1 wrong, 3 cannot tell, 2 wrong usage, 130 interrupted",
     ),
     "notes": Command(
         "fcnet.commands.notes:notes",
@@ -189,7 +239,7 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=command.help,
             description=command.help,
-            epilog=f"{examples}\n\n{STATUSES}",
+            epilog=f"{examples}\n\n{command.statuses}",
             formatter_class=formatter,
         )
         for words_, settings in command.options.items():
@@ -212,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
     run, debug = options.pop("run"), options.pop("debug")
     try:
-        resolve_name(run)(**options)
+        status = resolve_name(run)(**options)
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
@@ -227,4 +277,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"fcnet: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0

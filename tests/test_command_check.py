@@ -1,0 +1,174 @@
+"""`fcnet check`: files as people write them, exit statuses, and what goes where."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from fcnet_cli import main
+
+pytestmark = pytest.mark.untyped
+
+RIGHT = """
+import numpy as np
+
+def backprop(params, x, y):
+    (W1, b1), (W2, b2) = params
+    z = W1 @ x + b1
+    a = np.maximum(z, 0)
+    delta2 = W2 @ a + b2 - y
+    delta1 = (W2.T @ delta2) * (z > 0)
+    return [(np.outer(delta1, x), delta1), (np.outer(delta2, a), delta2)]
+
+if __name__ == "__main__":
+    raise RuntimeError("this is not to be run")
+"""
+
+BATCH = """
+import jax.numpy as np
+
+def softmax(z):
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+def backprop(p, X, Y):
+    A = np.tanh(X @ p["W1"] + p["b1"])
+    D2 = (softmax(A @ p["W2"] + p["b2"]) - Y) / len(X)
+    D1 = (D2 @ p["W2"].T) * (1 - A * A)
+    return {"W1": X.T @ D1, "b1": D1.sum(0), "W2": A.T @ D2, "b2": D2.sum(0)}
+"""
+
+TORCH = """
+import torch
+
+def backprop(params, x, y):
+    W1, b1, W2, b2 = params
+    z = W1 @ x + b1
+    a = torch.relu(z)
+    delta2 = W2 @ a + b2 - y
+    delta1 = (W2.T @ delta2) * (z > 0)
+    return [torch.outer(delta1, x), delta1, torch.outer(delta2, a), delta2]
+"""
+
+NETWORK = "--sizes 4,3,2"
+LAYERS = "--sizes 5,4,3 --activation tanh --loss softmax_cross_entropy --batched --layout dict"
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    """Writes a file, checks its function `backprop` or another, and gives the exit status."""
+
+    def run_(source: str, options: str = NETWORK, name: str = "backprop") -> int:
+        (tmp_path / "mine.py").write_text(source)
+        return main(["check", f"{tmp_path / 'mine.py'}:{name}", *options.split()])
+
+    return run_
+
+
+def test_a_right_program_exits_with_0(run, capsys):
+    assert run(RIGHT) == 0
+    assert capsys.readouterr().out.startswith("backprop: RIGHT to 1")
+
+
+def test_a_wrong_program_exits_with_1_and_the_line_is_named(run, capsys):
+    assert run(RIGHT.replace(" * (z > 0)", "")) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith("backprop: WRONG")
+    assert "line 4 of Algorithm 5, layer 1, missing_derivative" in shown
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("spoilt", "status"), [("", 0), (" * 2", 1)])
+def test_a_batch_in_another_layout_library_and_precision(run, dtype, spoilt, status):
+    source = BATCH.replace("(1 - A * A)", f"(1 - A * A){spoilt}")
+    options = f"{LAYERS} --weights in_out --library jax --dtype {dtype} --seed 3"
+    assert run(source, options) == status
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+@pytest.mark.parametrize(("spoilt", "status"), [("", 0), (" * 2", 1)])
+def test_tensors(run, dtype, spoilt, status):
+    pytest.importorskip("torch")
+    source = TORCH.replace("(z > 0)", f"(z > 0){spoilt}")
+    assert run(source, f"{NETWORK} --layout flat --library torch --dtype {dtype}") == status
+
+
+def test_a_gradient_of_nothing_exits_with_3(run, capsys):
+    """One class has one probability, whatever the parameters."""
+    source = (
+        "import numpy as np\n"
+        "def backprop(params, x, y):\n    return [(0 * W, 0 * b) for W, b in params]"
+    )
+    assert run(source, "--sizes 3,2,1 --loss softmax_cross_entropy") == 3
+    assert capsys.readouterr().out.startswith("backprop: CANNOT TELL")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("return 1 / 0", "mine.py:2 in backprop: return 1 / 0"),
+        ("return 'nonsense'", "backprop: WRONG"),
+        ("return None", "backprop: WRONG"),
+        ("raise SystemExit(0)", "SystemExit"),
+    ],
+)
+def test_a_program_that_raises_or_returns_nonsense_is_a_finding(run, capsys, body, told):
+    assert run(f"def backprop(params, x, y):\n    {body}\n") == 1
+    shown = capsys.readouterr()
+    assert told in shown.out
+    assert not shown.err
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "name", "told"),
+    [
+        (RIGHT, NETWORK, "backward", "has no function 'backward', only: backprop"),
+        (RIGHT, NETWORK, "np", "has no function 'np'"),
+        (RIGHT, NETWORK, "a b", "expected FILE.py:FUNCTION"),
+        (RIGHT, "--sizes 4", "backprop", "sizes"),
+        (RIGHT, f"{NETWORK} --activation swoosh", "backprop", "swoosh"),
+        (RIGHT, f"{NETWORK} --loss pain", "backprop", "pain"),
+        (RIGHT, f"{NETWORK} --html no/such/folder/page.html", "backprop", "page.html"),
+        ("def backprop(:", NETWORK, "backprop", "mine.py cannot be loaded: SyntaxError"),
+        ("import no_such_thing", NETWORK, "backprop", "ModuleNotFoundError"),
+        ("raise SystemExit(0)", NETWORK, "backprop", "SystemExit"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(run, capsys, source, options, name, told):
+    assert run(source, options, name) == 2
+    shown = capsys.readouterr()
+    assert told in shown.err
+    assert shown.err.startswith("fcnet check: ")
+    assert shown.err.count("\n") == 1
+
+
+def test_a_missing_file_is_wrong_usage(capsys):
+    assert main(["check", "no/such/file.py:backprop", "--sizes", "4,3,1"]) == 2
+    assert "there is no file no/such/file.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", ["--sizes 4,x,1", "--sizes 4,0,1", "", "--sizes 4,3 --dtype x"])
+def test_options_that_cannot_be_read_are_wrong_usage(run, capsys, options):
+    with pytest.raises(SystemExit) as stop:
+        run(RIGHT, options)
+    assert stop.value.code == 2
+    assert "usage: fcnet check" in capsys.readouterr().err
+
+
+def test_the_report_is_written_as_page_and_as_json(run, tmp_path):
+    page, data = tmp_path / "page.html", tmp_path / "report.json"
+    assert run(RIGHT, f"{NETWORK} --html {page} --json {data}") == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert json.loads(data.read_text())["verdict"] == "right"
+
+
+def test_neighbours_can_be_imported_and_nothing_stays(run, tmp_path):
+    (tmp_path / "the_slope.py").write_text("def slope(z):\n    return z > 0\n")
+    source = RIGHT.replace("(z > 0)", "slope(z)").replace(
+        "import numpy as np", "import numpy as np\nfrom the_slope import slope"
+    )
+    before, modules = list(sys.path), set(sys.modules)
+    assert run(source) == 0
+    assert sys.path == before
+    assert not {"mine", "the_slope"} & (set(sys.modules) - modules)

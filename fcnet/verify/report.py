@@ -10,6 +10,9 @@ from fcnet.verify.types import Finding, Leaf
 
 Verdict = Literal["right", "wrong", "cannot tell"]
 
+SCHEMA = 1
+"""The version of report.schema.json."""
+
 SHOWN_FINDINGS, SHOWN_LEAVES, SHOWN_NOTES = 6, 8, 6
 """How much of each the text shows, so that it stays within 30 lines; the rest is counted."""
 
@@ -84,8 +87,12 @@ class Report:
             raise GradientError(str(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain data; a number that is not finite becomes None."""
+        """The report as plain data; a number that is not finite becomes None.
+
+        The file report.schema.json beside this one says what is in it, as JSON Schema 2020-12.
+        """
         return {
+            "schema": SCHEMA,
             "subject": self.subject,
             "verdict": self.verdict,
             "ok": self.ok,

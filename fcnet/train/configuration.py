@@ -32,7 +32,7 @@ def configuration(plan: Plan, state: State, key: Array, **choices: object) -> di
         "hyperparameters": json.dumps(plan.hyperparameters, sort_keys=True),
         "evaluate_every": plan.evaluate_every,
         "patience": plan.patience,
-        "precision": plan.precision.matmul,
+        "precision": plan.precision,
         **choices,
         "key": key_data(key).tolist(),
         "data's checksum": checksum(*jax.tree.leaves((plan.seen, plan.held_out))),

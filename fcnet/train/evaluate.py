@@ -60,8 +60,8 @@ METRICS: MappingProxyType[str, Callable[[Array, Array, Array], Array]] = Mapping
 """The metric that goes with each loss: R^2 of the mean, or accuracy."""
 
 
-ROWS = 1024
-"""So many rows at a time, so that the activations of large data need no memory of their size."""
+MEMORY = 2**26
+"""Bytes that the units of the rows in hand may take: large data is gone through in pieces."""
 
 
 @partial(jax.jit, static_argnames="objective")
@@ -78,10 +78,11 @@ def evaluate(
         o = forward(params, x, **choices)
         return o, objective.loss.value(o, y)
 
-    few = len(data.X) <= ROWS
-    o, losses = (
-        jax.vmap(one)(*data[:2]) if few else lax.map(lambda xy: one(*xy), data[:2], batch_size=ROWS)
-    )
+    rows = max(1, MEMORY // sum(layer.b.nbytes for layer in params))
+    if len(data.X) <= rows:
+        o, losses = jax.vmap(one)(data.X, data.Y)
+    else:
+        o, losses = lax.map(lambda xy: one(*xy), (data.X, data.Y), batch_size=rows)
     weights = jnp.ones(len(data.X), o.dtype) if data.weights is None else data.weights
     metric = METRICS.get(objective.loss.name, no_metric)
     return (weights * losses).sum() / weights.sum(), metric(o, data.Y, weights)

@@ -6,16 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.checks import as_count, as_params, check_finite, check_key
+from fcnet.checks import as_count, as_params, check_key
 from fcnet.sampling import INT32_MAX
 from fcnet.train.checkpoint import CheckpointError as CheckpointError
 from fcnet.train.configuration import configuration
+from fcnet.train.data import check_finite_rows
 from fcnet.train.history import FitResult, History
 from fcnet.train.history import Interrupted as Interrupted
 from fcnet.train.history import NonFiniteError as NonFiniteError
@@ -87,9 +88,10 @@ def fit(
         opt_state: what the optimiser remembers of an earlier run with it, to go on from there; None
             starts it afresh.
         precision: "float64", also where JAX's own flag is off, and on in this run alone; "float32";
-            "tensorfloat32" or "bfloat16", float32 but for the factors of matrix products, which are
-            rounded to that where the device can, with sums in float32; or None for the parameters'
-            own dtype. All but those two compute products in full precision, also on a GPU or TPU.
+            "tensorfloat32", float32 with such factors in matrix products where the device has them;
+            "bfloat16", where gradients are computed in that and parameters, updates and what is
+            measured are float32; or None for the parameters' own dtype. But for "tensorfloat32",
+            products are as exact as their dtype, on a GPU or TPU too.
         checkpoint: a folder, or `Checkpoints(folder, every, keep)`: after evaluations, all that the
             rest of the run depends on is saved there; needs the extra "checkpoint".
         resume: go on from the last checkpoint in the folder, if there is one, bit for bit as if the
@@ -121,6 +123,7 @@ def fit(
     arithmetic = as_precision(precision)
     with arithmetic.scope():
         objective = as_objective(activation, output_activation, loss, gradient)
+        objective = objective._replace(compute=arithmetic.compute)
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         check_key(key)
         steps = as_count("steps", steps, least=0, most=INT32_MAX)
@@ -174,6 +177,7 @@ def fit(
 def as_start(params: Pairs, dtype: str | None) -> Params:
     """The parameters to start from, finite, and in the dtype of the run."""
     layers = as_params(params)
-    layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
-    check_finite("params", ravel_pytree(layers)[0])
-    return layers
+    for k, layer in enumerate(layers):
+        for name, leaf in layer._asdict().items():
+            check_finite_rows(f"params[{k}].{name}", np.asarray(leaf), np.arange(len(leaf)))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)

@@ -24,6 +24,8 @@ class Objective(NamedTuple):
     output_activation: Activation
     loss: Loss
     gradient: str
+    compute: str | None = None
+    """The dtype in which the gradient is computed; None is the parameters' own."""
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -58,9 +60,16 @@ def as_objective(
 def batch_gradient(
     objective: Objective, params: Params, X: Array, Y: Array, weights: Array | None
 ) -> Params:
-    """The gradient of the batch's mean loss, weighted where weights are given."""
+    """The gradient of the batch's mean loss, weighted where weights are given.
+
+    It has the parameters' dtype, whatever it is computed in.
+    """
     gradient: Callable[..., Params] = GRADIENTS[objective.gradient]
-    return gradient(params, X, Y, weights=weights, **objective.choices)
+    given = jax.tree.map(
+        lambda leaf: leaf.astype(objective.compute or leaf.dtype), (params, X, Y, weights)
+    )
+    computed = gradient(*given[:3], weights=given[3], **objective.choices)
+    return jax.tree.map(lambda leaf, p: leaf.astype(p.dtype), computed, params)
 
 
 def batch_loss(

@@ -1,6 +1,7 @@
 """Optimisers: any of optax's, with hyper-parameters that may change without compiling anew."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -115,7 +116,7 @@ def start_state(
     Raises:
         ValueError: for a state of another optimiser, or of a network of other shapes.
     """
-    fresh = build(optimizer, hyperparameters).init(params)
+    fresh = _init(hyperparameters, params, optimizer=optimizer)
     if earlier is None:
         return fresh
     if _layout(earlier) != _layout(fresh):
@@ -124,6 +125,11 @@ def start_state(
             "run with the same optimizer, sizes and dtype returned"
         )
     return jax.tree.map(jnp.asarray, earlier)
+
+
+@partial(jax.jit, static_argnames="optimizer")
+def _init(hyperparameters: Hyperparameters, params: Params, *, optimizer: Optimizer) -> Any:
+    return build(optimizer, hyperparameters).init(params)
 
 
 def _layout(tree: Any) -> tuple[Any, list[Any]]:

@@ -11,14 +11,15 @@ from fcnet.checks import look_up_name
 
 
 class Precision(NamedTuple):
-    """The dtype of parameters, data and sums, and what the factors of a product are rounded to.
+    """The dtype of parameters, data and updates; how exact products are; the gradient's own dtype.
 
-    `dtype` None is that of the parameters; `matmul` is a name that
-    `jax.default_matmul_precision` knows.
+    `dtype` None is that of the parameters given, and `compute` None that of `dtype`. `matmul` is a
+    name that `jax.default_matmul_precision` knows.
     """
 
     dtype: str | None
-    matmul: str
+    matmul: str = "highest"
+    compute: str | None = None
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -32,23 +33,22 @@ class Precision(NamedTuple):
 
 PRECISIONS: MappingProxyType[str, Precision] = MappingProxyType(
     {
-        "float64": Precision("float64", "highest"),
-        "float32": Precision("float32", "highest"),
-        "tensorfloat32": Precision("float32", "tensorfloat32"),
-        "bfloat16": Precision("float32", "BF16_BF16_F32"),
+        "float64": Precision("float64"),
+        "float32": Precision("float32"),
+        "tensorfloat32": Precision("float32", matmul="tensorfloat32"),
+        "bfloat16": Precision("float32", compute="bfloat16"),
     }
 )
-"""By name. Where a device has no such products (a CPU has only those of the dtype itself), it
-computes the more precise ones of float32."""
+"""By name. A CPU has no products of tensorfloat32 and computes those of float32."""
 
 
 def as_precision(name: str | None) -> Precision:
     """The row called `name`; None is the parameters' own dtype, in full.
 
-    >>> as_precision("bfloat16").dtype
-    'float32'
+    >>> as_precision("bfloat16")
+    Precision(dtype='float32', matmul='highest', compute='bfloat16')
     """
     if name is None:
-        return Precision(None, "highest")
+        return Precision(None)
     row: Precision = look_up_name("precision", PRECISIONS, name)
     return row

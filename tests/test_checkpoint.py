@@ -18,7 +18,7 @@ from safetensors import safe_open
 import fcnet
 from fcnet.train import checkpoint
 from fcnet.train.checkpoint import CheckpointError, read, write
-from fcnet.train.fit import fit
+from fcnet.train.fit import NonFiniteError, fit
 from fcnet.train.store import Checkpoints, saved
 
 RATE = {"learning_rate": 0.02}
@@ -228,6 +228,22 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_the_first_step(run, 
         with pytest.raises(CheckpointError, match="cannot write the checkpoint /proc/self/step-0"):
             run(checkpoint="/proc/self", progress=lambda *now: steps.append(now))
     assert not steps
+
+
+def test_nothing_is_made_for_a_call_that_is_refused(run, tmp_path):
+    with pytest.raises(ValueError, match="batch_size"):
+        run(checkpoint=tmp_path / "folder", batch_size=99)
+    assert not (tmp_path / "folder").exists()
+
+
+def test_after_a_divergence_the_last_finite_checkpoint_is_there(run, tmp_path):
+    wild = {"optimizer": "sgd", "hyperparameters": {"learning_rate": 30.0}, "evaluate_every": 1}
+    with pytest.raises(NonFiniteError) as caught:
+        run(checkpoint=tmp_path, **wild)
+    last = max(saved(tmp_path))
+    assert 0 < last <= caught.value.step
+    with pytest.raises(NonFiniteError, match=f"in step {caught.value.step + 1};"):
+        run(checkpoint=tmp_path, resume=True, **wild)
 
 
 def test_other_programs_can_read_a_checkpoint(run, tmp_path):

@@ -130,6 +130,12 @@ def test_without_a_folder_the_result_so_far_is_in_the_exception(run):
     jax.tree.map(np.testing.assert_array_equal, e.value.result.params, run(steps=500).params)
 
 
+def test_a_signal_in_the_last_block_is_not_swallowed(run):
+    with pytest.raises(Interrupted) as caught:
+        run(progress=raise_at(3000, signal.SIGTERM))
+    jax.tree.map(np.testing.assert_array_equal, caught.value.result.params, run().params)
+
+
 def test_a_second_signal_acts_at_once(run):
     def impatient(step, history):
         signal.raise_signal(signal.SIGINT)

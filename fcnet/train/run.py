@@ -1,7 +1,8 @@
 """The host's loop: between blocks of steps on the device, all that is not arithmetic."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class Plan(NamedTuple):
             *map(float, evaluate(self.objective, params, self.held_out)),
         )
 
-    def pieces(self, start: int) -> Any:
+    def pieces(self, start: int) -> Generator[Piece, None, None]:
         """The steps from `start` on, a piece at a time."""
         return pieces(self.source, start, self.steps, self.evaluate_every, self.precision.scope)
 
@@ -74,8 +75,8 @@ def run(plan: Plan, point: Point) -> FitResult:
     """
     state = to_device(point.state)
     stopped, step = "steps", point.step
-    with noted_signals() as received:
-        for piece in plan.pieces(point.step):
+    with noted_signals() as received, closing(plan.pieces(point.step)) as steps:
+        for piece in steps:
             if plan.patience is not None and len(point.entries) - 1 - point.best >= plan.patience:
                 stopped = "patience"
                 break
@@ -88,7 +89,9 @@ def run(plan: Plan, point: Point) -> FitResult:
             elif received or not plan.source.rewinds:
                 point = point._replace(step=step, state=to_host(state))
             if received:
-                raise _interrupted(plan, point, received[0])
+                break
+        if received:
+            raise _interrupted(plan, point, received[0])
     if stopped == "steps" and step < plan.steps:
         stopped = "data"
         if point.entries[-1][STEP] < step:
@@ -134,11 +137,12 @@ def _evaluated(plan: Plan, point: Point, step: int, state: State) -> Point:
 def _failure(plan: Plan, point: Point) -> NonFiniteError:
     """The steps after a point are taken again, up to the first that leads to no finite numbers."""
     state, step = to_device(point.state), point.step
-    for piece in plan.pieces(point.step):
-        good, state = last_finite(state, *_arguments(plan, piece), **plan.static)
-        step = piece.begin + int(good)
-        if step < piece.stop:
-            break
+    with closing(plan.pieces(point.step)) as steps:
+        for piece in steps:
+            good, state = last_finite(state, *_arguments(plan, piece), **plan.static)
+            step = piece.begin + int(good)
+            if step < piece.stop:
+                break
     return NonFiniteError(step, state.params)
 
 

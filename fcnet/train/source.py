@@ -4,7 +4,7 @@ A source gives them a chunk of steps at a time. The chunk after the one that is 
 in a thread of its own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
@@ -103,7 +103,7 @@ def pieces(
     stop: int,
     every: int,
     scope: Callable[[], AbstractContextManager[Any]],
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """The steps start..stop-1 in pieces within one chunk, cut at the multiples of `every`."""
     for begin, chunk in _chunks(source, start, stop, scope):
         first, end = max(start, begin), min(stop, begin + chunk.length)

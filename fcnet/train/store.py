@@ -74,6 +74,12 @@ class Store(NamedTuple):
             return _point(start, arrays, text, path)
         if failures:
             raise CheckpointError(f"no checkpoint can be read: {'; '.join(failures)}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot make the checkpoint folder {self.folder}: {error.strerror}"
+            ) from error
         self.save(start)
         return start
 
@@ -100,11 +106,10 @@ class Store(NamedTuple):
 
 
 def as_checkpoints(checkpoint: str | Path | Checkpoints | None, resume: object) -> Any:
-    """The folder and its rules, checked and made; None where nothing is to be saved.
+    """The folder and its rules, checked; None where nothing is to be saved.
 
     Raises:
-        CheckpointError: for a folder that cannot be made, or that holds a run's checkpoints unless
-            they are to be gone on from.
+        CheckpointError: for a folder that holds checkpoints, unless they are to be gone on from.
     """
     if not isinstance(resume, bool):
         raise TypeError(f"resume must be True or False, got {resume!r}")
@@ -128,10 +133,6 @@ def as_checkpoints(checkpoint: str | Path | Checkpoints | None, resume: object) 
             f"{folder} holds checkpoints already, the last of step {max(there)}: pass resume=True "
             "to go on from it, or choose another folder"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot make the checkpoint folder {folder}: {error}") from error
     return Checkpoints(folder, every, keep)
 
 

@@ -14,10 +14,15 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import sampling, step
+from benchmarks import sampling, scores, step
 from benchmarks.measure import describe_machine, format_rows
 
-SUITES = {"step": step.run, "sampling": sampling.run}
+SUITES = {
+    "step": step.run,
+    "sampling": sampling.run,
+    "houses": scores.houses,
+    "mnist": scores.mnist,
+}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    done = bench("--quick", "--json", file)
+    done = bench("--quick", "step", "sampling", "--json", file)
     assert done.returncode == 0, done.stderr
     written = json.loads(file.read_text())
     assert {"device", "cores", "python", "jax"} <= written["machine"].keys()
@@ -32,7 +32,20 @@ def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
         assert f"{row['ratio']:.3f}" in done.stdout
 
 
+@pytest.mark.slow
+def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = bench("--quick", "houses", "mnist", "--json", file)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["suite"] for row in rows] == ["houses"] * 3 + ["mnist"] * 3
+    for row in rows:
+        assert len(row["scores"]) == 2
+        assert max(row["scores"]) < 1
+        assert f"{sum(row['scores']) / 2:.4f}" in done.stdout
+
+
 def test_an_unknown_suite_is_refused() -> None:
     done = bench("steps")
     assert done.returncode == 2
-    assert "unknown suite 'steps'; known are step, sampling" in done.stderr
+    assert "unknown suite 'steps'; known are step, sampling, houses" in done.stderr

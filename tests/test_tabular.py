@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from fcnet import interchange, tabular
 from fcnet.tabular.examples import make_examples
+from fcnet.train.fit import fit
 from fcnet_cli import main
 
 pytestmark = pytest.mark.untyped
@@ -106,6 +108,24 @@ def test_a_run_in_two_pieces_is_the_run_in_one(
     assert main([*given, str(pieces), "--steps", "200", "--resume"]) == 0
     assert before != (pieces / "model.safetensors").read_bytes()
     assert (pieces / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = ["train", str(file), "--target", "price", "--features", "sqft", "--hidden", "8"]
+    given += ["--evaluate-every", "50", "--steps", "100", "--out", str(tmp_path / "run")]
+    signalled = {"progress": lambda step, history: signal.raise_signal(signal.SIGINT)}
+    once = lambda *positional, **named: fit(*positional, **(named | signalled))  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setattr("fcnet.commands.tables.fit", once)
+        assert main(given) == 130
+    said = "fcnet: SIGINT after step 50, which is saved; go on with the same words and --resume\n"
+    assert capsys.readouterr().err == said
+    assert main([*given, "--resume"]) == 0
 
 
 def test_classes_are_learned_and_come_back_by_name(

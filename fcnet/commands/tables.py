@@ -20,7 +20,7 @@ from fcnet.tabular.columns import read_table
 from fcnet.tabular.examples import Examples, make_examples
 from fcnet.tabular.model import TableModel, load_model, predict, save_model
 from fcnet.train.fit import fit
-from fcnet.train.history import History
+from fcnet.train.history import History, Interrupted
 from fcnet.train.store import saved
 
 
@@ -73,7 +73,7 @@ def train(
         name: (standardize(inputs, examples.X[rows]), standardize(targets, examples.Y[rows]))
         for name, rows in parts.items()
     }
-    with _bar(steps) as progress:
+    with _bar(steps) as progress, _interruptible():
         result = fit(
             init(start_key, sizes),
             *scaled["training"],
@@ -200,6 +200,18 @@ def _draw(history: History, ax: Any) -> None:
     loss_curve(history.step, known, ax=ax)
     if min(curve.min() for curve in known.values()) <= 0:
         ax.set_yscale("linear")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Says how to go on with a run that a signal ended, in the words of the command line."""
+    try:
+        yield
+    except Interrupted as stopped:
+        raise KeyboardInterrupt(
+            f"{stopped.signal.name} after step {stopped.result.step:,}, which is saved; "
+            "go on with the same words and --resume"
+        ) from stopped
 
 
 @contextmanager

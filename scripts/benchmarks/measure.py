@@ -37,18 +37,20 @@ class Row(NamedTuple):
     processor_ratio: float  # the median for the time that the threads of this process ran
     pairs: int
 
-
-COLUMNS: dict[str, Callable[[Row], str]] = {
-    "case": lambda row: row.case,
-    "variant": lambda row: row.variant,
-    "us/step": lambda row: f"{row.variant_us:.4g}",
-    "baseline": lambda row: row.baseline,
-    "us/step ": lambda row: f"{row.baseline_us:.4g}",
-    "ratio": lambda row: f"{row.ratio:.3f}",
-    "quartiles": lambda row: f"{row.low:.3f}-{row.high:.3f}",
-    "processor": lambda row: f"{row.processor_ratio:.3f}",
-    "pairs": lambda row: f"{row.pairs}",
-}
+    @property
+    def cells(self) -> dict[str, str]:
+        """The row as the terminal shows it, by the headers of its columns."""
+        return {
+            "case": self.case,
+            "variant": self.variant,
+            "us/step": f"{self.variant_us:.4g}",
+            "baseline": self.baseline,
+            "us/step ": f"{self.baseline_us:.4g}",
+            "ratio": f"{self.ratio:.3f}",
+            "quartiles": f"{self.low:.3f}-{self.high:.3f}",
+            "processor": f"{self.processor_ratio:.3f}",
+            "pairs": f"{self.pairs}",
+        }
 
 
 def compare(case: str, variant: Program, baseline: Program, pairs: int) -> Row:
@@ -83,9 +85,9 @@ def _times(program: Program) -> np.ndarray:
     return (stop - start) / program.steps
 
 
-def format_rows(rows: Sequence[Row]) -> str:
-    """A table for a terminal."""
-    lines = [list(COLUMNS), *([cell(row) for cell in COLUMNS.values()] for row in rows)]
+def format_rows(rows: Sequence[Any]) -> str:
+    """A table for a terminal, of rows of one kind."""
+    lines = [list(rows[0].cells), *(list(row.cells.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -349,3 +349,36 @@ def test_the_gradient_is_called_few_times():
     assert report.ok
     assert len(calls) <= 10 * len(report.cases)
     assert len(calls) <= 12
+
+
+def test_a_program_that_mixes_precisions_is_right_and_said():
+    """NumPy's `@` makes float32 of bfloat16: the program rounds the constant 0.2 once and for all.
+
+    That error is the same on every input, more than TensorFloat-32 explains, less than bfloat16.
+    """
+
+    def penalised(W, b, v, x):
+        return jnp.dot(v, jnp.tanh(W @ x + b)) ** 2 / 2 + 0.1 * jnp.sum(W**2)
+
+    def mixed(W, b, v, x):
+        number = W.dtype.type
+        hidden = np.tanh(W @ x + b)
+        delta = np.dot(v, hidden) * v * (number(1) - hidden * hidden)
+        return np.outer(delta, x) + number(0.2) * W
+
+    draw = np.random.default_rng(0)
+    args = [draw.normal(size=size).astype("bfloat16") for size in ((4, 3), 4, 4, 3)]
+    report = fcnet.check_gradient(mixed, penalised, *args)
+    assert report.verdict == "right", str(report)
+    assert report.precision == "bfloat16"
+    doubled = fcnet.check_gradient(lambda *args: 2 * mixed(*args), penalised, *args)
+    assert doubled.verdict == "wrong"
+
+
+def test_a_constant_that_is_added_is_named_where_the_gradient_is_small():
+    def gradient(x):
+        return 3 * x**2 + 0.3
+
+    x = np.array([1e-6, -2.0, 0.5])
+    report = fcnet.check_gradient(gradient, lambda x: jnp.sum(x**3), x)
+    assert [finding.kind for finding in report.findings] == ["adds_constant"]

@@ -244,3 +244,11 @@ def test_a_rule_that_is_always_zero_cannot_be_told():
 def test_bad_arguments_are_refused(error, match, arguments):
     with pytest.raises(error, match=match):
         fcnet.check_vjp(*arguments)
+
+
+def test_numpy_arrays_are_checked_as_jax_computes_with_them():
+    """`W @ x` of NumPy arrays in bfloat16 is float32, which a rule would see outside jit only."""
+    args = jax.tree.map(np.asarray, arguments("bfloat16"))
+    report = fcnet.check_vjp(with_rule(), layer, *args)
+    assert report.verdict == "right", str(report)
+    assert report.precision == "bfloat16"

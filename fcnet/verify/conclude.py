@@ -122,6 +122,7 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[Wrong]:
             ),
             others={},
             lengths=_lengths(claim),
+            unit_roundoff=claim.precision.u,
         )
         for i, path in enumerate(claim.paths)
         if any((abs(trial.comparison.excess[i]) > 1).any() for trial in trials)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcnet.verify.compare import Comparison, compare
+from fcnet.verify.compare import Comparison, compare, persistent_errors
 from fcnet.verify.reference import reference
 from fcnet.verify.rounding import PRECISIONS, Precision
 from fcnet.verify.types import Answer, Case, Problem
@@ -194,7 +194,9 @@ def _explanation(
         precisions = [own._replace(u=2 * own.u), *precisions]
     for precision in precisions:
         if all(suspect.compare(t.case, t.answer, precision).ok for t in hardest_first):
-            return precision, tuple(suspect.compare(t.case, t.answer, precision) for t in trials)
+            again = tuple(suspect.compare(t.case, t.answer, precision) for t in trials)
+            if not persistent_errors(again):
+                return precision, again
     return None
 
 

@@ -32,6 +32,7 @@ class Wrong(NamedTuple):
         argument: that of which it is the gradient; empty where it is of none.
         others: the other right arrays of its shape, by name.
         lengths: of the axes of all arguments, with a phrase for each: a mean is over one of them.
+        unit_roundoff: u of what was returned.
     """
 
     path: str
@@ -41,12 +42,14 @@ class Wrong(NamedTuple):
     argument: tuple[Values, ...]
     others: dict[str, tuple[Values, ...]]
     lengths: dict[int, str]
+    unit_roundoff: float
 
     def agrees(self, values: Sequence[Values], allowed: Sequence[Values]) -> bool:
         """Whether `values` are what was returned; a mistake's own rounding is given twice."""
         with np.errstate(invalid="ignore"):
             return all(
-                v.shape == g.shape and bool(((abs(g - v) <= 2 * a) | (g == v)).all())
+                v.shape == g.shape
+                and bool(((abs(g - v) <= 2 * a + 4 * self.unit_roundoff * abs(v)) | (g == v)).all())
                 for g, v, a in zip(self.got, values, allowed, strict=True)
             )
 
@@ -132,11 +135,14 @@ def _swapped(array: Wrong) -> Iterator[Sign]:
 
 def _added(array: Wrong) -> Iterator[Sign]:
     difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
+    rounding = [
+        a + array.unit_roundoff * abs(g) for g, a in zip(array.got, array.allowed, strict=True)
+    ]
     for kind, base, what in (
         ("adds_argument", array.argument, "the argument itself, as of an L2 penalty"),
         ("adds_constant", [np.ones_like(right) for right in array.right], "1"),
     ):
-        c = _fit(difference, base) if base else 0.0
+        c = _fit(_over(difference, rounding), _over(base, rounding)) if base else 0.0
         value = [right + c * way for right, way in zip(array.right, base, strict=False)]
         if c and array.got[0].size > 1 and array.agrees(value, array.allowed):
             yield kind, f"has an extra {c:.4g} times {what}"
@@ -210,6 +216,12 @@ def _fit(got: Sequence[Values], base: Sequence[Values], over: Any = None) -> Any
     top = sum(np.sum(g * b, over, keepdims=over is not None) for g, b in pairs)
     bottom = sum(np.sum(b * b, over, keepdims=over is not None) for _, b in pairs)
     return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), 0)[()]
+
+
+def _over(values: Sequence[Values], rounding: Sequence[Values]) -> list[Values]:
+    """In units of rounding errors, so that what is known best counts for most."""
+    least = max(min(r.min() for r in rounding), 1e-300)
+    return [v * (least / np.maximum(r, least)) for v, r in zip(values, rounding, strict=True)]
 
 
 def _rank_one(matrix: Values) -> Values:

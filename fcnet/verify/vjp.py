@@ -59,7 +59,7 @@ def check_vjp(
     ('wrong', 'factor_half')
     """
     check_key(key := jax.random.key(0) if key is None else key)
-    arguments = take_apart(reference, args)
+    arguments = take_apart(reference, jax.tree.map(_as_jax, args))
     subject = getattr(function, "__name__", type(function).__name__)
     own = Point(OWN, tuple(map(to_numpy, arguments.differentiable)))
     right = _form(call(reference, arguments, own.leaves))
@@ -73,6 +73,11 @@ def check_vjp(
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     report = _check_values(twins, own, draw)
     return report if report.verdict == "wrong" else _check_rule(twins, own, draw)
+
+
+def _as_jax(leaf: Any) -> Any:
+    """A rule is handed NumPy's arrays as they are, and NumPy may compute in another dtype."""
+    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
 class _Form(NamedTuple):

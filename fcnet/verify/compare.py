@@ -121,9 +121,19 @@ def compare_arrays(
 
 
 def worst_leaves(comparisons: Iterable[Comparison]) -> tuple[Leaf, ...]:
-    """Of each array, the leaf of the input where it compares worst."""
+    """Of each array, the leaf of the input where it compares worst.
+
+    Agreement thanks to a choice for each unit at a kink says least, so other inputs come first.
+    """
+    comparisons = tuple(comparisons)
+    free = [comparison.mixed for comparison in comparisons]
+
+    def badness(pair: tuple[Leaf, bool]) -> float:
+        worst, mixed = _badness(pair[0]), pair[1]
+        return -1.0 if mixed and worst <= 1 else worst
+
     by_array = zip(*(comparison.leaves for comparison in comparisons), strict=True)
-    return tuple(max(leaves, key=_badness) for leaves in by_array)
+    return tuple(max(zip(leaves, free, strict=True), key=badness)[0] for leaves in by_array)
 
 
 def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:

@@ -1,164 +1,138 @@
 """The report as a page: verdict, findings, the network with its edges coloured by error, heat maps.
 
-Plain HTML and SVG made from the report's plain data; no script and nothing to load. Blue is within
-what rounding explains, orange beyond it, in a pair of hues that colour-blind readers tell apart.
+Plain HTML and SVG made from the report's plain data; no script and nothing to load.
 """
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
-from itertools import pairwise
 from typing import Any
 
+from fcnet.verify.drawing import heat_map, legend, network
+from fcnet.verify.rounding import KAPPA
+
 STYLE = """
-.fcnet{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:60rem;margin:auto;padding:1rem}
-.fcnet h1{font-size:1.5rem;margin:.2rem 0}.fcnet h2{font-size:1.1rem;margin:1.4rem 0 .4rem}
-.fcnet .right{color:#0072b2}.fcnet .wrong{color:#d55e00}.fcnet .cannot{color:#666}
-.fcnet li{margin:.3rem 0}.fcnet small{color:#666}.fcnet code{background:#f3f3f3;padding:0 .2rem}
-.fcnet table{border-collapse:collapse}.fcnet td,.fcnet th{padding:.15rem .8rem .15rem 0;
-text-align:left;border-bottom:1px solid #ddd}.fcnet td.n{font-variant-numeric:tabular-nums}
-.fcnet figure{display:inline-block;margin:.5rem 1rem .5rem 0;vertical-align:top}
-.fcnet figcaption{font-size:.85rem;color:#444}
+.fcnet{font:16px/1.55 system-ui,sans-serif;color:#1f2933;background:#fff;max-width:58rem;
+margin:auto;padding:1.5rem}
+.fcnet h1{font-size:1.6rem;margin:0}.fcnet h2{font-size:1.15rem;margin:2.2rem 0 .7rem}
+.fcnet header{border-left:.5rem solid;padding:.4rem 1rem;background:#f6f8fa}
+.fcnet header p{margin:.2rem 0 0;color:#1f2933}.fcnet h1 b{color:#1f2933;font-weight:600}
+.fcnet .right{color:#00629b}.fcnet .wrong{color:#b84e00}.fcnet .cannot{color:#666}
+.fcnet article{border:1px solid #e3b68f;border-radius:.4rem;padding:.7rem 1rem;margin:.8rem 0}
+.fcnet article h3{font-size:1rem;margin:0}.fcnet article p{margin:.4rem 0 0;white-space:pre-line}
+.fcnet code,.fcnet figcaption{font-family:ui-monospace,monospace;font-size:.9em}
+.fcnet .tag{float:right;font-size:.8rem;background:#fdf0e4;border-radius:1rem;padding:.1rem .7rem}
+.fcnet .formula{display:block;background:#f6f8fa;padding:.4rem .8rem;margin-top:.5rem}
+.fcnet table{border-collapse:collapse;width:100%;font-size:.92rem}
+.fcnet td,.fcnet th{padding:.3rem .9rem .3rem 0;text-align:left;border-bottom:1px solid #e4e7eb}
+.fcnet .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+.fcnet svg{max-width:100%;height:auto}
+.fcnet tr.beyond{background:#fdf0e4}.fcnet .maps{display:flex;flex-wrap:wrap;gap:1.2rem 2rem}
+.fcnet figure{margin:0}.fcnet figcaption{color:#52606d;margin-top:.3rem}
+.fcnet .legend{font-size:.85rem;color:#52606d}.fcnet .legend span{margin-left:1rem}
+.fcnet .legend i{display:inline-block;width:.9em;height:.9em;margin-right:.4em;
+vertical-align:-.1em;border:1px solid #9aa5b1}
+.fcnet .fine{font-size:.9rem;color:#52606d}
 """
 
 HEAD = (
     '<head><meta charset=utf-8><meta name=viewport content="width=device-width">'
-    f"<title>fcnet: gradient check</title><style>{STYLE}</style></head>"
+    "<title>fcnet: gradient check</title>"
+    # An icon of its own: a browser asks the server for one otherwise.
+    f'<link rel=icon href="data:,"><style>{STYLE}</style></head>'
 )
 
-MOST_UNITS = 12
-"""Circles drawn for a layer at most; in a wider layer each stands for several units, the worst."""
+SYMBOLS = {"delta[": "&delta;[", "sigma&#x27;": "&sigma;&prime;", "^T": "<sup>T</sup>"}
+"""How formulas are set, once they are escaped."""
+
+SUMMARY = {
+    "right": "Every array of the gradient agrees with autodiff, up to what rounding explains.",
+    "wrong": "The gradient, or the way it is computed, is not as it must be.",
+    "cannot tell": "Nothing that was tried proves the gradient right or wrong.",
+}
 
 
 def body(report: Mapping[str, Any]) -> str:
     """The page's content for `Report.to_dict()`, to stand in an element of class "fcnet"."""
-    verdict = report["verdict"]
+    verdict, leaves = report["verdict"], report["leaves"]
     parts = [
-        f"<h1>{escape(report['subject'])}: "
-        f"<span class={verdict.split()[0]}>{escape(verdict)}</span></h1>",
-        f"<p><small>Compared in float64 with autodiff, on {len(report['cases'])} inputs, for "
-        f"arithmetic in {escape(report['precision'])} (u = {report['unit_roundoff']:.2g})."
-        "</small></p>",
+        f"<header class={verdict.split()[0]}><h1><b>{escape(report['subject'])}</b> "
+        f"{verdict}</h1><p>{SUMMARY[verdict]}</p></header>"
     ]
     if report["findings"]:
-        parts.append(f"<h2>What is wrong</h2><ol>{''.join(map(_finding, report['findings']))}</ol>")
-    if report["sizes"]:
-        parts.append(f"<h2>Where</h2>{_network(report['sizes'], report['leaves'])}")
-    parts.append(f"<h2>The gradient, array by array</h2>{_table(report['leaves'])}")
-    parts += [_heat_map(leaf) for leaf in report["leaves"] if leaf["heat"]]
-    parts.append(
-        "<p><small>Blue: within what rounding explains. Orange: beyond it, darker is further. The "
-        "bound comes from repeating the reference's own computation with every operation perturbed "
-        f"by up to u; the inputs were: {escape('; '.join(report['cases']))}.</small></p>"
-    )
+        parts.append(f"<h2>What is wrong</h2>{''.join(map(_finding, report['findings']))}")
+    if leaves:
+        parts.append("<h2>Where the errors are</h2>")
+        if report["sizes"]:
+            parts.append(network(report["sizes"], leaves))
+        parts.append(legend())
+        maps = "".join(heat_map(leaf) for leaf in leaves if leaf["heat"])
+        parts.append(f"<div class=maps>{maps}</div>")
+        parts.append(f"<h2>Array by array</h2>{_table(leaves)}")
+    parts.append(f"<h2>How it was judged</h2>{_judged(report)}")
     if report["notes"]:
-        items = "".join(f"<li>{escape(note)}</li>" for note in report["notes"])
-        parts.append(f"<h2>Notes</h2><ul>{items}</ul>")
-    return f"<div class=fcnet>{''.join(parts)}</div>"
-
-
-def colour(ratio: float | None) -> str:
-    """The colour of an error of `ratio` times its tolerance; None stands for one not finite."""
-    if ratio is None:
-        return "#000"
-    if ratio <= 1:
-        return f"hsl(202,70%,{92 - 17 * ratio:.0f}%)"
-    return f"hsl(27,100%,{max(30.0, 75 - 9 * math.log10(ratio)):.0f}%)"
+        parts.append(f"<h2>Notes</h2>{_list(report['notes'])}")
+    return "".join(parts)
 
 
 def _finding(finding: Mapping[str, Any]) -> str:
-    where = [f"line {finding['line']} of Algorithm 5"] if finding["line"] else []
+    where = [f"Line {finding['line']} of Algorithm 5"] if finding["line"] else []
     where += [f"layer {finding['layer']}"] if finding["layer"] else []
-    place = escape(", ".join([*where, finding["kind"]]))
-    return f"<li><b>{place}.</b> {escape(finding['message'])}</li>"
+    place = ", ".join(where) or "The program"
+    text, must, formula = finding["message"].rpartition(" It must be ")
+    shown = f"<p>{_set(text if must else formula)}</p>"
+    if must:
+        shown += f"<p>It must be <code class=formula>{_set(formula.rstrip('.'))}</code></p>"
+    tag = f"<code class=tag>{escape(finding['kind'])}</code>"
+    return f"<article>{tag}<h3>{escape(place)}</h3>{shown}</article>"
+
+
+def _set(text: str) -> str:
+    """Text with its formulas in the notes' symbols."""
+    text = escape(text)
+    for name, symbol in SYMBOLS.items():
+        text = text.replace(name, symbol)
+    return text
 
 
 def _table(leaves: Iterable[Mapping[str, Any]]) -> str:
-    head = "<tr><th>array<th>digits agreeing<th>expected<th>worst entry<th>off by<th>rounding<th>on"
+    head = (
+        "<tr><th>array<th class=n>digits that agree<th class=n>that rounding leaves"
+        "<th>worst entry<th class=n>off by<th class=n>rounding explains<th>on"
+    )
     rows = [
-        f"<tr><td><code>{escape(leaf['path'])}</code>"
-        + "".join(
-            f"<td class=n>{cell}"
-            for cell in (
-                _number(leaf["digits"], ".1f"),
-                _number(leaf["digits_expected"], ".1f"),
-                escape(str(list(leaf["index"]))),
-                _number(leaf["error"], ".1e"),
-                _number(leaf["tolerance"], ".1e"),
-            )
-        )
-        + f"<td>{escape(leaf['case'])}"
+        f"<tr{' class=beyond' if _is_beyond(leaf) else ''}><td><code>{escape(leaf['path'])}</code>"
+        f"<td class=n>{_number(leaf['digits'], '.1f')}"
+        f"<td class=n>{_number(leaf['digits_expected'], '.1f')}"
+        f"<td>{escape(str(list(leaf['index'])))}"
+        f"<td class=n>{_number(leaf['error'], '.1e')}"
+        f"<td class=n>{_number(leaf['tolerance'], '.1e')}"
+        f"<td>{escape(leaf['case'])}"
         for leaf in leaves
     ]
     return f"<table>{head}{''.join(rows)}</table>"
 
 
+def _is_beyond(leaf: Mapping[str, Any]) -> bool:
+    """Whether rounding does not explain it."""
+    cells = [cell for row in leaf["heat"] for cell in row]
+    return any(cell is None or cell > 1 for cell in cells)
+
+
 def _number(value: float | None, form: str) -> str:
-    return "not finite" if value is None else format(value, form)
+    return "not finite" if value is None else format(value, form) if value else "0"
 
 
-def _heat_map(leaf: Mapping[str, Any], cell: int = 9) -> str:
-    rows = leaf["heat"]
-    squares = "".join(
-        f'<rect x="{j * cell}" y="{i * cell}" width="{cell}" height="{cell}" '
-        f'fill="{colour(ratio)}"/>'
-        for i, row in enumerate(rows)
-        for j, ratio in enumerate(row)
-    )
-    width, height = len(rows[0]) * cell, len(rows) * cell
+def _judged(report: Mapping[str, Any]) -> str:
+    precision, u = escape(report["precision"]), f"{report['unit_roundoff']:.2g}"
     return (
-        f"<figure>{_svg(width, height, squares, leaf['path'])}"
-        f"<figcaption><code>{escape(leaf['path'])}</code></figcaption></figure>"
+        f"<p class=fine>The program was run on {len(report['cases'])} inputs and compared with "
+        "reverse-mode autodiff in float64. What rounding explains is derived, for each entry by "
+        "itself: the reference's own computation is repeated with the result of every operation "
+        f"moved at random, by the unit roundoff of {precision}, {u}; an entry may be off by "
+        f"{KAPPA:g} times as much as that moves it.</p>"
+        f"<details class=fine><summary>The inputs</summary>{_list(report['cases'])}</details>"
     )
 
 
-def _network(sizes: Sequence[int], leaves: Sequence[Mapping[str, Any]]) -> str:
-    """Layers from left to right, an edge a weight and a circle a unit, both coloured by error."""
-    shown = [min(size, MOST_UNITS) for size in sizes]
-    step, gap, radius = 130, 26, 8
-    height = max(shown) * gap + 30
-
-    def place(k: int, unit: int) -> tuple[float, float]:
-        return 40.0 + k * step, height / 2 + (unit - (shown[k] - 1) / 2) * gap
-
-    edges, circles = [], []
-    for k, (below, here) in enumerate(pairwise(shown), start=1):
-        W, b = leaves[2 * k - 2]["heat"], leaves[2 * k - 1]["heat"]
-        for j in range(here):
-            for i in range(below):
-                (x1, y1), (x2, y2) = place(k - 1, i), place(k, j)
-                edges.append(
-                    f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke-width="2" '
-                    f'stroke="{colour(_worst(W, j, here, i, below))}"/>'
-                )
-            x, y = place(k, j)
-            circles.append(
-                f'<circle cx="{x}" cy="{y}" r="{radius}" stroke="#444" '
-                f'fill="{colour(_worst(b, j, here, 0, 1))}"/>'
-            )
-    for i in range(shown[0]):
-        x, y = place(0, i)
-        circles.append(f'<circle cx="{x}" cy="{y}" r="{radius}" stroke="#444" fill="#fff"/>')
-    labels = [
-        f'<text x="{40 + k * step}" y="{height - 4}" font-size="11" text-anchor="middle">'
-        f"{'input' if k == 0 else f'layer {k}'} ({size})</text>"
-        for k, size in enumerate(sizes)
-    ]
-    width = 80 + (len(sizes) - 1) * step
-    return _svg(width, height, "".join(edges + circles + labels), "the network, coloured by error")
-
-
-def _worst(heat: Sequence[Sequence[float | None]], j: int, of: int, i: int, below: int) -> Any:
-    """The worst ratio among the units that circle j of `of` stands for, or edge i of `below`."""
-    rows = heat[j * len(heat) // of : -(-(j + 1) * len(heat) // of)]
-    cells = [
-        c for row in rows for c in row[i * len(row) // below : -(-(i + 1) * len(row) // below)]
-    ]
-    return None if None in cells else max((c for c in cells if c is not None), default=0.0)
-
-
-def _svg(width: int | float, height: int | float, content: str, title: str) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>{content}</svg>'
-    )
+def _list(items: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}' for item in items)}</ul>"

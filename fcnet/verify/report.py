@@ -2,6 +2,8 @@
 
 import json
 import math
+import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,8 +15,11 @@ Verdict = Literal["right", "wrong", "cannot tell"]
 SCHEMA = 1
 """The version of report.schema.json."""
 
-SHOWN_FINDINGS, SHOWN_LEAVES, SHOWN_NOTES = 6, 8, 6
+FINDING_LINES, SHOWN_LEAVES, NOTE_LINES = 12, 6, 4
 """How much of each the text shows, so that it stays within 30 lines; the rest is counted."""
+
+WIDTH = 100
+"""Of the text, in characters."""
 
 
 class GradientError(AssertionError):
@@ -59,7 +64,7 @@ class Report:
     def __str__(self) -> str:
         """The report as text of at most 30 lines, the verdict first."""
         lines = [f"{self.subject}: {self.verdict.upper()}{self._digits()}", ""]
-        lines += _some([_finding(finding) for finding in self.findings], SHOWN_FINDINGS, "finding")
+        lines += _some(map(_finding, self.findings), FINDING_LINES, "finding")
         worst = sorted(self.leaves, key=_badness, reverse=True)[:SHOWN_LEAVES]
         shown = [leaf for leaf in self.leaves if leaf in worst]
         if shown:
@@ -69,7 +74,7 @@ class Report:
             if len(shown) < len(self.leaves):
                 lines.append(f"... and {len(self.leaves) - len(shown)} more arrays, none worse")
             lines.append("")
-        lines += _some([f"- {note}" for note in self.notes], SHOWN_NOTES, "note")
+        lines += _some((f"- {note}" for note in self.notes), NOTE_LINES, "note")
         return "\n".join(lines).rstrip()
 
     def _digits(self) -> str:
@@ -112,10 +117,13 @@ class Report:
 
     def to_html(self) -> str:
         """The report as one self-contained HTML page: no script, no request to any network."""
-        return f"<!doctype html>\n<html lang=en>{HEAD}<body>{body(self.to_dict())}</body></html>\n"
+        return f"<!doctype html>\n<html lang=en>{HEAD}<body>{self._content()}</body></html>\n"
 
     def _repr_html_(self) -> str:
-        return f"<style>{STYLE}</style><div class=fcnet>{body(self.to_dict())}</div>"
+        return f"<style>{STYLE}</style>{self._content()}"
+
+    def _content(self) -> str:
+        return f"<div class=fcnet>{body(self.to_dict())}</div>"
 
 
 def _badness(leaf: Leaf) -> float:
@@ -137,12 +145,25 @@ def _row(leaf: Leaf, width: int) -> str:
     )
 
 
-def _some(lines: list[str], most: int, what: str) -> list[str]:
-    """At most so many lines, with a count of what is left out and an empty line after them."""
-    if not lines:
-        return []
-    rest = len(lines) - most
-    return [*lines[:most], *([f"... and {rest} more {what}s"] if rest > 0 else []), ""]
+def _some(items: Iterable[str], most: int, what: str) -> list[str]:
+    """Items in at most so many lines, with a count of what is left out and an empty line after."""
+    blocks = [_wrapped(item) for item in items]
+    shown: list[str] = []
+    left = len(blocks)
+    for block in blocks:
+        if shown and len(shown) + len(block) > most:
+            break
+        shown += block if len(block) <= most else [*block[: most - 1], "  ..."]
+        left -= 1
+    more = [f"... and {left} more {what}{'s' * (left > 1)}"] if left else []
+    return [*shown, *more, ""] if shown else []
+
+
+def _wrapped(item: str) -> list[str]:
+    """The lines of an item, its second and later ones indented."""
+    first, *others = item.splitlines()
+    lines = textwrap.wrap(first, WIDTH, subsequent_indent="  ")
+    return lines + [line for other in others for line in textwrap.wrap(other, WIDTH) or [""]]
 
 
 def _finite(value: Any) -> Any:

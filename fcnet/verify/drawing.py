@@ -115,7 +115,7 @@ def _worst(heat: Heat, j: int, of: int, i: int, below: int) -> float | None:
     return None if None in cells else max((c for c in cells if c is not None), default=0.0)
 
 
-def _svg(width: float, height: float, content: str, title: str) -> str:
+def _svg(width: int, height: int, content: str, title: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>{content}</svg>'

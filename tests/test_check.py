@@ -109,6 +109,24 @@ def test_every_layout_gives_the_same_verdict(name, factor):
     )
 
 
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_square_layers_are_read_as_they_are_and_transposes_found(name):
+    """Where no shape tells a matrix from its transpose."""
+    sizes = (4, 3, 3, 3, 2)
+
+    def transposed(params, X, Y):
+        loss, grads = gradient(params, X, Y)
+        grads[1] = (grads[1][0].T, grads[1][1])
+        return loss, grads
+
+    params = LAYOUTS[name].write(network(sizes))
+    X, Y = data(6, sizes)
+    for function, findings in ((gradient, []), (transposed, [(5, "dW", 2, "transposed")])):
+        report = fcnet.check(in_layout(name, function), params, X, Y, batched=True)
+        assert [(f.line, f.quantity, f.layer, f.kind) for f in report.findings] == findings
+        assert report.ok == (not findings)
+
+
 def test_a_gradient_that_is_zero_everywhere_proves_nothing():
     flat = fcnet.Loss("flat", lambda o, y: 0 * (o - y).sum(), lambda o, y: 0 * o)
     params = network(SIZES)

@@ -193,7 +193,7 @@ def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _fit(slot: Slot, values: np.ndarray) -> list[np.ndarray]:
     """The values in the slot's shape, if they can only be meant so."""
-    if values.shape == slot.shape[::-1]:
+    if values.shape != slot.shape and values.shape == slot.shape[::-1]:
         return [values.T]
     return [values.reshape(slot.shape)] if _squeeze(values.shape) == _squeeze(slot.shape) else []
 

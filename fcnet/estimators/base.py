@@ -8,9 +8,16 @@ import numpy as np
 from fcnet.activations import get_activation
 from fcnet.checks import as_count
 from fcnet.data import Standardizer, standardize
-from fcnet.estimators.training import Examples, held_out, outputs, penalised, to_arrays, to_params
+from fcnet.estimators.training import (
+    Examples,
+    held_out,
+    outputs,
+    penalised,
+    start,
+    to_arrays,
+    to_params,
+)
 from fcnet.extras import extra
-from fcnet.network import init
 from fcnet.sampling import INT32_MAX
 from fcnet.train.fit import fit
 from fcnet.types import Loss
@@ -157,13 +164,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             start_key, fit_key = jax.random.split(key)
             if go_on:
                 self._check_sizes(sizes)
-                start = to_params(self.coefs_, self.intercepts_, self._target)
+                begin = to_params(self.coefs_, self.intercepts_, self._target)
             else:
-                start = init(start_key, sizes, dtype=dtype)
+                begin = start(start_key, sizes, dtype)
             penalty = self.alpha * n / (batch_size * float(data.weights.sum()))
             optimizer, hyperparameters = penalised(self.optimizer, self.learning_rate_init, penalty)
             result = fit(
-                start,
+                begin,
                 data.X,
                 standardize(self._target, Y),
                 key=fit_key,

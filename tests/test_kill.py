@@ -1,6 +1,5 @@
 """A run killed at any moment goes on to the same bits; a signal ends one gently."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import numpy as np
 import pytest
 
 import fcnet
+from fcnet.train import loop
+from fcnet.train import run as host
 from fcnet.train.fit import Interrupted, fit
 from fcnet.train.store import saved
 
@@ -109,17 +110,25 @@ def test_a_signal_ends_a_run_after_its_block_and_saves_it(run, tmp_path, number)
     jax.tree.map(np.testing.assert_array_equal, resumed, run())
 
 
-def test_between_two_evaluations_a_run_ends_where_its_piece_does(run, tmp_path):
-    endless = partial(run, steps=2**31 - 1, evaluate_every=2**30)
-    timer = threading.Timer(1.0, os.kill, [os.getpid(), signal.SIGTERM])
-    timer.start()
+def test_between_two_evaluations_a_run_ends_where_its_block_does(run, tmp_path, monkeypatch):
+    blocks = []
+
+    def advance(*args, **named):
+        blocks.append(args)
+        if len(blocks) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return loop.advance(*args, **named)
+
+    monkeypatch.setattr(host, "advance", advance)
+    long = partial(run, steps=8000, evaluate_every=8000)
     with pytest.raises(Interrupted) as caught:
-        endless(checkpoint=tmp_path)
-    timer.join()
+        long(checkpoint=tmp_path)
     step = caught.value.result.step
-    assert step % 1024 == 0
+    assert (len(blocks), step % 1024) == (3, 0)
     assert list(saved(tmp_path)) == [0, step]
     assert caught.value.result.history.step.tolist() == [0]
+    resumed = long(checkpoint=tmp_path, resume=True)
+    jax.tree.map(np.testing.assert_array_equal, resumed, long())
 
 
 def test_without_a_folder_the_result_so_far_is_in_the_exception(run):

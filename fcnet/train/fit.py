@@ -79,7 +79,7 @@ def fit(
         sampling: "algorithm2", B distinct examples afresh each step; "epoch", shuffled passes;
             "with_replacement"; or "full", gradient descent on all examples.
         activation, output_activation, loss: as in `mean_loss`.
-        weights: one a example, 0 or more; a batch's loss is the weighted mean.
+        weights: one an example, 0 or more; a batch's loss is the weighted mean.
         validation: a pair (X, Y), a triple (X, Y, weights), or the share of the examples to hold
             out, drawn by the key.
         evaluate_every: steps between two entries of the history.
@@ -92,8 +92,8 @@ def fit(
             "bfloat16", where gradients are computed in that and parameters, updates and what is
             measured are float32; or None for the parameters' own dtype. But for "tensorfloat32",
             products are as exact as their dtype, on a GPU or TPU too.
-        checkpoint: a folder, or `Checkpoints(folder, every, keep)`: after evaluations, all that the
-            rest of the run depends on is saved there; needs the extra "checkpoint".
+        checkpoint: a folder, or `fcnet.train.Checkpoints(folder, every, keep)`: after evaluations,
+            all that the rest of the run depends on is saved there; needs the extra "checkpoint".
         resume: go on from the last checkpoint in the folder, if there is one, bit for bit as if the
             run had never stopped. All other arguments must be those of the run, but for `steps`,
             which may be more, and `params` and `opt_state`, of which only the shapes count.

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
@@ -183,10 +183,16 @@ def batch_backprop(
     return _like(
         params,
         tuple(
-            Layer(W=jnp.einsum("nj,ni->ji", delta, a_below) / n, b=delta.sum(0) / n)
+            Layer(W=_transposed(delta) @ a_below / n, b=delta.sum(0) / n)
             for delta, a_below in zip(D, traces.a[:-1], strict=True)
         ),
     )
+
+
+def _transposed(D: Array) -> Array:
+    """D^T, written out. As part of the product, XLA's CPU compiler would make it a slower one."""
+    transposed: Array = lax.optimization_barrier(D.T)  # type: ignore[no-untyped-call]
+    return transposed
 
 
 def _like(params: Pairs, gradient: Params) -> Any:

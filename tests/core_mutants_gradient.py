@@ -16,7 +16,7 @@ AUTODIFF = backprop.test_agrees_with_autodiff_of_the_named_choices
 SQUARE = {"case": Case((3, 3, 3), n=3, activation="tanh", loss="poisson")}
 RECURSION = "delta = (W_above.T @ delta) * sigma.derivative(z)"
 LINE_2 = "delta = row.derivative(trace.a[-1], target) * sigma_r.derivative(trace.z[-1])"
-CONTRACTION = 'W=jnp.einsum("nj,ni->ji", delta, a_below) / n'
+CONTRACTION = "W=_transposed(delta) @ a_below / n"
 
 BACKPROP = mutants(
     "backprop.py",
@@ -216,8 +216,8 @@ SAMPLING = mutants(
     "sampling.py",
     (
         "with replacement",
-        "return jnp.where(is_taken, last, draws)",
-        "return draws",
+        "jnp.where(is_taken, last[j], draws[j])",
+        "draws[j]",
         estimates.test_so_do_the_steps_that_are_taken,
     ),
     (
@@ -228,8 +228,8 @@ SAMPLING = mutants(
     ),
     (
         "draws below j for draws up to j",
-        "uniform_below(key, last + 1)",
-        "uniform_below(key, last)",
+        "uniform_below(keys, last + 1)",
+        "uniform_below(keys, last)",
         subsets_are_equally_likely,
     ),
     (

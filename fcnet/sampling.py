@@ -46,7 +46,7 @@ def sample_batch(key: Array, n: int, batch_size: int) -> Int[Array, " batch_size
     check_key(key)
     n = as_count("n", n, least=1, most=INT32_MAX)
     batch_size = as_count("batch_size", batch_size, least=1, most=n)
-    return _sample(key, np.int32(n), batch_size)
+    return _sample(key[None], np.int32(n), batch_size)[:, 0]
 
 
 @partial(jax.jit, static_argnames=("n", "batch_size"))
@@ -61,10 +61,12 @@ def batch_table(
     >>> batch_table(jax.random.key(0), 0, n=9, batch_size=4).shape
     (1024, 4)
     """
+    check_key(key)
+    n = as_count("n", n, least=1, most=INT32_MAX)
+    batch_size = as_count("batch_size", batch_size, least=1, most=n)
     step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
     keys = jax.vmap(partial(jax.random.fold_in, key))(step)
-    draw = partial(sample_batch, n=n, batch_size=batch_size)
-    return jax.vmap(draw, out_axes=1)(keys).T  # side by side, the batches are drawn faster
+    return _sample(keys, np.int32(n), batch_size).T
 
 
 def block_length(batch_size: int) -> int:
@@ -77,49 +79,46 @@ def block_length(batch_size: int) -> int:
 
 
 @partial(jax.jit, static_argnames="batch_size")
-def _sample(key: Array, n: Array, batch_size: int) -> Array:
+def _sample(keys: Array, n: Array, batch_size: int) -> Array:
+    """One batch for each key, in the columns: steps side by side fill the vector registers."""
     last = n - batch_size + jnp.arange(batch_size, dtype=jnp.int32)
-    draws = uniform_below(key, last + 1)
+    draws = uniform_below(keys, last + 1)
     floyd = floyd_in_turn if batch_size <= PAIRWISE else floyd_at_once
     return floyd(draws, last)
 
 
-def uniform_below(key: Array, bound: Int[Array, " B"]) -> Int[Array, " B"]:
-    """Numbers uniform on 0..bound-1: floor(U bound / 2^64), with U of 64 random bits.
+def uniform_below(keys: Array, bound: Int[Array, " B"]) -> Int[Array, "B rows"]:
+    """For each key, numbers uniform on 0..bound-1: floor(U bound / 2^64), U of 64 random bits.
+
+    A new key is such bits itself, `split(key, B)[j]` those of draw j; `jax.random.bits` would throw
+    half of them away. The rows, of which there are many, are the last axis: the vector registers'.
 
     `jax.random.randint` is no substitute: for a bound above 2^16 it keeps the remainder of only 32
     bits, and with a bound of 3 * 2^29 a number below 2^30 is 1.5 times as likely as one above.
     """
-    # A new key is such bits itself; `jax.random.bits` would throw half of them away.
-    words = jax.random.key_data(jax.random.split(key, bound.shape))
-    high, low = words[..., 0], words[..., 1]
-    bound = bound.astype(jnp.uint32)
+    fold = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))
+    bits = jax.random.key_data(fold(keys, jnp.arange(bound.size, dtype=jnp.uint32)))
+    high, low = bits[..., 0], bits[..., 1]
+    bound = bound.astype(jnp.uint32)[:, None]
     middle = high * bound
     carry = middle + lax.mulhi(low, bound) < middle
     return (lax.mulhi(high, bound) + carry.astype(jnp.uint32)).astype(jnp.int32)
 
 
-def floyd_in_turn(draws: Int[Array, " B"], last: Int[Array, " B"]) -> Int[Array, " B"]:
+def floyd_in_turn(draws: Int[Array, "B rows"], last: Int[Array, " B"]) -> Int[Array, "B rows"]:
     """Floyd's algorithm as it is told: draw j, or last[j] = n-B+j where that draw is taken already.
 
-    Compares each draw with all later ones, which under `jax.vmap` goes through many batches side by
-    side. After every 32 draws, those that are done with are left out of the comparison.
+    Compares each draw with all that are taken, of many batches side by side.
     """
-    is_taken = jnp.zeros(draws.size, bool)
-    for start in range(0, draws.size, 32):
-        rest = slice(start, None)
-        take = partial(_take, draws[rest], last[rest])
-        steps = min(32, draws.size - start)
-        is_taken = is_taken.at[rest].set(lax.fori_loop(0, steps, take, is_taken[rest]))
-    return jnp.where(is_taken, last, draws)
+
+    def take(j: Array, taken: Array) -> Array:
+        is_taken = (taken == draws[j]).any(0)
+        return taken.at[j].set(jnp.where(is_taken, last[j], draws[j]))
+
+    return lax.fori_loop(0, last.size, take, jnp.full_like(draws, -1))
 
 
-def _take(draws: Array, last: Array, j: Array, is_taken: Array) -> Array:
-    """Take draw j, or its substitute, and mark the later draws that equal it."""
-    taken_now = jnp.where(is_taken[j], last[j], draws[j])
-    return is_taken | ((draws == taken_now) & (jnp.arange(draws.size) > j))
-
-
+@partial(jax.vmap, in_axes=(1, None), out_axes=1)
 def floyd_at_once(draws: Int[Array, " B"], last: Int[Array, " B"]) -> Int[Array, " B"]:
     """The same result at a cost proportional to B.
 

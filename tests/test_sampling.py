@@ -46,7 +46,7 @@ def subsets(rows: np.ndarray) -> Counter[frozenset[int]]:
 def assert_every_subset_equally_often(floyd, n: int, size: int) -> None:
     last = jnp.arange(n - size, n, dtype=jnp.int32)
     draws = np.array(list(product(*(range(j + 1) for j in last.tolist()))), np.int32)
-    found = subsets(np.asarray(jax.jit(jax.vmap(lambda row: floyd(row, last)))(draws)))
+    found = subsets(np.asarray(jax.jit(floyd)(draws.T, last)).T)
     every = map(frozenset, combinations(range(n), size))
     assert found == dict.fromkeys(every, len(draws) // comb(n, size))
 
@@ -62,8 +62,8 @@ def test_every_subset_comes_of_equally_many_draws(floyd, n: int, size: int) -> N
     "floyd",
     [
         lambda draws, last: draws,
-        lambda draws, last: jnp.where(_repeats(draws), last, draws),
-        lambda draws, last: jnp.where(_repeats(draws), last[::-1], draws),
+        lambda draws, last: jnp.where(_repeats(draws), last[:, None], draws),
+        lambda draws, last: jnp.where(_repeats(draws), last[::-1, None], draws),
         lambda draws, last: floyd_in_turn(draws, last[::-1]),
     ],
     ids=["with replacement", "forgets substitutes", "reversed substitutes", "reversed"],
@@ -74,7 +74,7 @@ def test_a_wrong_substitution_is_noticed(floyd) -> None:
 
 
 def _repeats(draws: Array) -> Array:
-    earlier = jnp.tril(jnp.ones((draws.size, draws.size), bool), -1)
+    earlier = jnp.tril(jnp.ones((len(draws), len(draws)), bool), -1)[..., None]
     return ((draws[:, None] == draws) & earlier).any(1)
 
 
@@ -85,12 +85,13 @@ def _repeats(draws: Array) -> Array:
 )
 def test_the_two_forms_of_floyd_agree(size: int, spare: int, seed: int) -> None:
     last = spare + jnp.arange(size, dtype=jnp.int32)
-    draws = UNIFORM_BELOW(jax.random.key(seed), last + 1)
+    draws = UNIFORM_BELOW(jax.random.split(jax.random.key(seed)), last + 1)
     if seed % 3 == 0:  # long chains of substitutes: each draw asks for the one before
-        draws = jnp.maximum(last - 1, 0).at[0].set(0)
+        draws = draws.at[:, 0].set(jnp.maximum(last - 1, 0).at[0].set(0))
     chosen = FLOYD_IN_TURN(draws, last)
     assert (FLOYD_AT_ONCE(draws, last) == chosen).all()
-    assert len(set(chosen.tolist())) == size
+    for batch in chosen.T.tolist():
+        assert len(set(batch)) == size
 
 
 # The draws
@@ -98,8 +99,8 @@ def test_the_two_forms_of_floyd_agree(size: int, spare: int, seed: int) -> None:
 
 def fair_thirds(draw, key: Array) -> float:
     """The p-value of a fair draw below 3 * 2^29, which should hit each third equally often."""
-    draws = draw(key, jnp.full(30_000, 3 * 2**29, jnp.int32))
-    return stats.chisquare(np.bincount(draws // 2**29, minlength=3)).pvalue
+    draws = np.asarray(draw(key[None], jnp.full(30_000, 3 * 2**29, jnp.int32)))
+    return stats.chisquare(np.bincount(draws.ravel() // 2**29, minlength=3)).pvalue
 
 
 @pytest.mark.parametrize("generator", ["threefry2x32", "rbg", "unsafe_rbg"])
@@ -110,8 +111,8 @@ def test_draws_are_uniform_also_below_large_bounds(generator: str) -> None:
 def test_a_remainder_of_32_bits_is_noticed(key: Array) -> None:
     """As `jax.random.randint` takes it of JAX 0.10 for bounds above 2^16."""
 
-    def remainder(key: Array, bound: Array) -> Array:
-        bits = jax.random.bits(key, bound.shape, jnp.uint32)
+    def remainder(keys: Array, bound: Array) -> Array:
+        bits = jax.random.bits(keys[0], bound.shape, jnp.uint32)
         return (bits % bound.astype(jnp.uint32)).astype(jnp.int32)
 
     assert fair_thirds(remainder, key) < RARE**2
@@ -121,10 +122,10 @@ def test_a_remainder_of_32_bits_is_noticed(key: Array) -> None:
 def test_draws_are_the_floor_of_u_times_the_bound(key: Array, x64: bool) -> None:
     bounds = [1, 2, 3, 10**4, 2**16 + 1, 3 * 2**29, INT32_MAX - 1, INT32_MAX] * 8
     with jax.enable_x64(x64):
-        draws = uniform_below(key, jnp.array(bounds, jnp.int32))
+        draws = uniform_below(key[None], jnp.array(bounds, jnp.int32))
         words = np.asarray(jax.random.key_data(jax.random.split(key, len(bounds)))).T.tolist()
     assert draws.dtype == jnp.int32
-    assert draws.tolist() == [
+    assert draws[:, 0].tolist() == [
         ((big << 32) + small) * bound >> 64
         for big, small, bound in zip(*words, bounds, strict=True)
     ]
@@ -198,7 +199,7 @@ def test_nothing_overflows_at_the_largest_n(size: int) -> None:
     last = jnp.arange(INT32_MAX - size, INT32_MAX, dtype=jnp.int32)
     for draws in (last, jnp.full(size, last[0]), jnp.zeros_like(last)):
         for floyd in (FLOYD_IN_TURN, FLOYD_AT_ONCE):
-            chosen = floyd(draws, last)
+            chosen = floyd(draws[:, None], last)[:, 0]
             assert len(set(chosen.tolist())) == size
             assert chosen.min() >= 0
     shape = jax.eval_shape(lambda key: sample_batch(key, INT32_MAX, INT32_MAX), jax.random.key(0))

@@ -45,7 +45,8 @@ def with_replacement(key: Array, n: int, batch_size: int) -> Draw:
 def _independent(key: Array, start: Array, n: Array, *, batch_size: int) -> Array:
     bound = jnp.full(batch_size, n, jnp.int32)
     step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
-    return jax.vmap(lambda i: uniform_below(jax.random.fold_in(key, i), bound))(step)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(step)
+    return uniform_below(keys, bound).T
 
 
 def epoch(key: Array, n: int, batch_size: int) -> Draw:

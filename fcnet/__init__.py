@@ -29,8 +29,10 @@ from fcnet.types import Params as Params
 from fcnet.types import Trace as Trace
 
 if TYPE_CHECKING:
+    from fcnet.train.ensemble import ensemble as ensemble
     from fcnet.train.fit import fit as fit
     from fcnet.train.per_example import per_example_gradients as per_example_gradients
+    from fcnet.train.sweep import sweep as sweep
     from fcnet.verify.check import check as check
     from fcnet.verify.general import check_gradient as check_gradient
     from fcnet.verify.report import Report as Report
@@ -45,8 +47,10 @@ _WINGS = {
     "check": "fcnet.verify.check",
     "check_gradient": "fcnet.verify.general",
     "check_vjp": "fcnet.verify.vjp",
+    "ensemble": "fcnet.train.ensemble",
     "fit": "fcnet.train.fit",
     "per_example_gradients": "fcnet.train.per_example",
+    "sweep": "fcnet.train.sweep",
 }
 
 

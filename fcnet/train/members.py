@@ -1,0 +1,111 @@
+"""The members of a sweep: what each starts from, as arrays with an axis of members in front."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from fcnet.checks import as_array, as_params, check_finite, check_key, check_shape
+from fcnet.train.fit import as_start
+from fcnet.types import Layer, Params
+
+
+class Members(NamedTuple):
+    """K networks, their hyper-parameters, and their keys, or one key for all."""
+
+    params: Params
+    keys: Array
+    hyperparameters: dict[str, Array]
+
+    @property
+    def own_keys(self) -> bool:
+        """Whether each has a key, and so batches, of its own."""
+        return self.keys.ndim == 1
+
+    def first(self) -> "Members":
+        """Member 0, without the axis."""
+        key = self.keys[0] if self.own_keys else self.keys
+        params, numbers = jax.tree.map(lambda leaf: leaf[0], (self.params, self.hyperparameters))
+        return Members(params, key, numbers)
+
+
+def as_members(
+    params: Any, key: Array, hyperparameters: Mapping[str, ArrayLike] | None, dtype: str | None
+) -> Members:
+    """Members that agree on their number K; what has no axis of members is the same for all.
+
+    Raises:
+        ValueError, TypeError: for networks, keys or numbers that `fit` would refuse, or that do not
+            agree on K, or where nothing has such an axis.
+
+    >>> start = (Layer(jnp.zeros((1, 1)), jnp.zeros(1)),)
+    >>> rates = {"learning_rate": jnp.array([0.1, 0.2, 0.3])}
+    >>> as_members(start, jax.random.key(0), rates, None).params[0].W.shape
+    (3, 1, 1)
+    """
+    layers, stacked = _as_layers(params)
+    as_start(jax.tree.map(lambda leaf: leaf[0], layers) if stacked else layers, dtype)
+    layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
+    for k, layer in enumerate(layers):
+        check_finite(f"params[{k}].W", layer.W)
+        check_finite(f"params[{k}].b", layer.b)
+    keys = _as_keys(key)
+    kind = layers[0].W.dtype
+    numbers = {
+        name: _as_numbers(f"hyperparameters[{name!r}]", value).astype(kind)
+        for name, value in (hyperparameters or {}).items()
+    }
+    counts = {"params": len(layers[0].b)} if stacked else {}
+    counts |= {"key": len(keys)} if keys.ndim else {}
+    counts |= {f"hyperparameters[{name!r}]": len(n) for name, n in numbers.items() if n.ndim}
+    if len(set(counts.values())) != 1:
+        told = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        raise ValueError(
+            "params, key and hyperparameters must have one number of members, K, in front, and at "
+            f"least one of them must have it; got {told or 'none that has'}"
+        )
+    (K,) = set(counts.values())
+    if not K:
+        raise ValueError("there are no members: expected K >= 1")
+    if not stacked:
+        layers = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (K, *leaf.shape)), layers)
+    return Members(layers, keys, {name: jnp.broadcast_to(n, K) for name, n in numbers.items()})
+
+
+def _as_layers(params: Any) -> tuple[Params, bool]:
+    """The layers, and whether they have an axis of members."""
+    try:
+        ranks = [(np.ndim(W), np.ndim(b)) for W, b in params]
+    except (TypeError, ValueError):
+        ranks = []
+    if set(ranks) != {(3, 2)}:
+        return as_params(params), False
+    layers = tuple(Layer(as_array("W", W), as_array("b", b)) for W, b in params)
+    K = layers[0].b.shape[0]
+    for k, (W, b) in enumerate(layers):
+        check_shape(f"params[{k}].W", W, (K, *W.shape[1:]), "K members in front, as in params[0].b")
+        check_shape(f"params[{k}].b", b, (K, W.shape[1]), "one bias for each row of W")
+    return layers, True
+
+
+def _as_keys(key: Array) -> Array:
+    """One key, or K of them, of the new kind."""
+    dtype, ndim = getattr(key, "dtype", None), getattr(key, "ndim", 0)
+    if dtype == jnp.uint32 and ndim == 2:
+        key = jax.random.wrap_key_data(key)
+    elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or ndim != 1:
+        check_key(key)
+    return key
+
+
+def _as_numbers(name: str, value: ArrayLike) -> Array:
+    """One number, or K of them, finite."""
+    array = as_array(name, value)
+    if array.ndim > 1:
+        raise ValueError(f"{name} has shape {array.shape}, expected (), or (K,) for K members")
+    check_finite(name, array)
+    return array

@@ -77,6 +77,18 @@ def test_a_wrong_line_is_named(problem, name, edit, line, quantity, layer, kind)
         report.raise_if_wrong()
 
 
+@pytest.mark.parametrize("sizes", [(4, 3, 3), (3, 3, 3, 2), (2, 2, 2)])
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_square_layers_are_read_as_they_are(sizes, spoilt):
+    def function(params, X, Y):
+        loss, pairs = gradient(params, X, Y)
+        return loss, [(W.T if spoilt and k == 1 else W, b) for k, (W, b) in enumerate(pairs)]
+
+    report = fcnet.check(function, network(sizes), *data(5, sizes), batched=True)
+    assert report.verdict == ("wrong" if spoilt else "right"), str(report)
+    assert [(f.layer, f.kind) for f in report.findings] == ([(2, "transposed")] if spoilt else [])
+
+
 def test_two_mistakes_are_both_named(problem):
     def change(name, value):
         return 2 * value if name == "delta2" else 0 * value if name == "db1" else value

@@ -85,8 +85,10 @@ def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
             convention = fitting[0] if exact and len(fitting) == 1 else None
         elif _worst(map(_excess, got, right, allowed)) > 1:
             mixed = True
+            # Slopes between 0 and 1: half the way to either side of 1/2.
+            right = choices[0.5]
             allowed = [
-                a + s for a, s in zip(allowed, jax.tree.leaves(reference.slack), strict=True)
+                a + s / 2 for a, s in zip(allowed, jax.tree.leaves(reference.slack), strict=True)
             ]
     comparison = compare_arrays(paths, got, right, allowed, case)
     return comparison._replace(convention=convention, mixed=mixed)

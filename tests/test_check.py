@@ -5,7 +5,17 @@ import json
 import jax
 import numpy as np
 import pytest
-from candidates import LAYOUTS, data, gradient, in_layout, network
+from candidates import (
+    LAYOUTS,
+    counted,
+    data,
+    gradient,
+    in_layout,
+    jitted,
+    network,
+    student,
+    torch_functions,
+)
 
 import fcnet
 from fcnet.verify.report import GradientError
@@ -137,6 +147,46 @@ def test_square_layers_are_read_as_they_are_and_transposes_found(name):
         report = fcnet.check(in_layout(name, function), params, X, Y, batched=True)
         assert [(f.line, f.quantity, f.layer, f.kind) for f in report.findings] == findings
         assert report.ok == (not findings)
+
+
+def library(name):
+    return pytest.importorskip("torch").tensor if name == "torch" else jax.numpy.asarray
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize(
+    ("function", "layout", "kind"),
+    [
+        (student, "names", "numpy"),
+        (torch_functions, "names", "torch"),
+        (jitted, "pairs", "jax"),
+    ],
+    ids=["a student's class", "autograd.Function", "jax.jit"],
+)
+def test_programs_of_every_library_are_checked(function, layout, kind, factor):
+    def candidate(params, X, Y):
+        result = function(params, X, Y)
+        if layout == "names":
+            key = "dW2" if "dW2" in result else "W2"
+            return result | {key: factor * result[key]}
+        loss, pairs = result
+        return loss, [pairs[0], (factor * pairs[1][0], pairs[1][1])]
+
+    arguments = (LAYOUTS[layout].write(network(SIZES)), *data(5, SIZES))
+    if kind != "numpy":
+        arguments = jax.tree.map(library(kind), jax.tree.map(np.float32, arguments))
+    report = fcnet.check(candidate, *arguments, batched=True)
+    assert report.verdict == ("right" if factor == 1 else "wrong"), str(report)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == (
+        [] if factor == 1 else [(5, 2, "factor_2")]
+    )
+
+
+def test_the_candidate_is_called_at_most_ten_times_an_input():
+    candidate, count = counted(gradient)
+    report = fcnet.check(candidate, network(SIZES), *data(5, SIZES), batched=True)
+    assert report.ok
+    assert count.calls <= 10 * len(report.cases)
 
 
 def test_a_gradient_that_is_zero_everywhere_proves_nothing():

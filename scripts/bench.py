@@ -16,12 +16,16 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import sampling, scores, step
+from benchmarks import sampling, scale, scores, step, sweep, train
 from benchmarks.measure import describe_machine, format_rows
 
 SUITES = {
     "step": step.run,
     "sampling": sampling.run,
+    "train": train.run,
+    "sweep": sweep.run,
+    "scale": scale.time,
+    "memory": scale.memory,
     "houses": scores.houses,
     "mnist": scores.mnist,
 }

@@ -33,6 +33,40 @@ def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_training_is_raced_beside_other_libraries(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = bench("--quick", "train", "sweep", "--json", file)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    trained = {row["program"]: row for row in rows if row["suite"] == "train"}
+    swept = [row for row in rows if row["suite"] == "sweep"]
+    assert {"fcnet.fit", "NumPy by hand", "jitted step + optax"} <= trained.keys()
+    assert len(swept) == 3
+    own_start = trained.pop("scikit-learn", None)
+    assert own_start is None or own_start["loss"] > 0
+    losses = [row["loss"] for row in trained.values()]
+    assert max(losses) < 1.1 * min(losses), "the libraries did not do the same work"
+    assert rows[0]["ratio"] == swept[0]["ratio"] == 1
+    for row in rows:
+        assert row["low"] <= row["ratio"] <= row["high"]
+        assert row["cold"] > 0
+        assert f"{row['us']:.4g}" in done.stdout
+
+
+@pytest.mark.slow
+def test_time_and_memory_are_measured(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = bench("--quick", "scale", "memory", "--json", file)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["suite"] for row in rows] == ["scale"] * 2 + ["memory"] * 2
+    assert [row["program"] for row in rows[:2]] == ["n = 10,000", "n = 100,000"]
+    for row in rows[2:]:
+        assert row["mb"] > 10
+        assert row["limit_mb"] > 300
+
+
+@pytest.mark.slow
 def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     done = bench("--quick", "houses", "mnist", "--json", file)
@@ -48,4 +82,4 @@ def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
 def test_an_unknown_suite_is_refused() -> None:
     done = bench("steps")
     assert done.returncode == 2
-    assert "unknown suite 'steps'; known are step, sampling, houses" in done.stderr
+    assert "unknown suite 'steps'; known are step, sampling, train, sweep" in done.stderr

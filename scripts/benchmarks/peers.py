@@ -1,0 +1,247 @@
+"""The same training in other libraries: descent on the half mean squared error, ReLU, float32.
+
+Each peer is a function of a `Work` that returns a function to run; that returns the trained layers
+as pairs (W, b) of NumPy arrays in the notes' shapes. The batches are drawn exactly, B of n without
+replacement in each step, by the quickest way that the library has; scikit-learn has only shuffled
+passes, and starts from weights of its own. A peer that is not installed, or does not work here,
+raises and is left out.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import fcnet
+
+RATE = 1e-3
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+
+
+class Work(NamedTuple):
+    """What is trained: from these layers, on these data, so many steps on batches of B."""
+
+    layers: Pairs
+    X: np.ndarray
+    Y: np.ndarray
+    batch_size: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.X.shape[1], *(len(b) for _, b in self.layers))
+
+
+Run = Callable[[int], Pairs]
+"""Takes so many steps from the start."""
+
+
+def of_fcnet(work: Work) -> Run:
+    params = tuple(fcnet.Layer(jnp.asarray(W), jnp.asarray(b)) for W, b in work.layers)
+    X, Y = jnp.asarray(work.X), jnp.asarray(work.Y)
+
+    def run(steps: int) -> Pairs:
+        result = fcnet.fit(
+            params, X, Y, key=jax.random.key(0), batch_size=work.batch_size, steps=steps,
+            optimizer="sgd", hyperparameters={"learning_rate": RATE}, evaluate_every=max(steps, 1),
+        )  # fmt: skip
+        return to_numpy(result.params)
+
+    return run
+
+
+def of_numpy(work: Work) -> Run:
+    def run(steps: int) -> Pairs:
+        rng = np.random.default_rng(0)
+        layers = [(W.copy(), b.copy()) for W, b in work.layers]
+        rate, B = np.float32(RATE), work.batch_size
+        for _ in range(steps):
+            rows = rng.choice(len(work.X), B, replace=False, shuffle=False)
+            a = [work.X[rows]]
+            for k, (W, b) in enumerate(layers):
+                z = a[-1] @ W.T + b
+                a.append(np.maximum(z, 0) if k < len(layers) - 1 else z)
+            delta = (a[-1] - work.Y[rows]) / np.float32(B)
+            for k in reversed(range(len(layers))):
+                W, b = layers[k]
+                dW, db = delta.T @ a[k], delta.sum(0)
+                if k:
+                    delta = (delta @ W) * (a[k] > 0)
+                W -= rate * dW
+                b -= rate * db
+        return layers
+
+    return run
+
+
+def in_a_loop(step: Callable[[Any, jax.Array], Any], start: Any, layers: Any) -> Run:
+    """A compiled step, called once a step from Python, with a key that it splits itself."""
+
+    def run(steps: int) -> Pairs:
+        state, key = start, jax.random.key(0)
+        for _ in range(steps):
+            state, key = step(state, key)
+        return to_numpy(layers(state))
+
+    return run
+
+
+def of_optax(work: Work) -> Run:
+    optimizer = optax.sgd(RATE)
+    X, Y = jnp.asarray(work.X), jnp.asarray(work.Y)
+
+    def loss(params: Any, X: jax.Array, Y: jax.Array) -> jax.Array:
+        a = X
+        for W, b in params[:-1]:
+            a = jax.nn.relu(a @ W.T + b)
+        W, b = params[-1]
+        return ((a @ W.T + b - Y) ** 2).sum(1).mean() / 2
+
+    @jax.jit
+    def step(state: Any, key: jax.Array) -> Any:
+        params, opt_state = state
+        key, draw = jax.random.split(key)
+        rows = fcnet.sample_batch(draw, len(X), work.batch_size)
+        gradient = jax.grad(loss)(params, X[rows], Y[rows])
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), key
+
+    params = [(jnp.asarray(W), jnp.asarray(b)) for W, b in work.layers]
+    return in_a_loop(step, (params, optimizer.init(params)), lambda state: state[0])
+
+
+def of_equinox(work: Work) -> Run:
+    import equinox as eqx
+
+    optimizer = optax.sgd(RATE)
+    X, Y = jnp.asarray(work.X), jnp.asarray(work.Y)
+    d, *hidden, outputs = work.sizes
+    width, depth = (hidden or [1])[0], len(hidden)
+    if set(hidden) - {width}:
+        raise ValueError("eqx.nn.MLP has hidden layers of one width")
+    model = eqx.nn.MLP(d, outputs, width, depth, key=jax.random.key(0))
+
+    def pairs(model: Any) -> Any:
+        return [leaf for layer in model.layers for leaf in (layer.weight, layer.bias)]
+
+    model = eqx.tree_at(pairs, model, [jnp.asarray(leaf) for pair in work.layers for leaf in pair])
+
+    @eqx.filter_jit
+    def step(state: Any, key: jax.Array) -> Any:
+        model, opt_state = state
+        key, draw = jax.random.split(key)
+        rows = fcnet.sample_batch(draw, len(X), work.batch_size)
+        loss = lambda m: ((jax.vmap(m)(X[rows]) - Y[rows]) ** 2).sum(1).mean() / 2  # noqa: E731
+        updates, opt_state = optimizer.update(eqx.filter_grad(loss)(model), opt_state)
+        return (eqx.apply_updates(model, updates), opt_state), key
+
+    start = (model, optimizer.init(eqx.filter(model, eqx.is_array)))
+    return in_a_loop(step, start, lambda s: [(m.weight, m.bias) for m in s[0].layers])
+
+
+def of_nnx(work: Work) -> Run:
+    from flax import nnx
+
+    X, Y, descent = jnp.asarray(work.X), jnp.asarray(work.Y), optax.sgd(RATE)
+
+    class Network(nnx.Module):
+        def __init__(self) -> None:
+            rngs = nnx.Rngs(0)
+            shapes = zip(work.sizes, work.sizes[1:], strict=False)
+            self.layers = nnx.List(nnx.Linear(*shape, rngs=rngs) for shape in shapes)
+            for layer, (W, b) in zip(self.layers, work.layers, strict=True):
+                layer.kernel[...], layer.bias[...] = jnp.asarray(W.T), jnp.asarray(b)
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            for layer in self.layers[:-1]:
+                x = nnx.relu(layer(x))
+            return self.layers[-1](x)
+
+    @nnx.jit
+    def step(model: Any, optimizer: Any, key: jax.Array) -> jax.Array:
+        key, draw = jax.random.split(key)
+        rows = fcnet.sample_batch(draw, len(X), work.batch_size)
+        loss = lambda m: ((m(X[rows]) - Y[rows]) ** 2).sum(1).mean() / 2  # noqa: E731
+        optimizer.update(model, nnx.grad(loss)(model))
+        return key
+
+    def run(steps: int) -> Pairs:
+        model, key = Network(), jax.random.key(0)
+        optimizer = nnx.Optimizer(model, descent, wrt=nnx.Param)
+        for _ in range(steps):
+            key = step(model, optimizer, key)
+        return to_numpy([(layer.kernel[...].T, layer.bias[...]) for layer in model.layers])
+
+    return run
+
+
+def of_torch(work: Work, threads: int, compiled: bool = False) -> Run:
+    import torch
+
+    X, Y = torch.from_numpy(work.X), torch.from_numpy(work.Y)
+    linear = [torch.nn.Linear(*shape) for shape in zip(work.sizes, work.sizes[1:], strict=False)]
+    modules = [m for layer in linear[:-1] for m in (layer, torch.nn.ReLU())] + linear[-1:]
+    model = torch.nn.Sequential(*modules)
+    call = torch.compile(model) if compiled else model
+
+    def run(steps: int) -> Pairs:
+        torch.set_num_threads(threads)
+        rng = np.random.default_rng(0)
+        with torch.no_grad():
+            for layer, (W, b) in zip(linear, work.layers, strict=True):
+                layer.weight.copy_(torch.from_numpy(W))
+                layer.bias.copy_(torch.from_numpy(b))
+        optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+        for _ in range(steps):
+            drawn = rng.choice(len(work.X), work.batch_size, replace=False, shuffle=False)
+            rows = torch.from_numpy(drawn)
+            optimizer.zero_grad()
+            loss = ((call(X[rows]) - Y[rows]) ** 2).sum(1).mean() / 2
+            loss.backward()
+            optimizer.step()
+        return [(m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy()) for m in linear]
+
+    return run
+
+
+def of_sklearn(work: Work) -> Run:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPRegressor
+
+    per_epoch = -(-len(work.X) // work.batch_size)
+    target = work.Y[:, 0] if work.Y.shape[1] == 1 else work.Y
+
+    def run(steps: int) -> Pairs:
+        model = MLPRegressor(
+            hidden_layer_sizes=work.sizes[1:-1], solver="sgd", alpha=0, momentum=0,
+            nesterovs_momentum=False, batch_size=work.batch_size, learning_rate_init=RATE,
+            tol=0, n_iter_no_change=10**9, max_iter=max(1, round(steps / per_epoch)),
+            random_state=0,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(work.X, target)
+        return [(W.T, b) for W, b in zip(model.coefs_, model.intercepts_, strict=True)]
+
+    return run
+
+
+def to_numpy(layers: Any) -> Pairs:
+    return [(np.asarray(W), np.asarray(b)) for W, b in layers]
+
+
+PEERS: dict[str, Callable[[Work], Run]] = {
+    "fcnet.fit": of_fcnet,
+    "NumPy by hand": of_numpy,
+    "jitted step + optax": of_optax,
+    "Equinox": of_equinox,
+    "Flax NNX": of_nnx,
+    "torch, 1 thread": partial(of_torch, threads=1),
+    "torch, 2 threads": partial(of_torch, threads=2),
+    "torch.compile": partial(of_torch, threads=2, compiled=True),  # compiles for half a minute
+    "scikit-learn": of_sklearn,
+}

@@ -1,0 +1,53 @@
+"""`fcnet.sweep`'s throughput in steps of a network, beside that of `fcnet.fit` one at a time."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+import fcnet
+import fcnet.train.problem
+import fcnet.train.sweep
+from benchmarks.measure import Program
+from benchmarks.race import Place, race
+
+CASES = (  # layer sizes, B, n, K, steps of a member
+    ((4, 3, 1), 8, 47, 256, 8192),
+    ((10, 64, 64, 1), 32, 10_000, 64, 1024),
+    ((784, 256, 128, 10), 128, 20_000, 4, 256),
+)
+
+
+def run(quick: bool) -> list[Place]:
+    fcnet.train.sweep.EVALUATED = fcnet.train.problem.EVALUATED = 16
+    return [place for case in CASES[: 1 if quick else None] for place in _case(*case, quick=quick)]
+
+
+def _case(
+    sizes: tuple[int, ...], batch_size: int, n: int, K: int, steps: int, quick: bool
+) -> list[Place]:
+    steps = 16 if quick else steps
+    keys = jax.random.split(jax.random.key(0), K)
+    params = jax.vmap(partial(fcnet.init, sizes=sizes))(keys)
+    X = jax.random.normal(keys[0], (n, sizes[0]))
+    Y = jnp.sin(X[:, :1] + jnp.arange(sizes[-1]))
+    choices = {
+        "batch_size": batch_size, "optimizer": "sgd", "evaluate_every": 10**6,
+        "hyperparameters": {"learning_rate": jnp.asarray(1e-3)},
+    }  # fmt: skip
+    alone = 16 * steps if K > 16 and not quick else steps
+    first = jax.tree.map(lambda leaf: leaf[0], params)
+
+    def one() -> fcnet.Params:
+        return fcnet.fit(first, X, Y, key=keys[0], steps=alone, **choices).params
+
+    def many(key: jax.Array) -> fcnet.Params:
+        return fcnet.sweep(params, X, Y, key=key, steps=steps, **choices).params
+
+    programs = [
+        Program("fit, one at a time", one, alone),
+        Program(f"sweep of {K}, own batches", partial(many, keys), K * steps),
+        Program(f"sweep of {K}, shared batches", partial(many, keys[0]), K * steps),
+    ]
+    case = f"{'-'.join(map(str, sizes))}, B={batch_size}, n={n}"
+    return race(case, programs, None, rounds=1 if quick else 5)

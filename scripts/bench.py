@@ -16,12 +16,14 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import sampling, scale, scores, step, sweep, train
+from benchmarks import check, sampling, scale, scores, step, sweep, train
 from benchmarks.measure import describe_machine, format_rows
 
 SUITES = {
     "step": step.run,
     "sampling": sampling.run,
+    "check": check.run,
+    "sensitivity": check.sensitivity,
     "train": train.run,
     "sweep": sweep.run,
     "scale": scale.time,

@@ -79,7 +79,22 @@ def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
         assert f"{score:.4f}" in done.stdout
 
 
+@pytest.mark.slow
+def test_checkers_are_scored_on_faults_and_on_correct_programs(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = bench("--quick", "check", "sensitivity", "--json", file)
+    assert done.returncode == 0, done.stderr
+    rows = {row["variant"]: row for row in json.loads(file.read_text())["rows"][::-1]}
+    ours, others = rows["fcnet.check"], rows["chex assert_numerical_grads"]
+    assert (ours["ratio"], ours["false_alarms"], ours["localised"]) == (1.0, 0.0, 1.0)
+    assert ours["wrong"] == ours["right"] == 6
+    assert others["ratio"] < 1  # a fault goes unseen: the table can tell checkers apart
+    assert others["localised"] is None
+    assert "detected" in done.stdout
+    assert "least error seen" in done.stdout
+
+
 def test_an_unknown_suite_is_refused() -> None:
     done = bench("steps")
     assert done.returncode == 2
-    assert "unknown suite 'steps'; known are step, sampling, train, sweep" in done.stderr
+    assert "unknown suite 'steps'; known are step, sampling, check, sensitivity" in done.stderr

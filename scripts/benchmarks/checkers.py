@@ -1,0 +1,161 @@
+"""Other gradient checkers, each as its documentation has it, at its defaults.
+
+A row of `CHECKERS` takes a `Claim` and says whether the checker raises an alarm. What the checker
+differentiates is the loss as a function of all parameters in one vector, written once for all in
+NumPy; JAX's checkers get it in JAX.
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fcnet
+
+SCIPY_THRESHOLD = 1e-4
+"""`scipy.optimize.check_grad` returns a number and leaves the judgement to the reader; with 1e-6 it
+would call every correct float32 gradient wrong, and with 1e-4 still most."""
+
+
+class Claim(NamedTuple):
+    """A gradient that somebody claims, at one point of one problem.
+
+    Attributes:
+        network: the parameters, pairs (W, b).
+        X, Y: the examples.
+        loss: of such pairs, in NumPy and their dtype.
+        jax_loss: the same in JAX.
+        backward: the candidate: the gradient of the mean loss, as `fcnet.check` calls it.
+        problem: the choices that `fcnet.check` is told.
+        localised: whether a report places the fault that was planted; None for a right candidate.
+    """
+
+    network: list[tuple[np.ndarray, np.ndarray]]
+    X: np.ndarray
+    Y: np.ndarray
+    loss: Callable[..., Any]
+    jax_loss: Callable[..., Any]
+    backward: Callable[..., Any]
+    problem: dict[str, Any]
+
+    @property
+    def flat(self) -> np.ndarray:
+        """All parameters in one vector."""
+        return np.concatenate([leaf.ravel() for pair in self.network for leaf in pair])
+
+    def pairs(self, flat: Any) -> list[tuple[Any, Any]]:
+        """The parameters out of a vector."""
+        ends = np.cumsum([leaf.size for pair in self.network for leaf in pair])[:-1]
+        parts = iter(
+            np.split(flat, ends) if isinstance(flat, np.ndarray) else jnp.split(flat, ends)
+        )
+        return [(next(parts).reshape(W.shape), next(parts)) for W, _ in self.network]
+
+    def value(self, flat: np.ndarray) -> Any:
+        """The loss at a vector."""
+        return self.loss(self.pairs(flat), self.X, self.Y)
+
+    def gradient(self, flat: np.ndarray) -> np.ndarray:
+        """The candidate's gradient at a vector, in the vector's dtype."""
+        pairs = self.backward(self.pairs(flat), self.X, self.Y)
+        return np.concatenate([np.ravel(leaf) for pair in pairs for leaf in pair]).astype(
+            flat.dtype
+        )
+
+
+def fcnet_check(claim: Claim) -> fcnet.Report:
+    """The report, whose verdict is the answer."""
+    return fcnet.check(
+        claim.backward, claim.network, claim.X, claim.Y, batched=True, **claim.problem
+    )
+
+
+def torch_gradcheck(claim: Claim, fast_mode: bool) -> bool:
+    """`torch.autograd.gradcheck` of a Function with the candidate as its backward."""
+    import torch
+
+    class Loss(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, flat: Any) -> Any:
+            ctx.save_for_backward(flat)
+            return torch.tensor(np.float64(claim.value(flat.detach().numpy()))).to(flat.dtype)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            (flat,) = ctx.saved_tensors
+            return g * torch.from_numpy(claim.gradient(flat.detach().numpy()))
+
+    flat = torch.from_numpy(claim.flat.copy()).requires_grad_(True)
+    return not torch.autograd.gradcheck(Loss.apply, (flat,), fast_mode=fast_mode)
+
+
+def _with_rule(claim: Claim) -> Callable[..., Any]:
+    """The loss of a vector in JAX, with the candidate as its derivative rule."""
+
+    @jax.custom_vjp
+    def loss(flat: Any) -> Any:
+        return claim.jax_loss(claim.pairs(flat), claim.X, claim.Y)
+
+    def back(flat: Any, g: Any) -> tuple[Any]:
+        shape = jax.ShapeDtypeStruct(flat.shape, flat.dtype)
+        return (g * jax.pure_callback(lambda x: claim.gradient(np.asarray(x)), shape, flat),)
+
+    loss.defvjp(lambda flat: (loss(flat), flat), back)
+    return loss
+
+
+def jax_check_grads(claim: Claim) -> bool:
+    """`jax.test_util.check_grads`; reverse mode, since a `custom_vjp` has no other."""
+    from jax.test_util import check_grads
+
+    check_grads(_with_rule(claim), (jnp.asarray(claim.flat),), order=1, modes=["rev"])
+    return False
+
+
+def chex_numerical_grads(claim: Claim) -> bool:
+    """`chex.assert_numerical_grads`."""
+    import chex
+
+    chex.assert_numerical_grads(
+        _with_rule(claim), (jnp.asarray(claim.flat),), order=1, modes=["rev"]
+    )
+    return False
+
+
+def scipy_check_grad(claim: Claim) -> bool:
+    """`scipy.optimize.check_grad` against `SCIPY_THRESHOLD`."""
+    from scipy.optimize import check_grad
+
+    error = check_grad(claim.value, claim.gradient, claim.flat)
+    return not error <= SCIPY_THRESHOLD
+
+
+def autograd_check_grads(claim: Claim) -> bool:
+    """`autograd.test_util.check_grads` of a primitive."""
+    from autograd.extend import defvjp, primitive
+    from autograd.test_util import check_grads
+
+    loss = primitive(lambda flat: np.float64(claim.value(flat)))
+    defvjp(loss, lambda answer, flat: lambda g: g * claim.gradient(flat))
+    check_grads(loss, modes=["rev"], order=1)(claim.flat)
+    return False
+
+
+CHECKERS: MappingProxyType[str, Callable[[Claim], Any]] = MappingProxyType(
+    {
+        "fcnet.check": fcnet_check,
+        "torch gradcheck": lambda claim: torch_gradcheck(claim, fast_mode=False),
+        "torch gradcheck, fast": lambda claim: torch_gradcheck(claim, fast_mode=True),
+        "jax check_grads": jax_check_grads,
+        "chex assert_numerical_grads": chex_numerical_grads,
+        "scipy check_grad": scipy_check_grad,
+        "autograd check_grads": autograd_check_grads,
+    }
+)
+"""By name. Each raises, or returns True, for a gradient that it takes to be wrong."""
+
+NEEDS = MappingProxyType({"torch": "torch", "scipy": "scipy", "autograd": "autograd"})
+"""The library of a checker by the first word of its name, where fcnet itself has no need of it."""

@@ -6,6 +6,7 @@ tolerance anywhere, and the outcome is the same for a loss times 1e-6 and times 
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ class Comparison(NamedTuple):
     """How one answer compares with what is right on one input.
 
     ok: whether rounding, and the freedom at kinks, explains every difference.
-    leaves: one for each array.
+    paths: the names of the arrays; case: that of the input.
+    got: what was returned, array by array.
     excess: of each array, (returned - right) / allowed, entrywise with its sign; NaN counts as inf.
     right, allowed: of each array, by the convention that fits best.
     telling: for each array, whether an entry stands out of rounding. One that is zero, or all
@@ -43,7 +45,9 @@ class Comparison(NamedTuple):
     """
 
     ok: bool
-    leaves: tuple[Leaf, ...]
+    paths: tuple[str, ...]
+    case: str
+    got: tuple[Values, ...]
     excess: tuple[Values, ...]
     right: tuple[Values, ...]
     allowed: tuple[Values, ...]
@@ -55,6 +59,30 @@ class Comparison(NamedTuple):
     def worst(self) -> float:
         """The largest error over what is allowed."""
         return _worst(self.excess)
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """One for each array."""
+        return tuple(map(self.leaf, range(len(self.paths))))
+
+    def leaf(self, i: int) -> Leaf:
+        """The leaf of array i, which is made when it is asked for: most are never shown."""
+        got, right, allowed = self.got[i], self.right[i], self.allowed[i]
+        ratio = abs(self.excess[i])
+        at = np.unravel_index(ratio.argmax(), ratio.shape) if ratio.size else ()
+        known = np.isfinite(right)
+        with np.errstate(all="ignore"):
+            error = np.where(known, abs(got - right), 0)
+        return Leaf(
+            path=self.paths[i],
+            error=float(error[at]) if ratio.size else 0.0,
+            tolerance=float(allowed[at]) if ratio.size else 0.0,
+            index=tuple(map(int, at)),
+            digits=_digits(error, right, known),
+            digits_expected=_digits(allowed, right, known),
+            case=self.case,
+            heat=_heat(ratio),
+        )
 
 
 def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
@@ -109,10 +137,11 @@ def compare_arrays(
     """
     got, right, allowed = map(tuple, (got, right, allowed))
     excess = tuple(map(_excess, got, right, allowed))
-    rows = zip(paths, got, right, allowed, excess, strict=True)
     return Comparison(
-        ok=all((abs(x) <= 1).all() for x in excess),
-        leaves=tuple(_leaf(*row, case) for row in rows),
+        ok=_worst(excess) <= 1,
+        paths=tuple(paths),
+        case=case,
+        got=got,
         excess=excess,
         right=right,
         allowed=allowed,
@@ -128,14 +157,13 @@ def worst_leaves(comparisons: Iterable[Comparison]) -> tuple[Leaf, ...]:
     Agreement thanks to a choice for each unit at a kink says least, so other inputs come first.
     """
     comparisons = tuple(comparisons)
-    free = [comparison.mixed for comparison in comparisons]
 
-    def badness(pair: tuple[Leaf, bool]) -> float:
-        worst, mixed = _badness(pair[0]), pair[1]
-        return -1.0 if mixed and worst <= 1 else worst
+    def badness(comparison: Comparison, i: int) -> float:
+        worst = _worst(comparison.excess[i : i + 1])
+        return -1.0 if comparison.mixed and worst <= 1 else worst
 
-    by_array = zip(*(comparison.leaves for comparison in comparisons), strict=True)
-    return tuple(max(zip(leaves, free, strict=True), key=badness)[0] for leaves in by_array)
+    arrays = range(len(comparisons[0].paths) if comparisons else 0)
+    return tuple(max(comparisons, key=partial(badness, i=i)).leaf(i) for i in arrays)
 
 
 def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
@@ -154,7 +182,7 @@ def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
     """
     clear = [comparison for comparison in comparisons if not comparison.mixed]
     found = []
-    for i, leaf in enumerate(worst_leaves(clear)):
+    for i in range(len(clear[0].paths) if clear else 0):
         right = np.stack([comparison.right[i] for comparison in clear])
         excess = np.stack([comparison.excess[i] for comparison in clear]) * np.sign(right)
         count = (right != 0).sum(0)
@@ -162,6 +190,7 @@ def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
         drift = np.where(count >= FEWEST_INPUTS, drift, 0)
         if _worst([drift]) > 1:
             at = np.unravel_index(drift.argmax(), drift.shape)
+            leaf = max(clear, key=lambda comparison: _worst(comparison.excess[i : i + 1])).leaf(i)
             allowed = leaf.tolerance * MEAN_SHARE / math.sqrt(count[at])
             found.append(
                 leaf._replace(
@@ -187,26 +216,6 @@ def _excess(got: Values, right: Values, allowed: Values) -> Values:
     return np.where(np.isfinite(right), excess, 0)
 
 
-def _leaf(
-    path: str, got: Values, right: Values, allowed: Values, excess: Values, case: str
-) -> Leaf:
-    ratio = abs(excess)
-    at = np.unravel_index(ratio.argmax(), ratio.shape) if ratio.size else ()
-    known = np.isfinite(right)
-    with np.errstate(all="ignore"):
-        error = np.where(known, abs(got - right), 0)
-    return Leaf(
-        path=path,
-        error=float(error[at]) if ratio.size else 0.0,
-        tolerance=float(allowed[at]) if ratio.size else 0.0,
-        index=tuple(map(int, at)),
-        digits=_digits(error, right, known),
-        digits_expected=_digits(allowed, right, known),
-        case=case,
-        heat=_heat(ratio),
-    )
-
-
 def _digits(error: Values, right: Values, known: Any) -> float:
     """Decimal digits to which an array is known when its entries are off by `error`."""
     right, error = right[known], error[known]
@@ -229,11 +238,3 @@ def _heat(ratio: Values) -> tuple[tuple[float, ...], ...]:
         starts = np.unique(np.linspace(0, grid.shape[axis], CELLS, endpoint=False).astype(int))
         grid = np.maximum.reduceat(grid, starts, axis=axis)
     return tuple(map(tuple, grid.tolist()))
-
-
-def _badness(leaf: Leaf) -> float:
-    """The error over the tolerance, NaN worst of all."""
-    if leaf.error == 0:
-        return 0.0
-    ratio = leaf.error / leaf.tolerance if leaf.tolerance else math.inf
-    return math.inf if math.isnan(ratio) else ratio

@@ -1,6 +1,7 @@
 """`fcnet.check` from end to end: right and wrong programs, in the layouts that people use."""
 
 import json
+from functools import partial
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from candidates import (
 )
 
 import fcnet
+from fcnet.demo.published import MAZUR_EXAMPLE, MAZUR_WEIGHTS
 from fcnet.verify.report import GradientError
 
 SIZES = (4, 3, 2)
@@ -225,3 +227,42 @@ def test_the_report_is_short_and_reads_back(problem):
 def test_an_unknown_reduction_is_refused(problem):
     with pytest.raises(ValueError, match="reduction must be 'mean' or 'sum', got 'median'"):
         fcnet.check(backward(), *problem, reduction="median")
+
+
+def test_weights_updated_on_the_way_back_are_found_in_mazurs_example():
+    """The program beside his worked example changes W[2] before it goes back through it."""
+    rate = 0.5
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    def trainer(params, x, y, in_place):
+        """One step; the new weights are those he prints, but for in_place."""
+        (W1, b1), (W2, b2) = params
+        a1 = sigmoid(W1 @ x + b1)
+        o = sigmoid(W2 @ a1 + b2)
+        delta2 = (o - y) * o * (1 - o)
+        dW2 = np.outer(delta2, a1)
+        delta1 = ((W2 - rate * dW2 * in_place).T @ delta2) * a1 * (1 - a1)
+        return [(np.outer(delta1, x), delta1), (dW2, delta2)]
+
+    settings = {
+        "activation": "sigmoid",
+        "output_activation": "sigmoid",
+        "weights": "out_in",
+    }
+    for in_place, findings in ((False, []), (True, [(4, "delta", 1, "updated_weights")])):
+        report = fcnet.check(
+            partial(trainer, in_place=in_place), MAZUR_WEIGHTS, *MAZUR_EXAMPLE, **settings
+        )
+        assert [(f.line, f.quantity, f.layer, f.kind) for f in report.findings] == findings
+    (finding,) = report.findings
+    assert "W[2] - 0.5 dJ/dW[2] were used in the backward pass of layer 1" in finding.message
+    stepped = [
+        W - rate * dW
+        for (W, _), (dW, _) in zip(
+            MAZUR_WEIGHTS, trainer(MAZUR_WEIGHTS, *MAZUR_EXAMPLE, False), strict=True
+        )
+    ]
+    published = [0.149780716, 0.19956143, 0.24975114, 0.29950229]
+    assert np.ravel(stepped[0]) == pytest.approx(published, abs=1e-8)

@@ -13,7 +13,7 @@ CHANCE = 6.0
 """Decimal digits of evidence, all entries together, below which a mistake may fit by accident, or
 be told from another that fits."""
 
-SHOWN = 2
+SHOWN = 1
 """How many other mistakes that give the same numbers are mentioned."""
 
 KNOWN, FITTED, UNKNOWN = 2, 3, 4
@@ -66,7 +66,11 @@ def explain(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> Explanation:
     found = [fit.why for fit in fits if fit.digits > best - CHANCE]
     first, *others = sorted(found, key=lambda why: why.cost)
     also = [why.says for why in others if why.cost == first.cost][:SHOWN]
-    return first._replace(says="; or, with the same numbers here, it ".join([first.says, *also]))
+    return first._replace(
+        says="".join(
+            [first.says, *(f" (or it {says}; nothing tried tells which)" for says in also)]
+        )
+    )
 
 
 def _badness(line: Line) -> float:

@@ -49,10 +49,11 @@ def _places(lines: Sequence[Line]) -> str | None:
     for axis, name in enumerate(("unit", "input")[: wrong.ndim]):
         where = np.flatnonzero(np.moveaxis(wrong, axis, 0).reshape(wrong.shape[axis], -1).any(1))
         if len(where) <= min(SHOWN, wrong.shape[axis] // 2):
-            return f"only {name} {_listed(where)} of layer {{k}}, counted from 0"
+            return f"it is wrong in {name} {_listed(where)} of layer {{k}} only, counted from 0"
     entries = np.argwhere(wrong)
     if len(entries) <= min(SHOWN, wrong.size // 2):
-        return f"only entry {_listed(map(tuple, entries.tolist()))}, as (unit, input) from 0"
+        where = _listed(map(tuple, entries.tolist()))
+        return f"it is wrong in entry {where} only, as (unit, input) from 0"
     return None
 
 
@@ -73,5 +74,11 @@ def _largest(worst: Line) -> str:
 
 
 def _listed(values: Iterable[object]) -> str:
-    words = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+    words = [_factor_text(value) if isinstance(value, float) else str(value) for value in values]
     return ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")
+
+
+def _factor_text(factor: float) -> str:
+    """Four digits; or how far it is from 1, where these would not show it."""
+    text = f"{factor:.4g}"
+    return f"1 {factor - 1:+.0e}" if text == "1" and factor != 1 else text

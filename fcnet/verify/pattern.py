@@ -52,8 +52,8 @@ def _places(lines: Sequence[Line]) -> str | None:
             return f"it is wrong in {name} {_listed(where)} of layer {{k}} only, counted from 0"
     entries = np.argwhere(wrong)
     if len(entries) <= min(SHOWN, wrong.size // 2):
-        where = _listed(map(tuple, entries.tolist()))
-        return f"it is wrong in entry {where} only, as (unit, input) from 0"
+        listed = _listed(map(tuple, entries.tolist()))
+        return f"it is wrong in entry {listed} only, as (unit, input) from 0"
     return None
 
 

@@ -18,6 +18,10 @@ from mutants_odd import ODD_MUTATIONS
 
 from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
 
+pytestmark = (
+    pytest.mark.untyped
+)  # thousands of small arrays: checked types take longer than all else
+
 SINGLE_MUTATIONS = (*MUTATIONS, *ODD_MUTATIONS)
 SQUARE = (4,) * 5
 """As many rows as the hidden layers of the first network have units."""

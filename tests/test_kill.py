@@ -92,6 +92,16 @@ def run():
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def handlers_as_in_a_terminal():
+    """A shell starts what it runs in the background with SIGINT ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def raise_at(step, number):
     return lambda now, history: signal.raise_signal(number) if now == step else None
 

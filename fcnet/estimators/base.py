@@ -1,6 +1,6 @@
 """What both estimators are: their parameters, and a run of `fcnet.fit` that leaves NumPy arrays."""
 
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -26,6 +26,8 @@ with extra("sklearn"):
     from sklearn.base import BaseEstimator, is_regressor
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+E = TypeVar("E", bound="NetworkEstimator")  # Self, which checked types know in whole classes only
 
 FLOATS = (np.float64, np.float32)
 BATCH_SIZE = 200  # of "auto", as in scikit-learn
@@ -73,8 +75,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         self.n_iter_no_change = n_iter_no_change
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
-    ) -> Self:
+        self: E, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> E:
         """Train for max_iter passes over the examples, or until early stopping ends it.
 
         Args:
@@ -108,7 +110,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         passes = as_count("max_iter", self.max_iter, least=1)
         return self._run(data, validation, seed, passes, patience, go_on)
 
-    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+    def _partial_fit(self: E, X: Any, y: Any, sample_weight: Any) -> E:
         """One pass more, with what the optimiser remembers; it never stops early."""
         go_on = hasattr(self, "coefs_")
         data = self._examples(X, y, sample_weight, reset=not go_on)
@@ -135,7 +137,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         return Examples(X, y, weights).rows(weights > 0)
 
     def _run(
-        self,
+        self: E,
         data: Examples,
         validation: Examples | None,
         seed: int,
@@ -143,7 +145,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         patience: int | None,
         go_on: bool,
         remembered: Any = None,
-    ) -> Self:
+    ) -> E:
         """`fcnet.fit`, from a new network or from this one, and what it leaves as attributes."""
         Y = self._encode(data.Y)
         loss = self._loss()

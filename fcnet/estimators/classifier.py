@@ -1,6 +1,6 @@
 """`FCNetClassifier`: classes from examples."""
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,9 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     ['same', 'other', 'other', 'same']
     """
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> "FCNetClassifier":
         """One pass more over these examples, as `fit` but without early stopping.
 
         Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         self.loss = loss
         self.scale_target = scale_target
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FCNetRegressor":
         """One pass more over these examples, as `fit` but without early stopping."""
         return self._partial_fit(X, y, sample_weight)
 

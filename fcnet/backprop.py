@@ -20,6 +20,9 @@ from fcnet.types import Activation, Layer, Loss, Pairs, Params, Trace
 P = TypeVar("P", bound=Pairs)
 """Parameters in the caller's own structure: the gradient comes in it too."""
 
+SMALL = 4096
+"""Up to this many numbers, a transpose costs less than what it saves in the product after it."""
+
 
 def deltas(
     params: Pairs,
@@ -190,7 +193,9 @@ def batch_backprop(
 
 
 def _transposed(D: Array) -> Array:
-    """D^T, written out. As part of the product, XLA's CPU compiler would make it a slower one."""
+    """D^T; a small one written out, which XLA's CPU compiler multiplies by a faster routine."""
+    if D.size > SMALL:
+        return D.T
     transposed: Array = lax.optimization_barrier(D.T)  # type: ignore[no-untyped-call]
     return transposed
 

@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from helpers import Case, problem
 
 import fcnet
@@ -34,6 +35,13 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
     trace = fcnet.forward_trace(params, x, **sigmas)
     delta = fcnet.deltas(params, trace, y, **choices)
     weights = abs(X[:, 0])
+    members = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf / 2]), params)
+    training = {
+        **{"params": params, "X": X, "Y": Y, "key": key, "weights": weights, **choices},
+        **{"optimizer": "adam", "hyperparameters": {"learning_rate": 0.1}},
+        **{"gradient": "backprop", "sampling": "algorithm2", "batch_size": 2, "steps": 3},
+        **{"validation": 0.25, "evaluate_every": 3, "precision": "float32"},
+    }
     descent = {"params": params, "X": X, "Y": Y, "learning_rate": 0.1, "steps": 3}
     return {
         "init": {"key": key, "sizes": (3, 2, 2), "dtype": None},
@@ -62,12 +70,12 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
             "gradient": fcnet.batch_backprop,
         },
         "fit": {
-            **{"params": params, "X": X, "Y": Y, "key": key, "weights": weights, **choices},
-            **{"optimizer": "adam", "hyperparameters": {"learning_rate": 0.1}},
-            **{"gradient": "backprop", "sampling": "algorithm2", "batch_size": 2, "steps": 3},
-            **{"validation": 0.25, "evaluate_every": 3, "patience": 5, "progress": print_nothing},
-            **{"opt_state": None, "precision": "float32", "checkpoint": None, "resume": False},
+            **training,
+            **{"patience": 5, "progress": print_nothing, "opt_state": None},
+            **{"checkpoint": None, "resume": False},
         },
+        "sweep": {**training, "params": members, "progress": abs},
+        "ensemble": {"params": members, "X": X, **sigmas},
         "check": {
             **{"backward": fcnet.backprop, "params": params, "x": x, "y": y, **choices},
             **{"reduction": "mean", "weights": None, "examples": None, "key": key},

@@ -25,9 +25,10 @@ def one_of(*values: Any) -> Bad:
     return st.sampled_from(values)
 
 
+TWO = [1.0, 2.0]
 NOTHING_OF_USE = one_of(
     *("", "abc", b"abc", 1j, object(), range(0), {"W": 1.0}, {1.0, 2.0}),
-    *([], [1.0, 2.0], (1.0, "a"), [[1.0], [2.0, 3.0]], np.random.default_rng(0)),
+    *([], TWO, (1.0, "a"), [[1.0], [2.0, 3.0]], np.random.default_rng(0)),
     *(np.array(["a", "b"]), np.array([None]), np.array([1j, 2.0]), np.array([True, False])),
     *(np.array("2020", "datetime64"), np.ones(2, np.longdouble)),
 )
@@ -156,14 +157,20 @@ NO_VALIDATION = one_of(
     (np.ones((2, 3)), np.ones((2, 2)), np.ones(3)),
 )
 
+NO_NUMBERS = one_of({}, {"rate": 0.1}, {"learning_rate": 0.1, "b9": 1}, {1: 0.1}, 0.1)
+NOT_A_NUMBER = JUNK.filter(lambda junk: junk is not TWO) | NOT_FINITE | one_of(True)
+
+
+def as_learning_rate(value: Bad) -> Bad:
+    return value.map(lambda junk: {"learning_rate": junk})
+
+
 FIT: dict[str, Bad] = {
     "params": BAD["params"] | params_with_one_bad_number(),
     "optimizer": JUNK | UNKNOWN | one_of(len, optax.adam(0.1), lambda learning_rate: None, 3),
     "hyperparameters": NOTHING_OF_USE
-    | one_of({}, {"rate": 0.1}, {"learning_rate": 0.1, "b9": 1}, {1: 0.1}, 0.1)
-    | (JUNK | NOT_FINITE | one_of(True, np.ones(2), jnp.ones(1))).map(
-        lambda junk: {"learning_rate": junk}
-    ),
+    | NO_NUMBERS
+    | as_learning_rate(NOT_A_NUMBER | one_of(TWO, np.ones(2), jnp.ones(1))),
     "gradient": JUNK | UNKNOWN | one_of(fcnet.batch_backprop),
     "sampling": JUNK | UNKNOWN,
     "batch_size": BAD["batch_size"] | one_of(4, 5),  # a quarter of the 4 examples is held out
@@ -194,12 +201,38 @@ CHECK: dict[str, Bad] = {
     "key": BAD["key"].filter(lambda junk: junk is not None),
 }
 
+SINGLE = good_calls()["fit"]["params"]
+"""Where members are wanted, a network without them is no good."""
+
+
+@st.composite
+def broken_members(draw: Any) -> Any:
+    """Members that disagree on their number, or whose layers do not fit one another."""
+    layers = [list(layer) for layer in good()["sweep"]["params"]]
+    k, i = draw(st.integers(0, 1)), draw(st.integers(0, 1))
+    shape = layers[k][i].shape
+    wrong = {(shape[0] + 1, *shape[1:]), (0, *shape[1:]), (*shape[:1], 5, *shape[2:]), shape[:1]}
+    layers[k][i] = draw(JUNK | st.sampled_from(sorted(wrong)).map(np.ones))
+    return tuple(map(tuple, layers))
+
+
+SWEEP: dict[str, Bad] = {
+    **FIT,
+    "params": JUNK | broken_params() | broken_members(),
+    "key": BAD["key"] | one_of(jax.random.split(jax.random.key(0), 3)),
+    "hyperparameters": NOTHING_OF_USE
+    | NO_NUMBERS
+    | as_learning_rate(NOT_A_NUMBER | one_of(np.ones(3), jnp.ones((2, 1)))),
+}
+ENSEMBLE: dict[str, Bad] = {"params": SWEEP["params"] | one_of(SINGLE), "X": data(4, 3)}
+SPECIAL = {"fit": FIT, "sweep": SWEEP, "ensemble": ENSEMBLE, "check": CHECK}
+
 DESCENT = {"gradient_descent", "sgd", "minibatch_sgd"}
 
 
 def bad(function: str, argument: str) -> Bad:
     """What may be wrong with an argument of a function."""
-    special = {"fit": FIT, "check": CHECK}.get(function, {})
+    special = SPECIAL.get(function, {})
     if argument in special:
         return special[argument]
     if function in DESCENT and argument == "params":

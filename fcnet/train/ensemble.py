@@ -8,8 +8,10 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
+from fcnet.checks import as_examples
 from fcnet.network import forward
 from fcnet.train.loop import all_finite
+from fcnet.train.members import as_layers
 from fcnet.types import Activation
 
 
@@ -49,12 +51,15 @@ def ensemble(
     Lakshminarayanan et al. 2017 (arXiv:1612.01474) for what the spread of such members says.
     """
 
+    layers, stacked = as_layers(params)
+    if not stacked:
+        raise ValueError("params have no axis of members in front; for one network: fcnet.forward")
+    rows = as_examples("X", X, layers[0].W.shape[2], layers[0].W.dtype)
+    sigmas: Any = {"activation": activation, "output_activation": output_activation}
+
     def outputs(member: Any) -> Array:
-        def one(x: Array) -> Array:
-            return forward(member, x, activation=activation, output_activation=output_activation)
+        return jax.vmap(lambda x: forward(member, x, **sigmas))(rows)
 
-        return jax.vmap(one)(jnp.asarray(X))
-
-    finite = jax.vmap(all_finite)(params)[:, None, None]
-    o = lax.map(outputs, params)
+    finite = jax.vmap(all_finite)(layers)[:, None, None]
+    o = lax.map(outputs, layers)
     return Ensemble(jnp.mean(o, 0, where=finite), jnp.std(o, 0, where=finite))

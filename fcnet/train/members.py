@@ -47,7 +47,7 @@ def as_members(
     >>> as_members(start, jax.random.key(0), rates, None).params[0].W.shape
     (3, 1, 1)
     """
-    layers, stacked = _as_layers(params)
+    layers, stacked = as_layers(params)
     as_start(jax.tree.map(lambda leaf: leaf[0], layers) if stacked else layers, dtype)
     layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
     for k, layer in enumerate(layers):
@@ -76,19 +76,32 @@ def as_members(
     return Members(layers, keys, {name: jnp.broadcast_to(n, K) for name, n in numbers.items()})
 
 
-def _as_layers(params: Any) -> tuple[Params, bool]:
-    """The layers, and whether they have an axis of members."""
+def as_layers(params: Any) -> tuple[Params, bool]:
+    """The layers, and whether they have an axis of K members in front.
+
+    Raises:
+        ValueError, TypeError: for layers that no network has, or that do not agree on K.
+
+    >>> as_layers((Layer(jnp.zeros((5, 2, 3)), jnp.zeros((5, 2))),))[1]
+    True
+    """
     try:
         ranks = [(np.ndim(W), np.ndim(b)) for W, b in params]
     except (TypeError, ValueError):
         ranks = []
     if set(ranks) != {(3, 2)}:
         return as_params(params), False
-    layers = tuple(Layer(as_array("W", W), as_array("b", b)) for W, b in params)
+    layers = tuple(
+        Layer(as_array(f"params[{k}].W", W), as_array(f"params[{k}].b", b))
+        for k, (W, b) in enumerate(params)
+    )
     K = layers[0].b.shape[0]
     for k, (W, b) in enumerate(layers):
         check_shape(f"params[{k}].W", W, (K, *W.shape[1:]), "K members in front, as in params[0].b")
         check_shape(f"params[{k}].b", b, (K, W.shape[1]), "one bias for each row of W")
+    if not K:
+        raise ValueError("params have no members: expected K >= 1 of them in front")
+    as_params(jax.tree.map(lambda leaf: leaf[0], layers))
     return layers, True
 
 

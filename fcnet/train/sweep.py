@@ -116,6 +116,8 @@ def sweep(
         chosen, _ = as_optimizer(optimizer, numbers)
         steps = as_count("steps", steps, least=0, most=INT32_MAX)
         every = as_count("evaluate_every", evaluate_every, least=1)
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress must be a function of a share, got {progress!r}")
         split_key, _, sample_key = jax.random.split(first.keys, 3)
         table = as_table(first.params, X, Y, weights, objective)
         if table.resident is None:

@@ -30,7 +30,6 @@ class Claim(NamedTuple):
         jax_loss: the same in JAX.
         backward: the candidate: the gradient of the mean loss, as `fcnet.check` calls it.
         problem: the choices that `fcnet.check` is told.
-        localised: whether a report places the fault that was planted; None for a right candidate.
     """
 
     network: list[tuple[np.ndarray, np.ndarray]]

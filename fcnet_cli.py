@@ -47,6 +47,11 @@ def widths(text: str) -> tuple[int, ...]:
     return numbers
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas in between."""
+    return tuple(float(word) for word in words(text))
+
+
 def option(default: Any, help: str, **settings: Any) -> dict[str, Any]:
     """An option with a default, which its help names."""
     kind = {} if default is None or isinstance(default, str) else {"type": type(default)}
@@ -55,6 +60,34 @@ def option(default: Any, help: str, **settings: Any) -> dict[str, Any]:
 
 
 DATA = {"type": Path, "metavar": "DATA", "help": "a .csv or .parquet file with a header"}
+
+TASK: dict[str, Any] = {
+    "data": DATA,
+    "--target": {"required": True, "metavar": "COLUMN", "help": "the column to predict"},
+    "--features": option(
+        (), "the columns to predict it from (default: all others)", type=words,
+        metavar="A,B,...",
+    ),
+    "--categories": option(
+        (), "columns of numbers that are names, such as zip codes (text always is)",
+        type=words, metavar="A,B,...",
+    ),
+    "--missing": option(
+        "error", "what to do about missing entries: refuse them, drop their rows, or "
+        "impute: the median for a number, a value of its own for a category",
+        choices=("error", "drop", "impute"),
+    ),
+    "--hidden": option(
+        "64,64", "the widths of the hidden layers", type=widths, metavar="M1,M2,..."
+    ),
+    "--activation": option("relu", "relu, tanh, sigmoid, gelu, silu, ..."),
+    "--loss": option(
+        "squared_error", "squared_error for numbers, poisson for counts, logistic for 0 "
+        "and 1, softmax_cross_entropy for classes",
+    ),
+    "--optimizer": option("adam", "adam, sgd, adamw, rmsprop, adagrad or lion"),
+}  # fmt: skip
+"""What a network is to learn, from what, and how: the options of `train` and of `sweep`."""
 
 COMMANDS = {
     "demo": Command(
@@ -123,7 +156,7 @@ COMMANDS = {
         {"--markdown": {"action": "store_true", "help": "as a table for a README"}},
     ),
     "train": Command(
-        "fcnet.commands.tables:train",
+        "fcnet.commands.train:train",
         "train a network on the rows of a file (needs the extra cli)",
         (
             "fcnet train houses.csv --target price",
@@ -132,30 +165,7 @@ COMMANDS = {
             "fcnet train houses.csv --target price --steps 20000 --resume",
         ),
         {
-            "data": DATA,
-            "--target": {"required": True, "metavar": "COLUMN", "help": "the column to predict"},
-            "--features": option(
-                (), "the columns to predict it from (default: all others)", type=words,
-                metavar="A,B,...",
-            ),
-            "--categories": option(
-                (), "columns of numbers that are names, such as zip codes (text always is)",
-                type=words, metavar="A,B,...",
-            ),
-            "--missing": option(
-                "error", "what to do about missing entries: refuse them, drop their rows, or "
-                "impute: the median for a number, a value of its own for a category",
-                choices=("error", "drop", "impute"),
-            ),
-            "--hidden": option(
-                "64,64", "the widths of the hidden layers", type=widths, metavar="M1,M2,..."
-            ),
-            "--activation": option("relu", "relu, tanh, sigmoid, gelu, silu, ..."),
-            "--loss": option(
-                "squared_error", "squared_error for numbers, poisson for counts, logistic for 0 "
-                "and 1, softmax_cross_entropy for classes",
-            ),
-            "--optimizer": option("adam", "adam, sgd, adamw, rmsprop, adagrad or lion"),
+            **TASK,
             "--learning-rate": option(1e-3, "the size of a step"),
             "--batch-size": option(32, "examples in a step"),
             "--steps": option(10_000, "how many steps"),
@@ -173,15 +183,48 @@ COMMANDS = {
             },
         },
     ),
+    "sweep": Command(
+        "fcnet.commands.sweep:sweep_file",
+        "train networks of many seeds and settings at once on the rows of a file (needs the extra "
+        "cli)",
+        (
+            "fcnet sweep houses.csv --target price",
+            "fcnet sweep houses.csv --target price --learning-rates 1e-4,1e-3,1e-2 --seeds 32",
+            "fcnet sweep houses.csv --target price --optimizer adamw --weight-decays 1e-4,1e-2",
+            "fcnet predict runs/sweep houses.csv",
+        ),
+        {
+            **TASK,
+            "--learning-rates": option(
+                "3e-4,1e-3,3e-3,1e-2", "the sizes of a step to try", type=numbers,
+                metavar="A,B,...",
+            ),
+            "--weight-decays": option(
+                (), "the weight decays to try, of adamw or lion", type=numbers,
+                metavar="A,B,...",
+            ),
+            "--seeds": option(8, "networks for each setting"),
+            "--batch-size": option(32, "examples in a step"),
+            "--steps": option(5000, "how many steps"),
+            "--validation": option(0.2, "the share of rows held out to choose the best by"),
+            "--evaluate-every": option(200, "steps between two evaluations"),
+            "--seed": option(0, "for the split, the first parameters and the batches"),
+            "--out": option(Path("runs/sweep"), "where all goes", type=Path, metavar="FOLDER"),
+        },
+    ),
     "predict": Command(
-        "fcnet.commands.tables:predict_file",
-        "predict with a network of fcnet train, for every row of a file (needs the extra cli)",
+        "fcnet.commands.predict:predict_file",
+        "predict with a network of fcnet train or sweep, for every row of a file (needs the extra "
+        "cli)",
         (
             "fcnet predict runs/model houses.csv",
             "fcnet predict runs/model/model.safetensors houses.csv --out prices.csv",
         ),
         {
-            "model": {"type": Path, "metavar": "MODEL", "help": "a folder or file of fcnet train"},
+            "model": {
+                "type": Path, "metavar": "MODEL",
+                "help": "a folder or file of fcnet train or sweep",
+            },
             "data": DATA,
             "--out": option(None, "write the CSV there", type=Path, metavar="FILE"),
         },

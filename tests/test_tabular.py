@@ -121,7 +121,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     signalled = {"progress": lambda step, history: signal.raise_signal(signal.SIGINT)}
     once = lambda *positional, **named: fit(*positional, **(named | signalled))  # noqa: E731
     with monkeypatch.context() as patch:
-        patch.setattr("fcnet.commands.tables.fit", once)
+        patch.setattr("fcnet.commands.train.fit", once)
         assert main(given) == 130
     said = "fcnet: SIGINT after step 50, which is saved; go on with the same words and --resume\n"
     assert capsys.readouterr().err == said

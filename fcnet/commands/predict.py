@@ -1,0 +1,31 @@
+"""`fcnet predict`: a trained network on the rows of a file."""
+
+import csv
+import sys
+from pathlib import Path
+
+from fcnet.commands.task import scores
+from fcnet.tables import is_missing
+from fcnet.tabular.columns import read_table
+from fcnet.tabular.model import load_model, predict
+
+
+def predict_file(model: Path, data: Path, out: Path | None) -> None:
+    """Print the prediction for every row of a file as CSV, or write it to `out`.
+
+    Where the file has the target too, how good the predictions are goes to standard error.
+
+    Raises:
+        ValueError: for a file that is no model, or columns that do not fit it.
+    """
+    loaded = load_model(model)
+    table = read_table(data)
+    rows = [[loaded.target], *([value] for value in predict(loaded, table).tolist())]
+    if out is None:
+        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+    else:
+        with out.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    if loaded.target in table and not is_missing(table[loaded.target]).any():
+        told = ", ".join(f"{score} {value}" for score, value in scores(loaded, table).items())
+        print(f"{len(rows) - 1} rows: {told}", file=sys.stderr)

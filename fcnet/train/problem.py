@@ -14,8 +14,9 @@ from fcnet.train.source import Source, drawn
 from fcnet.train.stream import given
 from fcnet.types import Params
 
-EVALUATED = 10_000
-"""The training loss in the history is that of all examples, or of so many drawn once if more."""
+EVALUATED, BYTES = 10_000, 2**24
+"""The training loss in the history is that of all examples; or, where there are more, of so many
+drawn once, within so many bytes."""
 
 
 class Problem(NamedTuple):
@@ -44,12 +45,20 @@ def as_problem(
     if Y is None:
         batches = as_iterable(X, weights, sampling)
         _, held_out = hold_out(None, validation, split_key, params, objective)
-        source, seen = given(params, batches, batch_size, objective, EVALUATED)
+        source, seen = given(params, batches, batch_size, objective, evaluated(params))
         return Problem(source, seen, held_out, "a stream")
     table = as_table(params, X, Y, weights, objective)
     table, held_out = hold_out(table, validation, split_key, params, objective)
     source = drawn(table, sampling, draw_key, batch_size)
-    return Problem(source, sample_rows(table, EVALUATED, sample_key), held_out, str(table.n))
+    seen = sample_rows(table, evaluated(params), sample_key)
+    return Problem(source, seen, held_out, str(table.n))
+
+
+def evaluated(params: Params) -> int:
+    """How many training examples of a network are evaluated at most."""
+    W = params[0].W
+    row = W.itemsize * (W.shape[1] + params[-1].W.shape[0])
+    return max(1, min(EVALUATED, BYTES // row))
 
 
 def as_iterable(X: Any, weights: ArrayLike | None, sampling: str) -> Iterable[Any]:

@@ -25,7 +25,7 @@ from fcnet.train.members import Members, as_members
 from fcnet.train.objective import Objective, as_objective
 from fcnet.train.optimizer import Hyperparameters, Optimizer, as_optimizer, build
 from fcnet.train.precision import Precision, as_precision
-from fcnet.train.problem import EVALUATED
+from fcnet.train.problem import evaluated
 from fcnet.train.source import Chunk, Source, drawn, pieces
 from fcnet.types import Activation, Loss, Params
 
@@ -132,7 +132,7 @@ def sweep(
             table=table,
             sampling=sampling,
             batch_size=batch_size,
-            seen=sample_rows(table, EVALUATED, sample_key),
+            seen=sample_rows(table, evaluated(first.params), sample_key),
             held_out=held_out,
             steps=steps,
             evaluate_every=every,

@@ -19,7 +19,7 @@ CASES = (  # layer sizes, B, n, K, steps of a member
 
 
 def run(quick: bool) -> list[Place]:
-    fcnet.train.sweep.EVALUATED = fcnet.train.problem.EVALUATED = 16
+    fcnet.train.problem.EVALUATED = 16
     return [place for case in CASES[: 1 if quick else None] for place in _case(*case, quick=quick)]
 
 

@@ -7,6 +7,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
 import zlib
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import jax
 import pytest
@@ -37,6 +38,16 @@ def x64() -> Iterator[None]:
     """Double precision inside the test, and not after it."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def ax() -> Iterator[Any]:
+    """Axes that are rendered after the test, so that a figure that cannot be drawn fails."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    yield figure.add_subplot()
+    figure.canvas.draw()
 
 
 @pytest.fixture(scope="session")

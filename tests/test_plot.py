@@ -1,7 +1,7 @@
 """Figures say what they are given: read back from what was drawn, and drawn by matplotlib."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from fcnet import data, notes, plot
 from fcnet.network import init
@@ -17,14 +16,6 @@ from fcnet.plot.canvas import BLUE, ORANGE
 from fcnet.types import Layer, Params
 
 Edge = tuple[str, str]
-
-
-@pytest.fixture
-def ax() -> Iterator[Axes]:
-    """Axes that are rendered after the test, so that a figure that cannot be drawn fails."""
-    figure = Figure(layout="constrained")
-    yield figure.add_subplot()
-    figure.canvas.draw()
 
 
 def edges(ax: Axes) -> dict[Edge, tuple[float, str]]:

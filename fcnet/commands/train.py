@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from fcnet.commands.task import make_task, print_scores, progress_bar
 from fcnet.extras import extra
 from fcnet.network import init
+from fcnet.plot import history as draw_history
 from fcnet.tabular.model import save_model
 from fcnet.train.fit import fit
 from fcnet.train.history import History, Interrupted
@@ -81,23 +81,12 @@ def train(
     model = task.model(result.params, activation, loss)
     save_model(out / "model.safetensors", model)
     figure = matplotlib.figure.Figure(figsize=(6.4, 4), layout="constrained")
-    _draw(result.history, figure.add_subplot())
+    draw_history(result.history, ax=figure.add_subplot())
     figure.savefig(out / "curve.png", dpi=150)
     print_scores(model, task)
     best = ", the best on the validation rows" if patience and held_out else ""
     print(f"These are of step {result.step:,}{best}; took {time.perf_counter() - started:.1f} s.")
     print(f"In {out}: model.safetensors, curve.png and checkpoints.")
-
-
-def _draw(history: History, ax: Any) -> None:
-    """The learning curve; on a plain axis where a loss is not positive."""
-    from fcnet.plot import loss_curve
-
-    curves = {"training": history.loss, "validation": history.validation_loss}
-    known = {name: curve for name, curve in curves.items() if np.isfinite(curve).all()}
-    loss_curve(history.step, known, ax=ax)
-    if min(curve.min() for curve in known.values()) <= 0:
-        ax.set_yscale("linear")
 
 
 @contextmanager

@@ -4,9 +4,15 @@ Colours are Okabe and Ito's, which colour-blind readers tell apart. All need the
 raise ModuleNotFoundError without it.
 """
 
+from fcnet.plot.ensembles import ensemble_band as ensemble_band
+from fcnet.plot.fits import history as history
 from fcnet.plot.fits import kink as kink
 from fcnet.plot.fits import loss_curve as loss_curve
 from fcnet.plot.fits import prediction as prediction
 from fcnet.plot.gradients import agreement as agreement
+from fcnet.plot.gradients import gradient_norms as gradient_norms
+from fcnet.plot.layers import pre_activations as pre_activations
 from fcnet.plot.networks import house_network as house_network
 from fcnet.plot.networks import network as network
+from fcnet.plot.surfaces import surface as surface
+from fcnet.plot.surfaces import surfaces as surfaces

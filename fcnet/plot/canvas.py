@@ -28,6 +28,17 @@ def axes(ax: Axes | None) -> Axes:
     return ax
 
 
+def panels(n: int) -> list[Axes]:
+    """`n` axes side by side, of a new figure of pyplot."""
+    with extra("plot"):
+        import matplotlib.pyplot as plt
+    return list(
+        plt.figure(figsize=(2.9 * n + 1, 3.2), layout="constrained").subplots(1, n, squeeze=False)[
+            0
+        ]
+    )
+
+
 def with_legend(ax: Axes) -> Axes:
     """`ax` with a legend and without the two lines of its frame that say nothing."""
     ax.spines[["top", "right"]].set_visible(False)

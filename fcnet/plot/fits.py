@@ -9,6 +9,7 @@ from jaxtyping import Float, Num
 
 from fcnet import notes
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, same_shape, series, with_legend
+from fcnet.train.history import History
 
 
 def kink(
@@ -73,6 +74,40 @@ def loss_curve(
     # within a decade or so, ticks between the powers of ten need their numbers too
     ax.yaxis.set_minor_formatter(plain if high < 20 * low else NullFormatter())
     return with_legend(ax)
+
+
+def history(history: History, *, ax: Axes | None = None) -> Axes:
+    """The losses of `fit` or of `sweep` during training, on the training and the validation set.
+
+    Of a sweep, a thin line for each member, to where it diverged, and a thick one for their median,
+    which ends where half of them did. The axis is linear where a loss is not positive.
+
+    Args:
+        history: of the result of `fit` or `sweep`.
+        ax: where to draw.
+
+    Raises:
+        ValueError: where no loss is finite.
+    """
+    losses = {"training": history.loss, "validation": history.validation_loss}
+    losses = {name: loss for name, loss in losses.items() if np.isfinite(loss).any()}
+    curves = series(history.step, {name: _median(loss) for name, loss in losses.items()})
+    ax = axes(ax)
+    for name, step, _, color, _ in curves:
+        if losses[name].ndim > 1:
+            ax.plot(step, losses[name], color=color, linewidth=0.6, alpha=0.4)
+    loss_curve(history.step, {name: median for name, _, median, *_ in curves}, ax=ax)
+    if min(np.nanmin(loss) for loss in losses.values()) <= 0:
+        ax.set_yscale("linear")
+    return ax
+
+
+def _median(loss: np.ndarray) -> np.ndarray:
+    """The median of the members, of which one that diverged has the greatest loss; or the loss."""
+    if loss.ndim == 1:
+        return loss
+    middle = np.median(np.where(np.isnan(loss), np.inf, loss), axis=1)
+    return np.where(np.isfinite(middle), middle, np.nan)
 
 
 def prediction(

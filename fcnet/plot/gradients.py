@@ -1,10 +1,17 @@
-"""Gradients, layer by layer."""
+"""Gradients, layer by layer and example by example."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Num
 
-from fcnet.plot.canvas import Axes, axes
+from fcnet.backprop import batch_backprop
+from fcnet.plot.canvas import Axes, axes, series, with_legend
+from fcnet.train.per_example import per_example_gradients
+from fcnet.types import Activation, Loss, Pairs
 
 LEAST, MOST = 1e-17, 1.0
 """The ends of the colour scale of relative errors: below rounding in float64, and all wrong."""
@@ -40,3 +47,46 @@ def agreement(
     ax.figure.colorbar(image, ax=ax, label="relative error")
     ax.set_title("Algorithm 5 against jax.grad")
     return ax
+
+
+def gradient_norms(
+    networks: Mapping[str, Pairs],
+    X: Num[ArrayLike, "n d"],
+    Y: Num[ArrayLike, "n m_r"],
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+    loss: str | Loss = "squared_error",
+    ax: Axes | None = None,
+) -> Axes:
+    """How large the gradients of the examples are: the share of them with at most each norm.
+
+    The norm is that of all W and b together. A dotted line is the norm of their mean, the gradient
+    of the cost: far left of its curve, the examples pull against each other. Gradients of exactly 0
+    have no place on the logarithmic axis: the curve begins at their share.
+
+    Args:
+        networks: one or more, by name, such as "at the start" and "trained".
+        X, Y: examples and targets, shapes (n, d) and (n, m_r), n >= 1.
+        activation, output_activation, loss: as in `mean_loss`.
+        ax: where to draw.
+
+    Raises:
+        ValueError, TypeError: as `per_example_gradients`, and without a network.
+    """
+    choices: Any = {"activation": activation, "output_activation": output_activation, "loss": loss}
+    norms = {
+        name: per_example_gradients(params, X, Y, keep=optax.tree.norm, **choices)
+        for name, params in networks.items()
+    }
+    shares = np.arange(1, np.shape(X)[0] + 1) / np.shape(X)[0]
+    curves = series(shares, norms)
+    ax = axes(ax)
+    for name, share, norm, color, _ in curves:
+        ax.step(np.sort(norm), share, where="post", color=color, label=name)
+        mean = optax.tree.norm(batch_backprop(networks[name], X, Y, **choices))
+        ax.axvline(float(mean), linestyle=":", color=color)
+    ax.plot([], [], ":", color="black", label="of their mean")
+    ax.set(xscale="log", xlabel="norm of the gradient", ylabel="share of the examples")
+    ax.set_title("The gradient of each example")
+    return with_legend(ax)

@@ -1,0 +1,85 @@
+"""What several networks say together."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Num
+
+from fcnet.checks import as_count, as_examples, check_same_length
+from fcnet.network import forward
+from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, with_legend
+from fcnet.train.ensemble import ensemble
+from fcnet.train.loop import all_finite
+from fcnet.train.members import as_layers
+from fcnet.types import Activation
+
+
+def ensemble_band(
+    params: Any,
+    X: Num[ArrayLike, "n d"],
+    Y: Num[ArrayLike, "n 1"],
+    *,
+    along: int = 0,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+    ax: Axes | None = None,
+) -> Axes:
+    """The members of an ensemble along one input: each, their mean, and two spreads around it.
+
+    The input runs a quarter of its range beyond the examples to both sides, where nothing has told
+    the members what to say; the other inputs are held at their means.
+
+    Args:
+        params: layers with an axis of K members in front, such as `sweep(...).params`; members
+            whose parameters are not finite are left out, as in `ensemble`.
+        X, Y: the examples that are shown, shapes (n, d) and (n, 1), n >= 1.
+        along: the column of X.
+        activation, output_activation: as in `forward`.
+        ax: where to draw.
+
+    Raises:
+        ValueError, TypeError: as `ensemble`, and for other shapes or no such column.
+    """
+    layers, stacked = as_layers(params)
+    sizes = layers[0].W.shape[-1], layers[-1].b.shape[-1]
+    if not stacked or sizes[1] != 1:
+        raise ValueError(
+            "params must have an axis of members in front and one output, got weights of shapes "
+            f"{[layer.W.shape for layer in layers]}"
+        )
+    X = as_examples("X", X, sizes[0], layers[0].W.dtype)
+    Y = as_examples("Y", Y, 1, layers[0].W.dtype)
+    check_same_length(X, Y)
+    X = np.asarray(X)
+    column = X[:, as_count("along", along, least=0, most=sizes[0] - 1)]
+    margin = 0.25 * np.ptp(column)
+    grid = np.linspace(column.min() - margin, column.max() + margin, 200, dtype=X.dtype)
+    points = np.tile(X.mean(axis=0), (len(grid), 1))
+    points[:, along] = grid
+    sigmas: Any = {"activation": activation, "output_activation": output_activation}
+    mean, spread = (np.asarray(leaf)[:, 0] for leaf in ensemble(layers, points, **sigmas))
+
+    def outputs(member: Any) -> Array:
+        return jax.vmap(lambda x: forward(member, x, **sigmas)[0])(points)
+
+    finite = jax.vmap(all_finite)(layers)
+    members = jax.vmap(outputs)(jax.tree.map(lambda leaf: leaf[finite], layers))
+    ax = axes(ax)
+    ax.fill_between(
+        grid,
+        mean - 2 * spread,
+        mean + 2 * spread,
+        color=BLUE,
+        alpha=0.2,
+        linewidth=0,
+        label="mean ± 2 spreads",
+    )
+    lines = ax.plot(grid, np.asarray(members).T, color=GREY, linewidth=0.6, alpha=0.7)
+    lines[0].set_label(f"{len(members)} members")
+    ax.plot(grid, mean, color=BLUE, linewidth=2.5, label="mean")
+    ax.scatter(column, np.asarray(Y)[:, 0], s=14, color=ORANGE, marker="x", label="example")
+    ax.set(xlabel=f"$x_{{{along + 1}}}$", ylabel="output", title="An ensemble")
+    return with_legend(ax)

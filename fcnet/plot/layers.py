@@ -1,0 +1,65 @@
+"""What happens inside a network, layer by layer."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Num
+
+from fcnet.activations import get_activation
+from fcnet.checks import as_examples, as_params
+from fcnet.network import forward_trace
+from fcnet.plot.canvas import BLUE, ORANGE, Axes, axes, with_legend
+from fcnet.types import Activation, Pairs
+
+
+def pre_activations(
+    params: Pairs,
+    X: Num[ArrayLike, "n d"],
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+    ax: Axes | None = None,
+) -> Axes:
+    """The pre-activations z^[k] of (2.13), unit by unit, and which units are dead.
+
+    A line for each unit from its least z to its largest over the examples, with a dot at the
+    median; in each layer they are sorted by the largest. A unit is dead where sigma'(z) is 0 for
+    every example, so that none of them moves it: with ReLU, where the whole line is below 0.
+
+    Args:
+        params: r layers.
+        X: examples, shape (n, d), n >= 1.
+        activation, output_activation: as in `forward`.
+        ax: where to draw.
+
+    Raises:
+        ValueError, TypeError: as `forward`, and for X without examples.
+    """
+    layers = as_params(params)
+    X = as_examples("X", X, layers[0].W.shape[1], layers[0].W.dtype)
+    if not len(X):
+        raise ValueError("X has no examples: expected n >= 1")
+    hidden = get_activation(activation)
+    sigmas = [hidden] * (len(layers) - 1)
+    sigmas += [get_activation(output_activation, "output_activation")]
+    z: Any = jax.vmap(lambda x: forward_trace(layers, x, activation=hidden).z)(X)
+    ax = axes(ax)
+    place, spans, dead, ticks = [], [], [], []
+    for k, (z_k, sigma) in enumerate(zip(z, sigmas, strict=True), start=1):
+        order = np.argsort(np.max(z_k, axis=0), kind="stable")
+        m = len(order)
+        place.append(k + 0.8 * ((np.arange(m) + 0.5) / m - 0.5))
+        spans.append(np.quantile(z_k, (0, 0.5, 1), axis=0)[:, order])
+        dead.append(np.all(sigma.derivative(z_k) == 0, axis=0)[order])
+        ticks.append(f"$z^{{[{k}]}}$\n{dead[-1].sum()} of {m} dead")
+    x, (low, median, high), lost = np.hstack(place), np.hstack(spans), np.hstack(dead)
+    for which, color, name in ((~lost, BLUE, "unit"), (lost, ORANGE, "dead unit")):
+        if which.any():
+            ax.vlines(x[which], low[which], high[which], color=color, alpha=0.6, label=name)
+            ax.plot(x[which], median[which], "o", color=color, markersize=3)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set_xticks(range(1, len(ticks) + 1), ticks)
+    ax.set(ylabel="pre-activation", title=f"Pre-activations of {len(X):,} examples")
+    return with_legend(ax)

@@ -73,6 +73,7 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
             **training,
             **{"patience": 5, "progress": print_nothing, "opt_state": None},
             **{"checkpoint": None, "resume": False},
+            "mesh": None,
         },
         "sweep": {**training, "params": members, "progress": abs},
         "ensemble": {"params": members, "X": X, **sigmas},

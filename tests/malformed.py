@@ -186,13 +186,17 @@ FIT: dict[str, Bad] = {
     "checkpoint": one_of(3, b"abc", [], {}, object(), "", np.ones(2), np.nan, True)
     | one_of(Checkpoints("never", 0), Checkpoints("never", 1, 1.5), Checkpoints(None)),
     "resume": JUNK | one_of(0, 1, True),
+    "mesh": NOTHING_OF_USE
+    | one_of(jax.devices(), 4, (4, 2), jax.sharding.AbstractMesh((1,), ("data",)))
+    | one_of(*(jax.make_mesh((1,) * len(names), names) for names in (("x",), ("data", "batch")))),
     "precision": NOTHING_OF_USE | UNKNOWN | one_of(32, np.float32, jnp.dtype("float32")),
 }
 
 CHECK: dict[str, Bad] = {
     "backward": NOTHING_OF_USE.filter(lambda junk: not callable(junk)) | st.none(),
     "params": JUNK,
-    "x": array_of_shape(lambda shape: shape != (3,)) | with_one_entry((3,), one_of(np.nan, np.inf)),
+    "x": array_of_shape(lambda shape: shape not in [(3,), (1, 3), (3, 1)])
+    | with_one_entry((3,), one_of(np.nan, np.inf)),
     "y": array_of_shape(lambda shape: shape not in [(2,), (1,), ()])
     | with_one_entry((2,), one_of(np.nan, np.inf)),
     "reduction": NO_NAME,

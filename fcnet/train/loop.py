@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array, lax
+from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
 from fcnet.train.batches import Batches
+from fcnet.train.mesh import keep_placed, keep_split
 from fcnet.train.objective import Objective, batch_gradient, batch_loss
 from fcnet.train.optimizer import Hyperparameters, Optimizer, build
 from fcnet.types import Params
@@ -27,17 +29,20 @@ class State(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Examples and targets as rows, and their weights, or None where all weigh the same."""
+    """Examples and targets as rows, and their weights, or None where all weigh the same.
 
-    X: Float[Array, "n d"]
-    Y: Float[Array, "n m_r"]
-    weights: Float[Array, " n"] | None
+    In a chunk that was loaded, there is an axis of steps before that of the rows.
+    """
+
+    X: Float[Array, "*steps n d"]
+    Y: Float[Array, "*steps n m_r"]
+    weights: Float[Array, "*steps n"] | None
 
 
 def take(data: Data, batches: Batches | None, i: Array) -> Data:
-    """The batch of step i of the block; all the data where no batches were drawn."""
+    """The batch of step i of the block; all the data where they are not cut into batches."""
     if batches is None:
-        return data
+        return data if data.X.ndim == 2 else jax.tree.map(lambda rows: rows[i], data)
     rows = batches.indices[i]
     weights = None if data.weights is None else data.weights[rows]
     if batches.mask is not None:
@@ -59,7 +64,7 @@ def descend(
     return State(optax.apply_updates(state.params, updates), opt_state)
 
 
-@partial(jax.jit, static_argnames=("objective", "optimizer"), donate_argnames="state")
+@partial(jax.jit, static_argnames=("objective", "optimizer", "mesh"), donate_argnames="state")
 def advance(
     state: State,
     data: Data,
@@ -70,17 +75,22 @@ def advance(
     *,
     objective: Objective,
     optimizer: Optimizer,
+    mesh: Mesh | None = None,
 ) -> tuple[State, Bool[Array, ""]]:
     """The state after the steps first..last-1 of a block, and whether its parameters are finite.
 
     The memory of the state that comes in is used for the one that goes out.
     """
     one = partial(descend, objective=objective, optimizer=build(optimizer, hyperparameters))
-    state = lax.fori_loop(first, last, lambda i, state: one(state, take(data, batches, i)), state)
+
+    def step(i: Array, state: State) -> State:
+        return one(keep_placed(mesh, state), keep_split(mesh, take(data, batches, i)))
+
+    state = keep_placed(mesh, lax.fori_loop(first, last, step, state))
     return state, all_finite(state.params)
 
 
-@partial(jax.jit, static_argnames=("objective", "optimizer"), donate_argnames="state")
+@partial(jax.jit, static_argnames=("objective", "optimizer", "mesh"), donate_argnames="state")
 def last_finite(
     state: State,
     data: Data,
@@ -91,6 +101,7 @@ def last_finite(
     *,
     objective: Objective,
     optimizer: Optimizer,
+    mesh: Mesh | None = None,
 ) -> tuple[Int[Array, ""], State]:
     """The same steps, up to the first that a finite loss and finite parameters do not survive.
 
@@ -99,8 +110,8 @@ def last_finite(
     one = partial(descend, objective=objective, optimizer=build(optimizer, hyperparameters))
 
     def survive(carry: tuple[Array, State, Array]) -> tuple[Array, State, Array]:
-        i, state, _ = carry
-        batch = take(data, batches, i)
+        i, state = carry[0], keep_placed(mesh, carry[1])
+        batch = keep_split(mesh, take(data, batches, i))
         after = one(state, batch)
         good = all_finite(after.params) & jnp.isfinite(batch_loss(objective, state.params, *batch))
         kept: State = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, state)

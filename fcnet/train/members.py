@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_params, check_finite, check_key, check_shape
 from fcnet.train.fit import as_start
+from fcnet.train.optimizer import named
 from fcnet.types import Layer, Params
 
 
@@ -57,7 +58,7 @@ def as_members(
     kind = layers[0].W.dtype
     numbers = {
         name: _as_numbers(f"hyperparameters[{name!r}]", value).astype(kind)
-        for name, value in (hyperparameters or {}).items()
+        for name, value in named(hyperparameters).items()
     }
     counts = {"params": len(layers[0].b)} if stacked else {}
     counts |= {"key": len(keys)} if keys.ndim else {}

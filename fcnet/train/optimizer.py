@@ -79,15 +79,8 @@ def as_optimizer(
 
 def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:
     """Numbers by name. As Python's own they take the dtype of the parameters that they meet."""
-    if not isinstance(hyperparameters, Mapping | None):
-        raise TypeError(
-            'hyperparameters must be a mapping such as {"learning_rate": 1e-3}, got '
-            f"{type(hyperparameters).__name__}"
-        )
     numbers: dict[str, float | Array] = {}
-    for name, value in (hyperparameters or {}).items():
-        if not isinstance(name, str):
-            raise TypeError(f"hyperparameters must have names, got {name!r}")
+    for name, value in named(hyperparameters).items():
         array = as_array(f"hyperparameters[{name!r}]", value)
         check_shape(
             f"hyperparameters[{name!r}]", array, (),
@@ -96,6 +89,19 @@ def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:
         check_finite(f"hyperparameters[{name!r}]", array)
         numbers[name] = float(value)
     return numbers
+
+
+def named(hyperparameters: object) -> Mapping[str, Any]:
+    """Hyper-parameters by name, whatever their values; None is none at all."""
+    if not isinstance(hyperparameters, Mapping | None):
+        raise TypeError(
+            'hyperparameters must be a mapping such as {"learning_rate": 1e-3}, got '
+            f"{type(hyperparameters).__name__}"
+        )
+    for name in hyperparameters or {}:
+        if not isinstance(name, str):
+            raise TypeError(f"hyperparameters must have names, got {name!r}")
+    return hyperparameters or {}
 
 
 def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from fcnet.train.data import as_table, hold_out, sample_rows
@@ -39,17 +40,18 @@ def as_problem(
     sampling: str,
     batch_size: int,
     objective: Objective,
+    mesh: Mesh | None = None,
 ) -> Problem:
     """Arrays, which are sampled from, or an iterable of batches, in which case Y is None."""
     split_key, draw_key, sample_key = jax.random.split(key, 3)
     if Y is None:
         batches = as_iterable(X, weights, sampling)
         _, held_out = hold_out(None, validation, split_key, params, objective)
-        source, seen = given(params, batches, batch_size, objective, evaluated(params))
+        source, seen = given(params, batches, batch_size, objective, evaluated(params), mesh)
         return Problem(source, seen, held_out, "a stream")
     table = as_table(params, X, Y, weights, objective)
     table, held_out = hold_out(table, validation, split_key, params, objective)
-    source = drawn(table, sampling, draw_key, batch_size)
+    source = drawn(table, sampling, draw_key, batch_size, mesh)
     seen = sample_rows(table, evaluated(params), sample_key)
     return Problem(source, seen, held_out, str(table.n))
 

@@ -6,13 +6,15 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from fcnet.train.evaluate import evaluate
 from fcnet.train.history import FitResult, History, Interrupted, NonFiniteError
 from fcnet.train.loop import Data, State, advance, last_finite
+from fcnet.train.mesh import to_device, to_host, wish
 from fcnet.train.objective import Objective
 from fcnet.train.optimizer import Hyperparameters, Optimizer
-from fcnet.train.point import Entry, Point, to_device, to_host
+from fcnet.train.point import Entry, Point
 from fcnet.train.precision import Precision
 from fcnet.train.signals import noted_signals
 from fcnet.train.source import Piece, Source, pieces
@@ -34,12 +36,13 @@ class Plan(NamedTuple):
     evaluate_every: int
     patience: int | None
     progress: Callable[[int, History], Any] | None
+    mesh: Mesh | None
     store: Store | None = None
 
     @property
     def static(self) -> Any:
         """What the compiled programs are made for."""
-        return {"objective": self.objective, "optimizer": self.optimizer}
+        return {"objective": self.objective, "optimizer": self.optimizer, "mesh": self.mesh}
 
     def measure(self, step: int, params: Params) -> Entry:
         """The entry of the history for these parameters."""
@@ -64,7 +67,7 @@ def begin(plan: Plan, state: State) -> Point:
     """The point before the first step."""
     host = to_host(state)
     kept = () if plan.patience is None else host.params
-    return Point(0, host, (plan.measure(0, state.params),), 0, kept)
+    return Point(0, host, (plan.measure(0, to_device(state.params, plan.mesh)),), 0, kept)
 
 
 def run(plan: Plan, point: Point) -> FitResult:
@@ -73,7 +76,7 @@ def run(plan: Plan, point: Point) -> FitResult:
     Raises:
         NonFiniteError, Interrupted, CheckpointError: see there.
     """
-    state = to_device(point.state)
+    state = to_device(point.state, plan.mesh)
     stopped, step = "steps", point.step
     with noted_signals() as received, closing(plan.pieces(point.step)) as steps:
         for piece in steps:
@@ -84,14 +87,16 @@ def run(plan: Plan, point: Point) -> FitResult:
             if not finite:
                 raise _failure(plan, point)
             step = piece.stop
-            if step % plan.evaluate_every == 0 or step == plan.steps:
+            evaluated = step % plan.evaluate_every == 0 or step == plan.steps
+            if evaluated:
                 point = _evaluated(plan, point, step, state)
-            elif received or not plan.source.rewinds:
+            wished = wish(plan.mesh, received)
+            if not evaluated and (wished or not plan.source.rewinds):
                 point = point._replace(step=step, state=to_host(state))
-            if received:
+            if wished:
                 break
-        if received:
-            raise _interrupted(plan, point, received[0])
+        if wished := wish(plan.mesh, received):
+            raise _interrupted(plan, point, wished)
     if stopped == "steps" and step < plan.steps:
         stopped = "data"
         if point.entries[-1][STEP] < step:
@@ -136,14 +141,14 @@ def _evaluated(plan: Plan, point: Point, step: int, state: State) -> Point:
 
 def _failure(plan: Plan, point: Point) -> NonFiniteError:
     """The steps after a point are taken again, up to the first that leads to no finite numbers."""
-    state, step = to_device(point.state), point.step
+    state, step = to_device(point.state, plan.mesh), point.step
     with closing(plan.pieces(point.step)) as steps:
         for piece in steps:
             good, state = last_finite(state, *_arguments(plan, piece), **plan.static)
             step = piece.begin + int(good)
             if step < piece.stop:
                 break
-    return NonFiniteError(step, state.params)
+    return NonFiniteError(step, to_device(to_host(state)).params)
 
 
 def _result(plan: Plan, point: Point, stopped: str) -> FitResult:

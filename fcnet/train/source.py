@@ -7,18 +7,20 @@ in a thread of its own.
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from fcnet.checks import as_count, look_up_name
 from fcnet.sampling import INT32_MAX, block_length
 from fcnet.train.batches import SAMPLINGS, Batches, Draw
 from fcnet.train.data import Table
 from fcnet.train.loop import Data
+from fcnet.train.mesh import everywhere, least, own_rows, split
 
 CHUNK = 2**26
 """Bytes that a chunk from outside the device takes at most, but for a single step's."""
@@ -27,6 +29,7 @@ CHUNK = 2**26
 class Chunk(NamedTuple):
     """The batches of some steps: `data`, and the rows of it that each step takes.
 
+    Where `batches` is None, the data have an axis of steps, or all of them are each step's batch.
     `length` is the number of steps, less than a block's where the batches end.
     """
 
@@ -38,12 +41,14 @@ class Chunk(NamedTuple):
 class Source(NamedTuple):
     """`load(step)` is the chunk of the `block` steps from a multiple of `block` on.
 
-    `rewinds` says whether any chunk can be loaded again, or only the last two.
+    `rewinds` says whether any chunk can be loaded again, or only the last two; where the batches
+    may end, the processes of `mesh` agree on it.
     """
 
     block: int
     load: Callable[[int], Chunk]
     rewinds: bool
+    mesh: Mesh | None = None
 
 
 class Piece(NamedTuple):
@@ -55,7 +60,9 @@ class Piece(NamedTuple):
     chunk: Chunk
 
 
-def drawn(table: Table, sampling: str, key: Array, batch_size: object) -> Source:
+def drawn(
+    table: Table, sampling: str, key: Array, batch_size: object, mesh: Mesh | None = None
+) -> Source:
     """The batches that a way to sample draws from a table."""
     sample = look_up_name("sampling", {**SAMPLINGS, "full": None}, sampling)
     if sample is None:
@@ -65,18 +72,27 @@ def drawn(table: Table, sampling: str, key: Array, batch_size: object) -> Source
                 "np.asarray, or choose another sampling"
             )
         block = block_length(1)
-        whole = Chunk(table.resident, None, block)
+        own_rows(mesh, "n, the number of examples,", table.n)
+        whole = Chunk(split(mesh, table.resident, 0, table.n), None, block)
         return Source(block, lambda begin: whole, True)
     as_count("n, the number of examples,", table.n, least=1, most=INT32_MAX)
     B = as_count("batch_size", batch_size, least=1, most=table.n)
+    own = own_rows(mesh, "batch_size", B)
     draw: Draw = sample(key, table.n, B)
     block = block_length(B)
-    data = table.resident
-    if data is not None:
-        return Source(block, lambda begin: Chunk(data, draw(begin), block), True)
+    if table.resident is not None:
+        data = everywhere(mesh, table.resident)
+        return Source(block, lambda begin: Chunk(data, split(mesh, draw(begin), 1, B), block), True)
     row = table.rows(np.arange(1))
     block = min(block, steps_in_chunk(B, row.X.nbytes + row.Y.nbytes))
-    return Source(block, partial(_gather, table, draw, block), True)
+
+    def load(begin: int) -> Chunk:
+        """The rows that the steps of a chunk take, or the part of them that this process feeds."""
+        batches = jax.tree.map(lambda leaf: np.asarray(leaf)[:block, own], draw(begin))
+        data = in_steps(table.rows(batches.indices.ravel()), len(own), batches.mask)
+        return Chunk(split(mesh, data, 1, B), None, block)
+
+    return Source(block, load, True)
 
 
 def steps_in_chunk(batch_size: int, row_bytes: int) -> int:
@@ -84,17 +100,12 @@ def steps_in_chunk(batch_size: int, row_bytes: int) -> int:
     return max(1, CHUNK // (batch_size * row_bytes))
 
 
-def _gather(table: Table, draw: Draw, block: int, begin: int) -> Chunk:
-    """The rows that the steps of a chunk take, one batch after the other."""
-    batches = draw(begin)
-    rows = np.asarray(batches.indices[:block])
-    mask = None if batches.mask is None else batches.mask[:block]
-    return Chunk(table.rows(rows.ravel()), Batches(in_turn(*rows.shape), mask), block)
-
-
-def in_turn(steps: int, batch_size: int) -> Array:
-    """Row numbers of batches that lie one after the other."""
-    return jnp.arange(steps * batch_size, dtype=jnp.int32).reshape(steps, batch_size)
+def in_steps(data: Data, batch_size: int, mask: np.ndarray | None) -> Data:
+    """Rows that lie one batch after the other, with an axis of steps; masked ones weigh nothing."""
+    if mask is not None:
+        counted = jnp.asarray(mask.ravel(), data.X.dtype)
+        data = data._replace(weights=counted * (1 if data.weights is None else data.weights))
+    return jax.tree.map(lambda rows: rows.reshape(-1, batch_size, *rows.shape[1:]), data)
 
 
 def pieces(
@@ -127,6 +138,7 @@ def _chunks(
         upcoming = pool.submit(load, begin)
         while begin < stop:
             chunk = upcoming.result()
+            chunk = chunk._replace(length=least(source.mesh, chunk.length))
             after = begin + source.block
             if after < stop and chunk.length == source.block:
                 upcoming = pool.submit(load, after)

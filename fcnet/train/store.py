@@ -1,4 +1,10 @@
-"""The checkpoints of a run: how one is saved, which are kept, which one a run goes on from."""
+"""The checkpoints of a run: how one is saved, which are kept, which one a run goes on from.
+
+On a mesh too, a checkpoint is one file with all of the state, which the first process writes to a
+folder that all see. Fully-connected networks fit into a host's memory, so that files of parts, as
+Orbax writes them, would save little; and a whole one can be gone on from on any other mesh, though
+then the rest of the run is the same up to rounding only.
+"""
 
 import json
 import warnings
@@ -8,11 +14,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from fcnet.checks import as_count
 from fcnet.train.checkpoint import CheckpointError, read, write
 from fcnet.train.loop import State
-from fcnet.train.point import Point, is_key
+from fcnet.train.mesh import check_alike, is_key, is_shared, least
+from fcnet.train.point import Point
 
 
 class Checkpoints(NamedTuple):
@@ -33,10 +41,28 @@ class Store(NamedTuple):
     every: int
     keep: int
     configuration: Mapping[str, str]
+    mesh: Mesh | None = None
 
     def save(self, point: Point) -> Path:
-        """Write the checkpoint of a point, and then remove those that need not be kept."""
+        """Write the checkpoint of a point, and then remove those that need not be kept.
+
+        Of several processes, each of which has all of it, the first does; the others wait for it.
+        """
         path = self.folder / f"step-{point.step:010d}.safetensors"
+        if not is_shared(self.mesh):
+            self._save(point, path)
+            return path
+        failure = None
+        if jax.process_index() == 0:
+            try:
+                self._save(point, path)
+            except CheckpointError as error:
+                failure = error
+        if not least(self.mesh, failure is None):
+            raise failure or CheckpointError(f"process 0 could not write the checkpoint {path}")
+        return path
+
+    def _save(self, point: Point, path: Path) -> None:
         arrays = {name: _as_numpy(leaf) for name, leaf in _leaves(point)}
         arrays["history"] = np.array(point.entries)
         write(
@@ -53,7 +79,6 @@ class Store(NamedTuple):
             before[step].unlink(missing_ok=True)
         for unfinished in self.folder.glob(".step-*.tmp"):
             unfinished.unlink(missing_ok=True)
-        return path
 
     def latest(self, start: Point) -> Point:
         """The point of the last checkpoint that is whole; the start, saved, where there is none.
@@ -62,7 +87,9 @@ class Store(NamedTuple):
             CheckpointError: if all are damaged, or the last whole one is of another run.
         """
         failures = []
-        for path in reversed(saved(self.folder).values()):
+        there = saved(self.folder)
+        check_alike(self.mesh, {"the checkpoints in the folder": [*there]})
+        for path in reversed(there.values()):
             try:
                 arrays, text = read(path)
             except CheckpointError as error:

@@ -5,16 +5,18 @@ from itertools import islice
 from threading import Lock
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from fcnet.checks import as_count
 from fcnet.sampling import block_length
-from fcnet.train.batches import Batches
 from fcnet.train.data import as_data, check_finite_rows, take_rows
 from fcnet.train.loop import Data
+from fcnet.train.mesh import check_own, gathered, is_shared, least, own_rows, split
 from fcnet.train.objective import Objective
-from fcnet.train.source import Chunk, Source, in_turn, steps_in_chunk
+from fcnet.train.source import Chunk, Source, in_steps, steps_in_chunk
 from fcnet.types import Params
 
 STEPS = 64
@@ -22,13 +24,22 @@ STEPS = 64
 
 
 def given(
-    params: Params, batches: Iterable[Any], batch_size: object, objective: Objective, most: int
+    params: Params,
+    batches: Iterable[Any],
+    batch_size: object,
+    objective: Objective,
+    most: int,
+    mesh: Mesh | None = None,
 ) -> tuple[Source, Data]:
     """The source of an iterable's batches, and examples of its first chunk, at most so many.
 
     An iterable that can begin again, such as a list, does so at its end; an iterator ends the run.
+    In a run of several processes each gives its own rows of every batch.
     """
     B = as_count("batch_size", batch_size, least=1)
+    check_own(mesh)
+    own = len(own_rows(mesh, "batch_size", B))
+    weighed = is_shared(mesh)
     W = params[0].W
     row_bytes = W.dtype.itemsize * (W.shape[1] + len(params[-1].b))
     block = min(STEPS, block_length(B), steps_in_chunk(B, row_bytes))
@@ -37,7 +48,7 @@ def given(
     lock = Lock()
     read = 0
 
-    def load(begin: int) -> Chunk:
+    def local(begin: int) -> Chunk:
         nonlocal read
         with lock:
             if begin not in recent:
@@ -45,19 +56,27 @@ def given(
                     pass
                 few = list(islice(reader, block))
                 read = begin + block
-                recent[begin] = _chunk(params, few, begin, block, B, objective)
+                recent[begin] = _chunk(params, few, begin, block, own, objective, weighed)
                 if len(recent) > 2:
                     del recent[min(recent)]
             return recent[begin]
 
-    first = load(0)
-    if not first.length:
+    def load(begin: int) -> Chunk:
+        chunk = local(begin)
+        return chunk._replace(data=split(mesh, chunk.data, 1, B)) if chunk.length else chunk
+
+    first = local(0)
+    length = least(mesh, first.length)
+    if not length:
         raise ValueError("X gave no batch: expected an iterable of batches (X, Y)")
-    assert first.batches is not None
-    rows = np.arange(first.length * B)
-    if first.batches.mask is not None:
-        rows = np.flatnonzero(np.asarray(first.batches.mask))
-    return Source(block, load, False), take_rows(first.data, rows[:most])
+    seen = jax.tree.map(lambda rows: rows[:length].reshape(-1, *rows.shape[2:]), first.data)
+    if is_shared(mesh):
+        seen = gathered(take_rows(seen, np.arange(length * own)[: most // jax.process_count()]))
+    elif seen.weights is not None:
+        seen = take_rows(seen, np.flatnonzero(seen.weights)[:most])
+    else:
+        seen = take_rows(seen, np.arange(length * own)[:most])
+    return Source(block, load, False, mesh), seen
 
 
 def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:
@@ -72,9 +91,18 @@ def _again_and_again(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _chunk(
-    params: Params, batches: list[Any], begin: int, block: int, B: int, objective: Objective
+    params: Params,
+    batches: list[Any],
+    begin: int,
+    block: int,
+    B: int,
+    objective: Objective,
+    weighed: bool,
 ) -> Chunk:
-    """The batches one after the other, each padded to B rows by its first, and the rest empty."""
+    """The batches in turn, each padded to B rows by its first, and the rest empty.
+
+    Those of the same size without weights are not weighed, unless other processes' may be.
+    """
     whole = [_as_rows(batch, begin + i, B) for i, batch in enumerate(batches)]
     if not whole:
         return Chunk(Data(params[0].W, params[0].W, None), None, 0)
@@ -91,9 +119,9 @@ def _chunk(
         raise ValueError(f"{error}, in batches {begin} to {begin + len(batches) - 1}") from error
     if len(columns) == 3:
         data = data._replace(weights=jnp.asarray(columns[2], data.X.dtype))
-    full = (sizes[: len(batches)] == B).all()
-    mask = None if full else jnp.asarray(np.arange(B) < sizes[:, None])
-    return Chunk(data, Batches(in_turn(block, B), mask), len(batches))
+    full = (sizes[: len(batches)] == B).all() and not weighed
+    mask = None if full else np.arange(B) < sizes[:, None]
+    return Chunk(in_steps(data, B, mask), None, len(batches))
 
 
 def _as_rows(batch: Any, number: int, B: int) -> tuple[np.ndarray, ...]:

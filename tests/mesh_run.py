@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from fcnet.train import store
+from fcnet.train import run, store
 from fcnet.train.fit import CheckpointError, Interrupted, NonFiniteError, fit
 from fcnet.types import Layer
 
@@ -158,6 +158,23 @@ def across(folder, **where):
         return [*arrays(train(**where)), np.array(str(error))]
 
 
+def operations(folder, **where):
+    """How many floating operations a device does in a step of 64 examples."""
+    counts, advance = [], run.advance
+
+    def counted(*arguments, **static):
+        program = advance.lower(*arguments, **static).compile()
+        counts.append(np.array(program.cost_analysis()["flops"]))
+        return advance(*arguments, **static)
+
+    run.advance = counted
+    try:
+        train(batch_size=64, steps=1, **where)
+    finally:
+        run.advance = advance
+    return counts
+
+
 def plain(folder, **where):
     return arrays(train(**where))
 
@@ -166,7 +183,7 @@ CASES = {
     case.__name__: case
     for case in (
         *(resident, on_disk, full, iterable, wrong_rows, halves, own_key, full_disk),
-        *(signalled, diverging, indivisible, across, plain),
+        *(signalled, diverging, indivisible, across, operations, plain),
     )
 }
 

@@ -58,12 +58,14 @@ def assert_as_alone(outcomes, case, alone):
 
 
 def test_eight_devices(alone, tmp_path):
-    outcomes = start(tmp_path, 1, 8, "resident", "indivisible")
+    outcomes = start(tmp_path, 1, 8, "resident", "indivisible", "operations")
     assert_as_alone(outcomes, "resident", alone)
     assert [str(message) for message in outcomes["indivisible"][0]] == [
         f'{name} must be a multiple of the 4 places on the axis "data" of the mesh, got {number}'
         for name, number in (("batch_size", 17), ("n, the number of examples,", 99))
     ]
+    [here], [[there]] = alone("operations"), outcomes["operations"]
+    assert there < here / 4, "four places of the axis data alone would not do"
 
 
 def test_two_processes(alone, tmp_path):
@@ -138,7 +140,8 @@ def python(program):
 
 def test_launched_processes_find_each_other():
     names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-    program = f"import os; print(' '.join(os.environ[name] for name in {names}))"
+    words = f"' '.join(os.environ[name] for name in {names})"
+    program = f"import os; os.write(1, ({words} + '\\n').encode())"  # a line in one piece
     with launch("3", *python(program)) as launched:
         out, _ = launched.communicate(timeout=60)
     address, counts, numbers = zip(*map(str.split, out.splitlines()), strict=True)
@@ -158,8 +161,8 @@ def test_where_one_process_fails_the_others_are_killed(number):
 
 def test_a_signal_is_passed_on():
     program = (
-        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
-        "print('ready', flush=True); time.sleep(99)"
+        "import os, signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
+        "os.write(1, b'ready\\n'); time.sleep(99)"
     )
     with launch("2", *python(program)) as launched:
         assert {launched.stdout.readline() for _ in range(2)} == {"ready\n"}

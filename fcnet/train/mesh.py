@@ -13,8 +13,9 @@ Several processes, on one machine or on many, first of all find each other:
 
 Each calls `fit` with the same arguments; what only one of them knows is agreed on between blocks of
 steps. Each feeds its own rows of every batch: of a memory-mapped file it reads those only, and an
-iterable gives those only, B over the number of processes. On CPUs they talk by gloo, which comes
-with JAX; `scripts/launch_local` starts some on one machine.
+iterable gives those only, B over the number of processes. Each calls `progress` and has the result,
+and the first writes the checkpoints. On CPUs they talk by gloo, which comes with JAX;
+`scripts/launch_local` starts some on one machine.
 """
 
 import signal
@@ -190,7 +191,7 @@ def least(mesh: Mesh | None, number: int) -> int:
 
 
 def wish(mesh: Mesh | None, received: list[signal.Signals]) -> signal.Signals | None:
-    """The signal that this process was sent first; if it was sent none, another's."""
+    """The signal that this or another process was sent; of several, that of the highest number."""
     number = -least(mesh, -received[0] if received else 0)
     return signal.Signals(number) if number else None
 

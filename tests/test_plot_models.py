@@ -61,20 +61,26 @@ def test_pre_activations_reach_from_the_least_to_the_largest_of_each_unit(
 
 
 @pytest.mark.parametrize(
-    ("bias", "activation", "dead"),
-    [(-9.0, "relu", 1), (-0.5, "relu", 0), (-9.0, "leaky_relu", 0), (0.0, "relu", 0)],
+    ("weight", "bias", "activation", "dead"),
+    [
+        (1.0, -9.0, "relu", 1),
+        (1.0, -0.5, "relu", 0),
+        (0.0, 0.0, "relu", 0),  # the slope at 0 is 1
+        (1.0, -9.0, "leaky_relu", 0),
+    ],
 )
 def test_a_unit_is_dead_where_no_example_has_a_slope(
-    ax: Axes, bias: float, activation: str, dead: int
+    ax: Axes, weight: float, bias: float, activation: str, dead: int
 ) -> None:
-    hidden = Layer(jnp.array([[1.0], [-1.0]]), jnp.array([bias, 2.0]))
+    hidden = Layer(jnp.array([[-1.0], [weight]]), jnp.array([2.0, bias]))
     params = (hidden, Layer(jnp.ones((1, 2)), jnp.zeros(1)))
     X = jnp.array([[0.0], [1.0], [-1.0]])
     plot.pre_activations(params, X, activation=activation, ax=ax)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [
         f"$z^{{[1]}}$\n{dead} of 2 dead", "$z^{[2]}$\n0 of 1 dead"
     ]  # fmt: skip
-    assert len(by_color(ax).get(ORANGE.lower(), ())) == dead
+    lost = by_color(ax).get(ORANGE.lower(), np.empty((0, 3)))
+    np.testing.assert_allclose(lost[:, 1:], np.tile([bias - 1, bias + 1], (dead, 1)))
     assert len(by_color(ax)[BLUE.lower()]) == 3 - dead
 
 

@@ -77,7 +77,7 @@ def test_a_unit_is_dead_where_no_example_has_a_slope(
     X = jnp.array([[0.0], [1.0], [-1.0]])
     plot.pre_activations(params, X, activation=activation, ax=ax)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == [
-        f"$z^{{[1]}}$\n{dead} of 2 dead", "$z^{[2]}$\n0 of 1 dead"
+        f"$z^{{[1]}}$\n{dead} of 2", "$z^{[2]}$\n0 of 1"
     ]  # fmt: skip
     lost = by_color(ax).get(ORANGE.lower(), np.empty((0, 3)))
     np.testing.assert_allclose(lost[:, 1:], np.tile([bias - 1, bias + 1], (dead, 1)))
@@ -168,7 +168,7 @@ def test_an_ensemble_is_drawn_along_one_input_with_its_members_and_its_spread(ax
     assert (grid.min(), grid.max()) == (-2.0, 4.0)
     np.testing.assert_allclose(members[:, 1], grid + 6, rtol=RELATIVE)
     np.testing.assert_allclose(mean[:, 1], 2 * grid + 6, rtol=RELATIVE)
-    band, points = ax.collections
+    points, band = ax.collections
     edge = band.get_paths()[0].vertices
     for sign in (-1, 1):  # the spread of slopes 1 and 3 is |x|
         expected = np.column_stack([grid, 2 * grid + 6 + sign * 2 * abs(grid)])
@@ -179,7 +179,7 @@ def test_an_ensemble_is_drawn_along_one_input_with_its_members_and_its_spread(ax
 
 def test_an_ensemble_without_disagreement_has_no_band(ax: Axes) -> None:
     plot.ensemble_band(stacked([2.0, 2.0]), jnp.eye(2), jnp.ones((2, 1)), ax=ax)
-    edge = ax.collections[0].get_paths()[0].vertices
+    edge = ax.collections[1].get_paths()[0].vertices
     np.testing.assert_allclose(edge[:, 1], edge[:, 0] + 1.0, rtol=RELATIVE)  # x_2 is held at 1/2
 
 

@@ -68,6 +68,9 @@ def ensemble_band(
     finite = jax.vmap(all_finite)(layers)
     members = jax.vmap(outputs)(jax.tree.map(lambda leaf: leaf[finite], layers))
     ax = axes(ax)
+    ax.scatter(
+        column, np.asarray(Y)[:, 0], s=12, color=ORANGE, marker="x", alpha=0.6, label="example"
+    )
     ax.fill_between(
         grid,
         mean - 2 * spread,
@@ -80,6 +83,5 @@ def ensemble_band(
     lines = ax.plot(grid, np.asarray(members).T, color=GREY, linewidth=0.6, alpha=0.7)
     lines[0].set_label(f"{len(members)} members")
     ax.plot(grid, mean, color=BLUE, linewidth=2.5, label="mean")
-    ax.scatter(column, np.asarray(Y)[:, 0], s=14, color=ORANGE, marker="x", label="example")
     ax.set(xlabel=f"$x_{{{along + 1}}}$", ylabel="output", title="An ensemble")
     return with_legend(ax)

@@ -53,13 +53,15 @@ def pre_activations(
         place.append(k + 0.8 * ((np.arange(m) + 0.5) / m - 0.5))
         spans.append(np.quantile(z_k, (0, 0.5, 1), axis=0)[:, order])
         dead.append(np.all(sigma.derivative(z_k) == 0, axis=0)[order])
-        ticks.append(f"$z^{{[{k}]}}$\n{dead[-1].sum()} of {m} dead")
+        ticks.append(f"$z^{{[{k}]}}$\n{dead[-1].sum()} of {m}")
+    width = min(1.5, 450 / (len(z) * max(map(len, dead))))  # so that neighbours stay apart
     x, (low, median, high), lost = np.hstack(place), np.hstack(spans), np.hstack(dead)
     for which, color, name in ((~lost, BLUE, "unit"), (lost, ORANGE, "dead unit")):
         if which.any():
-            ax.vlines(x[which], low[which], high[which], color=color, alpha=0.6, label=name)
-            ax.plot(x[which], median[which], "o", color=color, markersize=3)
+            ax.vlines(x[which], low[which], high[which], color=color, linewidth=width, label=name)
+            ax.plot(x[which], median[which], "o", color=color, markersize=2 * width)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set_xticks(range(1, len(ticks) + 1), ticks)
-    ax.set(ylabel="pre-activation", title=f"Pre-activations of {len(X):,} examples")
+    ax.set(xlabel="layer, and its dead units", ylabel="pre-activation")
+    ax.set_title(f"Pre-activations of {len(X):,} examples")
     return with_legend(ax)

@@ -15,6 +15,8 @@ from fcnet.verify.single import Example, as_example, dJ_do
 from fcnet.verify.step import Deltas, Step, delta_steps, gradient_steps
 from fcnet.verify.types import Answer, Case, Problem, Reference
 
+CANCELLATION = 8
+
 Rows = Float[np.ndarray, "n m"]
 
 
@@ -184,8 +186,10 @@ def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]
     lines = []
     for batch in batches:
         terms, noise = batch.terms(place, k), _noise(batch)
-        # a unit's delta is rounded relative to what it adds up, which may be as much as any unit's
-        tolerance = leaf(batch.reference.tolerance[k - 1], place) + noise * terms.max(axis=0)
+        # a unit's delta is rounded relative to what it adds up: as much as any unit's, or, after a
+        # fault upstream that leaves more to cancel, several times as much
+        usual = leaf(batch.reference.tolerance[k - 1], place)
+        tolerance = usual + CANCELLATION * noise * terms.max(axis=0)
         slack = leaf(batch.reference.slack[k - 1], place) if batch.true else 0
         lines.append(
             BatchLine(
@@ -208,4 +212,6 @@ def _noise(batch: Batch) -> float:
     """How large rounding errors of the true db are, relative to the largest of its terms."""
     pairs = zip(batch.reference.tolerance, batch.reference.deltas, strict=True)
     sizes = [(layer.b.max(), batch.share * abs(delta).sum(0).max()) for layer, delta in pairs]
-    return max((tolerance / size for tolerance, size in sizes if size), default=0.0)
+    # a sum of n products has so much even where the true gradient, and its tolerance, is zero
+    least = 2 * batch.n * unit_roundoff(batch.answer.dtype)
+    return max([least, *(tolerance / size for tolerance, size in sizes if size)])

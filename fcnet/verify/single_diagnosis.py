@@ -61,19 +61,30 @@ def _readings(examples: Sequence[Example], k: int, above: Sequence[Deltas]) -> l
     deltas = [{**known, k: e.db(k)} for e, known in zip(examples, above, strict=True)]
     line = delta_steps(examples, k, deltas)
     options = [Reading(examples, deltas, _judge(examples, k, deltas))]
-    if not _wrong(line):
+    if not options[0].faults:
         return options
     # dW = delta a^T shows delta on the examples where a is not zero, if its rank is one
     lit = [(e, known) for e, known in zip(examples, above, strict=True) if e.a(k - 1).any()]
     seen = [e for e, _ in lit]
     shown = [{**known, k: _from_weights(e, k)} for e, known in lit]
     if seen and not _wrong(gradient_steps(seen, "W", k, shown)):
-        examples, deltas, line = seen, shown, delta_steps(seen, k, shown)
-        options.append(Reading(seen, shown, _judge(seen, k, shown)))
-        if not _wrong(line):
+        reading, other = Reading(seen, shown, _judge(seen, k, shown)), delta_steps(seen, k, shown)
+        if not _wrong(line):  # in coarse precision both may pass for delta: the nearer comes first
+            return [reading, *options] if _far(other) < _far(line) else [*options, reading]
+        options.append(reading)
+        if not _wrong(other):
             return options
+        examples, deltas, line = seen, shown, other
+    if not _wrong(line):
+        return options
     must = [{**known, k: s.expected} for known, s in zip(deltas, line, strict=True)]
     return [*options, Reading(examples, must, _judge(examples, k, must))]
+
+
+def _far(line: Sequence[Step]) -> float:
+    """How far what is taken for delta is from what it must be, relative to its size."""
+    sizes = sum(float(abs(step.expected).sum()) for step in line)
+    return sum(float(abs(step.got - step.expected).sum()) for step in line) / max(sizes, 1e-300)
 
 
 def _judge(examples: Sequence[Example], k: int, deltas: Sequence[Deltas]) -> list[Fault]:

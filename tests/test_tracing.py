@@ -9,6 +9,7 @@ import pytest
 from candidates import ReLU, alone, counted, data, gradient, jitted, network, one
 from protocol_support import N, check, kinds, protocol_of
 
+import fcnet
 from fcnet import Layer
 from fcnet.verify.binding import bind
 from fcnet.verify.types import Case
@@ -54,6 +55,20 @@ def test_what_depends_on_tracing_disagrees_with_itself():
     assert kinds(check(compiled, jnp.asarray, "pairs")) == []
     settings.scale = 1.0
     assert kinds(check(compiled, jnp.asarray, "pairs")) == ["jit_disagrees"]
+
+
+def test_rounding_where_the_true_gradient_is_zero_is_no_disagreement():
+    def leaky(params, x, y):  # dJ/dz^[1] goes through units that are dead
+        (W1, b1), (W2, b2) = params
+        z1 = W1 @ x + b1
+        delta2 = W2 @ jnp.maximum(z1, 0) + b2 - y
+        delta1 = (W2.T @ delta2) * jnp.sign(z1)
+        return [(jnp.outer(delta1, x), delta1), (jnp.outer(delta2, z1), delta2)]
+
+    params = fcnet.init(jax.random.key(0), (30, 64, 3))
+    x, y = jax.random.normal(jax.random.key(1), (30,)), jnp.ones(3)
+    found = fcnet.check(leaky, params, x, y).findings
+    assert {finding.line for finding in found} == {4, 5}
 
 
 def test_a_batching_rule_that_mixes_examples_disagrees():

@@ -75,6 +75,7 @@ def test_a_member_is_what_fit_makes_of_its_settings(file: Path, tmp_path: Path) 
     assert_close(load_model(out).params, result.params, 1e-4)
 
 
+@pytest.mark.slow
 def test_weight_decays_are_crossed_with_rates(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert swept(file, out, *RATES, "--optimizer", "adamw", "--weight-decays", "0,0.1,0.2") == 0
@@ -84,6 +85,7 @@ def test_weight_decays_are_crossed_with_rates(file: Path, tmp_path: Path) -> Non
     assert len({row["loss"] for row in rows}) == 18
 
 
+@pytest.mark.slow
 def test_a_setting_that_diverges_is_told_and_not_kept(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,6 +52,7 @@ def test_single_faults_are_placed_and_named() -> None:
     assert_scores(trials, 0.99)
 
 
+@pytest.mark.slow
 def test_faults_of_batches_are_placed_and_named() -> None:
     trials = list(tried(BATCH_MUTATIONS, BATCHED, every=41))
     assert len(trials) > 10

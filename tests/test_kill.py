@@ -48,6 +48,7 @@ def unbroken(tmp_path_factory):
     return finish(folder, folder / "result.npz")
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_the_worst_moments_ends_with_the_same_bits(unbroken, tmp_path):
     progress = [-1]
     for count, moment in enumerate(MOMENTS):

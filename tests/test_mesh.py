@@ -68,6 +68,7 @@ def test_eight_devices(alone, tmp_path):
     assert there < here / 4, "four places of the axis data alone would not do"
 
 
+@pytest.mark.slow
 def test_two_processes(alone, tmp_path):
     cases = ("own_key", "full_disk", "signalled", "iterable", "wrong_rows", "halves")
     outcomes = start(tmp_path, 2, 2, *cases)

@@ -52,7 +52,7 @@ def assert_same_bits(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-@pytest.mark.parametrize("steps_in_chunk", [1, 7, 2000])
+@pytest.mark.parametrize("steps_in_chunk", [pytest.param(1, marks=pytest.mark.slow), 7, 2000])
 @pytest.mark.parametrize(
     "changed",
     [

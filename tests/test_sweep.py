@@ -32,7 +32,15 @@ def member(tree, k):
     return jax.tree.map(lambda leaf: leaf[k], tree)
 
 
-@pytest.mark.parametrize("sampling", [*SAMPLINGS, "full"])
+@pytest.mark.parametrize(
+    "sampling",
+    ["algorithm2"]
+    + [
+        pytest.param(sampling, marks=pytest.mark.slow)
+        for sampling in (*SAMPLINGS, "full")
+        if sampling != "algorithm2"
+    ],
+)
 def test_a_member_ends_where_its_own_run_does(problem, sampling):
     params, X, Y, keys = problem
     run = {
@@ -106,6 +114,7 @@ def test_a_member_that_diverges_does_not_stop_the_others(problem):
     assert not all_lost.finite.any()
 
 
+@pytest.mark.slow
 def test_double_precision(problem):
     params, X, Y, keys = problem
     run = {"batch_size": 6, "steps": 12, "precision": "float64", "optimizer": "sgd"}

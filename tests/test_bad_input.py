@@ -22,7 +22,7 @@ from fcnet import Activation, Loss
 
 pytestmark = pytest.mark.untyped
 
-CALLS = 2400
+CALLS = 3200
 OF_ANY_ARGUMENTS = {"check_gradient", "check_vjp"}
 """They take a function of the caller's and its arguments, whatever these are."""
 PACKAGE = Path(fcnet.__file__).parent

@@ -16,6 +16,7 @@ def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     done = bench("--quick", "step", "sampling", "--json", file)

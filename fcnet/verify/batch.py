@@ -16,6 +16,7 @@ from fcnet.verify.step import Deltas, Step, delta_steps, gradient_steps
 from fcnet.verify.types import Answer, Case, Problem, Reference
 
 CANCELLATION = 8
+"""How many times more than the true gradient a faulty one may have to cancel."""
 
 Rows = Float[np.ndarray, "n m"]
 

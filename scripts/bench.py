@@ -16,7 +16,7 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks import check, sampling, scale, scores, step, sweep, train
+from benchmarks import check, gpu, products, sampling, scale, scores, step, sweep, train
 from benchmarks.measure import describe_machine, format_rows
 
 SUITES = {
@@ -25,9 +25,11 @@ SUITES = {
     "check": check.run,
     "sensitivity": check.sensitivity,
     "train": train.run,
+    "products": products.run,
     "sweep": sweep.run,
     "scale": scale.time,
     "memory": scale.memory,
+    "gpu": gpu.run,
     "houses": scores.houses,
     "mnist": scores.mnist,
 }
@@ -49,7 +51,8 @@ def main() -> None:
     rows = []
     for suite in arguments.suites or SUITES:
         new = SUITES[suite](quick=arguments.quick)
-        print(f"\n{suite}\n{format_rows(new)}", flush=True)
+        if new:
+            print(f"\n{suite}\n{format_rows(new)}", flush=True)
         rows += [{"suite": suite, **row._asdict()} for row in new]
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")

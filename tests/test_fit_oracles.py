@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_close
 
 import fcnet
-from fcnet.train import evaluate
+from fcnet.train import evaluate, loop
 from fcnet.train.batches import SAMPLINGS
 from fcnet.train.fit import fit
 
@@ -133,6 +133,32 @@ def test_history_in_pieces_is_history_at_once(problem, key, monkeypatch):
     np.testing.assert_allclose(pieces.loss, once.loss, rtol=1e-6)
     np.testing.assert_allclose(pieces.metric, once.metric, rtol=1e-5)
     assert once.metric[-1] > once.metric[0]
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 0), (3, 3), (0, 4), (0, 5), (2, 14), (7, 40)])
+@pytest.mark.parametrize("runs", [{}, {"cpu": (5, 2)}])
+def test_the_loop_takes_each_step_once_and_in_turn(first, last, runs, monkeypatch):
+    monkeypatch.setattr(loop, "RUNS", runs)
+
+    def step(i, state):
+        taken, steps = state
+        return taken + 1, steps.at[taken].set(i)
+
+    start = (jnp.array(0), jnp.full(50, -1))
+    taken, steps = jax.jit(lambda *bounds: loop.repeat(step, *bounds, start))(first, last)
+    assert int(taken) == last - first
+    np.testing.assert_array_equal(steps[:taken], np.arange(first, last))
+
+
+def test_a_run_in_runs_of_steps_ends_at_the_same_place(problem, key, monkeypatch):
+    train = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=43,
+                    evaluate_every=20, hyperparameters={"learning_rate": 0.1})  # fmt: skip
+    once = train().params
+    monkeypatch.setattr(loop, "RUNS", {"cpu": (8, 4)})
+    loop.advance.clear_cache()
+    in_runs = train().params
+    loop.advance.clear_cache()
+    assert_close(in_runs, once, 1e-6)
 
 
 def test_what_the_caller_gave_survives(problem, key):

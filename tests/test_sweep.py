@@ -10,6 +10,7 @@ import pytest
 from helpers import assert_close
 
 import fcnet
+import fcnet.train.groups as groups_module
 from fcnet.train.batches import SAMPLINGS
 from fcnet.train.fit import fit
 from fcnet.train.groups import groups
@@ -63,6 +64,16 @@ def test_a_member_ends_where_its_own_run_does(problem, sampling):
                 assert_close(result.member(0), alone.params, 2e-5)
     assert result.finite.all()
     assert result.best == result.history.validation_loss[-1].argmin()
+
+
+def test_the_arrays_given_stay_where_one_group_holds_all_members(problem, monkeypatch):
+    monkeypatch.setattr(groups_module, "workers", lambda: 1)
+    params, X, Y, keys = problem
+    before = jax.tree.map(np.array, params)
+    run = {"key": keys, "batch_size": 6, "steps": 3, "hyperparameters": {"learning_rate": RATES}}
+    first, second = (sweep(params, X, Y, **run) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, params, before)
+    jax.tree.map(np.testing.assert_array_equal, first.params, second.params)
 
 
 def test_one_key_and_one_start_serve_all(problem, key):

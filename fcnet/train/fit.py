@@ -99,7 +99,9 @@ def fit(
             all that the rest of the run depends on is saved there; needs the extra "checkpoint".
         resume: go on from the last checkpoint in the folder, if there is one, bit for bit as if the
             run had never stopped. All other arguments must be those of the run, but for `steps`,
-            which may be more, and `params` and `opt_state`, of which only the shapes count.
+            which may be more, and `params` and `opt_state`, of which only the shapes count. (On a
+            GPU the bits also depend on where a run is cut, so that `steps`, if it grows, should
+            have been a multiple of `evaluate_every`.)
         mesh: devices that share the run, with the axes "data" and "model" or one of them, such as
             `jax.make_mesh((4, 2), ("data", "model"))`: each batch is split over the first, and the
             rows of each layer over the second where its width divides. The result is that of one

@@ -37,11 +37,12 @@ class Group(NamedTuple):
     device: jax.Device
 
     def take(self, members: Members) -> Members:
-        """These of the members, on their device; a key that all share stays one key."""
+        """A copy of these members on their device; a key that all share stays one key."""
         part = partial(jax.tree.map, lambda leaf: leaf[self.first : self.last])
         params, numbers = part((members.params, members.hyperparameters))
         keys = part(members.keys) if members.own_keys else members.keys
-        return Members(*jax.device_put((params, keys, numbers), self.device))
+        # All members at once would be no copy, and the caller's arrays would be donated.
+        return Members(*jax.device_put((params, keys, numbers), self.device, may_alias=False))
 
 
 def workers() -> int:

@@ -4,8 +4,9 @@ The number of steps is an argument, so a shorter last block needs no other progr
 optimiser's hyper-parameters, so another learning rate needs none either.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,16 @@ from fcnet.train.mesh import keep_placed, keep_split
 from fcnet.train.objective import Objective, batch_gradient, batch_loss
 from fcnet.train.optimizer import Hyperparameters, Optimizer, build
 from fcnet.types import Params
+
+T = TypeVar("T")
+
+RUNS = {"gpu": (32, 4)}
+"""By platform, the steps of a run, and how many of them are one iteration of the compiled loop.
+
+A GPU's loop of a length that is known only once it starts asks the host after each iteration
+whether to go on, which takes longer than the step of a small network. Elsewhere it does not. The
+steps left over are compiled apart, and may be rounded otherwise.
+"""
 
 
 class State(NamedTuple):
@@ -86,8 +97,28 @@ def advance(
     def step(i: Array, state: State) -> State:
         return one(keep_placed(mesh, state), keep_split(mesh, take(data, batches, i)))
 
-    state = keep_placed(mesh, lax.fori_loop(first, last, step, state))
+    state = keep_placed(mesh, repeat(step, first, last, state))
     return state, all_finite(state.params)
+
+
+def repeat(
+    step: Callable[[Array, T], T],
+    first: int | Int[Array, ""],
+    last: int | Int[Array, ""],
+    state: T,
+) -> T:
+    """`lax.fori_loop`; where RUNS has the platform, in runs of that length and then the rest."""
+    if jax.default_backend() not in RUNS:
+        return lax.fori_loop(first, last, step, state)
+    length, unroll = RUNS[jax.default_backend()]
+    runs = (last - first) // length
+    rest = first + length * runs
+
+    def run(k: Array, state: T) -> T:
+        start = first + length * k
+        return lax.fori_loop(0, length, lambda i, s: step(start + i, s), state, unroll=unroll)
+
+    return lax.fori_loop(rest, last, step, lax.fori_loop(0, runs, run, state))
 
 
 @partial(jax.jit, static_argnames=("objective", "optimizer", "mesh"), donate_argnames="state")

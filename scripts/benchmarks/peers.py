@@ -40,7 +40,7 @@ Run = Callable[[int], Pairs]
 """Takes so many steps from the start."""
 
 
-def of_fcnet(work: Work) -> Run:
+def of_fcnet(work: Work, precision: str | None = None) -> Run:
     params = tuple(fcnet.Layer(jnp.asarray(W), jnp.asarray(b)) for W, b in work.layers)
     X, Y = jnp.asarray(work.X), jnp.asarray(work.Y)
 
@@ -48,6 +48,7 @@ def of_fcnet(work: Work) -> Run:
         result = fcnet.fit(
             params, X, Y, key=jax.random.key(0), batch_size=work.batch_size, steps=steps,
             optimizer="sgd", hyperparameters={"learning_rate": RATE}, evaluate_every=max(steps, 1),
+            precision=precision,
         )  # fmt: skip
         return to_numpy(result.params)
 
@@ -119,11 +120,17 @@ def of_equinox(work: Work) -> Run:
 
     optimizer = optax.sgd(RATE)
     X, Y = jnp.asarray(work.X), jnp.asarray(work.Y)
-    d, *hidden, outputs = work.sizes
-    width, depth = (hidden or [1])[0], len(hidden)
-    if set(hidden) - {width}:
-        raise ValueError("eqx.nn.MLP has hidden layers of one width")
-    model = eqx.nn.MLP(d, outputs, width, depth, key=jax.random.key(0))
+
+    class Network(eqx.Module):
+        layers: list[eqx.nn.Linear]
+
+        def __call__(self, x: jax.Array) -> jax.Array:
+            for layer in self.layers[:-1]:
+                x = jax.nn.relu(layer(x))
+            return self.layers[-1](x)
+
+    shapes = zip(work.sizes, work.sizes[1:], strict=False)
+    model = Network([eqx.nn.Linear(*shape, key=jax.random.key(0)) for shape in shapes])
 
     def pairs(model: Any) -> Any:
         return [leaf for layer in model.layers for leaf in (layer.weight, layer.bias)]
@@ -179,14 +186,16 @@ def of_nnx(work: Work) -> Run:
     return run
 
 
-def of_torch(work: Work, threads: int, compiled: bool = False) -> Run:
+def of_torch(
+    work: Work, threads: int = 1, compile_mode: str | None = None, device: str = "cpu"
+) -> Run:
     import torch
 
-    X, Y = torch.from_numpy(work.X), torch.from_numpy(work.Y)
+    X, Y = torch.from_numpy(work.X).to(device), torch.from_numpy(work.Y).to(device)
     linear = [torch.nn.Linear(*shape) for shape in zip(work.sizes, work.sizes[1:], strict=False)]
     modules = [m for layer in linear[:-1] for m in (layer, torch.nn.ReLU())] + linear[-1:]
-    model = torch.nn.Sequential(*modules)
-    call = torch.compile(model) if compiled else model
+    model = torch.nn.Sequential(*modules).to(device)
+    call = torch.compile(model, mode=compile_mode) if compile_mode else model
 
     def run(steps: int) -> Pairs:
         torch.set_num_threads(threads)
@@ -198,12 +207,13 @@ def of_torch(work: Work, threads: int, compiled: bool = False) -> Run:
         optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
         for _ in range(steps):
             drawn = rng.choice(len(work.X), work.batch_size, replace=False, shuffle=False)
-            rows = torch.from_numpy(drawn)
+            rows = torch.from_numpy(drawn).to(device)
             optimizer.zero_grad()
             loss = ((call(X[rows]) - Y[rows]) ** 2).sum(1).mean() / 2
             loss.backward()
             optimizer.step()
-        return [(m.weight.detach().numpy().copy(), m.bias.detach().numpy().copy()) for m in linear]
+        with torch.no_grad():
+            return [(m.weight.cpu().numpy().copy(), m.bias.cpu().numpy().copy()) for m in linear]
 
     return run
 
@@ -234,7 +244,9 @@ def to_numpy(layers: Any) -> Pairs:
     return [(np.asarray(W), np.asarray(b)) for W, b in layers]
 
 
-PEERS: dict[str, Callable[[Work], Run]] = {
+Peer = Callable[[Work], Run]
+
+PEERS: dict[str, Peer] = {
     "fcnet.fit": of_fcnet,
     "NumPy by hand": of_numpy,
     "jitted step + optax": of_optax,
@@ -242,6 +254,8 @@ PEERS: dict[str, Callable[[Work], Run]] = {
     "Flax NNX": of_nnx,
     "torch, 1 thread": partial(of_torch, threads=1),
     "torch, 2 threads": partial(of_torch, threads=2),
-    "torch.compile": partial(of_torch, threads=2, compiled=True),  # compiles for half a minute
+    "torch.compile": partial(
+        of_torch, threads=2, compile_mode="default"
+    ),  # compiles for half a minute
     "scikit-learn": of_sklearn,
 }

@@ -18,6 +18,7 @@ EPYC, JAX 0.10.2, medians of 15 turns on a busy machine):
 The second is kept: the smaller the layers the more it gains, and for wide ones the four are alike.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 from time import perf_counter
@@ -26,13 +27,15 @@ import numpy as np
 
 import fcnet.train.problem
 from benchmarks.measure import Program
-from benchmarks.peers import PEERS, Pairs, Work
+from benchmarks.peers import PEERS, Pairs, Peer, Run, Work
 from benchmarks.race import Place, race
 
-QUICK = tuple(name for name in PEERS if name != "torch.compile")  # which takes half a minute
+QUICK = {  # the last compiles for half a minute
+    name: peer for name, peer in PEERS.items() if name != "torch.compile"
+}
 CASES = (  # layer sizes, B, n, the peers
     ((4, 3, 1), 8, 47, QUICK),
-    ((10, 64, 64, 1), 32, 10_000, tuple(PEERS)),
+    ((10, 64, 64, 1), 32, 10_000, PEERS),
     ((784, 256, 128, 10), 128, 20_000, QUICK),
     ((256, 1024, 1024, 1024, 1), 256, 10_000, QUICK),
 )
@@ -42,18 +45,21 @@ LASTING = 0.5  # seconds a run, about
 def run(quick: bool) -> list[Place]:
     # The peers evaluate nothing, `fit` at the start and at the end: on a few examples here.
     fcnet.train.problem.EVALUATED = 16
-    return [place for case in CASES[: 1 if quick else None] for place in _case(*case, quick=quick)]
+    return [
+        place for case in CASES[: 1 if quick else None] for place in compete(*case, quick=quick)
+    ]
 
 
-def _case(
-    sizes: tuple[int, ...], batch_size: int, n: int, peers: tuple[str, ...], quick: bool
+def compete(
+    sizes: tuple[int, ...], batch_size: int, n: int, peers: Mapping[str, Peer], quick: bool
 ) -> list[Place]:
-    work = _work(sizes, batch_size, n)
+    """How the peers do at one network; one that does not work here is left out."""
+    work = draw_work(sizes, batch_size, n)
     programs, losses, cold = [], [], []
-    for name in peers:
+    for name, peer in peers.items():
         try:
             start = perf_counter()
-            train = PEERS[name](work)
+            train = peer(work)
             train(1)
             cold.append(perf_counter() - start)
             start = perf_counter()
@@ -69,17 +75,18 @@ def _case(
     return [place._replace(cold=seconds) for place, seconds in zip(places, cold, strict=True)]
 
 
-def _steps(seconds: float, train: object) -> int:
+def _steps(seconds: float, train: Run) -> int:
     """So many steps that a run lasts long enough; measured twice, since the first few are slow."""
     for _ in range(2):
         steps = max(20, round(LASTING / seconds / 2))
         start = perf_counter()
-        train(steps)  # type: ignore[operator]
+        train(steps)
         seconds = (perf_counter() - start) / steps
     return max(20, round(LASTING / seconds))
 
 
-def _work(sizes: tuple[int, ...], batch_size: int, n: int) -> Work:
+def draw_work(sizes: tuple[int, ...], batch_size: int, n: int) -> Work:
+    """A network to start from, and data that a network can learn."""
     rng = np.random.default_rng(0)
     layers = [
         (rng.normal(0, (2 / m_below) ** 0.5, (m, m_below)).astype("f"), np.zeros(m, "f"))

@@ -83,7 +83,8 @@ def fails(array: Array, predicate: Callable[[Array], Array]) -> bool:
 
 def check_finite(name: str, array: Array) -> None:
     """Raise unless every known value is finite, and say where the first bad one is."""
-    if fails(array, jnp.isfinite):
+    # A sum is finite only if all its terms are, and takes a fraction of the time, and no memory.
+    if fails(array, lambda values: jnp.isfinite(values.sum())) and fails(array, jnp.isfinite):
         values = np.asarray(array)
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise ValueError(

@@ -7,14 +7,17 @@
 
 Only ratios within one run mean anything. On a machine with other work, run it under `taskset -c 0`:
 a program of one thread does not wait for a core that others hold. `--quick` runs the smallest cases
-once, to see that they run.
+once, to see that they run. Each row is told on stderr as soon as it is measured.
 
 The suites `houses` and `mnist` say how well networks predict what they have not seen, too.
 """
 
 import argparse
 import json
+import sys
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 from benchmarks import check, gpu, products, sampling, scale, scores, step, sweep, train
 from benchmarks.measure import describe_machine, format_rows
@@ -50,12 +53,21 @@ def main() -> None:
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
     rows = []
     for suite in arguments.suites or SUITES:
-        new = SUITES[suite](quick=arguments.quick)
+        new = []
+        for row in SUITES[suite](quick=arguments.quick):
+            print(f"{suite}:", *row.cells.values(), sep="  ", file=sys.stderr, flush=True)
+            new.append(row)
         if new:
             print(f"\n{suite}\n{format_rows(new)}", flush=True)
-        rows += [{"suite": suite, **row._asdict()} for row in new]
+        rows += [{"suite": suite, **_numbers(row._asdict())} for row in new]
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without NaN and infinity, which JSON does not have."""
+    bad = {name for name, value in row.items() if isinstance(value, float) and not isfinite(value)}
+    return {name: None if name in bad else value for name, value in row.items()}
 
 
 if __name__ == "__main__":

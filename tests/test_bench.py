@@ -55,6 +55,22 @@ def test_training_is_raced_beside_other_libraries(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_wide_layers_are_raced_beside_their_products(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = bench("--quick", "products", "gpu", "--json", file)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert {row["suite"] for row in rows} == {"products", "gpu"}
+    cases = {row["case"].rpartition(", ")[2] for row in rows if row["program"] == "products alone"}
+    assert cases == {"float32", "tensorfloat32", "bfloat16"}
+    assert {"fcnet.fit", "products, NumPy", "products, XLA"} <= {row["program"] for row in rows}
+    for row in rows:
+        assert row["us"] > 0
+        assert f"{row['us']:.4g}" in done.stdout
+        assert f"{row['us']:.4g}" in done.stderr  # told at once
+
+
+@pytest.mark.slow
 def test_time_and_memory_are_measured(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     done = bench("--quick", "scale", "memory", "--json", file)

@@ -70,9 +70,19 @@ def descend(
     optimizer: optax.GradientTransformation,
 ) -> State:
     """One step: the batch's gradient, through the optimiser, added to the parameters."""
-    gradient = batch_gradient(objective, state.params, *batch)
+    gradient = in_place(batch_gradient(objective, state.params, *batch))
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     return State(optax.apply_updates(state.params, updates), opt_state)
+
+
+def in_place(gradient: Params) -> Params:
+    """The gradient, of which nothing is ready before the last of it, that of layer 1.
+
+    By then nothing reads the weights any more, and they are updated where they lie. Otherwise XLA
+    copies those of the layers above in each step: delta^[1] may come after their update.
+    """
+    last = 0 * gradient[0].b[0]  # to the compiler no 0, since it is NaN for a NaN
+    return jax.tree.map(lambda leaf: leaf + last, gradient)
 
 
 @partial(jax.jit, static_argnames=("objective", "optimizer", "mesh"), donate_argnames="state")

@@ -15,7 +15,7 @@ from fcnet.train.source import Source, drawn
 from fcnet.train.stream import given
 from fcnet.types import Params
 
-EVALUATED, BYTES = 10_000, 2**24
+EVALUATED, BYTES = 10_000, 2**23
 """The training loss in the history is that of all examples; or, where there are more, of so many
 drawn once, within so many bytes."""
 

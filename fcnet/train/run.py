@@ -103,6 +103,7 @@ def run(plan: Plan, point: Point) -> FitResult:
             point = _evaluated(plan, point, step, state)
     if plan.store is not None and (len(point.entries) - 1) % plan.store.every:
         plan.store.save(point)
+    del state  # whose memory the result needs
     return _result(plan, point, stopped)
 
 

@@ -10,7 +10,7 @@ nothing.
 import importlib.util
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -85,26 +85,26 @@ class Sensitivity(NamedTuple):
         }
 
 
-def run(quick: bool) -> list[Score]:
+def run(quick: bool) -> Iterator[Score]:
     """Detection, false alarms, localisation and cost."""
     checkers = _installed()
-    return [
+    return (
         _score(regime, name, checkers[name], quick)
         for regime in REGIMES[: 1 if quick else None]
         for name in checkers
-    ]
+    )
 
 
-def sensitivity(quick: bool) -> list[Sensitivity]:
+def sensitivity(quick: bool) -> Iterator[Sensitivity]:
     """The smallest error in one entry that is seen."""
     checkers = _installed()
-    return [
+    return (
         Sensitivity(
             dtype, name, "the entry", _least_seen(dtype, check, SIZES[:: 6 if quick else 1])
         )
         for dtype in list(DTYPES)[: 1 if quick else None]
         for name, check in checkers.items()
-    ]
+    )
 
 
 def _installed() -> dict[str, Callable[[Claim], Any]]:

@@ -27,7 +27,7 @@ class Place(NamedTuple):
     low: float  # and the quartiles
     high: float
     cold: float  # seconds of the first run, compilation included
-    loss: float  # after the last step, on all the data
+    loss: float  # on all the data, after the training; NaN where nobody asked
     rounds: int
 
     @property
@@ -40,7 +40,7 @@ class Place(NamedTuple):
             "ratio": f"{self.ratio:.2f}",
             "quartiles": f"{self.low:.2f}-{self.high:.2f}",
             "cold s": f"{self.cold:.2f}",
-            "final loss": f"{self.loss:.5g}",
+            "final loss": "-" if np.isnan(self.loss) else f"{self.loss:.5g}",
         }
 
 

@@ -1,5 +1,6 @@
 """Algorithm 2 with its exact sampling over the same steps with the indices given."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -20,8 +21,8 @@ CASES = (  # n, B, steps a run
 RATE = 1e-3
 
 
-def run(quick: bool) -> list[Row]:
-    return [_case(*case, pairs=1 if quick else 101) for case in CASES[: 1 if quick else None]]
+def run(quick: bool) -> Iterator[Row]:
+    return (_case(*case, pairs=1 if quick else 101) for case in CASES[: 1 if quick else None])
 
 
 def _case(n: int, batch_size: int, steps: int, pairs: int) -> Row:

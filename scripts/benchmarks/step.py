@@ -1,5 +1,6 @@
 """A step with the gradient by hand (Algorithm 5) over the same step with it by `jax.grad`."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -19,8 +20,8 @@ BATCHES = 8  # so that a step's batch is no constant of the loop
 GRADIENTS = {"by hand": fcnet.batch_backprop, "autodiff": jax.grad(fcnet.mean_loss)}
 
 
-def run(quick: bool) -> list[Row]:
-    return [_case(*case, pairs=1 if quick else 101) for case in CASES[: 2 if quick else None]]
+def run(quick: bool) -> Iterator[Row]:
+    return (_case(*case, pairs=1 if quick else 101) for case in CASES[: 2 if quick else None])
 
 
 def _case(sizes: tuple[int, ...], batch_size: int, steps: int, pairs: int) -> Row:

@@ -1,5 +1,6 @@
 """`fcnet.sweep`'s throughput in steps of a network, beside that of `fcnet.fit` one at a time."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -18,9 +19,10 @@ CASES = (  # layer sizes, B, n, K, steps of a member
 )
 
 
-def run(quick: bool) -> list[Place]:
+def run(quick: bool) -> Iterator[Place]:
     fcnet.train.problem.EVALUATED = 16
-    return [place for case in CASES[: 1 if quick else None] for place in _case(*case, quick=quick)]
+    for case in CASES[: 1 if quick else None]:
+        yield from _case(*case, quick=quick)
 
 
 def _case(

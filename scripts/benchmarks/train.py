@@ -1,7 +1,8 @@
 """`fcnet.fit` beside other libraries' loops: the same work, the same precision, exact batches.
 
 `ratio` is a program's time a step divided by that of `fcnet.fit`; above 1, fcnet is the faster. A
-first run of one step is "cold". The others last about half a second each.
+first run of one step is "cold". The others last about half a second each, or longer. The loss is
+that after as many steps in each library.
 
 How the weight gradient D^T A is contracted, in microseconds a step by the wall (two cores, AMD
 EPYC, JAX 0.10.2, medians of 15 turns on a busy machine):
@@ -18,7 +19,7 @@ EPYC, JAX 0.10.2, medians of 15 turns on a busy machine):
 The second is kept: the smaller the layers the more it gains, and for wide ones the four are alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from time import perf_counter
@@ -29,6 +30,7 @@ import fcnet.train.problem
 from benchmarks.measure import Program
 from benchmarks.peers import PEERS, Pairs, Peer, Run, Work
 from benchmarks.race import Place, race
+from fcnet.sampling import block_length
 
 QUICK = {  # the last compiles for half a minute
     name: peer for name, peer in PEERS.items() if name != "torch.compile"
@@ -42,12 +44,11 @@ CASES = (  # layer sizes, B, n, the peers
 LASTING = 0.5  # seconds a run, about
 
 
-def run(quick: bool) -> list[Place]:
+def run(quick: bool) -> Iterator[Place]:
     # The peers evaluate nothing, `fit` at the start and at the end: on a few examples here.
     fcnet.train.problem.EVALUATED = 16
-    return [
-        place for case in CASES[: 1 if quick else None] for place in compete(*case, quick=quick)
-    ]
+    for case in CASES[: 1 if quick else None]:
+        yield from compete(*case, quick=quick)
 
 
 def compete(
@@ -64,8 +65,8 @@ def compete(
             cold.append(perf_counter() - start)
             start = perf_counter()
             train(20)
-            steps = 20 if quick else _steps((perf_counter() - start) / 20, train)
-            losses.append(_loss(train(steps), work))
+            steps = 20 if quick else _steps((perf_counter() - start) / 20, train, batch_size)
+            losses.append(_loss(train(20 if quick else block_length(batch_size)), work))
         except Exception as error:
             print(f"{name} is left out: {type(error).__name__}: {str(error).splitlines()[0]}")
             continue
@@ -75,14 +76,17 @@ def compete(
     return [place._replace(cold=seconds) for place, seconds in zip(places, cold, strict=True)]
 
 
-def _steps(seconds: float, train: Run) -> int:
-    """So many steps that a run lasts long enough; measured twice, since the first few are slow."""
+def _steps(seconds: float, train: Run, batch_size: int) -> int:
+    """So many steps that a run lasts long enough; measured twice, since the first few are slow.
+
+    At least as many as fcnet draws the batches of at once.
+    """
     for _ in range(2):
         steps = max(20, round(LASTING / seconds / 2))
         start = perf_counter()
         train(steps)
         seconds = (perf_counter() - start) / steps
-    return max(20, round(LASTING / seconds))
+    return max(block_length(batch_size), round(LASTING / seconds))
 
 
 def draw_work(sizes: tuple[int, ...], batch_size: int, n: int) -> Work:

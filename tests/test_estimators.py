@@ -16,6 +16,7 @@ import optax
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -133,6 +134,26 @@ def test_weights_are_in_the_units_of_the_target(houses):
     assert model.score(X, y) > 0.99
     unscaled = clone(model).set_params(scale_target=False).fit(X, y)
     assert unscaled.score(X, y) < 0
+
+
+def test_a_fit_that_fails_leaves_no_network_behind(houses):
+    X, y = houses
+    labels = np.where(y > np.median(y), "high", "low")
+    model = FCNetClassifier(hidden_layer_sizes=(3,), max_iter=2, random_state=0).fit(X, labels)
+    model.set_params(optimizer="sgd", learning_rate_init=1e30)
+    with pytest.raises(NonFiniteError):
+        model.fit(X, np.where(labels == "high", "x", "y"))
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+def test_a_logistic_loss_predicts_probabilities(houses):
+    X, y = houses
+    rich = (y > np.median(y)).astype(float)
+    model = FCNetRegressor(hidden_layer_sizes=(3,), loss="logistic", max_iter=30, random_state=0)
+    predicted = model.fit(X, rich).predict(X)
+    assert ((predicted > 0) & (predicted < 1)).all()
+    assert np.mean((predicted > 0.5) == rich) > 0.7
 
 
 def test_warm_start_goes_on_and_needs_the_same_network(houses):

@@ -22,6 +22,7 @@ def problem():
     return X, (X @ [[1.0], [-2.0], [0.5]] + rng.normal(size=(23, 1))).astype(np.float32)
 
 
+RATE = {"learning_rate": 0.1}
 LINEAR = (fcnet.Layer(jnp.zeros((1, 3)), jnp.zeros(1)),)
 
 
@@ -168,6 +169,17 @@ def test_a_gradient_waits_for_its_last_array_and_stays_as_it_is(key):
     first, *above = gradient
     broken = (first._replace(b=first.b.at[0].set(jnp.nan)), *above)
     assert jnp.isnan(jax.jit(loop.in_place)(broken)[1].W).all()  # so it does depend on it
+
+
+@pytest.mark.untyped
+def test_weights_that_leave_nothing_to_measure_by_are_refused(problem):
+    """Which would look like a run that diverged: a loss of 0 / 0."""
+    weights = np.zeros(23)
+    weights[0] = 1
+    run = partial(fit, LINEAR, *problem, batch_size=2, steps=3, hyperparameters=RATE)
+    for seed in range(3):  # the one that counts is held out, or it is not
+        with pytest.raises(ValueError, match="are all 0"):
+            run(key=jax.random.key(seed), weights=weights, validation=0.5)
 
 
 def test_what_the_caller_gave_survives(problem, key):

@@ -122,6 +122,19 @@ def test_the_precision_of_every_product_is_written_down(precision, factors, exac
     assert jax.config.jax_default_matmul_precision is None
 
 
+def test_double_precision_of_the_caller_reaches_what_loads_the_data(key, tmp_path, x64):
+    X, Y = np.random.default_rng(0).normal(size=(2, 40, 1))
+    file = np.memmap(tmp_path / "X", np.float64, "w+", shape=X.shape)
+    file[:] = X
+    start = ((np.zeros((1, 1)), np.zeros(1)),)
+    train = partial(
+        fit, start, key=key, batch_size=4, steps=20, optimizer="sgd", hyperparameters=RATE
+    )
+    resident, mapped = (train(data, Y).params[0].W for data in (X, file))
+    assert resident.dtype == np.float64
+    np.testing.assert_array_equal(mapped, resident)
+
+
 def test_bfloat16_is_rounded_but_small_updates_are_not_lost(problem, run, key):
     exact = in_numpy(*problem, steps=50)
     assert 1e-4 < error(run(precision="bfloat16").params, exact) < 5e-2

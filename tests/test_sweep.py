@@ -125,6 +125,18 @@ def test_a_member_that_diverges_does_not_stop_the_others(problem):
     assert not all_lost.finite.any()
 
 
+def test_the_callers_double_precision_reaches_the_workers(problem, x64):
+    params, X, Y, keys = jax.tree.map(
+        lambda leaf: leaf if leaf.dtype.name == "key<fry>" else leaf.astype(float), problem
+    )
+    run = {"batch_size": 6, "steps": 9, "optimizer": "sgd"}
+    result = sweep(params, X, Y, key=keys, hyperparameters={"learning_rate": RATES}, **run)
+    alone = fit(
+        member(params, 1), X, Y, key=keys[1], hyperparameters={"learning_rate": RATES[1]}, **run
+    )
+    assert_close(result.member(1), alone.params, 1e-12)
+
+
 @pytest.mark.slow
 def test_double_precision(problem):
     params, X, Y, keys = problem

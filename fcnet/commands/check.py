@@ -120,7 +120,8 @@ def loaded(candidate: str) -> Iterator[Callable[..., Any]]:
     finally:
         sys.path[:] = before
         for module in set(sys.modules) - modules:
-            if str(getattr(sys.modules[module], "__file__", "")).startswith(str(path.parent)):
+            source = Path(getattr(sys.modules[module], "__file__", None) or "/")
+            if source.is_relative_to(path.parent) and "site-packages" not in source.parts:
                 del sys.modules[module]
 
 

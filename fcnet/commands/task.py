@@ -88,7 +88,7 @@ def scores(model: TableModel, columns: Mapping[str, Column]) -> dict[str, str]:
         return {"accuracy": f"{np.mean(predicted == np.array(as_text(truth))):.3f}"}
     error = predicted - truth.astype(np.float64)
     rmse = np.sqrt(np.mean(error**2))
-    r2 = 1 - np.mean(error**2) / np.var(truth)
+    r2 = 1 - np.mean(error**2) / np.var(truth) if np.ptp(truth) else 0.0
     return {"RMSE": f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}", "R^2": f"{r2:.3f}"}
 
 

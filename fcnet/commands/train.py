@@ -96,7 +96,7 @@ def _interruptible() -> Iterator[None]:
         yield
     except Interrupted as stopped:
         raise KeyboardInterrupt(
-            f"{stopped.signal.name} after step {stopped.result.step:,}, which is saved; "
+            f"{stopped.signal.name} after step {stopped.step:,}, which is saved; "
             "go on with the same words and --resume"
         ) from stopped
 

@@ -43,6 +43,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     n_iter_: int
     _target: Standardizer
     _opt_state: Any
+    _passes: int
 
     def __init__(
         self,
@@ -94,6 +95,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             fcnet.train.fit.NonFiniteError: where training diverges.
         """
         go_on = bool(self.warm_start) and hasattr(self, "coefs_")
+        if not go_on:
+            self.__dict__.pop("coefs_", None)  # should this fail, there is no fitted network
         data = self._examples(X, y, sample_weight, reset=not go_on)
         self._observe(data.Y, go_on)
         seed = self._seed()
@@ -158,11 +161,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         wanted = BATCH_SIZE if auto else as_count("batch_size", self.batch_size, least=1)
         batch_size = min(wanted, n)
         per_pass = -(-n // batch_size)
-        hidden = np.atleast_1d(self.hidden_layer_sizes).astype(int)
-        sizes = (d, *hidden.tolist(), Y.shape[1])
+        widths = np.atleast_1d(self.hidden_layer_sizes).tolist()
+        hidden = [as_count("hidden_layer_sizes", width, least=1) for width in widths]
+        sizes = (d, *hidden, Y.shape[1])
         dtype = self.coefs_[0].dtype if go_on else data.X.dtype
         with jax.enable_x64(dtype == np.float64):
-            key = jax.random.fold_in(jax.random.key(seed), self.n_iter_ if go_on else 0)
+            key = jax.random.fold_in(jax.random.key(seed), self._passes if go_on else 0)
             start_key, fit_key = jax.random.split(key)
             if go_on:
                 self._check_sizes(sizes)
@@ -198,6 +202,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         self.coefs_, self.intercepts_ = to_arrays(result.params, self._target)
         self._opt_state = jax.tree.map(np.array, result.opt_state)
         self.n_iter_ = len(result.history.step) - 1
+        self._passes = self.n_iter_ + (self._passes if go_on else 0)
         self.loss_curve_ = result.history.loss[1:].tolist()
         self.validation_scores_ = (
             None if validation is None else result.history.validation_metric[1:].tolist()

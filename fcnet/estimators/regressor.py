@@ -1,24 +1,19 @@
 """`FCNetRegressor`: numbers from examples."""
 
-from collections.abc import Callable
-from types import MappingProxyType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fcnet.data import Standardizer, fit_standardizer
 from fcnet.estimators.base import NetworkEstimator
 from fcnet.extras import extra
-from fcnet.losses import get_loss
+from fcnet.losses import LOSSES, MEANS, get_loss
 from fcnet.types import Loss
 
 with extra("sklearn"):
     from sklearn.base import RegressorMixin
-
-MEANS: MappingProxyType[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
-    {"poisson": np.exp}
-)
-"""What a loss's output says about the target, where it is not the target itself."""
 
 
 class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
@@ -103,7 +98,10 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted targets, in the shape that y had: (n,) or (n, m_r)."""
-        o = MEANS.get(self._loss().name, np.asarray)(self._outputs(X))
+        o = self._outputs(X)
+        with jax.enable_x64(o.dtype == np.float64):
+            mean = MEANS.get(self._loss().name, MEANS["squared_error"])
+            o = np.array(mean(jnp.asarray(o)))
         return o if self._columns else o[:, 0]
 
     def __sklearn_tags__(self) -> Any:
@@ -122,6 +120,6 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         return get_loss(self.loss)
 
     def _scales(self, Y: np.ndarray, weights: np.ndarray, loss: Loss) -> Standardizer:
-        if not self.scale_target or loss.name in MEANS:
+        if not self.scale_target or loss.labels != LOSSES["squared_error"].labels:
             return super()._scales(Y, weights, loss)
         return fit_standardizer(Y, weights)

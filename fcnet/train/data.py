@@ -138,7 +138,9 @@ def hold_out(
         raise ValueError("validation must be a pair (X, Y) where X is an iterable of batches")
     held = as_held("validation", validation, table.n)
     rows = host_random(key).permutation(table.n)
-    return table.keep(np.sort(rows[held:])), table.rows(np.sort(rows[:held]))
+    held_out = table.rows(np.sort(rows[:held]))
+    check_counts("the validation examples", held_out)
+    return table.keep(np.sort(rows[held:])), held_out
 
 
 def as_held(name: str, share: object, n: int) -> int:
@@ -177,5 +179,17 @@ def take_rows(data: Data, rows: np.ndarray) -> Data:
 def sample_rows(table: Table, most: int, key: Array) -> Data:
     """All the data, or so many rows drawn at random where there are more."""
     if table.n > most:
-        return table.rows(np.sort(host_random(key).choice(table.n, most, replace=False)))
-    return table.rows(np.arange(table.n)) if table.resident is None else table.resident
+        data = table.rows(np.sort(host_random(key).choice(table.n, most, replace=False)))
+    else:
+        data = table.rows(np.arange(table.n)) if table.resident is None else table.resident
+    check_counts("the training examples that the history tells of", data)
+    return data
+
+
+def check_counts(name: str, data: Data) -> None:
+    """Raise where every weight is 0: the mean loss would be 0 / 0."""
+    if data.weights is not None and not data.weights.any():
+        raise ValueError(
+            f"weights of {name}, {len(data.X)} that were drawn, are all 0: leave out examples that "
+            "do not count, or give a validation set"
+        )

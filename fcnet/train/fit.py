@@ -84,7 +84,7 @@ def fit(
         activation, output_activation, loss: as in `mean_loss`.
         weights: one an example, 0 or more; a batch's loss is the weighted mean.
         validation: a pair (X, Y), a triple (X, Y, weights), or the share of the examples to hold
-            out, drawn by the key.
+            out, drawn by the key, and read into memory even where X is an `np.memmap`.
         evaluate_every: steps between two entries of the history.
         patience: stop after so many evaluations without a better validation loss, and return the
             best parameters; None never stops early.
@@ -99,9 +99,10 @@ def fit(
             all that the rest of the run depends on is saved there; needs the extra "checkpoint".
         resume: go on from the last checkpoint in the folder, if there is one, bit for bit as if the
             run had never stopped. All other arguments must be those of the run, but for `steps`,
-            which may be more, and `params` and `opt_state`, of which only the shapes count. (On a
-            GPU the bits also depend on where a run is cut, so that `steps`, if it grows, should
-            have been a multiple of `evaluate_every`.)
+            which may be more, and `params` and `opt_state`, of which only the shapes count. A run
+            is evaluated at its end, too: `steps`, if it is to grow, had better be a multiple of
+            `evaluate_every`, or `patience` counts one evaluation more, and on a GPU the last bits
+            may differ.
         mesh: devices that share the run, with the axes "data" and "model" or one of them, such as
             `jax.make_mesh((4, 2), ("data", "model"))`: each batch is split over the first, and the
             rows of each layer over the second where its width divides. The result is that of one
@@ -120,7 +121,7 @@ def fit(
         NonFiniteError: where the loss or the parameters stop being finite; it carries the last
             finite parameters.
         Interrupted: after SIGINT or SIGTERM, once the block is done and saved; it carries the
-            result so far. A second signal acts at once.
+            result so far. A second signal acts at once, or once the batches being read are there.
         CheckpointError: where a checkpoint cannot be written or read, or is of another run; the
             checkpoints before it stay as they are. One that is damaged is passed over with a
             warning if an earlier one is whole.

@@ -61,14 +61,16 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         signal: which of them.
+        step: after how many steps.
         result: the `FitResult` of the steps that were taken.
     """
 
-    def __init__(self, received: signal.Signals, result: FitResult, saved: str) -> None:
+    def __init__(self, received: signal.Signals, step: int, result: FitResult, saved: str) -> None:
         """Say how far the run came and how to go on."""
         super().__init__(
-            f"{received.name} after step {result.step}; {saved}; "
+            f"{received.name} after step {step}; {saved}; "
             "the parameters so far are in this exception's .result"
         )
         self.signal = received
+        self.step = step
         self.result = result

@@ -1,7 +1,7 @@
 """In which arithmetic a run is done: one row a precision."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -14,20 +14,18 @@ class Precision(NamedTuple):
     """The dtype of parameters, data and updates; how exact products are; the gradient's own dtype.
 
     `dtype` None is that of the parameters given, and `compute` None that of `dtype`. `matmul` is a
-    name that `jax.default_matmul_precision` knows.
+    name that `jax.default_matmul_precision` knows. `x64` is JAX's flag, which is each thread's own.
     """
 
     dtype: str | None
     matmul: str = "highest"
     compute: str | None = None
+    x64: bool = False
 
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Inside, JAX computes in this precision; no flag of the program is left changed."""
-        with ExitStack() as stack:
-            if self.dtype == "float64":
-                stack.enter_context(jax.enable_x64(True))
-            stack.enter_context(jax.default_matmul_precision(self.matmul))
+        with jax.enable_x64(self.x64), jax.default_matmul_precision(self.matmul):
             yield
 
 
@@ -43,12 +41,10 @@ PRECISIONS: MappingProxyType[str, Precision] = MappingProxyType(
 
 
 def as_precision(name: str | None) -> Precision:
-    """The row called `name`; None is the parameters' own dtype, in full.
+    """The row called `name`; None is the parameters' own dtype, in full. Flags are the caller's.
 
     >>> as_precision("bfloat16")
-    Precision(dtype='float32', matmul='highest', compute='bfloat16')
+    Precision(dtype='float32', matmul='highest', compute='bfloat16', x64=False)
     """
-    if name is None:
-        return Precision(None)
-    row: Precision = look_up_name("precision", PRECISIONS, name)
-    return row
+    row = Precision(None) if name is None else look_up_name("precision", PRECISIONS, name)
+    return row._replace(x64=row.dtype == "float64" or bool(jax.enable_x64.value))

@@ -111,7 +111,7 @@ def _interrupted(plan: Plan, point: Point, received: signal.Signals) -> Interrup
     saved = "no checkpoint folder was given"
     if plan.store is not None:
         saved = f"{plan.store.save(point)} is saved, go on from it with resume=True"
-    return Interrupted(received, _result(plan, point, "signal"), saved)
+    return Interrupted(received, point.step, _result(plan, point, "signal"), saved)
 
 
 def _arguments(plan: Plan, piece: Piece) -> tuple[Any, ...]:

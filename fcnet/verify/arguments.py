@@ -106,9 +106,12 @@ def call(
         given = arguments.fresh(values, double)
         try:
             value = function(*given)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = "".join(traceback.format_exception_only(error)).strip()
             return Called(None, _fault("raises", f"it raised {text[:SHOWN_CHARACTERS]}"), [])
+    if jax.tree.structure(given, is_leaf=is_none) != arguments.structure:
+        message = "the call takes entries out of its arguments, or puts some in; work on a copy"
+        return Called(value, None, [_fault("mutates_inputs", message)])
     changed = ", ".join(
         arguments.names[i]
         for i, now, then in zip(arguments.floating, arguments.floats(given), values, strict=True)

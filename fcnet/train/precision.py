@@ -47,4 +47,5 @@ def as_precision(name: str | None) -> Precision:
     Precision(dtype='float32', matmul='highest', compute='bfloat16', x64=False)
     """
     row = Precision(None) if name is None else look_up_name("precision", PRECISIONS, name)
-    return row._replace(x64=row.dtype == "float64" or bool(jax.enable_x64.value))
+    wide = jax.dtypes.canonicalize_dtype(float) == "float64"
+    return row._replace(x64=row.dtype == "float64" or wide)

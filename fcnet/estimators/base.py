@@ -219,7 +219,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> np.ndarray:
         """The network's outputs for new examples, shape (n, m_r)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         with jax.enable_x64(self.coefs_[0].dtype == np.float64):
             whole = Standardizer(np.zeros(1), np.ones(1))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,16 @@ def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, BENCH, *arguments], capture_output=True, text=True, check=False
     )
+
+
+def measured(
+    tmp_path: Path, *suites: str
+) -> tuple[list[dict[str, Any]], subprocess.CompletedProcess[str]]:
+    """The rows of a quick run, and the run."""
+    file = tmp_path / "figures.json"
+    done = bench("--quick", *suites, "--json", file)
+    assert done.returncode == 0, done.stderr
+    return json.loads(file.read_text())["rows"], done
 
 
 @pytest.mark.slow
@@ -35,10 +46,7 @@ def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training_is_raced_beside_other_libraries(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = bench("--quick", "train", "sweep", "--json", file)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(file.read_text())["rows"]
+    rows, done = measured(tmp_path, "train", "sweep")
     trained = {row["program"]: row for row in rows if row["suite"] == "train"}
     swept = [row for row in rows if row["suite"] == "sweep"]
     assert {"fcnet.fit", "NumPy by hand", "jitted step + optax"} <= trained.keys()
@@ -56,10 +64,7 @@ def test_training_is_raced_beside_other_libraries(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_wide_layers_are_raced_beside_their_products(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = bench("--quick", "products", "gpu", "--json", file)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(file.read_text())["rows"]
+    rows, done = measured(tmp_path, "products", "gpu")
     assert {row["suite"] for row in rows} == {"products", "gpu"}
     cases = {row["case"].rpartition(", ")[2] for row in rows if row["program"] == "products alone"}
     assert cases == {"float32", "tensorfloat32", "bfloat16"}
@@ -72,10 +77,7 @@ def test_wide_layers_are_raced_beside_their_products(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_time_and_memory_are_measured(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = bench("--quick", "scale", "memory", "--json", file)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(file.read_text())["rows"]
+    rows, _ = measured(tmp_path, "scale", "memory")
     assert [row["suite"] for row in rows] == ["scale"] * 2 + ["memory"] * 2
     assert [row["program"] for row in rows[:2]] == ["n = 10,000", "n = 100,000"]
     for row in rows[2:]:
@@ -85,10 +87,7 @@ def test_time_and_memory_are_measured(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = bench("--quick", "houses", "mnist", "--json", file)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(file.read_text())["rows"]
+    rows, done = measured(tmp_path, "houses", "mnist")
     assert [row["suite"] for row in rows] == ["houses"] * 3 + ["mnist"] * 3
     for row in rows:
         (score,) = row["scores"]
@@ -98,10 +97,8 @@ def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_checkers_are_scored_on_faults_and_on_correct_programs(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    done = bench("--quick", "check", "sensitivity", "--json", file)
-    assert done.returncode == 0, done.stderr
-    rows = {row["variant"]: row for row in json.loads(file.read_text())["rows"][::-1]}
+    written, done = measured(tmp_path, "check", "sensitivity")
+    rows = {row["variant"]: row for row in written[::-1]}
     ours, others = rows["fcnet.check"], rows["chex assert_numerical_grads"]
     assert (ours["ratio"], ours["false_alarms"], ours["localised"]) == (1.0, 0.0, 1.0)
     assert ours["wrong"] == ours["right"] == 6

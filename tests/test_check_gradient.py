@@ -382,3 +382,22 @@ def test_a_constant_that_is_added_is_named_where_the_gradient_is_small():
     x = np.array([1e-6, -2.0, 0.5])
     report = fcnet.check_gradient(gradient, lambda x: jnp.sum(x**3), x)
     assert [finding.kind for finding in report.findings] == ["adds_constant"]
+
+
+def test_a_gradient_that_takes_its_arguments_apart_is_told():
+    def taking(params, x, y):
+        gradient = by_hand(params, x, y)
+        params.pop("W")
+        return gradient
+
+    report = fcnet.check_gradient(taking, function, *arguments())
+    assert "mutates_inputs" in {finding.kind for finding in report.findings}
+
+
+def test_a_gradient_that_leaves_the_program_is_told():
+    def leaving(params, x, y):
+        raise SystemExit(3)
+
+    report = fcnet.check_gradient(leaving, function, *arguments())
+    assert [finding.kind for finding in report.findings] == ["raises"]
+    assert report.verdict == "wrong"

@@ -12,6 +12,7 @@ from helpers import assert_close
 import fcnet
 from fcnet.train import evaluate, loop
 from fcnet.train.batches import SAMPLINGS
+from fcnet.train.data import on_device, sample_rows
 from fcnet.train.fit import fit
 
 
@@ -153,7 +154,7 @@ def test_the_loop_takes_each_step_once_and_in_turn(first, last, runs, monkeypatc
 
 def test_a_run_in_runs_of_steps_ends_at_the_same_place(problem, key, monkeypatch):
     train = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=43,
-                    evaluate_every=20, hyperparameters={"learning_rate": 0.1})  # fmt: skip
+                    evaluate_every=20, hyperparameters=RATE)  # fmt: skip
     once = train().params
     monkeypatch.setattr(loop, "RUNS", {"cpu": (8, 4)})
     loop.advance.clear_cache()
@@ -169,6 +170,15 @@ def test_a_gradient_waits_for_its_last_array_and_stays_as_it_is(key):
     first, *above = gradient
     broken = (first._replace(b=first.b.at[0].set(jnp.nan)), *above)
     assert jnp.isnan(jax.jit(loop.in_place)(broken)[1].W).all()  # so it does depend on it
+
+
+@pytest.mark.untyped
+def test_weights_none_of_which_the_history_draws_are_refused(key):
+    X = jnp.arange(5.0)[:, None]
+    drawn = int(sample_rows(on_device(loop.Data(X, X, None)), 1, key).X.item())
+    another = on_device(loop.Data(X, X, jnp.zeros(5).at[drawn - 1].set(1)))
+    with pytest.raises(ValueError, match="the history tells of, 1 that were drawn, are all 0"):
+        sample_rows(another, 1, key)
 
 
 @pytest.mark.untyped

@@ -126,9 +126,8 @@ def test_a_member_that_diverges_does_not_stop_the_others(problem):
 
 
 def test_the_callers_double_precision_reaches_the_workers(problem, x64):
-    params, X, Y, keys = jax.tree.map(
-        lambda leaf: leaf if leaf.dtype.name == "key<fry>" else leaf.astype(float), problem
-    )
+    params, X, Y, keys = problem
+    params, X, Y = jax.tree.map(lambda leaf: leaf.astype(np.float64), (params, X, Y))
     run = {"batch_size": 6, "steps": 9, "optimizer": "sgd"}
     result = sweep(params, X, Y, key=keys, hyperparameters={"learning_rate": RATES}, **run)
     alone = fit(

@@ -24,9 +24,10 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
     Args:
         hidden_layer_sizes: the widths m_1, ..., m_{r-1} of the hidden layers; () for a line.
-        loss: "squared_error", "poisson" or a `fcnet.Loss`.
-        scale_target: train on standardised targets, except for "poisson". `coefs_` and predictions
-            are in the units of y either way.
+        loss: a name of `fcnet.LOSSES`, such as "poisson", whose mean is predicted; or a
+            `fcnet.Loss`, whose output is.
+        scale_target: train on standardised targets, where the loss takes any; so not for "poisson"
+            or "logistic". `coefs_` and predictions are in the units of y either way.
         activation: a name or a `fcnet.Activation`.
         optimizer: a name of `fcnet.fit`'s; a factory of a learning rate, such as
             `functools.partial(optax.adamw, weight_decay=0.01)`; or a ready optax transformation,

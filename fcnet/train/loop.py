@@ -118,9 +118,10 @@ def repeat(
     state: T,
 ) -> T:
     """`lax.fori_loop`; where RUNS has the platform, in runs of that length and then the rest."""
-    if jax.default_backend() not in RUNS:
+    platform = jax.default_backend()
+    if platform not in RUNS:
         return lax.fori_loop(first, last, step, state)
-    length, unroll = RUNS[jax.default_backend()]
+    length, unroll = RUNS[platform]
     runs = (last - first) // length
     rest = first + length * runs
 

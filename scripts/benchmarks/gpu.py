@@ -17,10 +17,11 @@ The forms of the loop, in microseconds a step (NVIDIA H100, JAX 0.11.2, float32,
 | 4 an iteration, the loop a command buffer  | 7.6   | 18.5       | 21.0       | 40.2           |
 
 All rows have --xla_gpu_graph_min_graph_size=1; "a command buffer" has
---xla_gpu_enable_command_buffer=+WHILE, too, which without the other took twice as long. Kept: runs
-of 32 steps, 4 an iteration (fcnet/train/loop.py); 16 compile longer for little. The flags are the
-user's to set, and with such runs they bring nothing. Of `fit` with 784-1024x3-10 and B = 8,192, a
-step took 3.6 ms in float32, 1.3 ms in tensorfloat32 and 0.82 ms in bfloat16.
+--xla_gpu_enable_command_buffer=+WHILE, too, which without the other took twice as long. Kept, by
+rows 3 and 5, and not timed together: a given number of runs of 32 steps, 4 an iteration
+(fcnet/train/loop.py); 16 compile longer for little. The flags are the user's to set, and bring
+nothing to a constant number. Of `fit` with 784-1024x3-10 and B = 8,192, a step took 3.6 ms in
+float32, 1.3 ms in tensorfloat32 and 0.82 ms in bfloat16, with the number of steps given.
 """
 
 from collections.abc import Iterator
@@ -59,9 +60,10 @@ def run(quick: bool) -> Iterator[Place]:
         print("gpu is left out: JAX has none here")
         return
     fcnet.train.problem.EVALUATED = 16
-    with jax.default_matmul_precision("float32"):
-        for case in CASES[: 1 if quick else None]:
-            yield from compete(*case, LOOPS, quick)
+    for case in CASES[: 1 if quick else None]:
+        with jax.default_matmul_precision("float32"):
+            places = compete(*case, LOOPS, quick)
+        yield from places
     yield from _beside_products(quick)
 
 

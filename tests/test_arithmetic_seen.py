@@ -105,7 +105,7 @@ POOR = {
 }
 
 
-@pytest.mark.parametrize("name", POOR)
+@pytest.mark.parametrize("name", [pytest.param("softmax", marks=pytest.mark.slow), "sigmoid"])
 def test_arithmetic_that_overflows_is_told_from_a_wrong_formula(name):
     loss, sizes, backward, naive, stable = POOR[name]
     params = [(W, b) for W, b in network(sizes, np.float32)]
@@ -136,6 +136,7 @@ def single_inside(error=0.0):
     return backward
 
 
+@pytest.mark.slow
 def test_float32_inside_a_float64_program_is_right_to_its_digits_and_said():
     X, _ = data(3)
     arguments = (

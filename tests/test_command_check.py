@@ -78,7 +78,7 @@ def test_a_wrong_program_exits_with_1_and_the_line_is_named(run, capsys):
     assert "line 4 of Algorithm 5, layer 1, missing_derivative" in shown
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 @pytest.mark.parametrize(("spoilt", "status"), [("", 0), (" * 2", 1)])
 def test_a_batch_in_another_layout_library_and_precision(run, dtype, spoilt, status):
     source = BATCH.replace("(1 - A * A)", f"(1 - A * A){spoilt}")

@@ -100,7 +100,11 @@ def test_a_setting_that_diverges_is_told_and_not_kept(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--optimizer", "sgd", "--learning-rates", "1e30"], "every network diverged"),
+        pytest.param(
+            ["--optimizer", "sgd", "--learning-rates", "1e30"],
+            "every network diverged",
+            marks=pytest.mark.slow,
+        ),
         (["--weight-decays", "0.1"], "weight_decay"),
         (["--seeds", "0"], "nothing to train"),
         (["--learning-rates", ""], "nothing to train"),

@@ -57,6 +57,7 @@ def assert_as_alone(outcomes, case, alone):
         assert distance(outcome, alone(case)) < TOLERANCE.get(case, 1e-12), case
 
 
+@pytest.mark.slow
 def test_eight_devices(alone, tmp_path):
     outcomes = start(tmp_path, 1, 8, "resident", "indivisible", "operations")
     assert_as_alone(outcomes, "resident", alone)

@@ -75,7 +75,13 @@ def test_float64_keeps_the_digits_of_its_input(problem, key):
     np.testing.assert_array_equal(*singly)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        pytest.param(name, marks=[] if name in ("sgd", "adam") else pytest.mark.slow)
+        for name in OPTIMIZERS
+    ],
+)
 @pytest.mark.parametrize("precision", [None, *PRECISIONS])
 def test_every_optimizer_in_every_precision(problem, key, optimizer, precision):
     layers, X, Y = problem

@@ -77,7 +77,7 @@ def test_values_are_exact_in_the_users_dtype(key, dtype):
             np.testing.assert_array_equal(leaf, leaf.astype(jnp.dtype(dtype)).astype(float))
 
 
-@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("batched", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("sizes", [SIZES, (200, 30, 30, 10), (2,) * 20 + (1,)])
 def test_a_right_candidate_overflows_nowhere(key, sizes, dtype, batched):

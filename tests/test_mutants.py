@@ -77,6 +77,7 @@ def test_a_wrong_version_is_noticed(mutant: Mutant, wrong_package: ModuleType) -
         run(mutant.test, mutant.parameters, wrong_package)
 
 
+@pytest.mark.slow  # the tests themselves say so, too
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.file}, {mutant.mistake}")
 def test_the_right_version_is_not(mutant: Mutant) -> None:
     run_on_the_right_package(mutant.test, *mutant.parameters)

@@ -86,21 +86,25 @@ def test_decisions_are_those_of_the_unmoved_computation() -> None:
     assert (sigma(gradient, W) < 5).all()  # a switch would move it by 0.1 / step
 
 
+COMMON = [
+    lambda x: lax.scan(lambda c, v: (c * v + 1, c), x[0], x)[1],
+    lambda x: lax.cond(x[0] > 0, jnp.sin, jnp.cos, x),
+    jax.checkpoint(lambda x: jnp.sin(jnp.sin(x))),
+    jax.jit(lambda x: jax.nn.gelu(x)),
+    jax.nn.log_softmax,
+]
+OTHERS = [
+    lambda x: lax.fori_loop(0, 3, lambda i, c: c * jnp.sin(c), x),
+    lambda x: jnp.linalg.solve(jnp.outer(x, x) + jnp.eye(4), x),
+    lambda x: jnp.cumsum(x) ** 2,
+    lambda x: abs(jnp.fft.fft(x)) ** 2,
+    lambda x: x[jnp.array([0, 0, 1])] * 2,
+    jnp.var,
+]
+
+
 @pytest.mark.parametrize(
-    "function",
-    [
-        lambda x: lax.scan(lambda c, v: (c * v + 1, c), x[0], x)[1],
-        lambda x: lax.cond(x[0] > 0, jnp.sin, jnp.cos, x),
-        lambda x: lax.fori_loop(0, 3, lambda i, c: c * jnp.sin(c), x),
-        jax.checkpoint(lambda x: jnp.sin(jnp.sin(x))),
-        jax.jit(lambda x: jax.nn.gelu(x)),
-        lambda x: jnp.linalg.solve(jnp.outer(x, x) + jnp.eye(4), x),
-        lambda x: jnp.cumsum(x) ** 2,
-        lambda x: abs(jnp.fft.fft(x)) ** 2,
-        lambda x: x[jnp.array([0, 0, 1])] * 2,
-        jax.nn.log_softmax,
-        jnp.var,
-    ],
+    "function", [*COMMON, *(pytest.param(f, marks=pytest.mark.slow) for f in OTHERS)]
 )
 def test_any_jax_function_and_its_derivative_can_be_measured(function: Any) -> None:
     x = jnp.array([0.9, -0.4, 0.3, 0.7])

@@ -125,6 +125,7 @@ def test_a_member_that_diverges_does_not_stop_the_others(problem):
     assert not all_lost.finite.any()
 
 
+@pytest.mark.slow
 def test_the_callers_double_precision_reaches_the_workers(problem, x64):
     params, X, Y, keys = problem
     params, X, Y = jax.tree.map(lambda leaf: leaf.astype(np.float64), (params, X, Y))

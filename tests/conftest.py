@@ -2,7 +2,11 @@
 
 import os
 
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+# One device; and a program is compiled in one piece, since the tests keep all cores busy anyway.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=1 --xla_cpu_parallel_codegen_split_count=1",
+)
 
 import zlib
 from collections.abc import Iterator

@@ -89,7 +89,10 @@ def test_a_wrong_line_is_named(problem, name, edit, line, quantity, layer, kind)
         report.raise_if_wrong()
 
 
-@pytest.mark.parametrize("sizes", [(4, 3, 3), (3, 3, 3, 2), (2, 2, 2)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(3, 3, 3, 2), *(pytest.param(s, marks=pytest.mark.slow) for s in [(4, 3, 3), (2, 2, 2)])],
+)
 @pytest.mark.parametrize("spoilt", [False, True])
 def test_square_layers_are_read_as_they_are(sizes, spoilt):
     def function(params, X, Y):
@@ -119,7 +122,7 @@ def test_a_relative_error_of_1e_12_in_one_entry_is_found_in_float64(problem):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize("factor", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_layout_gives_the_same_verdict(name, factor):
     def doubled(params, X, Y):  # the gradient as if the residual were so many times larger
         o = gradient_outputs(params, X)
@@ -133,7 +136,13 @@ def test_every_layout_gives_the_same_verdict(name, factor):
     )
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("pairs", "names", "PyTorch") else pytest.mark.slow)
+        for name in LAYOUTS
+    ],
+)
 def test_square_layers_are_read_as_they_are_and_transposes_found(name):
     """Where no shape tells a matrix from its transpose."""
     sizes = (4, 3, 3, 3, 2)

@@ -119,7 +119,7 @@ def assert_columns_gradient(gradient, params, X, Y, **choices) -> None:
 
 @pytest.mark.notes("(4.2)", "(4.4)", "Algorithm 5")
 @pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_backward_in_columns_and_in_rows(sizes, n: int, key: Array) -> None:
     params, X, Y = case(key, sizes, n)
     assert_columns_gradient(backprop_columns, params, X, Y)

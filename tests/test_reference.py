@@ -48,7 +48,9 @@ def close(one: Any, other: Any, digits: float) -> bool:
 
 
 @pytest.mark.parametrize("sizes", [(4, 3, 2), (3, 5, 4, 2)])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_central_differences_agree_where_they_are_exact(sizes: tuple[int, ...], seed: int) -> None:
     """In one parameter the cost is a parabola as long as no unit crosses its kink."""
     c, h = case(sizes, n=3, seed=seed), 1e-4

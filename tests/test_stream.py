@@ -62,7 +62,7 @@ def assert_same_bits(one, other):
         {},
         {"sampling": "epoch", "validation": 0.3, "patience": 3},
         {"sampling": "with_replacement", "weights": np.arange(200.0)},
-        {"precision": "float64"},
+        pytest.param({"precision": "float64"}, marks=pytest.mark.slow),
     ],
 )
 def test_from_disk_as_from_memory(run, data, on_disk, monkeypatch, changed, steps_in_chunk):

@@ -129,11 +129,17 @@ def with_params(model: Model, params: Pairs) -> Model:
     [[1.0], [2.0]]
     """
     library, arrays, layout = _read(model)
-    layers = as_params(params)
+    layers = _as_layers(params)
     sizes = (layers[0].W.shape[1], *(layer.W.shape[0] for layer in layers))
     if sizes != layout.sizes:
         raise ValueError(f"params have the sizes {sizes}, but the model has {layout.sizes}")
     return library.put(model, layout.write(layers, arrays))
+
+
+def _as_layers(params: Pairs) -> Params:
+    """The layers in the precision they are given in, be JAX's flag on or off."""
+    with jax.enable_x64(True):
+        return as_params(params)
 
 
 def _read(model: Any) -> tuple[Library, Any, Layout]:
@@ -157,7 +163,7 @@ def save(
 
     Args:
         path: the file; one that is there already is replaced.
-        params: r layers.
+        params: r layers; written in the dtype that they have.
         text: what else to keep, by name.
 
     Raises:
@@ -168,7 +174,7 @@ def save(
         from safetensors.numpy import save_file
     arrays = {
         f"{k}.{name}": np.asarray(leaf)
-        for k, layer in enumerate(as_params(params), start=1)
+        for k, layer in enumerate(_as_layers(params), start=1)
         for name, leaf in zip(("weight", "bias"), layer, strict=True)
     }
     path = Path(path)

@@ -132,4 +132,7 @@ def test_a_model_is_not_overwritten(
     before = (out / "model.safetensors").read_bytes()
     assert swept(file, out, "--learning-rates", "0.02") == 1
     assert "holds a model already" in capsys.readouterr().err
+    for resume in ([], ["--resume"]):
+        assert main(["train", str(file), "--target", "price", "--out", str(out), *resume]) == 1
+        assert "holds a model without its run" in capsys.readouterr().err
     assert (out / "model.safetensors").read_bytes() == before

@@ -313,7 +313,7 @@ def test_data_frames_pipelines_and_searches(houses):
         ({"hidden_layer_sizes": (0,)}, r"hidden_layer_sizes must be at least 1"),
         ({"alpha": -1.0}, "alpha must be 0 or more"),
         ({"early_stopping": True, "validation_fraction": 1.0}, "validation_fraction must be betw"),
-        ({"early_stopping": True, "n_iter_no_change": 0}, "patience must be at least 1"),
+        ({"early_stopping": True, "n_iter_no_change": 0}, "n_iter_no_change must be at least 1"),
         ({"loss": "absolute"}, "unknown loss 'absolute'"),
     ],
 )

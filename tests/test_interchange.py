@@ -143,6 +143,17 @@ def test_a_file_in_double_precision(x64: None, tmp_path: Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, loaded, thirds)
 
 
+def test_double_precision_is_kept_where_jax_has_none(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    thirds = [(np.full((1, 2), 1 / 3), np.full(1, 2 / 3))]
+    interchange.save(tmp_path / "file", thirds)
+    arrays = safetensors.load_file(tmp_path / "file")
+    written = interchange.with_params({"weight": np.zeros((1, 2)), "bias": np.zeros(1)}, thirds)
+    for kept in (arrays["1.weight"], written["weight"]):
+        assert kept.dtype == np.float64
+        np.testing.assert_array_equal(kept, thirds[0][0])
+
+
 def test_a_file_of_pytorch_is_read(tmp_path: Path) -> None:
     torch = pytest.importorskip("safetensors.torch")
     module, predict = torch_network()

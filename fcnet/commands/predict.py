@@ -20,12 +20,14 @@ def predict_file(model: Path, data: Path, out: Path | None) -> None:
     """
     loaded = load_model(model)
     table = read_table(data)
-    rows = [[loaded.target], *([value] for value in predict(loaded, table).tolist())]
+    predicted = predict(loaded, table)
+    rows = [[loaded.target], *([value] for value in predicted.tolist())]
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
         with out.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
     if loaded.target in table and not is_missing(table[loaded.target]).any():
-        told = ", ".join(f"{score} {value}" for score, value in scores(loaded, table).items())
-        print(f"{len(rows) - 1} rows: {told}", file=sys.stderr)
+        found = scores(loaded, predicted, table[loaded.target])
+        told = ", ".join(f"{score} {value}" for score, value in found.items())
+        print(f"{len(predicted)} rows: {told}", file=sys.stderr)

@@ -81,9 +81,8 @@ def make_task(
     return Task(examples, target, parts, inputs, targets, scaled, sizes)
 
 
-def scores(model: TableModel, columns: Mapping[str, Column]) -> dict[str, str]:
-    """How good the predictions are for examples whose target is known, by the name of the score."""
-    predicted, truth = predict(model, columns), columns[model.target]
+def scores(model: TableModel, predicted: Column, truth: Column) -> dict[str, str]:
+    """How good predictions are, by the name of the score."""
     if model.classes:
         return {"accuracy": f"{np.mean(predicted == np.array(as_text(truth))):.3f}"}
     error = predicted - truth.astype(np.float64)
@@ -94,8 +93,10 @@ def scores(model: TableModel, columns: Mapping[str, Column]) -> dict[str, str]:
 
 def print_scores(model: TableModel, task: Task) -> None:
     """A table of the scores of each part."""
+    columns = task.examples.columns
+    predicted = predict(model, columns)
     told = {
-        name: scores(model, {column: v[rows] for column, v in task.examples.columns.items()})
+        name: scores(model, predicted[rows], columns[model.target][rows])
         for name, rows in task.parts.items()
     }
     lines = {"": told["training"], **{name: found.values() for name, found in told.items()}}

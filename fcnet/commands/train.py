@@ -49,10 +49,13 @@ def train(
         import safetensors  # noqa: F401
     started = time.perf_counter()
     checkpoints = out / "checkpoints"
-    if saved(checkpoints) and not resume:
-        raise ValueError(
-            f"{out} holds a run already: add --resume to go on with it, or choose another --out"
-        )
+    if saved(checkpoints):
+        if not resume:
+            raise ValueError(
+                f"{out} holds a run already: add --resume to go on with it, or choose another --out"
+            )
+    elif (out / "model.safetensors").exists():
+        raise ValueError(f"{out} holds a model without its run: choose another --out")
     split_key, start_key, fit_key = jax.random.split(jax.random.key(seed), 3)
     task = make_task(
         data, target, features, categories, missing, hidden, loss, validation, split_key

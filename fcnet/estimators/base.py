@@ -109,7 +109,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             rng = check_random_state(seed)
             held = held_out(data.X, data.weights, self.validation_fraction, rng)
             data, validation = data.rows(~held), data.rows(held)
-        patience = self.n_iter_no_change if self.early_stopping else None
+        patience = None
+        if self.early_stopping:
+            patience = as_count("n_iter_no_change", self.n_iter_no_change, least=1)
         passes = as_count("max_iter", self.max_iter, least=1)
         return self._run(data, validation, seed, passes, patience, go_on)
 

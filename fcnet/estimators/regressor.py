@@ -46,7 +46,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     Attributes:
         coefs_, intercepts_: lists of NumPy arrays, of shapes (m_{k-1}, m_k) and (m_k,), as in
             scikit-learn, transposed from the notes' W.
-        loss_curve_: the training loss after each pass, on standardised targets, without penalty.
+        loss_curve_: the training loss after each pass, as `fcnet.train.History` has it: on
+            standardised targets, without penalty, and where there are many examples of a sample.
         validation_scores_: R^2 of the validation examples after each pass, or None.
         n_iter_: passes made.
         n_features_in_, feature_names_in_: what X was like.

@@ -12,7 +12,9 @@ from fcnet.types import Params
 class History(NamedTuple):
     """What was measured, one entry an evaluation, as float64 arrays of one length.
 
-    The metric is R^2 or accuracy, by the loss; the validation entries are NaN without such a set.
+    The metric is R^2 or accuracy, by the loss. The training's are of
+    all examples, or of a sample drawn once where there are more than 10,000, or than some megabytes
+    hold; the validation's are of all, and NaN without such a set.
     """
 
     step: np.ndarray
@@ -27,7 +29,8 @@ class FitResult(NamedTuple):
 
     `params` are the last, or with `patience` those with the least validation loss, of step `step`;
     `stopped` is "steps" where all were taken, "patience" where it ran out, "data" where the batches
-    did, and "signal" in the result of an `Interrupted` run.
+    did, and "signal" in the result of an `Interrupted` run. `opt_state` is always that of the last
+    step taken.
     """
 
     params: Params

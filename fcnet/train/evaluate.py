@@ -60,7 +60,7 @@ METRICS: MappingProxyType[str, Callable[[Array, Array, Array], Array]] = Mapping
 """The metric that goes with each loss: R^2 of the mean, or accuracy."""
 
 
-MEMORY = 2**23
+MEMORY = 2**22
 """Bytes that the units of the rows in hand may take: large data is gone through in pieces."""
 
 

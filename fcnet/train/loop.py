@@ -31,6 +31,9 @@ whether to go on, which takes longer than the step of a small network. Elsewhere
 steps left over are compiled apart, and may be rounded otherwise.
 """
 
+COPIED = 4096
+"""Up to this many numbers, a copy costs less than to wait for the other layers."""
+
 
 class State(NamedTuple):
     """What a step turns into the next: the parameters, and what the optimiser remembers."""
@@ -76,13 +79,13 @@ def descend(
 
 
 def in_place(gradient: Params) -> Params:
-    """The gradient, of which nothing is ready before the last of it, that of layer 1.
+    """The gradient, of which no large array is ready before the last of it, that of layer 1.
 
     By then nothing reads the weights any more, and they are updated where they lie. Otherwise XLA
     copies those of the layers above in each step: delta^[1] may come after their update.
     """
     last = 0 * gradient[0].b[0]  # to the compiler no 0, since it is NaN for a NaN
-    return jax.tree.map(lambda leaf: leaf + last, gradient)
+    return jax.tree.map(lambda leaf: leaf if leaf.size <= COPIED else leaf + last, gradient)
 
 
 @partial(jax.jit, static_argnames=("objective", "optimizer", "mesh"), donate_argnames="state")

@@ -1,4 +1,19 @@
-"""`fcnet.sweep`'s throughput in steps of a network, beside that of `fcnet.fit` one at a time."""
+"""`fcnet.sweep`'s throughput in steps of a network, beside that of `fcnet.fit` one at a time.
+
+How a member's step with batches of its own is laid out, in nanoseconds on one core for 4-3-1 with
+B = 8 and 128 members in one loop (two cores, AMD EPYC, JAX 0.10.2):
+
+| layout                                                                         | ns  |
+|--------------------------------------------------------------------------------|-----|
+| `jax.vmap`: members first, products as dots                                    | 190 |
+| the same, products as sums of products                                         | 183 |
+| members last for the gradient alone, products written out term by term         | 160 |
+| members last for parameters and optimiser too, products written out            | 88  |
+
+The first is kept. The last is a second Algorithm 5, for tiny networks only: for 10-16-1 with B = 32
+written-out products take five times as long. Batches drawn exactly take 63 ns of a member's step
+beside these, and gathering their rows 20.
+"""
 
 from collections.abc import Iterator
 from functools import partial

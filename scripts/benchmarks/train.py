@@ -31,8 +31,8 @@ The form of the loop, as the time of a step over that with the number of steps g
 None is worth its lines: a given number needs no other program for another number of steps. XLA's
 flags change 784-256-128-10 by no more than the noise: ynn_fusion_type +eltwise or -dot, oneDNN,
 a vector width of 512, one thread for Eigen. Kept is one thing that XLA does not see: the update
-waits for the last gradient, so that the weights above layer 1 are not copied first (`in_place` in
-fcnet/train/loop.py).
+of a large array waits for the last gradient, so that it is not copied first (`in_place` in
+fcnet/train/loop.py). Were the small ones to wait too, a step of 4-3-1 would take 1.4 times as long.
 """
 
 from collections.abc import Iterator, Mapping

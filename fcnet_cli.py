@@ -32,6 +32,8 @@ class Command(NamedTuple):
     examples: Sequence[str] = ()
     options: Mapping[str, Mapping[str, Any]] = {}
     statuses: str = STATUSES
+    failure: int = 1
+    """The exit status of an error."""
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -147,7 +149,8 @@ COMMANDS = {
             "--html": option(None, "write the report as a page", type=Path, metavar="FILE"),
             "--json": option(None, "write the report as JSON", type=Path, metavar="FILE"),
         },
-        "exit status: 0 right, 1 wrong, 3 cannot tell, 2 wrong usage, 130 interrupted",
+        "exit status: 0 right, 1 wrong, 3 cannot tell, 2 an error, 130 interrupted",
+        failure=2,
     ),
     "notes": Command(
         "fcnet.commands.notes:notes",
@@ -288,7 +291,7 @@ def parser() -> argparse.ArgumentParser:
         for words_, settings in command.options.items():
             sub.add_argument(words_, **settings)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, failure=command.failure)
     return top
 
 
@@ -303,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exception: whatever the command raised, with --debug.
     """
     options = vars(parser().parse_args(arguments))
-    run, debug = options.pop("run"), options.pop("debug")
+    run, failure, debug = (options.pop(name) for name in ("run", "failure", "debug"))
     try:
         status = resolve_name(run)(**options)
         sys.stdout.flush()
@@ -314,10 +317,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; nor may Python flush to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return failure
     except Exception as error:
         if debug:
             raise
         print(f"fcnet: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        return failure
     return status or 0

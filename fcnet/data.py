@@ -41,7 +41,8 @@ def sacramento(features: Sequence[str] = ("sqft", "beds", "zip")) -> Dataset:
     ([836.0, 2.0, 0.0, 0.0, 1.0], [59222.0])
     """
     text = files("fcnet").joinpath("sacramento.csv").read_text(encoding="utf-8")
-    return as_dataset(read_csv(text.splitlines()), features, "price")
+    lines = (line for line in text.splitlines() if not line.startswith("#"))
+    return as_dataset(read_csv(lines), features, "price")
 
 
 def ames(
@@ -175,6 +176,15 @@ class Standardizer(NamedTuple):
 
     mean: Float[np.ndarray, " d"]
     scale: Float[np.ndarray, " d"]
+
+
+def unscaled(d: int) -> Standardizer:
+    """That of d columns which stay as they are.
+
+    >>> standardize(unscaled(1), np.array([[3.0]])).tolist()
+    [[3.0]]
+    """
+    return Standardizer(np.zeros(d), np.ones(d))
 
 
 def fit_standardizer(

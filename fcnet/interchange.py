@@ -45,8 +45,10 @@ def _put_torch(module: Any, state: Any) -> Any:
 
 
 def _flax_arrays(module: Any) -> Any:
+    """Its arrays, in the order in which its attributes were set; NNX sorts them by name."""
     nnx = sys.modules["flax.nnx"]
-    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    state = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    return {name: state[name] for name in vars(module) if name in state}
 
 
 def _put_flax(module: Any, state: Any) -> Any:
@@ -87,9 +89,10 @@ def params_of(model: Any) -> Params:
     """The parameters of another library's network, as the notes have them.
 
     Args:
-        model: a `torch.nn.Module` or its state dict, a `flax.nnx.Module` or its pure state, a
-            fitted network of scikit-learn or of `fcnet.estimators`, or arrays in any layout that
-            `fcnet.check` accepts; with a weight and a bias for each layer, and nothing else.
+        model: a `torch.nn.Module` or its state dict, a `flax.nnx.Module`, a fitted network of
+            scikit-learn or of `fcnet.estimators`, or arrays in any layout that `fcnet.check`
+            accepts; with a weight and a bias for each layer, and nothing else. Layers come in the
+            order of their numbers, or else in that in which they are given.
 
     Returns:
         New layers, W of shape (m_k, m_{k-1}), in the model's dtype; float64 becomes float32 unless
@@ -171,7 +174,7 @@ def save(
         OSError: where the file cannot be written.
     """
     with extra("checkpoint"):
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save as as_bytes
     arrays = {
         f"{k}.{name}": np.asarray(leaf)
         for k, layer in enumerate(_as_layers(params), start=1)
@@ -180,7 +183,7 @@ def save(
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        save_file(arrays, temporary, dict(text or {}))
+        temporary.write_bytes(as_bytes(arrays, dict(text or {})))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ class Dataset(NamedTuple):
 
 
 def read_csv(lines: Iterable[str]) -> dict[str, Column]:
-    """The columns of a CSV with a header; lines that begin with # are left out.
+    """The columns of a CSV with a header; empty lines are left out.
 
     A column whose every entry is a number, or one of `MISSING`, is one of floats, with NaN for a
     missing one; any other is text.
@@ -40,13 +40,13 @@ def read_csv(lines: Iterable[str]) -> dict[str, Column]:
     >>> read_csv(["sqft,zip", "800,z95838", ",z95823"])["sqft"].tolist()
     [800.0, nan]
     """
-    rows = list(csv.reader(line for line in lines if not line.startswith("#")))
+    rows = [row for row in csv.reader(lines) if row]
     if len(rows) < 2:
-        raise ValueError(f"the CSV has {len(rows)} lines, expected a header and at least one row")
+        raise ValueError(f"the CSV has {len(rows)} rows, expected a header and at least one more")
     header, *body = rows
     if len(set(header)) < len(header):
         raise ValueError(f"the header names a column twice: {', '.join(header)}")
-    for number, row in enumerate(body, start=1):
+    for number, row in enumerate(body):
         if len(row) != len(header):
             raise ValueError(f"row {number} has {len(row)} fields, expected {len(header)}")
     return {

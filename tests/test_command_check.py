@@ -135,12 +135,18 @@ def test_a_program_that_raises_or_returns_nonsense_is_a_finding(run, capsys, bod
         ("raise SystemExit(0)", NETWORK, "backprop", "SystemExit"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(run, capsys, source, options, name, told):
+def test_an_error_is_one_line_and_status_2(run, capsys, source, options, name, told):
     assert run(source, options, name) == 2
     shown = capsys.readouterr()
     assert told in shown.err
-    assert shown.err.startswith("fcnet check: ")
+    assert shown.err.startswith("fcnet: ")
     assert shown.err.count("\n") == 1
+
+
+def test_debug_shows_where_a_candidate_fails_to_load(run):
+    with pytest.raises(ValueError, match="cannot be loaded") as raised:
+        run("import no_such_thing", f"{NETWORK} --debug")
+    assert isinstance(raised.value.__cause__, ModuleNotFoundError)
 
 
 def test_a_missing_file_is_wrong_usage(capsys):

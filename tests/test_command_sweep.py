@@ -13,6 +13,7 @@ from test_tabular import houses, write
 import fcnet
 from fcnet.commands.task import make_task
 from fcnet.tabular.model import load_model
+from fcnet.train.sweep import SweepResult, sweep
 from fcnet_cli import main
 
 pytestmark = pytest.mark.untyped
@@ -51,6 +52,28 @@ def test_sweep_leaves_the_best_member(
     assert f"{min(losses):.4g}" in shown
     assert f"{np.median(losses):.4g}" in shown
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["predict", str(out), str(file)]) == 0
+
+
+def test_a_seed_that_diverged_in_each_setting_costs_neither_the_model_nor_the_curves(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def losing(*given: Any, **named: Any) -> SweepResult:
+        result = sweep(*given, **named)
+        lost = result.history.validation_loss.copy()
+        lost[1:, [0, 3, 4]] = np.nan
+        return result._replace(history=result.history._replace(validation_loss=lost), best=1)
+
+    drawn = {}
+    monkeypatch.setattr("fcnet.commands.sweep.sweep", losing)
+    monkeypatch.setattr(
+        "fcnet.commands.sweep.loss_curve", lambda step, curves, *, ax: drawn.update(curves)
+    )
+    out = tmp_path / "run"
+    assert swept(file, out, *RATES) == 0
+    assert drawn.keys() == {"0.01", "0.001"}
+    assert np.isfinite(drawn["0.01"]).all()  # one of three diverged
+    assert np.isfinite(drawn["0.001"]).tolist() == [True, False]  # two of three
     assert main(["predict", str(out), str(file)]) == 0
 
 
@@ -132,6 +155,11 @@ def test_a_model_is_not_overwritten(
     before = (out / "model.safetensors").read_bytes()
     assert swept(file, out, "--learning-rates", "0.02") == 1
     assert "holds a model already" in capsys.readouterr().err
+    run = tmp_path / "interrupted"
+    assert main(["train", str(file), "--target", "price", "--steps", "20", "--out", str(run)]) == 0
+    (run / "model.safetensors").unlink()
+    assert swept(file, run, "--learning-rates", "0.01") == 1
+    assert "or a run: choose another --out" in capsys.readouterr().err
     for resume in ([], ["--resume"]):
         assert main(["train", str(file), "--target", "price", "--out", str(out), *resume]) == 1
         assert "holds a model without its run" in capsys.readouterr().err

@@ -95,7 +95,7 @@ def test_synthetic_prices_are_zero_below_the_kink_and_a_line_above(key: jax.Arra
 
 
 def test_csv_columns_are_numbers_where_every_entry_is_one() -> None:
-    columns = read_csv(["# a comment", "a,b,c", '1,x,"1,5"', "2.5,,7", ",3,8"])
+    columns = read_csv(["", "a,b,c", '1,x,"1,5"', "2.5,,7", ",3,8", ""])
     np.testing.assert_array_equal(columns["a"], [1, 2.5, np.nan])
     assert columns["b"].tolist() == ["x", "", "3"]
     assert columns["c"].tolist() == ["1,5", "7", "8"]
@@ -184,8 +184,8 @@ def test_constant_and_zero_one_columns_keep_their_scale() -> None:
             lambda: as_dataset({**COLUMNS, "size": np.array([np.inf, 1])}, ["size"], "price"),
             "row 0",
         ),
-        (lambda: read_csv(["a,b"]), "1 lines, expected a header"),
-        (lambda: read_csv(["a,b", "1,2", "3"]), "row 2 has 1 fields, expected 2"),
+        (lambda: read_csv(["a,b"]), "1 rows, expected a header"),
+        (lambda: read_csv(["a,b", "1,2", "3"]), "row 1 has 1 fields, expected 2"),
         (lambda: read_csv(["a,a", "1,2"]), "names a column twice"),
         (lambda: data.fit_standardizer(np.array([[1.0], [np.nan]])), "got nan in row 1, column 0"),
         (lambda: data.fit_standardizer(np.zeros((0, 2))), "at least one example"),

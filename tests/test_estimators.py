@@ -228,7 +228,7 @@ def test_a_fitted_estimator_can_be_stored_and_gives_the_same(houses):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_precision_is_that_of_the_examples(houses, dtype):
     X, y = (array.astype(dtype) for array in houses)
-    model = FCNetRegressor(8, max_iter=3).fit(X, y)
+    model = FCNetRegressor(8, max_iter=3, random_state=0).fit(X, y)
     assert {leaf.dtype for leaf in (*model.coefs_, *model.intercepts_)} == {np.dtype(dtype)}
     assert model.predict(X.astype(np.float64)).dtype == dtype
 
@@ -236,7 +236,9 @@ def test_the_precision_is_that_of_the_examples(houses, dtype):
 def test_counts_are_learned_by_the_poisson_loss():
     X = np.linspace(-1, 1, 60)[:, None]
     rate = np.exp(1 + 2 * X[:, 0])
-    model = FCNetRegressor((), loss="poisson", learning_rate_init=0.1, max_iter=500, alpha=0)
+    model = FCNetRegressor(
+        (), loss="poisson", learning_rate_init=0.1, max_iter=500, alpha=0, random_state=0
+    )
     model.fit(X, np.round(rate))
     assert (model.predict(X) > 0).all()
     np.testing.assert_allclose(model.coefs_[0], [[2]], rtol=0.1)
@@ -322,6 +324,23 @@ def test_bad_parameters_are_refused_at_fit(houses, change, message):
         FCNetRegressor(**change).fit(*houses)
 
 
+def test_after_a_refusal_other_classes_can_be_named():
+    X = np.arange(6.0)[:, None]
+    model = FCNetClassifier(4, random_state=0)
+    with pytest.raises(ValueError, match="not among"):
+        model.partial_fit(X, [0, 1, 2, 0, 1, 2], classes=[0, 1])
+    model.partial_fit(X, [0, 1, 2, 0, 1, 2], classes=[0, 1, 2])
+    assert model.classes_.tolist() == [0, 1, 2]
+
+
+def test_targets_that_are_refused_leave_the_shape_of_predictions():
+    X = np.arange(6.0)[:, None]
+    model = FCNetRegressor(4, max_iter=2, warm_start=True, random_state=0).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="to go on with a network of sizes"):
+        model.fit(X, np.hstack([X, X]))
+    assert model.predict(X).shape == (6,)
+
+
 def test_a_set_of_one_s_own_needs_both_parts(houses):
     with pytest.raises(ValueError, match="X_val and y_val go together"):
         FCNetRegressor().fit(*houses, X_val=houses[0])
@@ -329,7 +348,7 @@ def test_a_set_of_one_s_own_needs_both_parts(houses):
 
 def test_what_diverges_says_so(houses):
     X, y = houses
-    model = FCNetRegressor(8, optimizer="sgd", learning_rate_init=1e6, max_iter=500)
+    model = FCNetRegressor(8, optimizer="sgd", learning_rate_init=1e6, max_iter=500, random_state=0)
     with pytest.raises(NonFiniteError, match="smaller learning rate"):
         model.fit(X, y)
 

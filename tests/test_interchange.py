@@ -34,6 +34,22 @@ def flax_network() -> tuple[Any, Any]:
     return module, lambda X: np.asarray(module(X))
 
 
+def flax_network_by_name() -> tuple[Any, Any]:
+    """Named in another order than that of the alphabet, and with square layers to take amiss."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Network(nnx.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, rngs: Any) -> None:
+            self.hidden = nnx.Linear(3, 3, rngs=rngs)
+            self.final = nnx.Linear(3, 3, rngs=rngs)
+
+        def __call__(self, x: Any) -> Any:
+            return self.final(nnx.relu(self.hidden(x)))
+
+    module = Network(nnx.Rngs(0))
+    return module, lambda X: np.asarray(module(X))
+
+
 def sklearn_network() -> tuple[Any, Any]:
     neural = pytest.importorskip("sklearn.neural_network")
     model = neural.MLPRegressor(hidden_layer_sizes=SIZES[1:-1], random_state=0)
@@ -109,6 +125,18 @@ def test_other_sizes_change_nothing(make: Any, ours: Any) -> None:
     np.testing.assert_array_equal(predict(X), before)
 
 
+@pytest.mark.untyped
+def test_flax_layers_come_in_the_order_of_their_attributes() -> None:
+    module, predict = flax_network_by_name()
+    X = np.random.default_rng(0).normal(size=(4, 3)).astype("f")
+    params = params_of(module)
+    assert relative(predictions(params, X), predict(X)) < 1e-6
+    other, _, _ = problem(Case((3, 3, 3)), np.float32)
+    with_params(module, other)
+    assert relative(predict(X), predictions(other, X)) < 1e-6
+    assert relative(predictions(other[::-1], X), predict(X)) > 1e-3
+
+
 def test_containers_are_new_and_like_the_old(ours: Any) -> None:
     params, _ = ours
     state = {f"{k}.kernel": np.zeros((d, m), np.float64) for k, (d, m) in enumerate(PAIRS)}
@@ -178,7 +206,7 @@ def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no-such-file"):
         interchange.load(tmp_path / "no-such-file")
     folder = tmp_path / "missing"
-    with pytest.raises(Exception, match="No such file"):
+    with pytest.raises(OSError, match="No such file"):
         interchange.save(folder / "file", [(jnp.eye(2), jnp.zeros(2))])
     assert not folder.exists()
 

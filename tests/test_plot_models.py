@@ -201,6 +201,12 @@ def test_losses_that_are_not_positive_have_a_linear_axis(ax: Axes) -> None:
     np.testing.assert_array_equal(line(ax, "validation"), [[0, 2], [10, 1]])
 
 
+def test_losses_of_which_none_is_positive_are_drawn(ax: Axes) -> None:
+    plot.loss_curve(np.arange(2), {"a": np.array([-1.0, -2.0])}, ax=ax)
+    assert ax.get_yscale() == "linear"
+    np.testing.assert_array_equal(line(ax, "a"), [[0, -1], [1, -2]])
+
+
 def test_the_history_of_a_sweep_shows_each_member_and_their_median(ax: Axes) -> None:
     loss = np.array([[1.0, 2.0, 9.0], [1.0, 4.0, np.nan], [1.0, np.nan, np.nan]])
     plot.history(history(loss, np.full((3, 3), np.nan)), ax=ax)
@@ -252,6 +258,7 @@ ONE, TWO = jnp.ones((3, 1)), jnp.ones((3, 2))
         (lambda p: plot.pre_activations(p, TWO, activation="rely"), "unknown activation 'rely'"),
         (lambda p: plot.ensemble_band(p, TWO, ONE), "an axis of members in front"),
         (lambda p: plot.ensemble_band(stacked([1.0]), TWO, ONE, along=2), "between 0 and 1"),
+        (lambda p: plot.ensemble_band(stacked([np.nan]), TWO, ONE), "no member has finite"),
         (lambda p: plot.history(history(np.array([np.nan]), np.array([np.nan]))), "at least one"),
     ],
 )

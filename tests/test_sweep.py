@@ -66,6 +66,30 @@ def test_a_member_ends_where_its_own_run_does(problem, sampling):
     assert result.best == result.history.validation_loss[-1].argmin()
 
 
+def test_a_member_computes_in_the_precision_of_its_own_run(problem):
+    params, X, Y, keys = problem
+    run = {"batch_size": 6, "steps": 20, "hyperparameters": {"learning_rate": jnp.array(0.05)}}
+    result = sweep(params, X, Y, key=keys, precision="bfloat16", **run)
+    for k in range(K):
+        coarse, fine = (
+            fit(member(params, k), X, Y, key=keys[k], precision=precision, **run).params
+            for precision in ("bfloat16", "float32")
+        )
+        assert_close(result.member(k), coarse, 1e-3)
+        with pytest.raises(AssertionError):
+            assert_close(result.member(k), fine, 1e-3)
+
+
+def test_one_key_of_the_old_kind_is_one_key(problem):
+    params, X, Y, _ = problem
+    run = {"batch_size": 6, "steps": 3, "hyperparameters": {"learning_rate": RATES}}
+    old, new = (
+        sweep(params, X, Y, key=key, **run).params
+        for key in (jax.random.PRNGKey(3), jax.random.key(3))
+    )
+    jax.tree.map(np.testing.assert_array_equal, old, new)
+
+
 def test_the_arrays_given_stay_where_one_group_holds_all_members(problem, monkeypatch):
     monkeypatch.setattr(groups_module, "workers", lambda: 1)
     params, X, Y, keys = problem

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from fcnet import interchange, tabular
+from fcnet.tabular.columns import MISSING_CHOICES
 from fcnet.tabular.examples import make_examples
 from fcnet.train.fit import fit
-from fcnet_cli import main
+from fcnet_cli import TASK, main
 
 pytestmark = pytest.mark.untyped
 
@@ -160,6 +161,9 @@ def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
     columns = tabular.read_table(write(tmp_path / "gaps.csv", GAPS))
     with pytest.raises(ValueError, match="2 in 'sqft', 1 in 'place'; choose --missing drop"):
         make_examples(columns, "price")
+    with pytest.raises(ValueError, match="missing must be one of error, drop, impute, got 'zero'"):
+        make_examples(columns, "price", missing="zero")
+    assert TASK["--missing"]["choices"] == MISSING_CHOICES
     dropped = make_examples(columns, "price", missing="drop")
     assert dropped.Y[:, 0].tolist() == [1, 5, 6]
     assert dropped.X[:, 0].tolist() == [1, 2, 2]
@@ -224,9 +228,9 @@ def test_columns_and_options_that_do_not_fit_are_named(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("empty.csv", b"", "empty.csv: the CSV has 0 lines"),
-        ("header.csv", b"sqft,price\n", "header.csv: the CSV has 1 lines"),
-        ("ragged.csv", b"sqft,price\n1\n", "ragged.csv: row 1 has 1 fields, expected 2"),
+        ("empty.csv", b"", "empty.csv: the CSV has 0 rows"),
+        ("header.csv", b"sqft,price\n", "header.csv: the CSV has 1 rows"),
+        ("ragged.csv", b"sqft,price\n1\n", "ragged.csv: row 0 has 1 fields, expected 2"),
         ("houses.xlsx", b"PK", "must be a .csv or .parquet file, got '.xlsx'"),
         ("latin.csv", b"sqft,pr\xefx\n1,2\n", "latin.csv is not in UTF-8"),
         ("missing.csv", None, "No such file or directory: "),
@@ -288,11 +292,16 @@ def test_a_file_that_is_no_model_is_refused(
 
 
 def test_without_its_extra_nothing_is_started(
-    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
-    assert main(["train", str(file), "--target", "price"]) == 1
+    out = tmp_path / "run"
+    assert main(["train", str(file), "--target", "price", "--out", str(out)]) == 1
     assert "pip install 'fcnet[cli]'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("widths", ["64,x", "0", "-3"])

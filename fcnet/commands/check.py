@@ -18,7 +18,7 @@ from fcnet.verify.inputs import LABELS, USUAL_N
 from fcnet.verify.report import Report
 
 STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
-"""The exit status for each verdict; 2 is wrong usage, as everywhere."""
+"""The exit status for each verdict; 2 is that of an error."""
 
 LAYOUTS: dict[str, Callable[[list[tuple[Any, Any]]], Any]] = {
     "pairs": list,
@@ -66,30 +66,30 @@ def check(
     """Check a backward pass in a file, print the report, and return the exit status.
 
     What the candidate does, to raise and to return nonsense included, is a finding of the report;
-    whatever prevents the check is said in one line on standard error, with status 2.
+    whatever prevents the check is an error.
+
+    Raises:
+        ValueError, TypeError: for a candidate that cannot be loaded, or options that do not fit.
+        OSError: where the report cannot be written.
     """
-    try:
-        with loaded(candidate) as function:
-            params, x, y = _example(sizes, loss, batched, layout, weights, library, dtype, seed)
-            report = check_backward(
-                function,
-                params,
-                x,
-                y,
-                activation=activation,
-                output_activation=output_activation,
-                loss=loss,
-                batched=batched,
-                reduction=reduction,
-                weights=weights,
-                examples="rows",
-                key=jax.random.key(seed),
-            )
-        print(report)
-        _write(report, html, json)
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        print(f"fcnet check: {error}", file=sys.stderr)
-        return 2
+    with loaded(candidate) as function:
+        params, x, y = _example(sizes, loss, batched, layout, weights, library, dtype, seed)
+        report = check_backward(
+            function,
+            params,
+            x,
+            y,
+            activation=activation,
+            output_activation=output_activation,
+            loss=loss,
+            batched=batched,
+            reduction=reduction,
+            weights=weights,
+            examples="rows",
+            key=jax.random.key(seed),
+        )
+    print(report)
+    _write(report, html, json)
     return STATUS[report.verdict]
 
 

@@ -13,7 +13,9 @@ import numpy as np
 from fcnet.commands.task import make_task, print_scores, progress_bar
 from fcnet.extras import extra
 from fcnet.network import init
+from fcnet.plot.fits import loss_curve, median
 from fcnet.tabular.model import save_model
+from fcnet.train.store import saved
 from fcnet.train.sweep import SweepResult, sweep
 
 
@@ -50,11 +52,9 @@ def sweep_file(
     with extra("cli"):
         import matplotlib.figure
         import safetensors  # noqa: F401
-
-        from fcnet.plot import loss_curve
     started = time.perf_counter()
-    if (out / "model.safetensors").exists():
-        raise ValueError(f"{out} holds a model already: choose another --out")
+    if (out / "model.safetensors").exists() or saved(out / "checkpoints"):
+        raise ValueError(f"{out} holds a model already, or a run: choose another --out")
     if seeds < 1 or not learning_rates:
         raise ValueError("there is nothing to train: expected a learning rate and a seed at least")
     names = ("learning_rate", *(("weight_decay",) if weight_decays else ()))
@@ -102,17 +102,17 @@ def sweep_file(
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    medians = np.median(losses.reshape(len(losses), len(settings), seeds), axis=2)
+    model = task.model(result.member(result.best), activation, loss)
+    save_model(out / "model.safetensors", model)
+    medians = median(losses.reshape(len(losses), len(settings), seeds))
     curves = {
         ", ".join(f"{value:g}" for value in setting): medians[:, i]
         for i, setting in enumerate(settings)
-        if np.isfinite(medians[:, i]).all()
+        if np.isfinite(medians[:, i]).any()
     }
     figure = matplotlib.figure.Figure(figsize=(6.4, 4), layout="constrained")
     loss_curve(result.history.step, curves, ax=figure.add_subplot())
     figure.savefig(out / "curves.png", dpi=150)
-    model = task.model(result.member(result.best), activation, loss)
-    save_model(out / "model.safetensors", model)
     best = ", ".join(f"{name} {value:.4g}" for name, value in rows[result.best].items())
     print(f"The best has {best}; its scores:")
     print_scores(model, task)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fcnet.data import Standardizer, fit_standardizer, standardize
+from fcnet.data import Standardizer, fit_standardizer, standardize, unscaled
 from fcnet.network import count_params
 from fcnet.tables import Column, as_text
 from fcnet.tabular.columns import read_table
@@ -121,7 +121,7 @@ def _target_scales(Y: np.ndarray, loss: str) -> Standardizer:
     """Numbers are standardised for the squared error; counts and classes stay as they are."""
     if loss == "squared_error":
         return fit_standardizer(Y)
-    return Standardizer(np.zeros(Y.shape[1]), np.ones(Y.shape[1]))
+    return unscaled(Y.shape[1])
 
 
 def _describe(

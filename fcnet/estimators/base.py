@@ -7,7 +7,7 @@ import numpy as np
 
 from fcnet.activations import get_activation
 from fcnet.checks import as_count
-from fcnet.data import Standardizer, standardize
+from fcnet.data import Standardizer, standardize, unscaled
 from fcnet.estimators.training import (
     Examples,
     held_out,
@@ -83,8 +83,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         Args:
             X: examples, shape (n, d): an array, or a DataFrame, whose names are kept.
             y: targets, shape (n,) or (n, m_r).
-            sample_weight: one an example, shape (n,); 0 is the same as leaving it out, 2 the same
-                as having it twice.
+            sample_weight: one an example, shape (n,); 0 is the same as leaving it out. 2 counts
+                twice in the mean loss of its batch, which is the same as having it twice where
+                one batch holds all.
             X_val, y_val: examples to validate by, in the place of a share of X.
 
         Returns:
@@ -224,8 +225,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         with jax.enable_x64(self.coefs_[0].dtype == np.float64):
-            whole = Standardizer(np.zeros(1), np.ones(1))
-            params = to_params(self.coefs_, self.intercepts_, whole)
+            params = to_params(self.coefs_, self.intercepts_, unscaled(1))
             return np.array(outputs(params, X, activation=get_activation(self.activation)))
 
     def _observe(self, y: np.ndarray, go_on: bool) -> None:
@@ -242,4 +242,4 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _scales(self, Y: np.ndarray, weights: np.ndarray, loss: Loss) -> Standardizer:
         """How Y is standardised for training: by default, not at all."""
-        return Standardizer(np.zeros(Y.shape[1]), np.ones(Y.shape[1]))
+        return unscaled(Y.shape[1])

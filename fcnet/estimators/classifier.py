@@ -43,7 +43,7 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
             X, y, sample_weight: as for `fit`.
             classes: all labels that there will be; needed in the first call.
         """
-        if not hasattr(self, "classes_"):
+        if not hasattr(self, "coefs_"):
             if classes is None:
                 raise ValueError("classes must be given in the first call to partial_fit")
             self._learn_labels(np.asarray(classes))

@@ -29,9 +29,10 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         scale_target: train on standardised targets, where the loss takes any; so not for "poisson"
             or "logistic". `coefs_` and predictions are in the units of y either way.
         activation: a name or a `fcnet.Activation`.
-        optimizer: a name of `fcnet.fit`'s; a factory of a learning rate, such as
-            `functools.partial(optax.adamw, weight_decay=0.01)`; or a ready optax transformation,
-            which has its own learning rate.
+        optimizer: a name of `fcnet.fit`'s; a factory, such as `def decayed(learning_rate): return
+            optax.adamw(learning_rate, weight_decay=0.01)`; or a ready optax transformation, which
+            has its own learning rate. A `functools.partial` is a factory too, but compiles anew in
+            each copy that scikit-learn makes of the estimator, such as for a fold.
         alpha: the penalty alpha / 2 |W|^2 over the batch's weight, as in scikit-learn.
         batch_size: the examples of a step, or "auto" for 200; never more than there are.
         learning_rate_init: the learning rate of a name or a factory.
@@ -48,7 +49,9 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
             scikit-learn, transposed from the notes' W.
         loss_curve_: the training loss after each pass, as `fcnet.train.History` has it: on
             standardised targets, without penalty, and where there are many examples of a sample.
-        validation_scores_: R^2 of the validation examples after each pass, or None.
+        validation_scores_: the metric of the validation examples after each pass, as
+            `fcnet.train.History` has it: R^2 of all outputs together, accuracy for "logistic", NaN
+            for a loss of one's own. None without such examples; `score` is scikit-learn's.
         n_iter_: passes made.
         n_features_in_, feature_names_in_: what X was like.
 
@@ -113,7 +116,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         return tags
 
     def _observe(self, y: np.ndarray, go_on: bool) -> None:
-        self._columns = y.ndim == 2
+        if not go_on:
+            self._columns = y.ndim == 2
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         return y.astype(np.float64).reshape(len(y), -1)

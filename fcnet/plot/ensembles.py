@@ -66,6 +66,8 @@ def ensemble_band(
         return jax.vmap(lambda x: forward(member, x, **sigmas)[0])(points)
 
     finite = jax.vmap(all_finite)(layers)
+    if not finite.any():
+        raise ValueError("no member has finite parameters: expected one or more that have")
     members = jax.vmap(outputs)(jax.tree.map(lambda leaf: leaf[finite], layers))
     ax = axes(ax)
     ax.scatter(

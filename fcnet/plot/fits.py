@@ -67,12 +67,14 @@ def loss_curve(
 
     for name, x, y, color, _ in curves:
         ax.plot(x, y, color=color, label=name)
-    ax.set(yscale="log", xlabel="iterations", ylabel=r"cost $J(\theta)$", title="Training")
-    low, high = ax.get_ylim()
-    plain = StrMethodFormatter("{x:g}")
-    ax.yaxis.set_major_formatter(plain)
-    # within a decade or so, ticks between the powers of ten need their numbers too
-    ax.yaxis.set_minor_formatter(plain if high < 20 * low else NullFormatter())
+    ax.set(xlabel="iterations", ylabel=r"cost $J(\theta)$", title="Training")
+    if ax.dataLim.y0 > 0:  # of all that is drawn and finite
+        ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        plain = StrMethodFormatter("{x:g}")
+        ax.yaxis.set_major_formatter(plain)
+        # within a decade or so, ticks between the powers of ten need their numbers too
+        ax.yaxis.set_minor_formatter(plain if high < 20 * low else NullFormatter())
     return with_legend(ax)
 
 
@@ -91,22 +93,24 @@ def history(history: History, *, ax: Axes | None = None) -> Axes:
     """
     losses = {"training": history.loss, "validation": history.validation_loss}
     losses = {name: loss for name, loss in losses.items() if np.isfinite(loss).any()}
-    curves = series(history.step, {name: _median(loss) for name, loss in losses.items()})
+    curves = series(
+        history.step,
+        {name: median(loss) if loss.ndim > 1 else loss for name, loss in losses.items()},
+    )
     ax = axes(ax)
     for name, step, _, color, _ in curves:
         if losses[name].ndim > 1:
             ax.plot(step, losses[name], color=color, linewidth=0.6, alpha=0.4)
-    loss_curve(history.step, {name: median for name, _, median, *_ in curves}, ax=ax)
-    if min(np.nanmin(loss) for loss in losses.values()) <= 0:
-        ax.set_yscale("linear")
-    return ax
+    return loss_curve(history.step, {name: y for name, _, y, *_ in curves}, ax=ax)
 
 
-def _median(loss: np.ndarray) -> np.ndarray:
-    """The median of the members, of which one that diverged has the greatest loss; or the loss."""
-    if loss.ndim == 1:
-        return loss
-    middle = np.median(np.where(np.isnan(loss), np.inf, loss), axis=1)
+def median(loss: np.ndarray) -> np.ndarray:
+    """The median over members, the last axis; one that diverged, NaN, has the greatest loss.
+
+    >>> median(np.array([[1.0, 3.0, np.nan], [1.0, np.nan, np.nan]])).tolist()
+    [3.0, nan]
+    """
+    middle = np.median(np.where(np.isnan(loss), np.inf, loss), axis=-1)
     return np.where(np.isfinite(middle), middle, np.nan)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fcnet.tables import Column, Feature, as_text, is_missing, is_numeric
-from fcnet.tabular.columns import drop_incomplete, learn_features
+from fcnet.tabular.columns import MISSING_CHOICES, drop_incomplete, learn_features
 from fcnet.tabular.model import inputs_of
 
 
@@ -50,6 +50,8 @@ def make_examples(
     >>> make_examples(table, "price").X.tolist()
     [[800.0], [900.0]]
     """
+    if missing not in MISSING_CHOICES:
+        raise ValueError(f"missing must be one of {', '.join(MISSING_CHOICES)}, got {missing!r}")
     names = features or tuple(name for name in columns if name != target)
     for name in (target, *names, *categories):
         if name not in columns:

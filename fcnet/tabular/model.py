@@ -80,9 +80,10 @@ def predict(model: TableModel, columns: Mapping[str, Column]) -> Column:
         ValueError: for a column that is not there, a missing entry that nothing stands for, or a
             category with a value that no training example had.
 
+    >>> from fcnet.data import unscaled
     >>> line = TableModel(interchange.params_of([(np.ones((1, 1)), np.ones(1))]),
-    ...     (Feature("sqft", None),), Standardizer(np.zeros(1), np.ones(1)),
-    ...     "price", Standardizer(np.zeros(1), np.ones(1)), (), "relu", "squared_error")
+    ...     (Feature("sqft", None),), unscaled(1), "price", unscaled(1), (), "relu",
+    ...     "squared_error")
     >>> predict(line, {"sqft": np.array([2.0])}).tolist()
     [3.0]
     """

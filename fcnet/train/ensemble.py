@@ -41,7 +41,7 @@ def ensemble(
         The mean and the standard deviation (over K, not K - 1) of the outputs, both (n, m_r).
 
     Raises:
-        ValueError, TypeError: as `forward`.
+        ValueError, TypeError: as `forward`, and for layers without an axis of members.
 
     >>> from fcnet.types import Layer
     >>> three = (Layer(jnp.array([[[1.0]], [[3.0]], [[jnp.nan]]]), jnp.zeros((3, 1))),)
@@ -50,7 +50,6 @@ def ensemble(
 
     Lakshminarayanan et al. 2017 (arXiv:1612.01474) for what the spread of such members says.
     """
-
     layers, stacked = as_layers(params)
     if not stacked:
         raise ValueError("params have no axis of members in front; for one network: fcnet.forward")

@@ -136,8 +136,7 @@ def fit(
     """
     arithmetic = as_precision(precision)
     with arithmetic.scope():
-        objective = as_objective(activation, output_activation, loss, gradient)
-        objective = objective._replace(compute=arithmetic.compute)
+        objective = as_objective(activation, output_activation, loss, gradient, arithmetic.compute)
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         check_key(key)
         steps = as_count("steps", steps, least=0, most=INT32_MAX)

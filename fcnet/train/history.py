@@ -10,11 +10,11 @@ from fcnet.types import Params
 
 
 class History(NamedTuple):
-    """What was measured, one entry an evaluation, as float64 arrays of one length.
+    """What was measured, an entry each evaluation, as float64 arrays; a sweep's have columns too.
 
-    The metric is R^2 or accuracy, by the loss. The training's are of
-    all examples, or of a sample drawn once where there are more than 10,000, or than some megabytes
-    hold; the validation's are of all, and NaN without such a set.
+    The metric is R^2 or accuracy, by the loss. Training's entries are of all examples, or of a
+    sample drawn once where there are more than 10,000 or than 8 MiB hold; validation's are of all,
+    and NaN where no data are held out.
     """
 
     step: np.ndarray

@@ -109,7 +109,9 @@ def as_layers(params: Any) -> tuple[Params, bool]:
 def _as_keys(key: Array) -> Array:
     """One key, or K of them, of the new kind."""
     dtype, ndim = getattr(key, "dtype", None), getattr(key, "ndim", 0)
-    if dtype == jnp.uint32 and ndim == 2:
+    if dtype == jnp.uint32 and ndim in (1, 2):
+        if ndim == 1:
+            check_key(key)
         key = jax.random.wrap_key_data(key)
     elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or ndim != 1:
         check_key(key)

@@ -42,6 +42,7 @@ def as_objective(
     output_activation: str | Activation,
     loss: str | Loss,
     gradient: str,
+    compute: str | None = None,
 ) -> Objective:
     """An objective of names or rows of the tables, each checked.
 
@@ -54,6 +55,7 @@ def as_objective(
         get_activation(output_activation, "output_activation"),
         get_loss(loss),
         gradient,
+        compute,
     )
 
 

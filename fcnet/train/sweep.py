@@ -109,7 +109,7 @@ def sweep(
     """
     arithmetic = as_precision(precision)
     with arithmetic.scope():
-        objective = as_objective(activation, output_activation, loss, gradient)
+        objective = as_objective(activation, output_activation, loss, gradient, arithmetic.compute)
         members = as_members(params, key, hyperparameters, arithmetic.dtype)
         first = members.first()
         numbers = {name: float(value) for name, value in first.hyperparameters.items()}

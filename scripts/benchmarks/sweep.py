@@ -10,9 +10,10 @@ B = 8 and 128 members in one loop (two cores, AMD EPYC, JAX 0.10.2):
 | members last for the gradient alone, products written out term by term         | 160 |
 | members last for parameters and optimiser too, products written out            | 88  |
 
-The first is kept. The last is a second Algorithm 5, for tiny networks only: for 10-16-1 with B = 32
-written-out products take five times as long. Batches drawn exactly take 63 ns of a member's step
-beside these, and gathering their rows 20.
+The first is kept. The last is a second Algorithm 5, and gains for such networks under plain SGD
+alone: a whole sweep takes 125 ns a step where the first takes 193, but with Adam 312 to 304, and
+for 4-16-1 written-out products take fifteen times as long. Batches drawn exactly take 63 ns of a
+member's step beside these, and gathering their rows 20.
 """
 
 from collections.abc import Iterator

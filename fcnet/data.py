@@ -41,8 +41,7 @@ def sacramento(features: Sequence[str] = ("sqft", "beds", "zip")) -> Dataset:
     ([836.0, 2.0, 0.0, 0.0, 1.0], [59222.0])
     """
     text = files("fcnet").joinpath("sacramento.csv").read_text(encoding="utf-8")
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
-    return as_dataset(read_csv(lines), features, "price")
+    return as_dataset(read_csv(text.splitlines()), features, "price")
 
 
 def ames(

@@ -5,6 +5,7 @@ All of it is NumPy, in float64, on the host: the networks cast to the dtype of t
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import dropwhile
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -28,7 +29,9 @@ class Dataset(NamedTuple):
 
 
 def read_csv(lines: Iterable[str]) -> dict[str, Column]:
-    """The columns of a CSV with a header; empty lines are left out.
+    """The columns of a CSV with a header.
+
+    Lines before it that begin with "# " are remarks; they and empty lines are left out.
 
     A column whose every entry is a number, or one of `MISSING`, is one of floats, with NaN for a
     missing one; any other is text.
@@ -40,7 +43,8 @@ def read_csv(lines: Iterable[str]) -> dict[str, Column]:
     >>> read_csv(["sqft,zip", "800,z95838", ",z95823"])["sqft"].tolist()
     [800.0, nan]
     """
-    rows = [row for row in csv.reader(lines) if row]
+    told = dropwhile(lambda line: line.startswith("# "), lines)
+    rows = [row for row in csv.reader(told) if row]
     if len(rows) < 2:
         raise ValueError(f"the CSV has {len(rows)} rows, expected a header and at least one more")
     header, *body = rows

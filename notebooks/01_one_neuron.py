@@ -117,7 +117,9 @@ print("fully connected", fcnet.forward(dense, x)[0])
 print(dense[0].W)
 
 # %%
-plot.network(dense, [notes.INPUTS, list(notes.EDGES), ["price"]])
+ax = plot.network(dense, [notes.INPUTS, list(notes.EDGES), ["price"]])
+ax.set_title("Fully connected, with the seven weights at 0 not drawn")
+ax.figure.show()
 # %% [markdown]
 # Its gradient is the dense network's, on the edges that are there:
 
@@ -129,7 +131,7 @@ print(np.abs(by_mask - autodiff).max())
 # %% [markdown]
 # ## Exercises
 #
-# 1. Write the gradient of the neuron with the *squared* hinge, $o = \max(z, 0)^2$, and let
+# 1. Write the gradient of the *squared* hinge, $\max(\theta^T x, 0)^2 / 2$, and let
 #    `fcnet.check_gradient` judge it. A wrong first try:
 
 

@@ -125,14 +125,15 @@ def one_mended(params, x, y):
 print(fcnet.check(one_mended, *example))
 
 # %% [markdown]
-# Every misprint that changes what a program computes is listed, with the reading that fcnet takes and
-# a test that shows the printed version to be wrong:
+# `MISPRINTS` lists them all, with the reading that fcnet takes, and a test shows each printed version to
+# be wrong. Those of the algorithms:
 
 # %%
 from fcnet.notes.misprints import MISPRINTS
 
-for misprint in MISPRINTS[-9:-3]:
-    print(f"{misprint.where}\n    printed: {misprint.printed}\n    read:    {misprint.reading}")
+for misprint in MISPRINTS:
+    if misprint.where.startswith("Algorithm"):
+        print(f"{misprint.where}\n    printed: {misprint.printed}\n    read:    {misprint.reading}")
 
 # %% [markdown]
 # ## Where two gradients differ, layer by layer

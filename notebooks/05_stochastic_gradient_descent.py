@@ -78,7 +78,7 @@ each = fcnet.per_example_gradients(start, X, Y)
 G = np.concatenate([leaf.reshape(len(X), -1) for leaf in jax.tree.leaves(each)], axis=1)
 n, sigma2 = len(G), G.var(axis=0).sum()
 draws = 2000
-print(f"{'B':>4} {'with':>9} {'sigma^2/B':>10} {'without':>9} {'(n-B)/(n-1)':>12}")
+print(f"{'B':>4} {'with':>9} {'formula':>10} {'without':>9} {'formula':>12}")
 for B in (1, 8, 64, 150, 200):
     keys = jax.random.split(jax.random.key(B), draws)
     without = np.asarray(jax.vmap(lambda key, B=B: fcnet.sample_batch(key, n, B))(keys))
@@ -98,10 +98,10 @@ for B in (1, 8, 64, 150, 200):
 #
 # ## Learning rates
 #
-# Too small, and nothing happens; too large, and $\theta$ runs away.
+# Too small, and 2,000 iterations do not get far; too large, and $\theta$ runs away: the crosses.
 
 # %%
-rates = np.logspace(-3, 0.8, 16)
+rates = np.logspace(-5, 0.8, 20)
 costs = []
 for rate in rates:
     trained = fcnet.minibatch_sgd(
@@ -110,6 +110,8 @@ for rate in rates:
     costs.append(float(fcnet.mean_loss(trained, X, Y)))
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
 ax.loglog(rates, costs, "o-", color="#0072B2")
+lost = rates[~np.isfinite(costs)]
+ax.plot(lost, np.full(len(lost), np.nanmax(costs)), "x", color="#D55E00", label="not finite")
 ax.axhline(
     float(fcnet.mean_loss(start, X, Y)), color="#777777", linestyle=":", label="at the start"
 )
@@ -123,12 +125,18 @@ print(f"{rates[~np.isfinite(costs)].min():.3f}" if not np.isfinite(costs).all() 
 # %% [markdown]
 # ## Gradients of single examples
 #
-# Far from a minimum the examples pull the same way; near it they pull against each other, and the norm
-# of their mean is far below their own norms. That is why a constant learning rate stops short of the
-# minimum.
+# The more the examples pull against each other, the shorter is the mean of their gradients beside the
+# gradients themselves. These targets have no noise and a network can have them all, so the single
+# gradients vanish together, and a constant learning rate does arrive. With noise they would not, and
+# it would stop short of the minimum.
 
 # %%
 trained = fcnet.minibatch_sgd(start, X, Y, key=key, learning_rate=0.05, batch_size=8, steps=5000)
+for name, params in {"at the start": start, "trained": trained}.items():
+    each = jax.tree.leaves(fcnet.per_example_gradients(params, X, Y))
+    G = np.concatenate([leaf.reshape(len(X), -1) for leaf in each], axis=1)
+    shorter = np.linalg.norm(G.mean(0)) / np.linalg.norm(G, axis=1).mean()
+    print(f"{name}: the mean of the gradients is {shorter:.2f} times as long as one of them")
 ax = plot.gradient_norms({"at the start": start, "trained": trained}, X, Y)
 ax.figure.show()
 

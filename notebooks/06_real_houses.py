@@ -149,7 +149,7 @@ for n in (40, 80, 160, 600):
 #    help with 40 sales?
 # 2. Train with `fcnet.fit(..., validation=0.2, patience=10)` on Ames. Which step was best?
 # 3. The gradient of the last layer alone is that of linear regression on the features. Here is one that
-#    takes the features *after* the last layer, as the notes' $a^{[r]}$ would have it:
+#    takes what the hidden units get, $z^{[1]}$, in the place of the features $a^{[1]}$:
 
 
 # %%

@@ -12,6 +12,7 @@ from test_tabular import houses, write
 
 import fcnet
 from fcnet.commands.task import make_task
+from fcnet.plot import loss_curve
 from fcnet.tabular.model import load_model
 from fcnet.train.sweep import SweepResult, sweep
 from fcnet_cli import main
@@ -65,15 +66,18 @@ def test_a_seed_that_diverged_in_each_setting_costs_neither_the_model_nor_the_cu
         return result._replace(history=result.history._replace(validation_loss=lost), best=1)
 
     drawn = {}
+
+    def drawing(step: np.ndarray, curves: dict[str, np.ndarray], *, ax: Any) -> Any:
+        drawn.update(curves)
+        return loss_curve(step, curves, ax=ax)
+
     monkeypatch.setattr("fcnet.commands.sweep.sweep", losing)
-    monkeypatch.setattr(
-        "fcnet.commands.sweep.loss_curve", lambda step, curves, *, ax: drawn.update(curves)
-    )
+    monkeypatch.setattr("fcnet.commands.sweep.loss_curve", drawing)
     out = tmp_path / "run"
     assert swept(file, out, *RATES) == 0
-    assert drawn.keys() == {"0.01", "0.001"}
-    assert np.isfinite(drawn["0.01"]).all()  # one of three diverged
-    assert np.isfinite(drawn["0.001"]).tolist() == [True, False]  # two of three
+    one_of_three, two_of_three = (drawn[f"learning rate {rate}"] for rate in ("0.01", "0.001"))
+    assert np.isfinite(one_of_three).all()
+    assert np.isfinite(two_of_three).tolist() == [True, False]
     assert main(["predict", str(out), str(file)]) == 0
 
 

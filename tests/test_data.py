@@ -95,10 +95,15 @@ def test_synthetic_prices_are_zero_below_the_kink_and_a_line_above(key: jax.Arra
 
 
 def test_csv_columns_are_numbers_where_every_entry_is_one() -> None:
-    columns = read_csv(["", "a,b,c", '1,x,"1,5"', "2.5,,7", ",3,8", ""])
+    columns = read_csv(["# a remark", "", "a,b,c", '1,x,"1,5"', "2.5,,7", ",3,8", ""])
     np.testing.assert_array_equal(columns["a"], [1, 2.5, np.nan])
     assert columns["b"].tolist() == ["x", "", "3"]
     assert columns["c"].tolist() == ["1,5", "7", "8"]
+
+
+def test_a_header_or_a_row_may_begin_with_the_sign_of_a_remark() -> None:
+    assert read_csv(["#,a", "1,2"])["#"].tolist() == [1]
+    assert read_csv(["a,b", "# 1,2"])["a"].tolist() == ["# 1"]
 
 
 def test_features_keep_their_order_and_their_names() -> None:

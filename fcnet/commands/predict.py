@@ -13,7 +13,8 @@ from fcnet.tabular.model import load_model, predict
 def predict_file(model: Path, data: Path, out: Path | None) -> None:
     """Print the prediction for every row of a file as CSV, or write it to `out`.
 
-    Where the file has the target too, how good the predictions are goes to standard error.
+    Where the file has the target too, how good the predictions are goes to standard error: on all
+    its rows, be they among those that the network was trained on or not.
 
     Raises:
         ValueError: for a file that is no model, or columns that do not fit it.
@@ -30,4 +31,4 @@ def predict_file(model: Path, data: Path, out: Path | None) -> None:
     if loaded.target in table and not is_missing(table[loaded.target]).any():
         found = scores(loaded, predicted, table[loaded.target])
         told = ", ".join(f"{score} {value}" for score, value in found.items())
-        print(f"{len(predicted)} rows: {told}", file=sys.stderr)
+        print(f"{len(predicted)} rows, those trained on included: {told}", file=sys.stderr)

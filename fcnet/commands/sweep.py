@@ -57,6 +57,8 @@ def sweep_file(
         raise ValueError(f"{out} holds a model already, or a run: choose another --out")
     if seeds < 1 or not learning_rates:
         raise ValueError("there is nothing to train: expected a learning rate and a seed at least")
+    if weight_decays and optimizer not in ("adamw", "lion"):
+        raise ValueError(f"--weight-decays needs --optimizer adamw or lion, got {optimizer!r}")
     names = ("learning_rate", *(("weight_decay",) if weight_decays else ()))
     settings = list(product(*filter(len, (learning_rates, weight_decays))))
     split_key, start_key, fit_key = jax.random.split(jax.random.key(seed), 3)
@@ -106,18 +108,26 @@ def sweep_file(
     save_model(out / "model.safetensors", model)
     medians = median(losses.reshape(len(losses), len(settings), seeds))
     curves = {
-        ", ".join(f"{value:g}" for value in setting): medians[:, i]
+        ", ".join(_named(names, setting)): medians[:, i]
         for i, setting in enumerate(settings)
         if np.isfinite(medians[:, i]).any()
     }
     figure = matplotlib.figure.Figure(figsize=(6.4, 4), layout="constrained")
-    loss_curve(result.history.step, curves, ax=figure.add_subplot())
+    ax = loss_curve(result.history.step, curves, ax=figure.add_subplot())
+    ax.set_title(f"{'Validation' if task.scaled.get('validation') else 'Training'}: seeds' medians")
     figure.savefig(out / "curves.png", dpi=150)
     best = ", ".join(f"{name} {value:.4g}" for name, value in rows[result.best].items())
     print(f"The best has {best}; its scores:")
     print_scores(model, task)
     print(f"In {out}: its model.safetensors, members.csv and curves.png.")
     print(f"Took {time.perf_counter() - started:.1f} s.")
+
+
+def _named(names: tuple[str, ...], setting: tuple[float, ...]) -> list[str]:
+    """A setting in words."""
+    return [
+        f"{name.replace('_', ' ')} {value:g}" for name, value in zip(names, setting, strict=True)
+    ]
 
 
 def _losses(result: SweepResult) -> np.ndarray:

@@ -14,7 +14,7 @@ from fcnet.network import init
 from fcnet.plot import history as draw_history
 from fcnet.tabular.model import save_model
 from fcnet.train.fit import fit
-from fcnet.train.history import History, Interrupted
+from fcnet.train.history import History, Interrupted, NonFiniteError
 from fcnet.train.store import saved
 
 
@@ -42,6 +42,7 @@ def train(
 
     Raises:
         ValueError: for columns or options that do not fit, before anything is written.
+        ArithmeticError: where training diverges.
         ModuleNotFoundError: without the extra `cli`, likewise.
     """
     with extra("cli"):
@@ -49,6 +50,10 @@ def train(
         import safetensors  # noqa: F401
     started = time.perf_counter()
     checkpoints = out / "checkpoints"
+    split_key, start_key, fit_key = jax.random.split(jax.random.key(seed), 3)
+    task = make_task(
+        data, target, features, categories, missing, hidden, loss, validation, split_key
+    )
     if saved(checkpoints):
         if not resume:
             raise ValueError(
@@ -56,13 +61,9 @@ def train(
             )
     elif (out / "model.safetensors").exists():
         raise ValueError(f"{out} holds a model without its run: choose another --out")
-    split_key, start_key, fit_key = jax.random.split(jax.random.key(seed), 3)
-    task = make_task(
-        data, target, features, categories, missing, hidden, loss, validation, split_key
-    )
     X, Y = task.scaled["training"]
     held_out = task.scaled.get("validation")
-    with _bar(steps) as progress, _interruptible():
+    with _bar(steps) as progress, _in_its_own_words():
         result = fit(
             init(start_key, task.sizes),
             X,
@@ -87,16 +88,25 @@ def train(
     draw_history(result.history, ax=figure.add_subplot())
     figure.savefig(out / "curve.png", dpi=150)
     print_scores(model, task)
+    if result.stopped == "patience":
+        print(
+            f"Stopped after step {result.history.step[-1]:,.0f}: the validation loss had not "
+            f"improved in {patience} evaluations."
+        )
     best = ", the best on the validation rows" if patience and held_out else ""
     print(f"These are of step {result.step:,}{best}; took {time.perf_counter() - started:.1f} s.")
     print(f"In {out}: model.safetensors, curve.png and checkpoints.")
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Says how to go on with a run that a signal ended, in the words of the command line."""
+def _in_its_own_words() -> Iterator[None]:
+    """Says what to do about a run that ended before its time, in the words of the command line."""
     try:
         yield
+    except NonFiniteError as diverged:
+        raise ArithmeticError(
+            f"training diverged in step {diverged.step + 1}: try a smaller --learning-rate"
+        ) from diverged
     except Interrupted as stopped:
         raise KeyboardInterrupt(
             f"{stopped.signal.name} after step {stopped.step:,}, which is saved; "

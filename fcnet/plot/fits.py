@@ -55,7 +55,8 @@ def loss_curve(
 
     Args:
         steps: numbers of iterations, shape (k,).
-        losses: one or more curves by what they are measured on, each positive, of shape (k,).
+        losses: one or more curves by what they are measured on, of shape (k,). Where one is not
+            positive, the axis is linear.
         ax: where to draw.
 
     Raises:
@@ -63,7 +64,7 @@ def loss_curve(
     """
     curves = series(steps, losses)
     ax = axes(ax)
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     for name, x, y, color, _ in curves:
         ax.plot(x, y, color=color, label=name)
@@ -73,8 +74,10 @@ def loss_curve(
         low, high = ax.get_ylim()
         plain = StrMethodFormatter("{x:g}")
         ax.yaxis.set_major_formatter(plain)
-        # within a decade or so, ticks between the powers of ten need their numbers too
-        ax.yaxis.set_minor_formatter(plain if high < 20 * low else NullFormatter())
+        # within a decade or two, ticks between the powers of ten need their numbers too
+        between = LogLocator(subs=range(2, 10) if high < 10 * low else (2, 5))
+        ax.yaxis.set_minor_locator(between)
+        ax.yaxis.set_minor_formatter(plain if high < 300 * low else NullFormatter())
     return with_legend(ax)
 
 
@@ -100,7 +103,8 @@ def history(history: History, *, ax: Axes | None = None) -> Axes:
     ax = axes(ax)
     for name, step, _, color, _ in curves:
         if losses[name].ndim > 1:
-            ax.plot(step, losses[name], color=color, linewidth=0.6, alpha=0.4)
+            faint = min(0.4, 20 / losses[name].shape[1])  # so that the median shows among many
+            ax.plot(step, losses[name], color=color, linewidth=0.6, alpha=faint)
     return loss_curve(history.step, {name: y for name, _, y, *_ in curves}, ax=ax)
 
 

@@ -55,9 +55,11 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
         raise TypeError(f"{name} must be an array, got a {type(value).__name__}; use jnp.asarray")
     try:
         array = value if isinstance(value, Array) else np.asarray(value)
-        kind = array.dtype
+        kind = array.dtype.newbyteorder("=")
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}") from error
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: remove or impute them first")
     real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
     if not real or kind.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of at most 64 bits, got dtype {kind}")
@@ -242,6 +244,10 @@ def check_key(key: object) -> None:
     """Raise unless `key` is a single random key, of the new kind or the old."""
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        if str(jax.random.key_impl(key)) == "unsafe_rbg":  # type: ignore[arg-type]
+            raise ValueError(
+                "key is of 'unsafe_rbg', whose draws depend on each other: use jax.random.key(seed)"
+            )
         if shape == ():
             return
         raise ValueError(f"key must be a single key, got an array of keys of shape {shape}")

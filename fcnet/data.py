@@ -160,8 +160,8 @@ def split(dataset: Dataset, key: Array, held_out: float = 0.2) -> tuple[Dataset,
     """
     check_key(key)
     n = len(dataset.X)
-    count = round(held_out * n)
-    if not 0 < held_out < 1 or not 0 < count < n:
+    count = round(held_out * n) if 0 < held_out < 1 else 0
+    if not 0 < count < n:
         raise ValueError(
             f"held_out must be a fraction that leaves at least 1 of {n} examples on either side, "
             f"got {held_out}"
@@ -206,6 +206,7 @@ def fit_standardizer(
     >>> fit_standardizer(np.array([[100.0], [300.0]]))
     Standardizer(mean=array([200.]), scale=array([100.]))
     """
+    X = np.asarray(X, np.float64)
     if not len(X):
         raise ValueError(f"X has shape {X.shape}, expected at least one example")
     if not np.isfinite(X).all():

@@ -45,10 +45,20 @@ def _put_torch(module: Any, state: Any) -> Any:
 
 
 def _flax_arrays(module: Any) -> Any:
-    """Its arrays, in the order in which its attributes were set; NNX sorts them by name."""
     nnx = sys.modules["flax.nnx"]
-    state = nnx.to_pure_dict(nnx.state(module, nnx.Param))
-    return {name: state[name] for name in vars(module) if name in state}
+    return _as_set(module, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+
+
+def _as_set(module: Any, state: Any) -> Any:
+    """A module's arrays in the order in which its attributes were set; NNX sorts them by name."""
+    if not _instance(module, "flax.nnx", "Module") or not isinstance(state, Mapping):
+        return state
+    names = {str(name): name for name in state}  # those of a list are numbers
+    return {
+        names[name]: _as_set(child, state[names[name]])
+        for name, child in vars(module).items()
+        if name in names
+    }
 
 
 def _put_flax(module: Any, state: Any) -> Any:
@@ -95,8 +105,8 @@ def params_of(model: Any) -> Params:
             order of their numbers, or else in that in which they are given.
 
     Returns:
-        New layers, W of shape (m_k, m_{k-1}), in the model's dtype; float64 becomes float32 unless
-        x64 is enabled.
+        New layers, W of shape (m_k, m_{k-1}), in the model's dtype, or the widest of them; float64
+        becomes float32 unless x64 is enabled.
 
     Raises:
         TypeError, ValueError: where no chain of layers can be made out, or two can.
@@ -106,7 +116,8 @@ def params_of(model: Any) -> Params:
     [[[1.0, 2.0]]]
     """
     _, arrays, layout = _read(model)
-    dtype = jax.dtypes.canonicalize_dtype(dtype_of(layout.leaves(arrays)[0]))
+    widest = np.result_type(*map(dtype_of, layout.leaves(arrays)))
+    dtype = jax.dtypes.canonicalize_dtype(widest)
     return tuple(
         Layer(jnp.asarray(W, dtype), jnp.asarray(b, dtype)) for W, b in layout.read(arrays)
     )
@@ -201,7 +212,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
     Raises:
         ModuleNotFoundError: without safetensors.
         OSError: where the file cannot be read.
-        ValueError, TypeError: for a file that is no safetensors file, or holds no such layers.
+        ValueError, TypeError: for a file that is no safetensors file, or holds no such layers, or
+            several whose names have no numbers: such files do not keep an order.
     """
     with extra("checkpoint"):
         from safetensors import SafetensorError, safe_open
@@ -211,4 +223,9 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
             text = dict(file.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+    if len(arrays) > 2 and not any(map(str.isdigit, "".join(arrays))):
+        raise ValueError(
+            f"{path} has {', '.join(arrays)}, which no number puts in order: give params_of the "
+            "arrays in a dictionary, first layer first"
+        )
     return params_of(arrays), text

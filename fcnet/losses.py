@@ -201,5 +201,7 @@ def as_shares(weights: ArrayLike, n: int, dtype: DTypeLike) -> Float[Array, " n"
     check_finite("weights", w)
     if fails(w, lambda w: w >= 0):
         raise ValueError("weights must be 0 or more, got a negative one")
-    total = w.sum()
-    return w / jnp.where(total > 0, total, 1)
+    total = w.sum(dtype=jnp.promote_types(w.dtype, jnp.float32))
+    if fails(total, jnp.isfinite):
+        raise ValueError("weights have no finite sum: divide them by the largest first")
+    return (w / jnp.where(total > 0, total, 1)).astype(w.dtype)

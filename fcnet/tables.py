@@ -44,7 +44,10 @@ def read_csv(lines: Iterable[str]) -> dict[str, Column]:
     [800.0, nan]
     """
     told = dropwhile(lambda line: line.startswith("# "), lines)
-    rows = [row for row in csv.reader(told) if row]
+    try:
+        rows = [row for row in csv.reader(told, strict=True) if row]
+    except csv.Error as error:  # such as a quote that is never closed
+        raise ValueError(f"the CSV cannot be read: {error}") from error
     if len(rows) < 2:
         raise ValueError(f"the CSV has {len(rows)} rows, expected a header and at least one more")
     header, *body = rows
@@ -61,9 +64,15 @@ def read_csv(lines: Iterable[str]) -> dict[str, Column]:
 
 def _numbers_or_text(cells: Sequence[str]) -> Column:
     try:
-        return np.array([np.nan if cell.strip() in MISSING else float(cell) for cell in cells])
+        return np.array([np.nan if cell.strip() in MISSING else _number(cell) for cell in cells])
     except ValueError:
         return np.array(cells, dtype=object)
+
+
+def _number(cell: str) -> float:
+    if "_" in cell:
+        raise ValueError("Python would leave the underscore out")
+    return float(cell)
 
 
 class Feature(NamedTuple):

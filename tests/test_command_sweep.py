@@ -132,7 +132,7 @@ def test_a_setting_that_diverges_is_told_and_not_kept(
             "every network diverged",
             marks=pytest.mark.slow,
         ),
-        (["--weight-decays", "0.1"], "weight_decay"),
+        (["--weight-decays", "0.1"], "--weight-decays needs --optimizer adamw or lion"),
         (["--seeds", "0"], "nothing to train"),
         (["--learning-rates", ""], "nothing to train"),
         (["--features", "sqm"], "no column 'sqm'"),

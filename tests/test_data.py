@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -99,6 +100,19 @@ def test_csv_columns_are_numbers_where_every_entry_is_one() -> None:
     np.testing.assert_array_equal(columns["a"], [1, 2.5, np.nan])
     assert columns["b"].tolist() == ["x", "", "3"]
     assert columns["c"].tolist() == ["1,5", "7", "8"]
+
+
+def test_an_open_quote_and_an_underscore_are_no_numbers() -> None:
+    with pytest.raises(ValueError, match="the CSV cannot be read"):
+        read_csv(["a,b\n", '1,"2\n', "3,4\n"])
+    assert read_csv(["a", "1_2", "12"])["a"].tolist() == ["1_2", "12"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", bool])
+def test_scales_are_those_of_double_precision(dtype: Any) -> None:
+    X = np.array([[0.0], [1.0], [1000.0]]).astype(dtype)
+    wide = data.fit_standardizer(X.astype(float))
+    jax.tree.map(np.testing.assert_array_equal, data.fit_standardizer(X), wide)
 
 
 def test_a_header_or_a_row_may_begin_with_the_sign_of_a_remark() -> None:

@@ -174,6 +174,26 @@ def test_a_large_array_waits_for_the_gradient_of_layer_1_and_stays_as_it_is(key)
     np.testing.assert_array_equal(waiting[1].b, gradient[1].b)  # a small one does not
 
 
+@pytest.mark.parametrize("size", [1e-15, 1, 1e18])
+def test_r_squared_at_any_scale_is_that_of_double_precision(problem, size):
+    _, Y = problem
+    weights = np.arange(23.0)
+    prediction = 0.9 * Y + 0.1
+    w, y, p = weights[:, None], Y.astype(float), prediction.astype(float)
+    mean = (w * y).sum() / w.sum()
+    expected = 1 - (w * (y - p) ** 2).sum() / (w * (y - mean) ** 2).sum()
+    scaled = (jnp.asarray(array * size, jnp.float32) for array in (prediction, Y))
+    assert 0.9 < expected < 0.99
+    np.testing.assert_allclose(evaluate.r_squared(*scaled, jnp.asarray(weights)), expected, 1e-5)
+
+
+def test_r_squared_of_targets_that_do_not_vary_is_0():
+    Y = jnp.full((1000, 1), 0.1).at[7].set(5.0)
+    weights = jnp.ones(1000)
+    assert evaluate.r_squared(Y + 1, Y, weights.at[7].set(0.0)) == 0
+    assert evaluate.r_squared(Y + 1, Y, weights) != 0
+
+
 @pytest.mark.untyped
 def test_weights_none_of_which_the_history_draws_are_refused(key):
     X = jnp.arange(5.0)[:, None]

@@ -125,13 +125,31 @@ def test_other_sizes_change_nothing(make: Any, ours: Any) -> None:
     np.testing.assert_array_equal(predict(X), before)
 
 
+def flax_network_within() -> tuple[Any, Any]:
+    """The same, inside another module, beside a list."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Outer(nnx.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, inner: Any, rngs: Any) -> None:
+            self.net = inner
+            self.heads = nnx.List([nnx.Linear(3, 3, rngs=rngs)])
+
+        def __call__(self, x: Any) -> Any:
+            return self.heads[0](nnx.relu(self.net(x)))
+
+    inner, _ = flax_network_by_name()
+    module = Outer(inner, nnx.Rngs(1))
+    return module, lambda X: np.asarray(module(X))
+
+
 @pytest.mark.untyped
-def test_flax_layers_come_in_the_order_of_their_attributes() -> None:
-    module, predict = flax_network_by_name()
+@pytest.mark.parametrize("make", [flax_network_by_name, flax_network_within])
+def test_flax_layers_come_in_the_order_of_their_attributes(make: Any) -> None:
+    module, predict = make()
     X = np.random.default_rng(0).normal(size=(4, 3)).astype("f")
     params = params_of(module)
     assert relative(predictions(params, X), predict(X)) < 1e-6
-    other, _, _ = problem(Case((3, 3, 3)), np.float32)
+    other, _, _ = problem(Case((3,) * (len(params) + 1)), np.float32)
     with_params(module, other)
     assert relative(predict(X), predictions(other, X)) < 1e-6
     assert relative(predictions(other[::-1], X), predict(X)) > 1e-3
@@ -190,6 +208,26 @@ def test_a_file_of_pytorch_is_read(tmp_path: Path) -> None:
     X = np.ones((2, 5), np.float32)
     assert relative(predictions(params, X), predict(X)) < 1e-6
     assert text == {}
+
+
+def test_layers_of_several_precisions_come_in_the_widest() -> None:
+    third = np.float32(1 / 3)
+    narrow = jnp.asarray([[1.5]], jnp.bfloat16), jnp.zeros(1, jnp.bfloat16)
+    params = params_of([narrow, (np.full((1, 1), third), np.zeros(1, np.float32))])
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    assert params[1].W.item() == third
+
+
+@pytest.mark.untyped
+def test_a_file_whose_names_tell_no_order_is_refused(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    square = {"weight": np.eye(2, dtype="f"), "bias": np.zeros(2, "f")}
+    arrays = {f"{part}.{k}": v for part in ("hidden", "final") for k, v in square.items()}
+    numpy.save_file(arrays, tmp_path / "file")
+    with pytest.raises(ValueError, match="which no number puts in order"):
+        interchange.load(tmp_path / "file")
+    numpy.save_file(square, tmp_path / "file")
+    assert len(interchange.load(tmp_path / "file")[0]) == 1
 
 
 @pytest.mark.untyped

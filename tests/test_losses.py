@@ -12,7 +12,7 @@ from scipy import special
 
 import fcnet
 from fcnet import LOSSES, Loss
-from fcnet.losses import get_loss
+from fcnet.losses import as_shares, get_loss
 
 NAMES = list(LOSSES)
 
@@ -179,3 +179,27 @@ def test_a_row_of_the_callers_own_is_taken_as_it_is() -> None:
     mine = Loss("absolute", lambda o, y: abs(o - y).sum(), lambda o, y: jnp.sign(o - y))
     assert get_loss(mine) is mine
     assert get_loss("poisson") is LOSSES["poisson"]
+
+
+@pytest.mark.parametrize(("weight", "n", "dtype"), [(1e-30, 4, "f"), (100, 1000, "float16")])
+def test_shares_of_weights_whose_sum_is_out_of_range(weight: float, n: int, dtype: str) -> None:
+    shares = as_shares(np.full(n, weight), n, dtype)
+    assert shares.dtype == dtype
+    np.testing.assert_allclose(shares, 1 / n, rtol=1e-3)
+    with pytest.raises(ValueError, match="weights have no finite sum"):
+        as_shares(np.full(4, 3e38), 4, "float32")
+
+
+@pytest.mark.untyped
+def test_masked_entries_are_refused() -> None:
+    X = np.ma.array([[3.0], [999.0]], mask=[[0], [1]])
+    params = (fcnet.Layer(jnp.ones((1, 1)), jnp.zeros(1)),)
+    with pytest.raises(ValueError, match="X has masked entries: remove or impute them"):
+        fcnet.mean_loss(params, X, np.zeros((2, 1)))
+    assert fcnet.mean_loss(params, np.ma.array(X.data), X.data) == 0
+
+
+def test_the_order_of_bytes_does_not_matter() -> None:
+    params = (fcnet.Layer(jnp.ones((1, 1)), jnp.zeros(1)),)
+    X = np.array([[3.0], [4.0]])
+    assert fcnet.mean_loss(params, X.astype(">f4"), X.astype(">f8")) == 0

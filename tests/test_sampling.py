@@ -103,9 +103,15 @@ def fair_thirds(draw, key: Array) -> float:
     return stats.chisquare(np.bincount(draws.ravel() // 2**29, minlength=3)).pvalue
 
 
-@pytest.mark.parametrize("generator", ["threefry2x32", "rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
 def test_draws_are_uniform_also_below_large_bounds(generator: str) -> None:
     assert fair_thirds(uniform_below, jax.random.key(7, impl=generator)) > RARE
+
+
+@pytest.mark.untyped
+def test_a_generator_whose_batches_would_not_depend_on_the_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="key is of 'unsafe_rbg'"):
+        sample_batch(jax.random.key(0, impl="unsafe_rbg"), 9, 2)
 
 
 def test_a_remainder_of_32_bits_is_noticed(key: Array) -> None:

@@ -80,6 +80,14 @@ def test_a_member_computes_in_the_precision_of_its_own_run(problem):
             assert_close(result.member(k), fine, 1e-3)
 
 
+def test_numbers_are_not_rounded_to_the_parameters_precision(problem):
+    params, X, Y, keys = problem
+    coarse = jax.tree.map(lambda leaf: leaf.astype("bfloat16"), params)
+    numbers = {"learning_rate": jnp.array(0.01), "b2": jnp.array(0.999)}  # in bfloat16, that is 1
+    result = sweep(coarse, X, Y, key=keys, batch_size=6, steps=5, hyperparameters=numbers)
+    assert result.finite.all()
+
+
 def test_one_key_of_the_old_kind_is_one_key(problem):
     params, X, Y, _ = problem
     run = {"batch_size": 6, "steps": 3, "hyperparameters": {"learning_rate": RATES}}

@@ -68,7 +68,23 @@ def test_train_leaves_a_model_that_predicts(
     truth = houses()["price"]
     error = np.array(rows, float) - truth
     assert 1 - np.mean(error**2) / np.var(truth) > 0.99
-    assert captured.err.startswith("60 rows: RMSE ")
+    assert captured.err.startswith("60 rows, those trained on included: RMSE ")
+
+
+def test_inputs_beyond_the_network_s_precision_are_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extreme = write(tmp_path / "extreme.csv", {"sqft": [1e300], "place": ["hill"]})
+    assert main(["predict", str(trained), str(extreme)]) == 1
+    assert "the standardised inputs must be finite, got inf" in capsys.readouterr().err
+
+
+def test_targets_of_another_kind_are_not_compared(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = write(tmp_path / "unknown.csv", {"sqft": [900], "place": ["hill"], "price": ["?"]})
+    assert main(["predict", str(trained), str(unknown)]) == 0
+    assert not capsys.readouterr().err
 
 
 def test_predictions_follow_from_the_stored_text_and_arrays(file: Path, trained: Path) -> None:
@@ -182,6 +198,9 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table["a"], [1, np.nan, 3])
     assert table["b"].tolist() == ["x", None, ""]
     assert table["c"].tolist() == [1, 0, 1]
+    numbered = arrow.table({**columns, "__index_level_0__": [*range(len(columns["a"]))]})
+    parquet.write_table(numbered, tmp_path / "frame.parquet")
+    assert tabular.read_table(tmp_path / "frame.parquet").keys() == columns.keys()
     parquet.write_table(arrow.table({"a": [[1]]}), tmp_path / "lists.parquet")
     with pytest.raises(ValueError, match=r"'a' holds list<.*>, expected numbers or text"):
         tabular.read_table(tmp_path / "lists.parquet")

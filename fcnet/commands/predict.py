@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from fcnet.commands.task import scores
-from fcnet.tables import is_missing
+from fcnet.tables import is_missing, is_numeric
 from fcnet.tabular.columns import read_table
 from fcnet.tabular.model import load_model, predict
 
@@ -28,7 +28,10 @@ def predict_file(model: Path, data: Path, out: Path | None) -> None:
     else:
         with out.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-    if loaded.target in table and not is_missing(table[loaded.target]).any():
-        found = scores(loaded, predicted, table[loaded.target])
+    truth = table.get(loaded.target)
+    if truth is None or is_missing(truth).any():
+        return
+    if loaded.classes or is_numeric(truth):
+        found = scores(loaded, predicted, truth)
         told = ", ".join(f"{score} {value}" for score, value in found.items())
         print(f"{len(predicted)} rows, those trained on included: {told}", file=sys.stderr)

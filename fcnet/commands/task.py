@@ -106,8 +106,8 @@ def print_scores(model: TableModel, task: Task) -> None:
 
 def _split(n: int, validation: float, key: jax.Array) -> dict[str, np.ndarray]:
     """The rows of each part, drawn at random."""
-    held = round(validation * n)
-    if not 0 <= validation < 1 or held >= n or (validation > 0 and not held):
+    held = round(validation * n) if 0 <= validation < 1 else n
+    if held >= n or (validation > 0 and not held):
         raise ValueError(
             f"--validation must be 0 or a share that leaves at least one of {n} rows on each side, "
             f"got {validation:g}"

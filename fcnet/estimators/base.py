@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from fcnet.activations import get_activation
-from fcnet.checks import as_count
+from fcnet.checks import as_count, as_examples
 from fcnet.data import Standardizer, standardize, unscaled
 from fcnet.estimators.training import (
     Examples,
@@ -226,6 +226,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         with jax.enable_x64(self.coefs_[0].dtype == np.float64):
             params = to_params(self.coefs_, self.intercepts_, unscaled(1))
+            X = as_examples("X", X, X.shape[1], self.coefs_[0].dtype)
             return np.array(outputs(params, X, activation=get_activation(self.activation)))
 
     def _observe(self, y: np.ndarray, go_on: bool) -> None:

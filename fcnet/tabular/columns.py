@@ -1,5 +1,6 @@
 """The columns of CSV and Parquet files, and which features of a network they make."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,6 +10,9 @@ import numpy as np
 
 from fcnet.extras import extra
 from fcnet.tables import Column, Feature, as_text, is_missing, is_numeric, learn_feature, read_csv
+
+INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas calls the numbers of a DataFrame's rows in a Parquet file; they are no column."""
 
 
 def read_table(path: Path) -> dict[str, Column]:
@@ -53,7 +57,11 @@ def _read_parquet(path: Path) -> dict[str, Column]:
         raise ValueError(f"{path} is no Parquet file: {error}") from error
     if not table.num_rows:
         raise ValueError(f"{path}: the table has no rows, expected at least one")
-    return {name: _parquet_column(name, table.column(name)) for name in table.column_names}
+    return {
+        name: _parquet_column(name, table.column(name))
+        for name in table.column_names
+        if not INDEX.fullmatch(name)
+    }
 
 
 def _parquet_column(name: str, column: Any) -> Column:

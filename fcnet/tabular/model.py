@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from fcnet import interchange
 from fcnet.activations import get_activation
+from fcnet.checks import as_examples
 from fcnet.data import Standardizer, standardize, unstandardize
 from fcnet.losses import MEANS, get_loss
 from fcnet.network import forward
@@ -63,8 +63,10 @@ def means(model: TableModel, columns: Mapping[str, Column]) -> Float[np.ndarray,
     Raises:
         ValueError: as `inputs_of`.
     """
-    X = standardize(model.inputs, inputs_of(model.features, columns))
-    o = _outputs(model.params, jnp.asarray(X), activation=model.activation)
+    W = model.params[0].W
+    scaled = standardize(model.inputs, inputs_of(model.features, columns))
+    X = as_examples("the standardised inputs", scaled, W.shape[1], W.dtype)
+    o = _outputs(model.params, X, activation=model.activation)
     return unstandardize(model.targets, MEANS[model.loss](o))
 
 

@@ -23,10 +23,12 @@ def r_squared(prediction: Array, Y: Array, weights: Array) -> Float[Array, ""]:
     >>> r_squared(jnp.array([[1.0], [2.0]]), Y, jnp.ones(2)).item()
     0.5
     """
-    w = weights[:, None]
-    mean = (w * Y).sum(0) / w.sum()
-    total = (w * (Y - mean) ** 2).sum()
-    return jnp.where(total > 0, 1 - (w * (Y - prediction) ** 2).sum() / total, 0.0)
+    w = weights[:, None] / weights.sum()
+    off = jnp.where(w > 0, Y - (w * Y).sum(0), 0)
+    scale = jnp.abs(off).max()  # or the squares might overflow
+    varies = (jnp.where(w > 0, Y, -jnp.inf).max(0) > jnp.where(w > 0, Y, jnp.inf).min(0)).any()
+    total, missed = ((w * (e / scale) ** 2).sum() for e in (off, Y - prediction))
+    return jnp.where(varies, 1 - missed / total, 0.0)
 
 
 def accuracy(hit: Array, weights: Array) -> Float[Array, ""]:

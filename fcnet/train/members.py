@@ -55,7 +55,7 @@ def as_members(
         check_finite(f"params[{k}].W", layer.W)
         check_finite(f"params[{k}].b", layer.b)
     keys = _as_keys(key)
-    kind = layers[0].W.dtype
+    kind = jnp.promote_types(layers[0].W.dtype, jnp.float32)  # in bfloat16, 0.999 is 1
     numbers = {
         name: _as_numbers(f"hyperparameters[{name!r}]", value).astype(kind)
         for name, value in named(hyperparameters).items()

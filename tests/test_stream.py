@@ -197,6 +197,12 @@ def test_a_grain_loader_streams(run, data):
     ("X", "changed", "error", "message"),
     [
         ([], {}, ValueError, "X gave no batch"),
+        (
+            [(np.ones((2, 4)), np.ones((2, 1)), np.zeros(2))],
+            {},
+            ValueError,
+            "weigh nothing, so the history cannot begin",
+        ),
         ([np.ones((6, 4))], {}, TypeError, "batch 0 must be a pair"),
         ([(np.ones((7, 4)), np.ones((7, 1)))], {}, ValueError, "batch 0 .* to batch_size=6"),
         ([(np.ones((3, 4)), np.ones((2, 1)))], {}, ValueError, "batch 0 .* as many rows in each"),

@@ -76,6 +76,11 @@ def given(
         seen = take_rows(seen, np.flatnonzero(seen.weights)[:most])
     else:
         seen = take_rows(seen, np.arange(length * own)[:most])
+    if seen.weights is not None and not seen.weights.any():
+        raise ValueError(
+            f"batches 0 to {length - 1} weigh nothing, so the history cannot begin: give one of "
+            "them that counts"
+        )
     return Source(block, load, False, mesh), seen
 
 

@@ -55,7 +55,7 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
         raise TypeError(f"{name} must be an array, got a {type(value).__name__}; use jnp.asarray")
     try:
         array = value if isinstance(value, Array) else np.asarray(value)
-        kind = array.dtype.newbyteorder("=")
+        kind = array.dtype
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}") from error
     if np.ma.is_masked(value):
@@ -66,7 +66,8 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
     if isinstance(array, Array):
         return jnp.asarray(array, dtype)
     with np.errstate(over="ignore"):
-        cast = array.astype(jax.dtypes.canonicalize_dtype(kind if dtype is None else dtype))
+        wanted = jax.dtypes.canonicalize_dtype(kind if dtype is None else dtype)
+        cast = array.astype(wanted.newbyteorder("="))
     if dtype is None and jnp.issubdtype(kind, jnp.integer) and (cast != array).any():
         raise ValueError(
             f"{name} must fit {cast.dtype}, got integers up to {abs(array).max()}; "

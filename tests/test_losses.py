@@ -197,6 +197,8 @@ def test_masked_entries_are_refused() -> None:
     with pytest.raises(ValueError, match="X has masked entries: remove or impute them"):
         fcnet.mean_loss(params, X, np.zeros((2, 1)))
     assert fcnet.mean_loss(params, np.ma.array(X.data), X.data) == 0
+    with pytest.raises(TypeError, match="X must hold real numbers"):
+        fcnet.mean_loss(params, jax.random.split(jax.random.key(0), 2), X.data)
 
 
 def test_the_order_of_bytes_does_not_matter() -> None:

@@ -304,7 +304,7 @@ def test_a_file_that_is_no_model_is_refused(
         (bare, "bare.safetensors is no model of fcnet train"),
         (later, "version 99, this program reads version 1"),
         (file, "is no whole safetensors file"),
-        (tmp_path, "model.safetensors"),
+        (tmp_path, "holds no model.safetensors: if it is that of an unfinished run"),
     ):
         assert main(["predict", str(path), str(file)]) == 1
         assert message in capsys.readouterr().err

@@ -19,6 +19,11 @@ def predict_file(model: Path, data: Path, out: Path | None) -> None:
     Raises:
         ValueError: for a file that is no model, or columns that do not fit it.
     """
+    if model.is_dir() and not (model / "model.safetensors").exists():
+        raise ValueError(
+            f"{model} holds no model.safetensors: if it is that of an unfinished run, go on with "
+            "fcnet train --resume"
+        )
     loaded = load_model(model)
     table = read_table(data)
     predicted = predict(loaded, table)

@@ -180,8 +180,8 @@ LOSSES = mutants(
     ),
     (
         "mean_loss: weights that are no shares",
-        "return w / jnp.where(total > 0, total, 1)",
-        "return w / n",
+        "return (w / jnp.where(total > 0, total, 1)).astype(w.dtype)",
+        "return (w / n).astype(w.dtype)",
         losses.test_weights_are_shares_of_the_examples,
     ),
 )

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -108,8 +107,8 @@ def test_an_open_quote_and_an_underscore_are_no_numbers() -> None:
     assert read_csv(["a", "1_2", "12"])["a"].tolist() == ["1_2", "12"]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", bool])
-def test_scales_are_those_of_double_precision(dtype: Any) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_scales_are_those_of_double_precision(dtype: str) -> None:
     X = np.array([[0.0], [1.0], [1000.0]]).astype(dtype)
     wide = data.fit_standardizer(X.astype(float))
     jax.tree.map(np.testing.assert_array_equal, data.fit_standardizer(X), wide)

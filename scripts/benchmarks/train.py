@@ -33,7 +33,8 @@ None is worth its lines: a given number needs no other program for another numbe
 flags change 784-256-128-10 by no more than the noise: ynn_fusion_type +eltwise or -dot, oneDNN,
 a vector width of 512, one thread for Eigen. Kept is one thing that XLA does not see: the update
 of a large array waits for the last gradient, so that it is not copied first (`in_place` in
-fcnet/train/loop.py). Were the small ones to wait too, a step of 4-3-1 would take 1.4 times as long.
+fcnet/train/loop.py). Were the small ones to wait too, a step of 4-3-1 would take
+1.1 to 1.5 times as long, from run to run.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,8 @@
 """Which examples each step sees: ways to sample, one a row of the table.
 
 Each draws the batches of a whole block of steps at once, before the loop that uses them. Step i's
-batch depends on the key and on i alone, not on how the steps are cut into blocks.
+batch depends on the key and on i alone, not on how the steps are cut into blocks. From K keys come
+K tables, one for each, with an axis for them in front.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jaxtyping import Bool, Int
 
 from fcnet.sampling import batch_table, block_length, uniform_below
@@ -20,12 +21,25 @@ from fcnet.sampling import batch_table, block_length, uniform_below
 class Batches(NamedTuple):
     """The batches of a block of steps, one a row; the mask is None where none is padded."""
 
-    indices: Int[Array, "block B"]
-    mask: Bool[Array, "block B"] | None
+    indices: Int[Array, "*K block B"]
+    mask: Bool[Array, "*K block B"] | None
 
 
 Draw: TypeAlias = Callable[[int], Batches]
 """The batches of the block of steps that starts at a given step."""
+
+SIDE_BY_SIDE = 8
+"""Of how many keys the tables are drawn together: more would not fit a core's cache."""
+
+
+def each(draw: Callable[[Array], Array], key: Array) -> Array:
+    """What `draw` makes of a key, or of each of K keys.
+
+    >>> each(jax.random.key_data, jax.random.split(jax.random.key(0), 3)).shape
+    (3, 2)
+    """
+    many = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim
+    return lax.map(draw, key, batch_size=SIDE_BY_SIDE) if many else draw(key)
 
 
 def algorithm2(key: Array, n: int, batch_size: int) -> Draw:
@@ -33,7 +47,9 @@ def algorithm2(key: Array, n: int, batch_size: int) -> Draw:
     return lambda start: Batches(_table(key, start, n=n, batch_size=batch_size), None)
 
 
-_table = jax.jit(batch_table, static_argnames=("n", "batch_size"))
+@partial(jax.jit, static_argnames=("n", "batch_size"))
+def _table(key: Array, start: Array, *, n: int, batch_size: int) -> Array:
+    return each(partial(batch_table, start=start, n=n, batch_size=batch_size), key)
 
 
 def with_replacement(key: Array, n: int, batch_size: int) -> Draw:
@@ -45,8 +61,11 @@ def with_replacement(key: Array, n: int, batch_size: int) -> Draw:
 def _independent(key: Array, start: Array, n: Array, *, batch_size: int) -> Array:
     bound = jnp.full(batch_size, n, jnp.int32)
     step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
-    keys = jax.vmap(partial(jax.random.fold_in, key))(step)
-    return uniform_below(keys, bound).T
+
+    def draw(key: Array) -> Array:
+        return uniform_below(jax.vmap(partial(jax.random.fold_in, key))(step), bound).T
+
+    return each(draw, key)
 
 
 def epoch(key: Array, n: int, batch_size: int) -> Draw:
@@ -75,18 +94,23 @@ def epoch(key: Array, n: int, batch_size: int) -> Draw:
 @partial(jax.jit, static_argnames=("epochs", "n", "batch_size"))
 def _shuffled(key: Array, first: Array, *, epochs: int, n: int, batch_size: int) -> Array:
     """The batches of so many epochs, one a row, padded with -1."""
-    keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(epochs))
-    order = jax.vmap(lambda k: jax.random.permutation(k, n).astype(jnp.int32))(keys)
-    padded = jnp.pad(order, ((0, 0), (0, -n % batch_size)), constant_values=-1)
-    return padded.reshape(-1, batch_size)
+
+    def draw(key: Array) -> Array:
+        keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(epochs))
+        order = jax.vmap(lambda k: jax.random.permutation(k, n).astype(jnp.int32))(keys)
+        padded = jnp.pad(order, ((0, 0), (0, -n % batch_size)), constant_values=-1)
+        return padded.reshape(-1, batch_size)
+
+    return each(draw, key)
 
 
 @partial(jax.jit, static_argnames="rows")
 def _window(here: Array, after: Array, offset: Array, *, rows: int) -> Array:
     """The rows from `offset` on, of one group and then of the next."""
     row = offset + jnp.arange(rows)
-    last = here.shape[0]
-    return jnp.where((row < last)[:, None], here[jnp.minimum(row, last - 1)], after[row - last])
+    last = here.shape[-2]
+    here, after = here[..., jnp.minimum(row, last - 1), :], after[..., row - last, :]
+    return jnp.where((row < last)[:, None], here, after)
 
 
 SAMPLINGS: MappingProxyType[str, Callable[[Array, int, int], Draw]] = MappingProxyType(

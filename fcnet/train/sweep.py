@@ -26,7 +26,7 @@ from fcnet.train.objective import Objective, as_objective
 from fcnet.train.optimizer import Hyperparameters, Optimizer, as_optimizer, build
 from fcnet.train.precision import Precision, as_precision
 from fcnet.train.problem import evaluated
-from fcnet.train.source import Chunk, Source, drawn, pieces
+from fcnet.train.source import drawn, pieces
 from fcnet.types import Activation, Loss, Params
 
 
@@ -196,7 +196,8 @@ def _train(plan: _Plan, group: Group, told: Callable[[], bool]) -> tuple[State, 
         measure = partial(measure_members, seen=seen, held_out=held_out, objective=plan.objective)
         measured = [np.asarray(measure(state))]
         going = told()
-        source = _source(plan, on_device(data), members)
+        keys = _draw_keys(members.keys)
+        source = drawn(on_device(data), plan.sampling, keys, plan.batch_size)
         for piece in pieces(source, 0, plan.steps, plan.evaluate_every, plan.precision.scope):
             state = advance_members(
                 state, data, piece.chunk.batches,
@@ -215,23 +216,9 @@ def _begin(optimizer: Optimizer, params: Params, numbers: Hyperparameters) -> St
     return State(params, build(optimizer, numbers).init(params))
 
 
-def _source(plan: _Plan, table: Table, members: Members) -> Source:
-    """The batches of a group: a table for each member with a key of its own, or one for all."""
-
-    def one(key: Array) -> Source:
-        draw_key = jax.random.split(key, 3)[1]
-        return drawn(table, plan.sampling, draw_key, plan.batch_size)
-
-    source = one(members.first().keys)
-    if not members.own_keys:
-        return source
-
-    def load(begin: int) -> Chunk:
-        chunk = source.load(begin)
-        batches = jax.vmap(lambda key: one(key).load(begin).batches)(members.keys)
-        return chunk._replace(batches=batches)
-
-    return source._replace(load=load)
+def _draw_keys(keys: Array) -> Array:
+    """The key that batches are drawn with in `fit`: for one key, or for each member's."""
+    return jax.random.split(keys, 3)[1] if keys.ndim == 0 else jax.vmap(_draw_keys)(keys)
 
 
 def _result(plan: _Plan, states: tuple[State, ...], measured: np.ndarray) -> SweepResult:

@@ -83,6 +83,17 @@ def test_batches_do_not_depend_on_where_a_block_starts(key, sampling):
         np.testing.assert_array_equal(part.indices, again.indices)
 
 
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_the_tables_of_many_keys_are_those_of_each(key, sampling):
+    keys = jax.random.split(key, 11)  # eight side by side, and three
+    draw, each = SAMPLINGS[sampling](keys, 23, 6), [SAMPLINGS[sampling](k, 23, 6) for k in keys]
+    for start in (0, 1500):
+        together, alone = draw(start), [draw_one(start) for draw_one in each]
+        stacked = jax.tree.map(lambda *tables: jnp.stack(tables), *alone)
+        jax.tree.map(np.testing.assert_array_equal, together, stacked)
+        assert (alone[0].indices != alone[1].indices).any()
+
+
 def test_epochs_with_weights_and_masks_beside_a_plain_loop(problem, key):
     params, X, Y = problem
     weights = jnp.arange(23.0)

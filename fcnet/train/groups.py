@@ -89,12 +89,15 @@ def advance_members(
     optimizer: Optimizer,
     own: bool,
 ) -> State:
-    """`advance` for every member, each by batches of its own, or all by the same."""
+    """`advance` for every member, each by batches of its own, or all by the same.
+
+    Rows are gathered step by step: those of all members already are many at once.
+    """
 
     def one(state: State, batches: Batches | None, hyperparameters: Hyperparameters) -> State:
         after, _ = advance(
             state, data, batches, first, last, hyperparameters,
-            objective=objective, optimizer=optimizer,
+            objective=objective, optimizer=optimizer, ahead=False,
         )  # fmt: skip
         return after
 

@@ -31,6 +31,13 @@ whether to go on, which takes longer than the step of a small network. Elsewhere
 steps left over are compiled apart, and may be rounded otherwise.
 """
 
+AHEAD = {"cpu": 2**18}
+"""By platform, how many bytes of rows are gathered at once, for as many steps as they make.
+
+A row of a table that no cache holds comes late, but many that are asked for together come hardly
+later than one. Elsewhere, and where one step takes more, they are gathered step by step.
+"""
+
 COPIED = 4096
 """Up to this many numbers, a copy costs less than to wait for the other layers."""
 
@@ -57,10 +64,15 @@ def take(data: Data, batches: Batches | None, i: Array) -> Data:
     """The batch of step i of the block; all the data where they are not cut into batches."""
     if batches is None:
         return data if data.X.ndim == 2 else jax.tree.map(lambda rows: rows[i], data)
-    rows = batches.indices[i]
+    return gather(data, jax.tree.map(lambda table: table[i], batches))
+
+
+def gather(data: Data, batches: Batches) -> Data:
+    """The rows that a step takes, or those of several steps, with an axis of steps in front."""
+    rows = batches.indices
     weights = None if data.weights is None else data.weights[rows]
     if batches.mask is not None:
-        mask = batches.mask[i].astype(data.X.dtype)
+        mask = batches.mask.astype(data.X.dtype)
         weights = mask if weights is None else weights * mask
     return Data(data.X[rows], data.Y[rows], weights)
 
@@ -88,7 +100,9 @@ def in_place(gradient: Params) -> Params:
     return jax.tree.map(lambda leaf: leaf if leaf.size <= COPIED else leaf + last, gradient)
 
 
-@partial(jax.jit, static_argnames=("objective", "optimizer", "mesh"), donate_argnames="state")
+@partial(
+    jax.jit, static_argnames=("objective", "optimizer", "mesh", "ahead"), donate_argnames="state"
+)
 def advance(
     state: State,
     data: Data,
@@ -100,18 +114,58 @@ def advance(
     objective: Objective,
     optimizer: Optimizer,
     mesh: Mesh | None = None,
+    ahead: bool = True,
 ) -> tuple[State, Bool[Array, ""]]:
     """The state after the steps first..last-1 of a block, and whether its parameters are finite.
 
-    The memory of the state that comes in is used for the one that goes out.
+    The memory of the state that comes in is used for the one that goes out. `ahead` is whether the
+    rows of several steps may be gathered at once.
     """
     one = partial(descend, objective=objective, optimizer=build(optimizer, hyperparameters))
 
     def step(i: Array, state: State) -> State:
         return one(keep_placed(mesh, state), keep_split(mesh, take(data, batches, i)))
 
-    state = keep_placed(mesh, repeat(step, first, last, state))
+    length = steps_ahead(data, batches) if ahead and batches and mesh is None else 1
+    if batches and length > 1:
+        state = repeat_ahead(one, first, last, state, data, batches, length)
+    else:
+        state = keep_placed(mesh, repeat(step, first, last, state))
     return state, all_finite(state.params)
+
+
+def steps_ahead(data: Data, batches: Batches) -> int:
+    """For how many steps the rows are gathered at once: as many as AHEAD allows, and 1 if none."""
+    block, batch_size = batches.indices.shape
+    row = sum(leaf.size // len(leaf) * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
+    return max(1, min(block, AHEAD.get(jax.default_backend(), 0) // (batch_size * row)))
+
+
+def repeat_ahead(
+    one: Callable[[State, Data], State],
+    first: int | Int[Array, ""],
+    last: int | Int[Array, ""],
+    state: State,
+    data: Data,
+    batches: Batches,
+    length: int,
+) -> State:
+    """`repeat` of a step on its batch, where the rows of `length` steps are gathered at once."""
+    block = len(batches.indices)
+
+    def run(k: Array, state: State) -> State:
+        start = first + length * k
+        begin = jnp.minimum(start, block - length)
+        part = partial(lax.dynamic_slice_in_dim, start_index=begin, slice_size=length)
+        rows = gather(data, jax.tree.map(part, batches))
+        return lax.fori_loop(
+            start,
+            jnp.minimum(start + length, last),
+            lambda i, state: one(state, take(rows, None, i - begin)),
+            state,
+        )
+
+    return lax.fori_loop(0, -((first - last) // length), run, state)
 
 
 def repeat(

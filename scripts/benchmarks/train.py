@@ -2,8 +2,8 @@
 
 `ratio` is a program's time a step divided by that of `fcnet.fit`; above 1, fcnet is the faster. A
 first run of one step is "cold"; scikit-learn's is one of a whole pass, since it takes no less. The
-others are of whole passes, too, and last about half a second each, or longer. The loss is that
-after as many steps in each library.
+others are of whole passes, too, and last about two seconds each, or longer, so that what is done
+once a run counts little. The loss is that after as many steps in each library.
 
 How the weight gradient D^T A is contracted, in microseconds a step by the wall (two cores, AMD
 EPYC, JAX 0.10.2, medians of 15 turns on a busy machine):
@@ -29,12 +29,25 @@ The form of the loop, as the time of a step over that with the number of steps g
 | 784-256-128-10, 128 | 0.99     | 1.02       | 0.99 | 11.6            | 1.01              | 1.27 |
 | 256-1024x3-1, 256   | 1.00     | 0.99       | 1.00 | 2.8             | 1.00              | 1.00 |
 
-None is worth its lines: a given number needs no other program for another number of steps. XLA's
-flags change 784-256-128-10 by no more than the noise: ynn_fusion_type +eltwise or -dot, oneDNN,
-a vector width of 512, one thread for Eigen. Kept is one thing that XLA does not see: the update
-of a large array waits for the last gradient, so that it is not copied first (`in_place` in
-fcnet/train/loop.py). Were the small ones to wait too, a step of 4-3-1 would take
-1.1 to 1.5 times as long, from run to run.
+None is worth its lines for tables that fit the caches: a given number needs no other program for
+another number of steps. From larger ones rows are gathered for several steps at once, within 256
+KiB (`repeat_ahead` in fcnet/train/loop.py): 10-64-64-1 takes 0.89 of the time with a million rows,
+and 0.85 with four million. Kept, too, is one thing that XLA does not see: the update of a large
+array waits for the last gradient, so that it is not copied first (`in_place`). Were the small ones
+to wait too, a step of 4-3-1 would take 1.1 to 1.5 times as long, from run to run.
+
+Who multiplies, as the time of a step over that of what is kept, by YNNPACK with examples as rows
+(two cores, AMD EPYC without AVX-512, JAX 0.10.2, medians of 9 turns):
+
+| network, B          | rows, Eigen | columns, YNNPACK | columns, Eigen | columns, W^T written out |
+|---------------------|-------------|------------------|----------------|--------------------------|
+| 4-3-1, 8            | 1.41        | 0.92 to 1.05     | 1.33 to 1.40   | 0.98                     |
+| 10-64-64-1, 32      | 1.07        | 1.13             | 1.14           | 1.13                     |
+| 784-256-128-10, 128 | 0.96        | 1.09             | 1.03           | 1.18                     |
+| 256-1024x3-1, 256   | 1.29        | 1.04             | 1.36           | 1.05                     |
+
+Eigen it is where the compiler's option xla_cpu_experimental_ynn_fusion_type is empty. oneDNN, a
+vector width of 512 and one thread for Eigen change the wide ones by no more than the noise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -59,7 +72,7 @@ CASES = (  # layer sizes, B, n, the peers
     ((784, 256, 128, 10), 128, 20_000, QUICK),
     ((256, 1024, 1024, 1024, 1), 256, 10_000, QUICK),
 )
-LASTING = 0.5  # seconds a run, about
+LASTING = 2.0  # seconds a run, about
 
 
 def run(quick: bool) -> Iterator[Place]:

@@ -31,7 +31,7 @@ from benchmarks.measure import Program
 from benchmarks.race import Place, race
 
 CASES = (  # layer sizes, B, n, K, steps of a member
-    ((4, 3, 1), 8, 47, 256, 8192),
+    ((4, 3, 1), 8, 47, 256, 32_768),
     ((10, 64, 64, 1), 32, 10_000, 64, 1024),
     ((784, 256, 128, 10), 128, 20_000, 4, 256),
 )

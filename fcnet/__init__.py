@@ -5,10 +5,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fcnet.activations import ACTIVATIONS as ACTIVATIONS
-from fcnet.backprop import backprop as backprop
-from fcnet.backprop import batch_backprop as batch_backprop
-from fcnet.backprop import deltas as deltas
-from fcnet.backprop import gradients as gradients
+from fcnet.backpropagation import backprop as backprop
+from fcnet.backpropagation import batch_backprop as batch_backprop
+from fcnet.backpropagation import deltas as deltas
+from fcnet.backpropagation import gradients as gradients
+from fcnet.descent import gradient_descent as gradient_descent
+from fcnet.descent import minibatch_sgd as minibatch_sgd
+from fcnet.descent import sgd as sgd
 from fcnet.losses import LOSSES as LOSSES
 from fcnet.losses import example_loss as example_loss
 from fcnet.losses import mean_loss as mean_loss
@@ -19,9 +22,6 @@ from fcnet.network import forward as forward
 from fcnet.network import forward_trace as forward_trace
 from fcnet.network import init as init
 from fcnet.sampling import sample_batch as sample_batch
-from fcnet.sgd import gradient_descent as gradient_descent
-from fcnet.sgd import minibatch_sgd as minibatch_sgd
-from fcnet.sgd import sgd as sgd
 from fcnet.types import Activation as Activation
 from fcnet.types import Layer as Layer
 from fcnet.types import Loss as Loss

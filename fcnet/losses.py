@@ -4,8 +4,6 @@ In every row dJ/do is "prediction minus target": o - y for the squared error, an
 logit o stands for, minus y, for the others. That is line 2 of Algorithm 5.
 """
 
-from collections.abc import Callable
-from functools import partial
 from types import MappingProxyType
 
 import jax
@@ -16,6 +14,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
+from fcnet.activations import get_activation
 from fcnet.checks import (
     as_array,
     as_example,
@@ -27,8 +26,24 @@ from fcnet.checks import (
     fails,
     look_up,
 )
+from fcnet.metrics import class_accuracy, label_accuracy
 from fcnet.network import forward
-from fcnet.types import Activation, Labels, Loss, Pairs
+from fcnet.types import Activation, Labels, Loss, Objective, Pairs
+
+DISTRIBUTION = Labels(
+    "a distribution over the m_r classes, as jax.nn.one_hot makes of class numbers",
+    lambda y: (y >= 0) & (abs(y.sum(-1, keepdims=True) - 1) < 1e-2),
+)
+
+
+def draw_classes(rng: np.random.Generator, n: int, m_r: int) -> Float[np.ndarray, "n m_r"]:
+    """One-hot targets of n examples, each of a random class.
+
+    >>> draw_classes(np.random.default_rng(0), 2, 3).tolist()
+    [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
+    return np.eye(m_r)[rng.integers(m_r, size=n)]
+
 
 LOSSES = MappingProxyType(
     {
@@ -38,27 +53,37 @@ LOSSES = MappingProxyType(
                 "squared_error",
                 lambda o, y: jnp.sum((o - y) ** 2) / 2,
                 lambda o, y: o - y,
+                draw=lambda rng, n, m: rng.normal(size=(n, m)),
+                formula="(o - y)",
             ),
             Loss(
                 "logistic",
                 lambda o, y: jnp.sum(jax.nn.softplus(o) - y * o),
                 lambda o, y: jax.nn.sigmoid(o) - y,
-                Labels("probabilities, between 0 and 1", lambda y: (y >= 0) & (y <= 1)),
+                labels=Labels("probabilities, between 0 and 1", lambda y: (y >= 0) & (y <= 1)),
+                mean=jax.nn.sigmoid,
+                metric=label_accuracy,
+                draw=lambda rng, n, m: rng.integers(2, size=(n, m)),
+                formula="(sigmoid(o) - y)",
             ),
             Loss(
                 "softmax_cross_entropy",
                 lambda o, y: logsumexp(o) - jnp.dot(y, o),
                 lambda o, y: jax.nn.softmax(o) - y,
-                Labels(
-                    "a distribution over the m_r classes, as jax.nn.one_hot makes of class numbers",
-                    lambda y: (y >= 0) & (abs(y.sum(-1, keepdims=True) - 1) < 1e-2),
-                ),
+                labels=DISTRIBUTION,
+                mean=jax.nn.softmax,
+                metric=class_accuracy,
+                draw=draw_classes,
+                formula="(softmax(o) - y)",
             ),
             Loss(
                 "poisson",
                 lambda o, y: jnp.sum(jnp.exp(o) - y * o),
                 lambda o, y: jnp.exp(o) - y,
-                Labels("counts, 0 or more", lambda y: y >= 0),
+                labels=Labels("counts, 0 or more", lambda y: y >= 0),
+                mean=jnp.exp,
+                draw=lambda rng, n, m: rng.poisson(2, size=(n, m)),
+                formula="(exp(o) - y)",
             ),
         )
     }
@@ -66,17 +91,6 @@ LOSSES = MappingProxyType(
 """The losses by name: the squared error (1.1), 1/2 the sum of squares for m_r > 1, and the negative
 log-likelihoods of a Bernoulli, a categorical and a Poisson variable whose logit (log for Poisson)
 is o; constants in y alone are left out, and for m_r > 1 independent outputs add up."""
-
-
-MEANS: MappingProxyType[str, Callable[[Array], Array]] = MappingProxyType(
-    {
-        "squared_error": lambda o: o,
-        "logistic": jax.nn.sigmoid,
-        "softmax_cross_entropy": jax.nn.softmax,
-        "poisson": jnp.exp,
-    }
-)
-"""The mean of y that an output o stands for, by the name of the loss: what dJ/do takes y from."""
 
 
 def get_loss(choice: str | Loss) -> Loss:
@@ -88,6 +102,21 @@ def get_loss(choice: str | Loss) -> Loss:
     2.0
     """
     return look_up("loss", LOSSES, choice)
+
+
+def as_objective(
+    activation: str | Activation, output_activation: str | Activation, loss: str | Loss
+) -> Objective:
+    """The objective of names or rows of the tables, each checked.
+
+    >>> as_objective("relu", "identity", "logistic").loss.formula
+    '(sigmoid(o) - y)'
+    """
+    return Objective(
+        get_activation(activation),
+        get_activation(output_activation, "output_activation"),
+        get_loss(loss),
+    )
 
 
 def check_labels(name: str, y: Array, loss: Loss) -> None:
@@ -131,12 +160,11 @@ def example_loss(
     ...              jnp.array([4.0])).item()
     4.5
     """
-    row = get_loss(loss)
+    objective = as_objective(activation, output_activation, loss)
     last = as_params(params)[-1]
     target = as_example("y", y, last.W.shape[0], last.W.dtype)
-    check_labels("y", target, row)
-    o = forward(params, x, activation=activation, output_activation=output_activation)
-    return row.value(o, target)
+    check_labels("y", target, objective.loss)
+    return objective.loss.value(forward(params, x, **objective.sigmas), target)
 
 
 def mean_loss(
@@ -170,16 +198,9 @@ def mean_loss(
     >>> mean_loss(params, jnp.array([[3.0], [0.0]]), jnp.array([[4.0], [1.0]])).item()
     2.25
     """
-    X, Y = as_batch(params, X, Y, get_loss(loss))
-
-    one = partial(
-        example_loss,
-        params,
-        activation=activation,
-        output_activation=output_activation,
-        loss=loss,
-    )
-    losses = jax.vmap(one)(X, Y)
+    objective = as_objective(activation, output_activation, loss)
+    X, Y = as_batch(params, X, Y, objective.loss)
+    losses = jax.vmap(lambda x, y: example_loss(params, x, y, **objective.keywords))(X, Y)
     return jnp.mean(losses) if weights is None else as_shares(weights, len(X), X.dtype) @ losses
 
 

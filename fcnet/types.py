@@ -5,11 +5,14 @@ in a batch. In code `W[k - 1]` is the notes' W^[k], since Python counts from 0.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
+
+from fcnet.metrics import r_squared
 
 
 class Layer(NamedTuple):
@@ -71,10 +74,31 @@ class Labels(NamedTuple):
     accepts: Callable[[Array], Array]
 
 
+REAL = Labels("any real numbers", lambda y: y == y)
+
+
+def itself(o: Array) -> Array:
+    """The mean of y where the output o is that mean already."""
+    return o
+
+
 class Loss(NamedTuple):
     """A loss J(o, y) of one example beside its derivative dJ/do, with o and y of shape (m_r,).
 
-    One of the caller's own is accepted wherever a name is.
+    One of the caller's own is accepted wherever a name is. Its first three fields are enough; the
+    others say what the loss means. Nothing in the package depends on its name.
+
+    Attributes:
+        name: what messages call it.
+        value: J(o, y), a scalar.
+        derivative: dJ/do, of shape (m_r,).
+        labels: the targets for which it makes sense.
+        mean: the mean of y that an output o stands for, of the same shape; what `predict` returns.
+        metric: one of `fcnet.metrics`, or a function like them, of the means and the targets of n
+            examples in rows and their weights.
+        draw: n random targets of m_r entries, `draw(rng, n, m_r)`, with a NumPy generator; None
+            where the caller's own targets are to be drawn from.
+        formula: dJ/do in words.
 
     >>> import jax.numpy as jnp
     >>> absolute = Loss("absolute", lambda o, y: abs(o - y).sum(), lambda o, y: jnp.sign(o - y))
@@ -85,4 +109,34 @@ class Loss(NamedTuple):
     name: str
     value: Callable[[Array, Array], Array]
     derivative: Callable[[Array, Array], Array]
-    labels: Labels = Labels("any real numbers", lambda y: y == y)
+    labels: Labels = REAL
+    mean: Callable[[Array], Array] = itself
+    metric: Callable[[Array, Array, Array], Array] = r_squared
+    draw: Callable[[np.random.Generator, int, int], np.ndarray] | None = None
+    formula: str = "dJ/do"
+
+    @property
+    def is_scalable(self) -> bool:
+        """Whether targets may be standardised: any are accepted, and outputs have their units."""
+        return self.labels == REAL and self.mean is itself
+
+
+class Objective(NamedTuple):
+    """What is minimised, but for the data: the activations of the network, and the loss.
+
+    Hashable, so that it is a static argument of `jax.jit`; `fcnet.losses.as_objective` makes one.
+    """
+
+    activation: Activation
+    output_activation: Activation
+    loss: Loss
+
+    @property
+    def sigmas(self) -> dict[str, Any]:
+        """The keyword arguments of `forward`."""
+        return {"activation": self.activation, "output_activation": self.output_activation}
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The keyword arguments of `mean_loss` and its gradients."""
+        return self._asdict()

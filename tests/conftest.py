@@ -56,7 +56,7 @@ def ax() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def fc() -> ModuleType:
-    """The package. Tests that take it are run by test_mutants.py on wrong versions of it too."""
+    """The package. test_source_mutants.py runs the tests that take it on wrong versions too."""
     return fcnet
 
 

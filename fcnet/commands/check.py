@@ -14,7 +14,7 @@ import numpy as np
 
 from fcnet.losses import get_loss
 from fcnet.verify.check import check as check_backward
-from fcnet.verify.inputs import LABELS, USUAL_N
+from fcnet.verify.inputs import USUAL_N
 from fcnet.verify.report import Report
 
 STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
@@ -153,7 +153,9 @@ def _example(
         for below, m in pairwise(sizes)
     ]
     n = USUAL_N if batched else 1
-    X, Y = draw.normal(size=(n, sizes[0])), LABELS[get_loss(loss).name](draw, n, sizes[-1])
+    targets = get_loss(loss).draw
+    assert targets is not None  # every row of LOSSES has it
+    X, Y = draw.normal(size=(n, sizes[0])), targets(draw, n, sizes[-1])
     x, y = (X, Y) if batched else (X[0], Y[0])
     if weights == "in_out":
         pairs = [(W.T.copy(), b) for W, b in pairs]

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from fcnet.data import Standardizer, fit_standardizer, standardize, unscaled
+from fcnet.losses import get_loss
 from fcnet.network import count_params
 from fcnet.tables import Column, as_text
 from fcnet.tabular.columns import read_table
@@ -119,9 +120,7 @@ def _split(n: int, validation: float, key: jax.Array) -> dict[str, np.ndarray]:
 
 def _target_scales(Y: np.ndarray, loss: str) -> Standardizer:
     """Numbers are standardised for the squared error; counts and classes stay as they are."""
-    if loss == "squared_error":
-        return fit_standardizer(Y)
-    return unscaled(Y.shape[1])
+    return fit_standardizer(Y) if get_loss(loss).is_scalable else unscaled(Y.shape[1])
 
 
 def _describe(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet import data, plot
-from fcnet.backprop import batch_backprop
+from fcnet.backpropagation import batch_backprop
 from fcnet.demo.agreement import MISTAKE, WIDTHS, gradient_errors
 from fcnet.demo.houses import (
     BLOCKS,
@@ -30,8 +30,8 @@ from fcnet.demo.houses import (
     train,
 )
 from fcnet.demo.published import cs231n, mazur
+from fcnet.descent import gradient_descent
 from fcnet.extras import extra
-from fcnet.sgd import gradient_descent
 from fcnet.tables import Dataset
 from fcnet.types import Layer
 

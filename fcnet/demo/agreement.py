@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from fcnet.activations import relu
-from fcnet.backprop import batch_backprop
+from fcnet.backpropagation import batch_backprop
 from fcnet.data import fit_standardizer, standardize
 from fcnet.losses import mean_loss
 from fcnet.network import init

@@ -15,9 +15,9 @@ from jax import Array
 from jaxtyping import Float
 
 from fcnet.data import Standardizer, fit_standardizer, standardize, unstandardize
+from fcnet.descent import minibatch_sgd
 from fcnet.losses import mean_loss
 from fcnet.network import forward, init
-from fcnet.sgd import minibatch_sgd
 from fcnet.tables import Dataset
 from fcnet.types import Layer, Params
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcnet.backprop import backprop
+from fcnet.backpropagation import backprop
 from fcnet.losses import mean_loss
 from fcnet.network import forward
 

@@ -9,7 +9,7 @@ import numpy as np
 from fcnet.data import Standardizer, fit_standardizer
 from fcnet.estimators.base import NetworkEstimator
 from fcnet.extras import extra
-from fcnet.losses import LOSSES, MEANS, get_loss
+from fcnet.losses import get_loss
 from fcnet.types import Loss
 
 with extra("sklearn"):
@@ -105,8 +105,7 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         """The predicted targets, in the shape that y had: (n,) or (n, m_r)."""
         o = self._outputs(X)
         with jax.enable_x64(o.dtype == np.float64):
-            mean = MEANS.get(self._loss().name, MEANS["squared_error"])
-            o = np.array(mean(jnp.asarray(o)))
+            o = np.array(jax.vmap(self._loss().mean)(jnp.asarray(o)))
         return o if self._columns else o[:, 0]
 
     def __sklearn_tags__(self) -> Any:
@@ -126,6 +125,6 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         return get_loss(self.loss)
 
     def _scales(self, Y: np.ndarray, weights: np.ndarray, loss: Loss) -> Standardizer:
-        if not self.scale_target or loss.labels != LOSSES["squared_error"].labels:
-            return super()._scales(Y, weights, loss)
-        return fit_standardizer(Y, weights)
+        if self.scale_target and loss.is_scalable:
+            return fit_standardizer(Y, weights)
+        return super()._scales(Y, weights, loss)

@@ -10,7 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from fcnet.activations import get_activation
-from fcnet.backprop import backprop, deltas
+from fcnet.backpropagation import backprop, deltas
 from fcnet.checks import as_count
 from fcnet.losses import example_loss
 from fcnet.network import forward_trace, init

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from fcnet.activations import relu
-from fcnet.backprop import batch_backprop
+from fcnet.backpropagation import batch_backprop
 from fcnet.notes.arguments import as_arrays
 from fcnet.notes.neuron import one_neuron
 from fcnet.notes.two_layer import as_two_layers

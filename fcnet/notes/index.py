@@ -158,8 +158,8 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
 def by_mark(mark: str) -> Mapping[str, tuple[str, ...]]:
     """The tests by the argument of a mark, as file::test; none where there is no test folder."""
     return _grouped(
-        (argument, f"{path.name}::{test}")
-        for path in sorted(TESTS.glob("test_*.py"))
+        (argument, f"{path.relative_to(TESTS).as_posix()}::{test}")
+        for path in sorted(TESTS.rglob("test_*.py"))
         for test, argument in marked(path.read_text(encoding="utf-8"), mark)
     )
 
@@ -168,7 +168,7 @@ def index() -> tuple[Item, ...]:
     """Every item of the notes with the public functions whose docstring cites it and its tests.
 
     >>> next(item.functions for item in index() if item.name == "Algorithm 5")[0]
-    'fcnet.backprop.deltas'
+    'fcnet.backpropagation.deltas'
     """
     functions = _grouped(
         (item, f"{'.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts)}.{name}")

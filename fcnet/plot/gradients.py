@@ -8,7 +8,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.backprop import batch_backprop
+from fcnet.backpropagation import batch_backprop
 from fcnet.plot.canvas import Axes, axes, series, with_legend
 from fcnet.train.per_example import per_example_gradients
 from fcnet.types import Activation, Loss, Pairs

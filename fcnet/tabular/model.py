@@ -14,7 +14,7 @@ from fcnet import interchange
 from fcnet.activations import get_activation
 from fcnet.checks import as_examples
 from fcnet.data import Standardizer, standardize, unstandardize
-from fcnet.losses import MEANS, get_loss
+from fcnet.losses import get_loss
 from fcnet.network import forward
 from fcnet.tables import Column, Feature, encode
 from fcnet.types import Params
@@ -67,7 +67,7 @@ def means(model: TableModel, columns: Mapping[str, Column]) -> Float[np.ndarray,
     scaled = standardize(model.inputs, inputs_of(model.features, columns))
     X = as_examples("the standardised inputs", scaled, W.shape[1], W.dtype)
     o = _outputs(model.params, X, activation=model.activation)
-    return unstandardize(model.targets, MEANS[model.loss](o))
+    return unstandardize(model.targets, jax.vmap(get_loss(model.loss).mean)(o))
 
 
 def predict(model: TableModel, columns: Mapping[str, Column]) -> Column:

@@ -8,7 +8,7 @@ import jax
 from jax import Array
 
 from fcnet.activations import get_activation
-from fcnet.backprop import batch_backprop
+from fcnet.backpropagation import batch_backprop
 from fcnet.checks import look_up_name
 from fcnet.losses import get_loss, mean_loss
 from fcnet.types import Activation, Loss, Params

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from fcnet.activations import get_activation
-from fcnet.backprop import backprop
+from fcnet.backpropagation import backprop
 from fcnet.checks import as_count, as_params
 from fcnet.losses import as_batch, get_loss
 from fcnet.types import Activation, Loss, Pairs, Params

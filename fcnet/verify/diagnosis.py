@@ -146,15 +146,6 @@ def _finite(answer: Answer) -> bool:
     return all(np.isfinite(leaf).all() for layer in answer.gradient for leaf in layer)
 
 
-ERRORS = {
-    "squared_error": "(o - y)",
-    "logistic": "(sigmoid(o) - y)",
-    "softmax_cross_entropy": "(softmax(o) - y)",
-    "poisson": "(exp(o) - y)",
-}
-"""dJ/do as a reader knows it, by the name of the loss."""
-
-
 def _finding(problem: Problem, cause: _Cause, names: Sequence[tuple[str, str]]) -> Finding:
     fault = cause.fault
     place, k = PLACES[fault.place], fault.k
@@ -163,7 +154,7 @@ def _finding(problem: Problem, cause: _Cause, names: Sequence[tuple[str, str]]) 
     formula = place.formula.format(**words)
     if fault.place == "2":
         linear = problem.output_activation.name == "identity"
-        formula = ERRORS.get(problem.loss.name, "dJ/do") + ("" if linear else f" * sigma'(z[{k}])")
+        formula = problem.loss.formula + ("" if linear else f" * sigma'(z[{k}])")
     if cause.batched:
         formula = f"the {problem.reduction} over the examples of {formula}"
     message = f"{place.subject} {fault.why.says}. It must be {formula}."

@@ -7,7 +7,6 @@ once: its parameters are many, and the examples make the difference.
 
 from collections.abc import Callable
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -17,6 +16,7 @@ from jax import Array
 from jaxtyping import Float
 
 from fcnet.checks import check_key
+from fcnet.losses import draw_classes
 from fcnet.types import Layer, Params
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.types import Case, Problem
@@ -100,18 +100,6 @@ BATCH = (
 )
 """The inputs tried: of either kind of candidate, of one for single examples, of one for batches."""
 
-LABELS: MappingProxyType[str, Callable[[np.random.Generator, int, int], np.ndarray]] = (
-    MappingProxyType(
-        {
-            "squared_error": lambda rng, n, m: rng.normal(size=(n, m)),
-            "logistic": lambda rng, n, m: rng.integers(2, size=(n, m)),
-            "softmax_cross_entropy": lambda rng, n, m: np.eye(m)[rng.integers(m, size=n)],
-            "poisson": lambda rng, n, m: rng.poisson(2, size=(n, m)),
-        }
-    )
-)
-"""Random targets by the name of the loss; for others, the user's own are drawn from."""
-
 
 def varied_inputs(candidate: Candidate, problem: Problem, key: Array) -> list[Case]:
     """Inputs beside the user's own: eight for a candidate of single examples, ten for a batch.
@@ -153,10 +141,10 @@ def _random_targets(
     rng: np.random.Generator, candidate: Candidate, problem: Problem, n: int
 ) -> Float[np.ndarray, "n m_r"]:
     own = candidate.own.Y
-    loss = "softmax_cross_entropy" if candidate.targets.classes else problem.loss.name
-    if loss in LABELS:
-        return np.asarray(LABELS[loss](rng, n, own.shape[1]), float)
-    return own[rng.integers(len(own), size=n)]
+    draw = draw_classes if candidate.targets.classes else problem.loss.draw
+    if draw is None:
+        return own[rng.integers(len(own), size=n)]
+    return np.asarray(draw(rng, n, own.shape[1]), float)
 
 
 def _tamed(params: Params, X: np.ndarray, problem: Problem) -> Params:

@@ -14,9 +14,9 @@ from fcnet import LOSSES, Loss, mean_loss
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))  # the faults and variants of the tests
 
-from faulty import Mutation, Setting, candidate, forward
-from mutants import MUTATIONS
-from rounded_backprop import Variant, variants
+from support.faults import MUTATIONS
+from support.faulty_backprop import Mutation, Setting, candidate, forward
+from support.rounded_backprop import Variant, variants
 
 from benchmarks.checkers import Claim
 

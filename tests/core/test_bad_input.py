@@ -1,0 +1,235 @@
+"""Malformed calls: each is refused by the package itself, in words that name the argument."""
+
+import ast
+import inspect
+import re
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.malformed_arguments import bad, good
+from support.public_calls import PURE
+
+import fcnet
+from fcnet import Activation, Loss
+
+pytestmark = pytest.mark.untyped
+
+CALLS = 3200
+OF_ANY_ARGUMENTS = {"check_gradient", "check_vjp"}
+"""They take a function of the caller's and its arguments, whatever these are."""
+PACKAGE = Path(fcnet.__file__).parent
+
+
+def required(function: str) -> set[str]:
+    parameters = inspect.signature(getattr(fcnet, function)).parameters.values()
+    return {p.name for p in parameters if p.default is p.empty}
+
+
+@st.composite
+def malformed(draw: Any) -> tuple[str, str, dict[str, Any]]:
+    """A function, an argument, and a call in which it is wrong, left out or unknown."""
+    function = draw(st.sampled_from(list(good())))
+    call = good()[function]
+    argument = draw(st.sampled_from([*call, "learn_rate"]))
+    if argument not in call:
+        return function, argument, {**call, argument: 0.1}
+    if argument in required(function) and draw(st.integers(0, 9)) == 0:
+        return function, argument, {name: call[name] for name in call if name != argument}
+    return function, argument, {**call, argument: draw(bad(function, argument))}
+
+
+def complaint(function: Any, argument: str, call: dict[str, Any]) -> str | None:
+    """What is wrong with the way in which a function refuses a call; None if nothing is."""
+    try:
+        function(**call)
+    except (TypeError, ValueError) as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+        if PACKAGE not in raised_in.parents and raised_in != Path(__file__):
+            return f"raised in {raised_in}: {error}"
+        if not re.search(rf"\b{argument}\b", str(error)):
+            return f"does not name {argument}: {error}"
+        return None
+    except Exception as error:
+        return f"raised {type(error).__name__}: {error}"
+    return "accepted"
+
+
+def test_every_public_function_has_a_good_call_to_spoil() -> None:
+    offered = {
+        alias.asname
+        for node in ast.walk(ast.parse(inspect.getsource(fcnet)))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    functions = {name for name in offered if inspect.isfunction(getattr(fcnet, name))}
+    assert good().keys() == functions - OF_ANY_ARGUMENTS
+
+
+def test_malformed_calls_are_refused() -> None:
+    thrown: Counter[tuple[str, str]] = Counter()
+
+    @settings(max_examples=CALLS)
+    @given(malformed())
+    def throw(case: tuple[str, str, dict[str, Any]]) -> None:
+        function, argument, call = case
+        thrown[function, argument] += 1
+        assert complaint(getattr(fcnet, function), argument, call) is None
+
+    throw()
+    assert thrown.total() >= 2000
+    assert thrown.keys() >= {(name, argument) for name in good() for argument in good()[name]}
+
+
+def test_a_careless_refusal_is_noticed() -> None:
+    def broadcasts(x: Any) -> Any:
+        return jnp.ones(3) + x
+
+    def asserts(x: Any) -> Any:
+        assert np.ndim(x) == 1
+
+    def does_not_name_it(x: Any) -> Any:
+        raise ValueError("wrong shape")
+
+    call = {"x": np.ones((3, 1))}
+    assert complaint(broadcasts, "x", call) == "accepted"
+    assert complaint(broadcasts, "x", {"x": np.ones(2)}).startswith("raised in")
+    assert complaint(asserts, "x", call).startswith("raised AssertionError")
+    assert complaint(does_not_name_it, "x", call).startswith("does not name x")
+    assert all(complaint(getattr(fcnet, name), "n", good()[name]) == "accepted" for name in PURE)
+
+
+@pytest.mark.parametrize(
+    ("function", "changed", "error", "message"),
+    [
+        (
+            "forward",
+            {"x": np.ones((3, 1))},
+            ValueError,
+            "x has shape (3, 1), expected (3,): this function takes one example; "
+            "jax.vmap it over the rows of many",
+        ),
+        (
+            "mean_loss",
+            {"params": ((np.ones((1, 3)), np.zeros(1)),), "Y": np.ones(4)},
+            ValueError,
+            "Y has shape (4,), expected (n, 1), one example in each row; write Y[:, None]",
+        ),
+        (
+            "mean_loss",
+            {"Y": np.ones((5, 2))},
+            ValueError,
+            "X has 4 examples but Y has 5: expected one target each",
+        ),
+        (
+            "batch_backprop",
+            {"X": np.ones((0, 3)), "Y": np.ones((0, 2))},
+            ValueError,
+            "X has no examples: expected n >= 1",
+        ),
+        (
+            "mean_loss",
+            {"X": np.where(np.arange(12) == 7, np.nan, 1).reshape(4, 3)},
+            ValueError,
+            "X must be finite, got nan at index (2, 1); "
+            "remove, impute or rescale such entries first",
+        ),
+        (
+            "batch_backprop",
+            {"Y": np.array([[0, 1], [1, 0], [0.5, 1.5], [2, 2]])},
+            ValueError,
+            "Y[2] must be probabilities, between 0 and 1, for logistic, got [0.5 1.5]",
+        ),
+        (
+            "forward",
+            {"params": [(np.ones((1, 3)), np.ones(1))] * 2},
+            ValueError,
+            "params[1].W has shape (1, 3), but the layer below has 1 units: expected (1, 1)",
+        ),
+        (
+            "forward",
+            {"params": [(np.ones((2, 3)), np.ones((2, 1)))]},
+            ValueError,
+            "params[0].b has shape (2, 1), expected (2,): one bias for each row of W",
+        ),
+        (
+            "forward",
+            {"params": [(np.ones((1, 3), np.int32), np.ones(1))]},
+            TypeError,
+            "params[0].W must be floating, got int32: "
+            "integers have no gradient; cast with .astype(float)",
+        ),
+        (
+            "gradient_descent",
+            {"X": np.full((4, 3), 2**40)},
+            ValueError,
+            "X must fit int32, got integers up to 1099511627776; cast with .astype(float)",
+        ),
+        (
+            "forward",
+            {"activation": "rely"},
+            ValueError,
+            "unknown activation 'rely'; known are 'relu', 'sigmoid', 'tanh', 'identity', "
+            "'leaky_relu', 'softplus', 'gelu', 'silu', 'elu'",
+        ),
+        (
+            "example_loss",
+            {"loss": "mse"},
+            ValueError,
+            "unknown loss 'mse'; known are 'squared_error', 'logistic', "
+            "'softmax_cross_entropy', 'poisson'",
+        ),
+        (
+            "sample_batch",
+            {"batch_size": 10},
+            ValueError,
+            "batch_size must be between 1 and 9, got 10",
+        ),
+        (
+            "gradients",
+            {"delta": (np.ones(2),)},
+            ValueError,
+            "delta has shapes [(2,)], expected [(2,), (2,)]: "
+            "one delta^[k] for each z^[k] of the trace",
+        ),
+        (
+            "init",
+            {"sizes": {3, 2}},
+            TypeError,
+            "sizes must be a sequence (d, m_1, ..., m_r), got set",
+        ),
+    ],
+)
+def test_a_refusal_says_what_was_got_what_was_expected_and_what_to_do(
+    function: str, changed: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        getattr(fcnet, function)(**{**good()[function], **changed})
+
+
+def test_under_jit_shapes_are_checked_and_values_cannot_be() -> None:
+    call = good()["mean_loss"]
+    with pytest.raises(ValueError, match="one example in each row"):
+        jax.jit(lambda Y: fcnet.mean_loss(call["params"], call["X"], Y))(call["Y"][:, 0])
+    loss = jax.jit(lambda Y: fcnet.mean_loss(call["params"], call["X"], Y))(call["Y"] * jnp.nan)
+    assert jnp.isnan(loss)
+
+
+@pytest.mark.parametrize(
+    ("rows", "mine"),
+    [
+        ("activation", Activation("half", lambda z: z / 2, lambda z: z * 0 + 0.5)),
+        ("loss", Loss("hinge", lambda o, y: abs(o - y).sum(), lambda o, y: jnp.sign(o - y))),
+    ],
+)
+def test_rows_of_the_callers_own_are_good_input(rows: str, mine: Any) -> None:
+    call = {**good()["backprop"], rows: mine}
+    assert complaint(fcnet.backprop, rows, call) == "accepted"

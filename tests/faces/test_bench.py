@@ -1,0 +1,114 @@
+"""The benchmarks run, and write what they say. How fast anything is, no test asserts."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "scripts" / "bench.py"
+
+
+def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, BENCH, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def measured(
+    tmp_path: Path, *suites: str
+) -> tuple[list[dict[str, Any]], subprocess.CompletedProcess[str]]:
+    """The rows of a quick run, and the run."""
+    file = tmp_path / "figures.json"
+    done = bench("--quick", *suites, "--json", file)
+    assert done.returncode == 0, done.stderr
+    return json.loads(file.read_text())["rows"], done
+
+
+@pytest.mark.slow
+def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    done = bench("--quick", "step", "sampling", "--json", file)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(file.read_text())
+    assert {"device", "cores", "python", "jax"} <= written["machine"].keys()
+    assert {row["suite"] for row in written["rows"]} == {"step", "sampling"}
+    for row in written["rows"]:
+        assert row["variant"] != row["baseline"]
+        assert row["ratio"] == pytest.approx(row["variant_us"] / row["baseline_us"])
+        assert 0 < row["low"] <= row["ratio"] <= row["high"]
+        assert row["processor_ratio"] > 0
+        assert f"{row['case']}  " in done.stdout
+        assert f"{row['ratio']:.3f}" in done.stdout
+
+
+@pytest.mark.slow
+def test_training_is_raced_beside_other_libraries(tmp_path: Path) -> None:
+    rows, done = measured(tmp_path, "train", "sweep")
+    trained = {row["program"]: row for row in rows if row["suite"] == "train"}
+    swept = [row for row in rows if row["suite"] == "sweep"]
+    assert {"fcnet.fit", "NumPy by hand", "jitted step + optax"} <= trained.keys()
+    assert len(swept) == 3
+    own_start = trained.pop("scikit-learn", None)
+    assert own_start is None or own_start["loss"] > 0
+    losses = [row["loss"] for row in trained.values()]
+    assert max(losses) < 1.1 * min(losses), "the libraries did not do the same work"
+    assert rows[0]["ratio"] == swept[0]["ratio"] == 1
+    for row in rows:
+        assert row["low"] <= row["ratio"] <= row["high"]
+        assert row["cold"] > 0
+        assert f"{row['us']:.4g}" in done.stdout
+
+
+@pytest.mark.slow
+def test_wide_layers_are_raced_beside_their_products(tmp_path: Path) -> None:
+    rows, done = measured(tmp_path, "products", "gpu")
+    assert {row["suite"] for row in rows} == {"products", "gpu"}
+    cases = {row["case"].rpartition(", ")[2] for row in rows if row["program"] == "products alone"}
+    assert cases == {"float32", "tensorfloat32", "bfloat16"}
+    assert {"fcnet.fit", "products, NumPy", "products, XLA"} <= {row["program"] for row in rows}
+    for row in rows:
+        assert row["us"] > 0
+        assert f"{row['us']:.4g}" in done.stdout
+        assert f"{row['us']:.4g}" in done.stderr  # told at once
+
+
+@pytest.mark.slow
+def test_time_and_memory_are_measured(tmp_path: Path) -> None:
+    rows, _ = measured(tmp_path, "scale", "memory")
+    assert [row["suite"] for row in rows] == ["scale"] * 2 + ["memory"] * 2
+    assert [row["program"] for row in rows[:2]] == ["n = 10,000", "n = 100,000"]
+    for row in rows[2:]:
+        assert row["mb"] > 10
+        assert row["limit_mb"] > 300
+
+
+@pytest.mark.slow
+def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
+    rows, done = measured(tmp_path, "houses", "mnist")
+    assert [row["suite"] for row in rows] == ["houses"] * 3 + ["mnist"] * 3
+    for row in rows:
+        (score,) = row["scores"]
+        assert score < 1
+        assert f"{score:.4f}" in done.stdout
+
+
+@pytest.mark.slow
+def test_checkers_are_scored_on_faults_and_on_correct_programs(tmp_path: Path) -> None:
+    written, done = measured(tmp_path, "check", "sensitivity")
+    rows = {row["variant"]: row for row in written[::-1]}
+    ours, others = rows["fcnet.check"], rows["chex assert_numerical_grads"]
+    assert (ours["ratio"], ours["false_alarms"], ours["localised"]) == (1.0, 0.0, 1.0)
+    assert ours["wrong"] == ours["right"] == 6
+    assert others["ratio"] < 1  # a fault goes unseen: the table can tell checkers apart
+    assert others["localised"] is None
+    assert "detected" in done.stdout
+    assert "least error seen" in done.stdout
+
+
+def test_an_unknown_suite_is_refused() -> None:
+    done = bench("steps")
+    assert done.returncode == 2
+    assert "unknown suite 'steps'; known are step, sampling, check, sensitivity" in done.stderr

@@ -1,0 +1,265 @@
+"""Round trips with each library's own networks, judged by what these predict."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.problems import Case, problem
+
+import fcnet
+from fcnet import interchange
+from fcnet.interchange import params_of, with_params
+
+SIZES = (5, 4, 3, 2)
+PAIRS = list(pairwise(SIZES))
+
+
+def torch_network() -> tuple[Any, Any]:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    linear = [torch.nn.Linear(d, m) for d, m in pairwise(SIZES)]
+    module = torch.nn.Sequential(linear[0], torch.nn.ReLU(), linear[1], torch.nn.ReLU(), linear[2])
+    return module, lambda X: module(torch.tensor(X)).detach().numpy()
+
+
+def flax_network() -> tuple[Any, Any]:
+    nnx = pytest.importorskip("flax.nnx")
+    rngs = nnx.Rngs(0)
+    linear = [nnx.Linear(d, m, rngs=rngs) for d, m in pairwise(SIZES)]
+    module = nnx.Sequential(linear[0], nnx.relu, linear[1], nnx.relu, linear[2])
+    return module, lambda X: np.asarray(module(X))
+
+
+def flax_network_by_name() -> tuple[Any, Any]:
+    """Named in another order than that of the alphabet, and with square layers to take amiss."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Network(nnx.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, rngs: Any) -> None:
+            self.hidden = nnx.Linear(3, 3, rngs=rngs)
+            self.final = nnx.Linear(3, 3, rngs=rngs)
+
+        def __call__(self, x: Any) -> Any:
+            return self.final(nnx.relu(self.hidden(x)))
+
+    module = Network(nnx.Rngs(0))
+    return module, lambda X: np.asarray(module(X))
+
+
+def sklearn_network() -> tuple[Any, Any]:
+    neural = pytest.importorskip("sklearn.neural_network")
+    model = neural.MLPRegressor(hidden_layer_sizes=SIZES[1:-1], random_state=0)
+    X = np.ones((4, SIZES[0]), np.float32)
+    return model.partial_fit(X, X[:, : SIZES[-1]]), lambda X: model.predict(X)
+
+
+def fcnet_network() -> tuple[Any, Any]:
+    pytest.importorskip("sklearn")
+    from fcnet.estimators import FCNetRegressor
+
+    model = FCNetRegressor(SIZES[1:-1], random_state=0)
+    X = np.arange(4 * SIZES[0], dtype=np.float32).reshape(4, -1)
+    return model.partial_fit(X, X[:, : SIZES[-1]]), model.predict
+
+
+NETWORKS = [torch_network, flax_network, sklearn_network, fcnet_network]
+
+
+def predictions(params: fcnet.Params, X: np.ndarray) -> np.ndarray:
+    return np.asarray(jax.vmap(fcnet.forward, in_axes=(None, 0))(params, X))
+
+
+def relative(actual: np.ndarray, expected: np.ndarray) -> float:
+    """The largest error over the largest entry."""
+    return float(abs(actual - expected).max() / abs(expected).max())
+
+
+@pytest.fixture
+def ours() -> tuple[fcnet.Params, np.ndarray]:
+    params, X, _ = problem(Case(SIZES, n=9), np.float32)
+    return params, np.asarray(X)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("make", NETWORKS)
+def test_what_comes_out_predicts_as_the_library_does(make: Any, ours: Any) -> None:
+    model, predict = make()
+    X = ours[1]
+    params = params_of(model)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    assert relative(predictions(params, X), predict(X)) < 1e-6
+    other = jax.tree.map(lambda leaf: leaf * 1.001, params)
+    assert relative(predictions(other, X), predict(X)) > 1e-6
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("make", NETWORKS)
+def test_what_goes_in_predicts_as_we_do(make: Any, ours: Any) -> None:
+    model, predict = make()
+    params, X = ours
+    before = predict(X)
+    assert with_params(model, params) is model
+    assert relative(predict(X), predictions(params, X)) < 1e-6
+    assert relative(before, predictions(params, X)) > 1e-3
+    for mine, theirs in zip(
+        jax.tree.leaves(params), jax.tree.leaves(params_of(model)), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("make", NETWORKS)
+def test_other_sizes_change_nothing(make: Any, ours: Any) -> None:
+    model, predict = make()
+    X = ours[1]
+    before = predict(X)
+    smaller, _, _ = problem(Case((5, 4, 2)), np.float32)
+    with pytest.raises(
+        ValueError, match=r"params have the sizes \(5, 4, 2\), but .* \(5, 4, 3, 2\)"
+    ):
+        with_params(model, smaller)
+    np.testing.assert_array_equal(predict(X), before)
+
+
+def flax_network_within() -> tuple[Any, Any]:
+    """The same, inside another module, beside a list."""
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Outer(nnx.Module):  # type: ignore[name-defined,misc]
+        def __init__(self, inner: Any, rngs: Any) -> None:
+            self.net = inner
+            self.heads = nnx.List([nnx.Linear(3, 3, rngs=rngs)])
+
+        def __call__(self, x: Any) -> Any:
+            return self.heads[0](nnx.relu(self.net(x)))
+
+    inner, _ = flax_network_by_name()
+    module = Outer(inner, nnx.Rngs(1))
+    return module, lambda X: np.asarray(module(X))
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("make", [flax_network_by_name, flax_network_within])
+def test_flax_layers_come_in_the_order_of_their_attributes(make: Any) -> None:
+    module, predict = make()
+    X = np.random.default_rng(0).normal(size=(4, 3)).astype("f")
+    params = params_of(module)
+    assert relative(predictions(params, X), predict(X)) < 1e-6
+    other, _, _ = problem(Case((3,) * (len(params) + 1)), np.float32)
+    with_params(module, other)
+    assert relative(predict(X), predictions(other, X)) < 1e-6
+    assert relative(predictions(other[::-1], X), predict(X)) > 1e-3
+
+
+def test_containers_are_new_and_like_the_old(ours: Any) -> None:
+    params, _ = ours
+    state = {f"{k}.kernel": np.zeros((d, m), np.float64) for k, (d, m) in enumerate(PAIRS)}
+    state |= {f"{k}.bias": np.zeros(m, np.float64) for k, (_, m) in enumerate(PAIRS)}
+    written = with_params(state, params)
+    assert written.keys() == state.keys()
+    assert written["0.kernel"].dtype == np.float64
+    assert not any(leaf.any() for leaf in state.values())
+    np.testing.assert_array_equal(written["1.kernel"], np.asarray(params[1].W).T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_file_keeps_every_bit_and_the_text(ours: Any, dtype: str, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), ours[0])
+    file = tmp_path / "network.safetensors"
+    interchange.save(file, params, {"activation": "relu"})
+    loaded, text = interchange.load(file)
+    assert text == {"activation": "relu"}
+    assert [path.name for path in tmp_path.iterdir()] == ["network.safetensors"]
+    for mine, theirs in zip(jax.tree.leaves(params), jax.tree.leaves(loaded), strict=True):
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_file_in_double_precision(x64: None, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    params, _, _ = problem(Case(), np.float64)
+    thirds = jax.tree.map(lambda leaf: leaf / 3, params)
+    interchange.save(tmp_path / "file", thirds)
+    loaded, _ = interchange.load(tmp_path / "file")
+    jax.tree.map(np.testing.assert_array_equal, loaded, thirds)
+
+
+def test_double_precision_is_kept_where_jax_has_none(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    thirds = [(np.full((1, 2), 1 / 3), np.full(1, 2 / 3))]
+    interchange.save(tmp_path / "file", thirds)
+    arrays = safetensors.load_file(tmp_path / "file")
+    written = interchange.with_params({"weight": np.zeros((1, 2)), "bias": np.zeros(1)}, thirds)
+    for kept in (arrays["1.weight"], written["weight"]):
+        assert kept.dtype == np.float64
+        np.testing.assert_array_equal(kept, thirds[0][0])
+
+
+def test_a_file_of_pytorch_is_read(tmp_path: Path) -> None:
+    torch = pytest.importorskip("safetensors.torch")
+    module, predict = torch_network()
+    torch.save_file(module.state_dict(), tmp_path / "file")
+    params, text = interchange.load(tmp_path / "file")
+    X = np.ones((2, 5), np.float32)
+    assert relative(predictions(params, X), predict(X)) < 1e-6
+    assert text == {}
+
+
+def test_layers_of_several_precisions_come_in_the_widest() -> None:
+    third = np.float32(1 / 3)
+    narrow = jnp.asarray([[1.5]], jnp.bfloat16), jnp.zeros(1, jnp.bfloat16)
+    params = params_of([narrow, (np.full((1, 1), third), np.zeros(1, np.float32))])
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
+    assert params[1].W.item() == third
+
+
+@pytest.mark.untyped
+def test_a_file_whose_names_tell_no_order_is_refused(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    square = {"weight": np.eye(2, dtype="f"), "bias": np.zeros(2, "f")}
+    arrays = {f"{part}.{k}": v for part in ("hidden", "final") for k, v in square.items()}
+    numpy.save_file(arrays, tmp_path / "file")
+    with pytest.raises(ValueError, match="which no number puts in order"):
+        interchange.load(tmp_path / "file")
+    numpy.save_file(square, tmp_path / "file")
+    assert len(interchange.load(tmp_path / "file")[0]) == 1
+
+
+@pytest.mark.untyped
+def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    square = [(np.eye(2), np.zeros(2))] * 2
+    with pytest.raises(ValueError, match=r"every W is square, .* use names"):
+        params_of(square)
+    with pytest.raises(TypeError, match="one W and one b for each layer"):
+        params_of({"W1": np.eye(2)})
+    (tmp_path / "file").write_bytes(b"not a network")
+    with pytest.raises(ValueError, match="file is no whole safetensors file"):
+        interchange.load(tmp_path / "file")
+    with pytest.raises(OSError, match="no-such-file"):
+        interchange.load(tmp_path / "no-such-file")
+    folder = tmp_path / "missing"
+    with pytest.raises(OSError, match="No such file"):
+        interchange.save(folder / "file", [(jnp.eye(2), jnp.zeros(2))])
+    assert not folder.exists()
+
+
+def test_a_failed_save_leaves_the_old_file(ours: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    pytest.importorskip("safetensors")
+    file = tmp_path / "file"
+    interchange.save(file, ours[0])
+    before = file.read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        interchange.save(file, jax.tree.map(jnp.zeros_like, ours[0]))
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

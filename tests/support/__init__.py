@@ -1,0 +1,1 @@
+"""What several tests share: problems, candidates, planted faults and source mutants."""

@@ -1,0 +1,143 @@
+"""Planted faults put before the diagnosis, and how its answers are scored."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+
+from fcnet.verify import diagnosis, single_diagnosis
+from fcnet.verify.diagnosis import Evidence, diagnose
+from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
+from fcnet.verify.types import Answer, Case, Finding, Reference
+from support.diagnosis_evidence import answer_of, cases, problem_of, reference_of
+from support.faulty_backprop import Mutation, Setting, Site, candidate, forward
+
+NETWORKS: tuple[tuple[Setting, tuple[int, ...]], ...] = (
+    (Setting("tanh"), (5, 4, 4, 4, 3)),
+    (Setting("relu"), (4, 6, 3)),
+    (Setting("sigmoid", loss="softmax_cross_entropy"), (5, 3, 3, 3)),
+    (Setting("tanh", "sigmoid", "squared_error"), (3, 5, 2)),
+    (Setting("relu", loss="logistic", reduction="sum"), (4, 4, 3, 1)),
+)
+"""Square layers and others, deep and shallow, several losses, both reductions."""
+
+SINGLE, BATCHED = (1,) * 8, (5, 1, 2, 3, 7, 1, 5)
+"""How many rows each input has."""
+
+LINES = {"delta": (2, 4), "dW": (5, 5), "db": (5, 5)}
+"""The line of Algorithm 5 that computes a quantity: at the output, and below it."""
+
+Rows = tuple[int, ...]
+
+
+class Trial(NamedTuple):
+    """A candidate with faults on one network, and what the diagnosis says of it."""
+
+    network: int
+    sites: tuple[Site, ...]
+    rows: Rows
+    findings: list[Finding]
+
+    @property
+    def localised(self) -> bool:
+        """Whether exactly the wrong lines are named: line, quantity and layer."""
+        r = len(NETWORKS[self.network][1]) - 1
+        planted = {(LINES[fault.quantity][k < r], fault.quantity, k) for fault, k in self.sites}
+        return {(f.line, f.quantity, f.layer) for f in self.findings} == planted
+
+    @property
+    def kinds(self) -> list[str]:
+        return [finding.kind for finding in self.findings]
+
+    @property
+    def named(self) -> bool:
+        """Whether the only fault has its name, or one whose row gives the very same numbers here.
+
+        Such rows are merged, and the plainer one is named first; the planted one fits as well if
+        it gets its own name where its row stands alone in the tables.
+        """
+        ((fault, _),) = self.sites
+        if self.kinds == [fault.kind]:
+            return True
+        own = tuple(row for row in MISTAKES if row.kind == fault.kind)
+        batch = tuple(row for row in BATCH_MISTAKES if row.kind == fault.kind)
+        with (
+            patch.object(single_diagnosis, "MISTAKES", own),
+            patch.object(diagnosis, "BATCH_MISTAKES", batch),
+        ):
+            return Trial(*self[:3], judged(*self[:3])).kinds == [fault.kind]
+
+
+@cache
+def known(network: int, rows: Rows) -> list[tuple[Case, Reference]]:
+    setting, sizes = NETWORKS[network]
+    return [(case, reference_of(setting, case)) for case in cases(setting, sizes, 0, rows)]
+
+
+def evidence(network: int, faults: Sequence[Site], rows: Rows) -> list[Evidence]:
+    """What a candidate with the faults returns for inputs with so many rows each."""
+    batched = max(rows) > 1
+    backward = candidate(NETWORKS[network][0], faults, batched)
+    return [
+        Evidence(case, right, answer_of(backward, case, batched), _alone(backward, case))
+        for case, right in known(network, rows)
+    ]
+
+
+def _alone(backward: Any, case: Case) -> tuple[Answer, ...]:
+    """What it returns for each row as a batch of one; nothing if that has another shape."""
+    n = len(case.X)
+    rows = (
+        case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(n if n > 1 else 0)
+    )
+    answers = tuple(answer_of(backward, row, True) for row in rows)
+    fits = all(
+        db.shape == b.shape
+        for answer in answers
+        for (_, db), (_, b) in zip(answer.gradient, case.params, strict=True)
+    )
+    return answers if fits else ()
+
+
+def is_wrong(items: Iterable[Evidence]) -> bool:
+    """Whether an error is beyond rounding, with a margin of ten, or not a number."""
+    return any(
+        not (abs(got - right) <= 10 * allowed).all()
+        for item in items
+        for layers in zip(
+            item.answer.gradient, item.reference.gradient, item.reference.tolerance, strict=True
+        )
+        for got, right, allowed in zip(*layers, strict=True)
+    )
+
+
+def judged(network: int, faults: Sequence[Site], rows: Rows) -> list[Finding]:
+    """What the diagnosis says of a candidate with the faults."""
+    setting, sizes = NETWORKS[network]
+    names = [(f"dW{k}", f"db{k}") for k in range(1, len(sizes))]
+    return diagnose(problem_of(setting), evidence(network, faults, rows), names)
+
+
+def trials(mutations: Iterable[Mutation], rows: Rows, every: int = 1) -> Iterator[Trial]:
+    """Each fault in every layer of every network where it is one; or each so many of these."""
+    places = [
+        (i, (fault, k))
+        for i in range(len(NETWORKS))
+        for fault in mutations
+        for k in layers(i, fault)
+    ]
+    for i, site in places[::every]:
+        if is_wrong(evidence(i, [site], rows)):
+            yield Trial(i, (site,), rows, judged(i, [site], rows))
+
+
+def layers(network: int, fault: Mutation) -> Iterator[int]:
+    """Where a fault can sit on a network."""
+    setting, sizes = NETWORKS[network]
+    draw = np.random.default_rng(0)
+    params = [(draw.normal(size=(m, d)), draw.normal(size=m)) for d, m in pairwise(sizes)]
+    m = forward(setting, params, draw.normal(size=(1, sizes[0])), np.ones((1, sizes[-1])))
+    return (k for k in range(1, len(sizes)) if fault.applies(m, k))

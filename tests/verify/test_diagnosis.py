@@ -1,0 +1,163 @@
+"""The diagnosis finds planted faults in their place and names them; and says unknown where it must.
+
+Every candidate here is wrong. That a right one is never diagnosed is tested in test_check.py.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from support.faults import MUTATIONS
+from support.faults_batch import BATCH_MUTATIONS, BATCH_VARIANTS, OVER_UNITS
+from support.faults_odd import ODD_MUTATIONS
+from support.faults_unlisted import VARIANTS
+from support.faulty_backprop import Mutation, Site
+from support.scored_diagnoses import (
+    BATCHED,
+    NETWORKS,
+    SINGLE,
+    Rows,
+    Trial,
+    evidence,
+    is_wrong,
+    judged,
+    layers,
+)
+from support.scored_diagnoses import trials as tried
+
+from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
+
+pytestmark = (
+    pytest.mark.untyped
+)  # thousands of small arrays: checked types take longer than all else
+
+SINGLE_MUTATIONS = (*MUTATIONS, *ODD_MUTATIONS)
+STATELESS = [m for m in MUTATIONS if m.kind not in {"first_call", "cached_activation"}]
+"""In batches of several sizes, what a fault keeps from an earlier call is of other rows."""
+
+SQUARE = (4,) * 5
+"""As many rows as the hidden layers of the first network have units."""
+
+
+def share(found: Sequence[bool]) -> float:
+    return sum(found) / len(found)
+
+
+def assert_scores(trials: list[Trial], named: float) -> None:
+    """All faults localised, and at least so many of them named."""
+    assert [trial for trial in trials if not trial.localised] == []
+    assert share([trial.named for trial in trials]) >= named
+
+
+def assert_honest(trials: list[Trial]) -> None:
+    """All faults localised, and hardly any with a name that it has not."""
+    assert [trial for trial in trials if not trial.localised] == []
+    assert share([trial.kinds != ["unknown"] for trial in trials]) <= 0.02
+
+
+def test_single_faults_are_placed_and_named() -> None:
+    trials = list(tried(SINGLE_MUTATIONS, SINGLE, every=7))
+    assert len(trials) > 250
+    assert_scores(trials, 0.99)
+
+
+@pytest.mark.slow
+def test_faults_of_batches_are_placed_and_named() -> None:
+    trials = list(tried(BATCH_MUTATIONS, BATCHED, every=41))
+    assert len(trials) > 10
+    assert_scores(trials, 0.99)
+
+
+def test_faults_beyond_the_table_are_placed_and_called_unknown() -> None:
+    trials = list(tried(VARIANTS, SINGLE, every=4))
+    assert len(trials) > 150
+    assert_honest(trials)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("mutations", "rows"),
+    [
+        (SINGLE_MUTATIONS, SINGLE),
+        (STATELESS, BATCHED),
+        (BATCH_MUTATIONS, BATCHED),
+    ],
+    ids=["one example", "examples of a batch", "batches"],
+)
+def test_every_single_fault_is_placed_and_named(mutations: Sequence[Mutation], rows: Rows) -> None:
+    every = 4 if mutations is STATELESS else 1
+    assert_scores(list(tried(mutations, rows, every)), 0.99)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("mutations", "rows"),
+    [(VARIANTS, SINGLE), (BATCH_VARIANTS, BATCHED)],
+    ids=["one example", "batches"],
+)
+def test_every_fault_beyond_the_table_is_called_unknown(
+    mutations: Sequence[Mutation], rows: Rows
+) -> None:
+    assert_honest(list(tried(mutations, rows)))
+
+
+def both_tell(network: int, sites: Sequence[Site]) -> bool:
+    """Whether the faults are in two lines, and both together give what neither gives alone."""
+    if len({(fault.quantity, k) for fault, k in sites}) < 2:
+        return False
+    both = [item.answer for item in evidence(network, sites, SINGLE)]
+    return all(
+        any(
+            not np.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True)
+            for item, answer in zip(evidence(network, [site], SINGLE), both, strict=True)
+            for layers in zip(item.answer.gradient, answer.gradient, strict=True)
+            for a, b in zip(*layers, strict=True)
+        )
+        for site in sites
+    ) and all(is_wrong(evidence(network, [site], SINGLE)) for site in sites)
+
+
+def pairs(count: int) -> list[Trial]:
+    """Two faults in different lines of one network, drawn at random; each must do something."""
+    draw = np.random.default_rng(3)
+    found: list[Trial] = []
+    while len(found) < count:
+        i = int(draw.integers(len(NETWORKS)))
+        faults = [SINGLE_MUTATIONS[j] for j in draw.choice(len(SINGLE_MUTATIONS), 2, replace=False)]
+        places = [list(layers(i, fault)) for fault in faults]
+        if not all(places):
+            continue
+        sites = [(fault, int(draw.choice(ks))) for fault, ks in zip(faults, places, strict=True)]
+        if both_tell(i, sites):
+            found.append(Trial(i, tuple(sites), SINGLE, judged(i, sites, SINGLE)))
+    return found
+
+
+def test_two_faults_at_once_are_placed() -> None:
+    trials = pairs(120)
+    assert share([trial.localised for trial in trials]) >= 0.95
+    named = [
+        Counter(trial.kinds) == Counter(fault.kind for fault, _ in trial.sites) for trial in trials
+    ]
+    assert share(named) > 0.7
+
+
+def test_every_row_of_the_tables_is_planted_and_found() -> None:
+    """A row that no fault of the suites is called by is a row that nobody has seen at work."""
+    kinds = {row.kind for row in (*MISTAKES, *BATCH_MISTAKES)}
+    assert len(kinds) > 150
+    planted = {m.kind for m in (*SINGLE_MUTATIONS, *BATCH_MUTATIONS, OVER_UNITS)}
+    assert planted - kinds == set()
+    assert kinds - planted == set()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_a_sum_over_the_wrong_axis_shows_where_shapes_hide_it(k: int) -> None:
+    site = (OVER_UNITS, k)
+    assert is_wrong(evidence(0, [site], SQUARE))
+    trial = Trial(0, (site,), SQUARE, judged(0, [site], SQUARE))
+    assert trial.localised
+    assert trial.kinds == ["over_units"]

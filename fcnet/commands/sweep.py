@@ -15,7 +15,7 @@ from fcnet.extras import extra
 from fcnet.network import init
 from fcnet.plot.fits import loss_curve, median
 from fcnet.tabular.model import save_model
-from fcnet.train.store import saved
+from fcnet.train.checkpoint import saved
 from fcnet.train.sweep import SweepResult, sweep
 
 

@@ -13,9 +13,9 @@ from fcnet.extras import extra
 from fcnet.network import init
 from fcnet.plot import history as draw_history
 from fcnet.tabular.model import save_model
+from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
-from fcnet.train.history import History, Interrupted, NonFiniteError
-from fcnet.train.store import saved
+from fcnet.train.types import History, Interrupted, NonFiniteError
 
 
 def train(

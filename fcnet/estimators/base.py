@@ -93,7 +93,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: for data that do not fit, with what was expected.
-            fcnet.train.fit.NonFiniteError: where training diverges.
+            fcnet.train.NonFiniteError: where training diverges.
         """
         go_on = bool(self.warm_start) and hasattr(self, "coefs_")
         if not go_on:

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 
 from fcnet.data import Standardizer
 from fcnet.network import forward, init
-from fcnet.train.optimizer import Optimizer, as_optimizer
+from fcnet.train.optimizer import as_optimizer
+from fcnet.train.types import Optimizer
 from fcnet.types import Activation, Layer, Params
 
 START = 0.4  # chosen on the houses and the digits of scripts/bench.py, where 0.2 to 0.6 do as well

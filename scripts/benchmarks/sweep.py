@@ -14,7 +14,7 @@ The first is kept. The last is a second Algorithm 5, and gains for such networks
 alone: a whole sweep takes 125 ns a step where the first takes 193, but with Adam 312 to 304, and
 for 4-16-1 written-out products take fifteen times as long. Batches drawn exactly take 63 ns of a
 member's step beside these, and gathering their rows 20. They are drawn for eight members at a time,
-which fits a core's cache (`SIDE_BY_SIDE` in fcnet/train/batches.py): a sweep of 256 takes 0.84 to
+which fits a core's cache (`KEYS_AT_ONCE` in fcnet/train/sampling.py): a sweep of 256 takes 0.84 to
 0.89 of the time that it takes with all at once.
 """
 
@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 import fcnet
-import fcnet.train.problem
+import fcnet.train.data
 import fcnet.train.sweep
 from benchmarks.measure import Program
 from benchmarks.race import Place, race
@@ -38,7 +38,7 @@ CASES = (  # layer sizes, B, n, K, steps of a member
 
 
 def run(quick: bool) -> Iterator[Place]:
-    fcnet.train.problem.EVALUATED = 16
+    fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
         yield from _case(*case, quick=quick)
 

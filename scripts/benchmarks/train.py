@@ -31,8 +31,8 @@ The form of the loop, as the time of a step over that with the number of steps g
 
 None is worth its lines for tables that fit the caches: a given number needs no other program for
 another number of steps. From larger ones rows are gathered for several steps at once, within 256
-KiB (`repeat_ahead` in fcnet/train/loop.py): 10-64-64-1 takes 0.89 of the time with a million rows,
-and 0.85 with four million. Kept, too, is one thing that XLA does not see: the update of a large
+KiB (`repeat_gathered` in fcnet/train/program.py): 10-64-64-1 takes 0.89 of the time with a million
+rows, and 0.85 with four million. Kept, too, is one thing that XLA does not see: the update of a large
 array waits for the last gradient, so that it is not copied first (`in_place`). Were the small ones
 to wait too, a step of 4-3-1 would take 1.1 to 1.5 times as long, from run to run.
 
@@ -57,7 +57,7 @@ from time import perf_counter
 
 import numpy as np
 
-import fcnet.train.problem
+import fcnet.train.data
 from benchmarks.measure import Program
 from benchmarks.peers import PEERS, Pairs, Peer, Run, Work
 from benchmarks.race import Place, race
@@ -77,7 +77,7 @@ LASTING = 2.0  # seconds a run, about
 
 def run(quick: bool) -> Iterator[Place]:
     # The peers evaluate nothing, `fit` at the start and at the end: on a few examples here.
-    fcnet.train.problem.EVALUATED = 16
+    fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
         yield from compete(*case, quick=quick)
 

@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 from fcnet.estimators.training import held_out
-from fcnet.train.fit import NonFiniteError
+from fcnet.train import NonFiniteError
 
 pytestmark = pytest.mark.untyped
 

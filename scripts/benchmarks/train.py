@@ -32,9 +32,9 @@ The form of the loop, as the time of a step over that with the number of steps g
 None is worth its lines for tables that fit the caches: a given number needs no other program for
 another number of steps. From larger ones rows are gathered for several steps at once, within 256
 KiB (`repeat_gathered` in fcnet/train/program.py): 10-64-64-1 takes 0.89 of the time with a million
-rows, and 0.85 with four million. Kept, too, is one thing that XLA does not see: the update of a large
-array waits for the last gradient, so that it is not copied first (`in_place`). Were the small ones
-to wait too, a step of 4-3-1 would take 1.1 to 1.5 times as long, from run to run.
+rows, and 0.85 with four million. Kept, too, is one thing that XLA does not see: the update of a
+large array waits for the last gradient, so that it is not copied first (`in_place`). Were the small
+ones to wait too, a step of 4-3-1 would take 1.1 to 1.5 times as long, from run to run.
 
 Who multiplies, as the time of a step over that of what is kept, by YNNPACK with examples as rows
 (two cores, AMD EPYC without AVX-512, JAX 0.10.2, medians of 9 turns):

@@ -180,7 +180,7 @@ def host_random(key: Array) -> np.random.Generator:
     return np.random.default_rng(key_data(key).ravel())
 
 
-def take_rows(data: Data, rows: np.ndarray | slice) -> Data:
+def take_rows(data: Data, rows: np.ndarray) -> Data:
     """Some of the rows."""
     weights = None if data.weights is None else data.weights[rows]
     return Data(data.X[rows], data.Y[rows], weights)

@@ -15,7 +15,7 @@ from fcnet.checks import as_count, check_key
 from fcnet.losses import as_objective
 from fcnet.sampling import INT32_MAX
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
-from fcnet.train.data import as_start, take_rows
+from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
 from fcnet.train.objective import as_gradient, check_gradient_shapes
 from fcnet.train.optimizer import as_optimizer, reads_loss, start_state
@@ -157,7 +157,7 @@ def fit(
             key=key, sampling=sampling, batch_size=batch_size, objective=objective, mesh=devices,
         )  # fmt: skip
         if not isinstance(gradient, str):
-            check_gradient_shapes(program, layers, take_rows(seen, slice(1)))
+            check_gradient_shapes(program, layers, seen)
         state = State(layers, start_state(chosen, hyper, layers, opt_state))
         identity: dict[str, str] = {}
         if saves is not None or is_shared(devices):

@@ -69,24 +69,8 @@ def as_optimizer(
     (True, {'learning_rate': 0.01, 'momentum': 0.9})
     """
     chosen, defaults = as_factory(optimizer)
-    given = as_hyperparameters(hyperparameters)
-    if isinstance(chosen, optax.GradientTransformation):
-        if given:
-            raise ValueError(
-                f"hyperparameters {sorted(given)} go with an optimizer's name or factory, such as "
-                "optimizer=optax.adam; this optimizer already has its own"
-            )
-        return chosen, {}
-    numbers = {**defaults, **given}
-    try:
-        made = chosen(**numbers)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"hyperparameters do not fit the optimizer: {error}") from error
-    if not isinstance(made, optax.GradientTransformation):
-        raise TypeError(
-            "optimizer must make an optax.GradientTransformation of the hyperparameters, "
-            f"got {type(made).__name__}"
-        )
+    numbers = {**defaults, **as_hyperparameters(hyperparameters)}
+    check_factory(chosen, numbers)
     return chosen, numbers
 
 
@@ -101,6 +85,26 @@ def as_factory(optimizer: str | Optimizer) -> tuple[Optimizer, dict[str, float]]
         )
     row = look_up_name("optimizer", OPTIMIZERS, optimizer)
     return row.func, row.keywords
+
+
+def check_factory(optimizer: Optimizer, numbers: Mapping[str, Any]) -> None:
+    """Raise unless the optimiser is ready, or can be made of these hyper-parameters."""
+    if isinstance(optimizer, optax.GradientTransformation):
+        if numbers:
+            raise ValueError(
+                f"hyperparameters {sorted(numbers)} go with an optimizer's name or factory, such "
+                "as optimizer=optax.adam; this optimizer already has its own"
+            )
+        return
+    try:
+        made = optimizer(**numbers)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"hyperparameters do not fit the optimizer: {error}") from error
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(
+            "optimizer must make an optax.GradientTransformation of the hyperparameters, "
+            f"got {type(made).__name__}"
+        )
 
 
 def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:

@@ -86,23 +86,24 @@ def as_training_data(
 ) -> TrainingData:
     """The data of `fit`: arrays to draw batches from, or an iterable of batches if Y is None."""
     split_key, draw_key, sample_key = jax.random.split(key, 3)
-    most = evaluated_rows(params)
     if Y is None:
         batches = as_iterable(X, weights, sampling)
         _, held_out = hold_out(None, validation, split_key, params, objective)
+        most = evaluated_rows(params)
         source, seen = streamed(params, batches, batch_size, objective, most, mesh)
         return TrainingData(source, seen, held_out, "a stream")
     table = as_table(params, X, Y, weights, objective)
     table, held_out = hold_out(table, validation, split_key, params, objective)
     source = drawn(table, sampling, draw_key, batch_size, mesh)
-    return TrainingData(source, sample_rows(table, most, sample_key), held_out, str(table.n))
+    seen = sample_rows(table, evaluated_rows(params), sample_key)
+    return TrainingData(source, seen, held_out, str(table.n))
 
 
 def drawn(
     table: Table, sampling: str, key: Array, batch_size: object, mesh: Mesh | None = None
 ) -> Source:
     """The batches that a way to sample draws from a table."""
-    sample = look_up_name("sampling", {**SAMPLINGS, "full": None}, sampling)
+    sample, B = as_sampling(sampling, table.n, batch_size)
     if sample is None:
         if table.resident is None:
             raise ValueError(
@@ -113,8 +114,6 @@ def drawn(
         own_rows(mesh, "n, the number of examples,", table.n)
         whole = Window(split(mesh, table.resident, 0, table.n), None, 0, block)
         return Source(block, lambda begin: whole, True)
-    as_count("n, the number of examples,", table.n, least=1, most=INT32_MAX)
-    B = as_count("batch_size", batch_size, least=1, most=table.n)
     own = own_rows(mesh, "batch_size", B)
     draw: Draw = sample(key, table.n, B)
     block = block_length(B)
@@ -133,6 +132,15 @@ def drawn(
         return Window(split(mesh, data, 1, B), None, 0, block)
 
     return Source(block, load, True)
+
+
+def as_sampling(sampling: str, n: int, batch_size: object) -> tuple[Any, int]:
+    """The row of SAMPLINGS and B; of "full", None and n."""
+    sample = look_up_name("sampling", {**SAMPLINGS, "full": None}, sampling)
+    if sample is None:
+        return None, n
+    as_count("n, the number of examples,", n, least=1, most=INT32_MAX)
+    return sample, as_count("batch_size", batch_size, least=1, most=n)
 
 
 def loaded_steps(batch_size: int, row_bytes: int) -> int:

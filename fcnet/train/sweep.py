@@ -28,12 +28,11 @@ from fcnet.losses import as_objective
 from fcnet.sampling import INT32_MAX
 from fcnet.train.data import (
     Table,
-    as_table,
+    as_data,
     evaluated_rows,
     hold_out,
     on_device,
     sample_rows,
-    take_rows,
 )
 from fcnet.train.fit import as_interval
 from fcnet.train.members import Members, as_members
@@ -41,14 +40,14 @@ from fcnet.train.objective import as_gradient, check_gradient_shapes, evaluate
 from fcnet.train.optimizer import (
     Hyperparameters,
     as_factory,
-    as_optimizer,
     build,
+    check_factory,
     named,
     reads_loss,
 )
 from fcnet.train.precision import Precision, as_precision
 from fcnet.train.program import advance, all_finite
-from fcnet.train.source import drawn, is_evaluated, windows
+from fcnet.train.source import as_sampling, drawn, is_evaluated, windows
 from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
 from fcnet.types import Activation, Loss, Objective, Params
 
@@ -141,29 +140,26 @@ def sweep(
     arithmetic = as_precision(precision)
     with arithmetic.scope():
         objective = as_objective(activation, output_activation, loss)
-        _, defaults = as_factory(optimizer)
+        chosen, defaults = as_factory(optimizer)
         numbers = {**defaults, **named(hyperparameters)}
         members = as_members(params, key, numbers, arithmetic.dtype)
         first = members.first()
-        one = {name: float(value) for name, value in first.hyperparameters.items()}
-        chosen, _ = as_optimizer(optimizer, one)
-        program = Program(
-            objective, as_gradient(gradient), arithmetic.compute, chosen,
-            reads_loss(chosen, one, first.params),
-        )  # fmt: skip
+        check_factory(chosen, {name: float(n) for name, n in first.hyperparameters.items()})
+        reads = reads_loss(chosen, first.hyperparameters, first.params)
+        program = Program(objective, as_gradient(gradient), arithmetic.compute, chosen, reads)
         steps = as_count("steps", steps, least=0, most=INT32_MAX)
         every = as_interval(evaluate_every)
         if progress is not None and not callable(progress):
             raise TypeError(f"progress must be a function of a share, got {progress!r}")
         split_key, _, sample_key = jax.random.split(first.keys, 3)
-        table = as_table(first.params, X, Y, weights, objective)
-        if table.resident is None:
+        if isinstance(X, np.memmap) or isinstance(Y, np.memmap):
             raise TypeError("sweep needs its data in memory: load X and Y with np.asarray")
+        table = on_device(as_data(first.params, X, Y, weights, objective))
         table, held_out = hold_out(table, validation, split_key, first.params, objective)
-        drawn(table, sampling, first.keys, batch_size)  # raises if batches cannot be drawn
+        as_sampling(sampling, table.n, batch_size)
         seen = sample_rows(table, evaluated_rows(first.params), sample_key)
         if not isinstance(gradient, str):
-            check_gradient_shapes(program, first.params, take_rows(seen, slice(1)))
+            check_gradient_shapes(program, first.params, seen)
         plan = _Plan(
             program=program,
             precision=arithmetic,

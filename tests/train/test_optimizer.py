@@ -81,7 +81,7 @@ def test_full_batches_are_optax_own_loop(problem, run, name):
 
 
 @pytest.mark.parametrize("sampling", ["algorithm2", "epoch"])
-@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
+@pytest.mark.parametrize("name", [pytest.param("lbfgs", marks=pytest.mark.slow), "polyak_sgd"])
 def test_drawn_batches_are_optax_own_loop(problem, run, key, sampling, name):
     params, X, Y = problem
     result = run(optimizer=READERS[name], sampling=sampling)
@@ -101,9 +101,8 @@ def test_a_wrong_value_of_the_loss_would_show(problem, run):
 def test_a_line_search_differentiates_by_the_chosen_gradient(problem):
     """The derivative of this loss is three times what autodiff finds."""
     params, X, Y = problem
-    tripled = fcnet.Loss(
-        "tripled", lambda o, y: jnp.sum((o - y) ** 2) / 2, lambda o, y: 3 * (o - y)
-    )
+    half_square = fcnet.LOSSES["squared_error"].value
+    tripled = fcnet.Loss("tripled", half_square, lambda o, y: 3 * (o - y))
     objective = as_objective("relu", "identity", tripled)
     batch = Data(X, Y, jnp.arange(23.0))
     program = Program(objective, fcnet.batch_backprop, None, optax.lbfgs())
@@ -168,7 +167,9 @@ def test_coarser_arithmetic_trains_too(run, name, precision):
 @pytest.mark.parametrize(
     ("optimizer", "numbers"),
     [
-        (optax.lbfgs, {"learning_rate": jnp.array([0.5, 1.0, 0.8])}),
+        pytest.param(
+            optax.lbfgs, {"learning_rate": jnp.array([0.5, 1.0, 0.8])}, marks=pytest.mark.slow
+        ),
         (optax.polyak_sgd, {"max_learning_rate": jnp.array([0.1, 0.5, 0.2])}),
     ],
 )
@@ -217,7 +218,7 @@ def test_numbers_override_the_defaults_one_by_one(run):
 
 @pytest.mark.untyped
 def test_a_factory_gets_what_the_caller_gives_and_no_more(run):
-    with pytest.raises(TypeError, match="hyperparameters do not fit the optimizer: .*learning_ra"):
+    with pytest.raises(TypeError, match=r"hyperparameters do not fit the optimizer: .*learning_ra"):
         run(optimizer=optax.adam)
     seen = []
 
@@ -283,5 +284,5 @@ def test_what_cannot_work_is_refused_before_anything_is_traced(problem, run, nam
             train = partial(train, key=jax.random.split(jax.random.key(0), 2))
         with pytest.raises(ValueError, match=message):
             train()
-    with pytest.raises(ValueError, match="write the loop with optax and fcnet.batch_backprop"):
+    with pytest.raises(ValueError, match=r"write the loop with optax and fcnet\.batch_backprop"):
         run(optimizer=optimizer)

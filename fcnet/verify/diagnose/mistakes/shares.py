@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fcnet.verify.batch import Batch
-from fcnet.verify.line import Mistake
-from fcnet.verify.rows import Weights
+from fcnet.verify.diagnose.batch import Batch, Weights
+from fcnet.verify.diagnose.line import Mistake
 
 
 def _share(
@@ -19,7 +18,7 @@ def _share(
     """Rows that enter with other weights than 1: in all layers below a delta, or in one array."""
 
     def edit(batch: Batch, k: int) -> Weights:
-        if batch.problem.reduction not in reductions:
+        if batch.cost.reduction not in reductions:
             raise ValueError("for another reduction")
         return np.broadcast_to(np.asarray(weights(batch), float), batch.n)
 
@@ -45,7 +44,7 @@ SHARES = (
         "divided_twice",
         "mean",
         lambda batch: 1 / batch.n,
-        "is divided by the number n of examples once too often",
+        "is divided by the number n of examples twice",
     ),
     *_share(
         "mean_for_sum",
@@ -93,7 +92,7 @@ SHARES = (
         "last_example_only",
         "mean sum",
         lambda batch: _one(batch, -1) / batch.share,
-        "has the last example only: = where += is meant",
+        "has the last example only: = instead of +=",
     ),
     *_share(
         "first_example_averaged",
@@ -105,7 +104,7 @@ SHARES = (
         "last_example_averaged",
         "mean",
         lambda batch: _one(batch, -1),
-        "has the last example only, divided by n: = where += is meant",
+        "has the last example only, divided by n: = instead of +=",
     ),
     *_share(
         "last_example_dropped",

@@ -84,8 +84,8 @@ def check(
             loss=loss,
             batched=batched,
             reduction=reduction,
-            weights=weights,
-            examples="rows",
+            weight_layout=weights,
+            example_axis="rows",
             key=jax.random.key(seed),
         )
     print(report)

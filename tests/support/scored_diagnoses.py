@@ -122,7 +122,7 @@ def judged(network: int, faults: Sequence[Site], rows: Rows) -> list[Finding]:
 
 
 def trials(faults: Iterable[Fault], rows: Rows, every: int = 1) -> Iterator[Trial]:
-    """Each fault in every layer of every network where it is one; or every `every`-th of these places."""
+    """Each fault in each layer of each network where it is one, or every `every`-th of these."""
     places = [
         (i, (fault, k)) for i in range(len(NETWORKS)) for fault in faults for k in layers(i, fault)
     ]

@@ -124,7 +124,7 @@ def as_trace(trace: object) -> Trace:
 
 
 def as_vectors(name: str, values: object) -> tuple[Array, ...]:
-    """A tuple of vectors, such as the deltas of the layers 1..r."""
+    """A non-empty tuple of vectors, such as the deltas of the layers 1..r."""
     if not isinstance(values, (tuple, list)) or not values:
         raise TypeError(f"{name} must be a non-empty tuple of vectors, got {values!r:.60}")
     vectors = tuple(as_array(f"{name}[{k}]", value) for k, value in enumerate(values))

@@ -88,8 +88,8 @@ def check(
             loss=loss,
             batched=batched,
             reduction=reduction,
-            weights=weight_layout,
-            examples="rows",
+            weight_layout=weight_layout,
+            example_axis="rows",
             key=jax.random.key(seed),
         )
     print(report)

@@ -16,9 +16,11 @@ from fcnet.verify.candidate import Candidate
 from fcnet.verify.examples import arrangements
 from fcnet.verify.types import Case, Problem
 
-WEIGHTS = {"out_in": False, "in_out": True}
-EXAMPLES = {"rows": 0, "columns": 1}
-"""What may be said by keyword where the shapes leave it open."""
+WEIGHT_LAYOUTS = {"out_in": False, "in_out": True}
+"""`weight_layout`, and whether W is then transposed."""
+
+EXAMPLE_AXES = {"rows": 0, "columns": 1}
+"""`example_axis`, and the axis of x that the examples are on."""
 
 
 def bind(
@@ -29,8 +31,8 @@ def bind(
     problem: Problem,
     *,
     batched: bool = False,
-    weights: str | None = None,
-    examples: str | None = None,
+    weight_layout: str | None = None,
+    example_axis: str | None = None,
 ) -> Candidate:
     """Find out from shapes and names how `function(params, x, y)` wants its arguments.
 
@@ -41,8 +43,8 @@ def bind(
             example or examples in rows or columns; y alike, or class labels.
         problem: the network's activations and its loss.
         batched: whether x and y hold several examples; else one.
-        weights: "out_in" or "in_out", to settle the layout of square layers.
-        examples: "rows" or "columns", to settle that of a batch of as many examples as inputs.
+        weight_layout: "out_in" or "in_out", for a network whose layers are all square.
+        example_axis: "rows" or "columns", for a batch of as many examples as inputs.
 
     Returns:
         The candidate, whose `own` is the user's input in the notes' layout.
@@ -81,7 +83,7 @@ def bind(
         d, *_, m_r = layout.sizes
         raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
     _check_finite(readings[0])
-    candidate = _settle(_wanted(readings, weights, examples), problem)
+    candidate = _settle(_wanted(readings, weight_layout, example_axis), problem)
     with jax.enable_x64(True):
         check_labels("y", jnp.asarray(candidate.own.Y), problem.loss)
     return candidate
@@ -109,23 +111,27 @@ def _misfit(x: tuple[int, ...], y: tuple[int, ...], d: int, m_r: int, batched: b
 
 
 def _wanted(
-    readings: list[Candidate], weights: str | None, examples: str | None
+    readings: list[Candidate], weight_layout: str | None, example_axis: str | None
 ) -> list[Candidate]:
     """The readings that agree with the keywords, wherever these make a difference."""
-    for keyword, choice, table in (("weights", weights, WEIGHTS), ("examples", examples, EXAMPLES)):
+    for keyword, choice, table in (
+        ("weight_layout", weight_layout, WEIGHT_LAYOUTS),
+        ("example_axis", example_axis, EXAMPLE_AXES),
+    ):
         if choice is not None and choice not in table:
             known = " or ".join(map(repr, table))
             raise ValueError(f"{keyword} must be {known}, got {choice!r}")
     wanted = [
         reading
         for reading in readings
-        if weights is None or reading.layout.transposed in (None, WEIGHTS[weights])
-        if examples is None or reading.examples.axis in (None, EXAMPLES[examples])
+        if weight_layout is None
+        or reading.layout.transposed in (None, WEIGHT_LAYOUTS[weight_layout])
+        if example_axis is None or reading.examples.axis in (None, EXAMPLE_AXES[example_axis])
     ]
     if not wanted:
         raise ValueError(
-            f"the shapes cannot be read with weights={weights!r} and examples={examples!r}; "
-            "leave these keywords out unless you are asked for one"
+            f"the shapes cannot be read with weight_layout={weight_layout!r} and "
+            f"example_axis={example_axis!r}; leave these keywords out unless you are asked for one"
         )
     return wanted
 
@@ -148,12 +154,13 @@ def _settle(readings: list[Candidate], problem: Problem) -> Candidate:
     questions = []
     if first.layout.transposed != others[-1].layout.transposed:
         questions.append(
-            "every layer is square: give weights='out_in' if z = W a + b, as in the notes, "
-            "or weights='in_out' if z = a W + b"
+            "every layer is square: give weight_layout='out_in' if z = W a + b, as in the notes, "
+            "or weight_layout='in_out' if z = a W + b"
         )
     if any(reading.examples.axis != first.examples.axis for reading in others):
         questions.append(
-            "there are as many examples as inputs: give examples='rows' or examples='columns'"
+            "there are as many examples as inputs: give "
+            "example_axis='rows' or example_axis='columns'"
         )
     raise ValueError(f"the shapes leave the layout open; {'; '.join(questions)}")
 

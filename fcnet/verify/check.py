@@ -42,8 +42,8 @@ def check(
     loss: str | Loss = "squared_error",
     batched: bool = False,
     reduction: str = "mean",
-    weights: str | None = None,
-    examples: str | None = None,
+    weight_layout: str | None = None,
+    example_axis: str | None = None,
     key: Array | None = None,
 ) -> Report:
     """Check a hand-written backward pass of the network (2.12), and name the line that is wrong.
@@ -63,8 +63,8 @@ def check(
         activation, output_activation, loss: as in `fcnet.example_loss`.
         batched: whether the candidate takes several examples at once.
         reduction: of a batch's losses, "mean" or "sum".
-        weights: "out_in" or "in_out", only asked for where square layers leave it open.
-        examples: "rows" or "columns", only asked for where n = d leaves it open.
+        weight_layout: "out_in" or "in_out", only needed where every layer is square.
+        example_axis: "rows" or "columns", only needed where n = d.
         key: of the derived inputs; by default always the same.
 
     Returns:
@@ -92,7 +92,14 @@ def check(
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
     candidate = bind(
-        backward, params, x, y, problem, batched=batched, weights=weights, examples=examples
+        backward,
+        params,
+        x,
+        y,
+        problem,
+        batched=batched,
+        weight_layout=weight_layout,
+        example_axis=example_axis,
     )
     cases = varied_inputs(candidate, problem, jax.random.key(0) if key is None else key)
     cases = [candidate.own, *cases]

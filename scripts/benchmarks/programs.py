@@ -14,8 +14,8 @@ from fcnet import LOSSES, Loss, mean_loss
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))  # the faults and variants of the tests
 
-from support.faults import MUTATIONS
-from support.faulty_backprop import Mutation, Setting, candidate, forward
+from support.faults import STATELESS
+from support.faulty_backprop import Fault, Setting, candidate, forward
 from support.rounded_backprop import Variant, variants
 
 from benchmarks.checkers import Claim
@@ -45,9 +45,6 @@ REGIMES = (
     Regime("deep", sizes=(4, 4, 4, 4, 4, 4, 4, 2), activation="relu"),
     Regime("ties", activation="relu", ties=True),
 )
-
-FAULTS = [m for m in MUTATIONS if m.kind not in {"first_call", "cached_activation"}]
-"""Those that keep no state: a checker that calls them in another order sees another fault."""
 
 
 def setting_of(regime: Regime) -> Setting:
@@ -105,7 +102,7 @@ def wrong_programs(regime: Regime, seeds: int) -> Iterator[tuple[Claim, tuple[in
     for seed in range(seeds):
         network, X, Y = point(regime, seed)
         right = _flat(candidate(setting, batched=True), network, X, Y)
-        for i, fault in enumerate(FAULTS):
+        for i, fault in enumerate(STATELESS):
             m = forward(setting, network, X, Y)
             layers = [k for k in range(1, m.r + 1) if fault.applies(m, k)]
             own = fault.kind == "derivative_of_relu" and regime.activation == "relu"
@@ -132,7 +129,7 @@ def with_error(regime: Regime, size: float) -> Claim:
         v.reshape(-1)[at] *= v.dtype.type(1 + size)
         return v
 
-    fault = (Mutation("", "dW", edit), 1)
+    fault = (Fault("", "dW", edit), 1)
     return claim_at(regime, 0, candidate(setting, [fault], batched=True))
 
 
@@ -224,7 +221,7 @@ def _convention(slope: float) -> Callable[[Regime], Callable[..., Any]]:
         def kink(m: Any, k: int, v: Any) -> Any:
             return m.back[k] * np.where(m.Z[k] == 0, slope, m.Z[k] > 0).astype(v.dtype)
 
-        faults = [(Mutation("", "delta", kink), k) for k in range(1, len(regime.sizes) - 1)]
+        faults = [(Fault("", "delta", kink), k) for k in range(1, len(regime.sizes) - 1)]
         return candidate(setting_of(regime), faults if regime.activation == "relu" else [], True)
 
     return make

@@ -7,7 +7,7 @@ import pytest
 from jax import Array
 from support.notes_cases import assert_rejects, random_case
 from support.problems import assert_close
-from support.two_layer_defects import WRONG, algorithm_4, each_algorithm
+from support.two_layer_faults import WRONG, algorithm_4, each_algorithm
 
 from fcnet import Layer, Params
 from fcnet.notes import two_layer

@@ -1,4 +1,4 @@
-"""Planted faults put before the diagnosis, and how its answers are scored."""
+"""Runs the diagnosis on planted faults, and scores its answers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -13,7 +13,7 @@ from fcnet.verify.diagnosis import Evidence, diagnose
 from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
 from fcnet.verify.types import Answer, Case, Finding, Reference
 from support.diagnosis_evidence import answer_of, cases, problem_of, reference_of
-from support.faulty_backprop import Mutation, Setting, Site, candidate, forward
+from support.faulty_backprop import Fault, Setting, Site, candidate, forward
 
 NETWORKS: tuple[tuple[Setting, tuple[int, ...]], ...] = (
     (Setting("tanh"), (5, 4, 4, 4, 3)),
@@ -121,20 +121,17 @@ def judged(network: int, faults: Sequence[Site], rows: Rows) -> list[Finding]:
     return diagnose(problem_of(setting), evidence(network, faults, rows), names)
 
 
-def trials(mutations: Iterable[Mutation], rows: Rows, every: int = 1) -> Iterator[Trial]:
-    """Each fault in every layer of every network where it is one; or each so many of these."""
+def trials(faults: Iterable[Fault], rows: Rows, every: int = 1) -> Iterator[Trial]:
+    """Each fault in each layer of each network where it is one, or every `every`-th of these."""
     places = [
-        (i, (fault, k))
-        for i in range(len(NETWORKS))
-        for fault in mutations
-        for k in layers(i, fault)
+        (i, (fault, k)) for i in range(len(NETWORKS)) for fault in faults for k in layers(i, fault)
     ]
     for i, site in places[::every]:
         if is_wrong(evidence(i, [site], rows)):
             yield Trial(i, (site,), rows, judged(i, [site], rows))
 
 
-def layers(network: int, fault: Mutation) -> Iterator[int]:
+def layers(network: int, fault: Fault) -> Iterator[int]:
     """Where a fault can sit on a network."""
     setting, sizes = NETWORKS[network]
     draw = np.random.default_rng(0)

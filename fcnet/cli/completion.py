@@ -35,5 +35,11 @@ def command(make_parser: MakeParser) -> Command:
             "fcnet completion zsh > ~/.zfunc/_fcnet  # a folder of zsh's fpath",
             "fcnet completion tcsh > ~/.fcnet.csh  # to be sourced in ~/.tcshrc",
         ),
-        {"shell": {"choices": ("bash", "zsh", "tcsh"), "help": "bash, zsh or tcsh"}},
+        {
+            "shell": {
+                "choices": ("bash", "zsh", "tcsh"),
+                "metavar": "SHELL",
+                "help": "bash, zsh or tcsh",
+            }
+        },
     )

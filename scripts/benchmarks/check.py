@@ -108,11 +108,11 @@ def sensitivity(quick: bool) -> Iterator[Sensitivity]:
 
 
 def _installed() -> dict[str, Callable[[Claim], Any]]:
-    """The checkers whose libraries are there; the others are told."""
+    """The checkers whose libraries are installed; a line is printed for each of the others."""
     found = {}
     for name, check in CHECKERS.items():
-        library = NEEDS.get(name.split()[0])
-        if library and importlib.util.find_spec(library) is None:
+        library = name.split()[0]
+        if library in NEEDS and importlib.util.find_spec(library) is None:
             print(f"{name} is left out: {library} is not installed")
         else:
             found[name] = check

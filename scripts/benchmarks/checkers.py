@@ -156,5 +156,5 @@ CHECKERS: MappingProxyType[str, Callable[[Claim], Any]] = MappingProxyType(
 )
 """By name. Each raises, or returns True, for a gradient that it takes to be wrong."""
 
-NEEDS = MappingProxyType({"torch": "torch", "scipy": "scipy", "autograd": "autograd"})
-"""The library of a checker by the first word of its name, where fcnet itself has no need of it."""
+NEEDS = frozenset({"autograd", "chex", "scipy", "torch"})
+"""The libraries, by the first words of the checkers' names, that fcnet itself does not need."""

@@ -154,9 +154,9 @@ COMMANDS = {
     ),
     "notes": Command(
         "fcnet.commands.notes:notes",
-        "list every equation, algorithm and figure of the notes with its functions and tests",
+        "list every equation, algorithm and figure of the notes with its functions",
         ("fcnet notes", "fcnet notes --markdown > notes.md"),
-        {"--markdown": {"action": "store_true", "help": "as a table for a README"}},
+        {"--markdown": {"action": "store_true", "help": "as tables in Markdown"}},
     ),
     "train": Command(
         "fcnet.commands.train:train",

@@ -4,5 +4,5 @@ from fcnet.notes import index
 
 
 def notes(markdown: bool) -> None:
-    """Print every item of the notes with its functions and tests, as text or as Markdown."""
+    """Print every item of the notes with its functions, as text or as Markdown."""
     print(index.markdown() if markdown else index.table())

@@ -235,7 +235,7 @@ X = jnp.arange(4.0)[:, None]
 Path("houses.csv").write_text("size,price\\n" + "\\n".join(f"{i},{2 * i}" for i in range(9)))
 """
 COMMAND = """
-from fcnet_cli import main
+from fcnet.cli import main
 sys.exit(main(["{}", "houses.csv", "--target", "price", "--hidden", "2", "--steps", "4",
                "--evaluate-every", "2", "--batch-size", "4", "--learning-{}", "0.01"]))
 """

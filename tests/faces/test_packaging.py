@@ -24,7 +24,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 NO_FEATURES = {"all", "bench", "dev"}  # they are for who works on fcnet
 
 MUST = {
-    *("fcnet/__init__.py", "fcnet/py.typed", "fcnet/verify/report.schema.json", "fcnet_cli.py"),
+    *("fcnet/__init__.py", "fcnet/__init__.pyi", "fcnet/py.typed", "fcnet/cli/__init__.py"),
+    "fcnet/verify/report.schema.json",
     *("fcnet/sacramento.csv", "fcnet/sacramento.LICENSE"),
 }
 SOURCE = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
@@ -69,10 +70,9 @@ def in_sdist(dist: Path) -> set[str]:
 
 
 def sources() -> set[str]:
-    """What a checkout has of the package, and the command line beside it."""
+    """What a checkout has of the package."""
     inside = (path for path in (ROOT / "fcnet").rglob("*") if path.is_file())
-    names = {path.relative_to(ROOT).as_posix() for path in inside if path.suffix != ".pyc"}
-    return names | {"fcnet_cli.py"}
+    return {path.relative_to(ROOT).as_posix() for path in inside if path.suffix != ".pyc"}
 
 
 def astray(names: Iterable[str], expected: set[str]) -> set[str]:
@@ -80,7 +80,11 @@ def astray(names: Iterable[str], expected: set[str]) -> set[str]:
     return set(names) ^ expected
 
 
-def test_the_wheel_is_the_package_and_the_command_line(dist: Path) -> None:
+def test_no_python_file_stands_beside_the_package() -> None:
+    assert not list(ROOT.glob("*.py"))
+
+
+def test_the_wheel_is_the_package(dist: Path) -> None:
     assert astray(in_wheel(dist), sources()) == set()
     assert in_wheel(dist) >= MUST
     with zipfile.ZipFile(wheel(dist)) as archive:
@@ -101,7 +105,7 @@ def test_the_sdist_is_the_same_and_what_is_needed_to_build_it(dist: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "name", ["tests/conftest.py", "scripts/bench.py", "notebooks/01_one_neuron.ipynb"]
+    "name", ["tests/conftest.py", "scripts/notes_index.py", "notebooks/01_one_neuron.ipynb"]
 )
 def test_what_does_not_belong_there_is_noticed(name: str) -> None:
     assert (ROOT / name).is_file()
@@ -169,6 +173,10 @@ def test_the_wheel_checks_gradients_in_an_environment_with_nothing_else(
     version = run([command, "--version"], tmp_path)
     assert (version.returncode, version.stdout.split()) == (0, ["fcnet", PROJECT["version"]])
     assert run([command, "dance"], tmp_path).returncode == 2
+    notes = run([command, "notes"], tmp_path)
+    assert (notes.returncode, notes.stderr) == (0, "")
+    assert "fcnet.backpropagation.deltas" in notes.stdout
+    assert "tests/" not in notes.stdout  # they are in the repository, not in the package
 
 
 def required_by(extra: str | None = None) -> set[str]:
@@ -244,6 +252,7 @@ FEATURES = {
     ),
     "train": ("cli", COMMAND.format("train", "rate")),
     "sweep": ("cli", COMMAND.format("sweep", "rates")),
+    "completion": ("cli", 'from fcnet.cli import main\nsys.exit(main(["completion", "bash"]))'),
     "ames": ("data", "from fcnet.data import ames\nassert len(ames().X) == 2930"),
     "mnist": ("data", "from fcnet.data import mnist_5k\nassert len(mnist_5k().X) == 5000"),
     "parquet": (

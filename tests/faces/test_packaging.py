@@ -163,12 +163,12 @@ def test_the_wheel_checks_gradients_in_an_environment_with_nothing_else(
 ) -> None:
     done = run([empty, "-c", ALONE], tmp_path)
     assert not done.returncode, done.stderr
-    told = json.loads(done.stdout)
-    assert Path(told["file"]).is_relative_to(empty.parents[1])
-    assert {canonicalize_name(name) for name in told["installed"]} == required_by() | {"fcnet"}
-    assert told["verdicts"] == ["right", "wrong"]
-    assert told["findings"] == [["dW", 1]]
-    assert told["houses"] == 932
+    shown = json.loads(done.stdout)
+    assert Path(shown["file"]).is_relative_to(empty.parents[1])
+    assert {canonicalize_name(name) for name in shown["installed"]} == required_by() | {"fcnet"}
+    assert shown["verdicts"] == ["right", "wrong"]
+    assert shown["findings"] == [["dW", 1]]
+    assert shown["houses"] == 932
     command = empty.with_name("fcnet")
     version = run([command, "--version"], tmp_path)
     assert (version.returncode, version.stdout.split()) == (0, ["fcnet", PROJECT["version"]])

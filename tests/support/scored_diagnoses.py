@@ -25,7 +25,7 @@ NETWORKS: tuple[tuple[Setting, tuple[int, ...]], ...] = (
 """Square layers and others, deep and shallow, several losses, both reductions."""
 
 SINGLE, BATCHED = (1,) * 8, (5, 1, 2, 3, 7, 1, 5)
-"""How many rows each input has."""
+"""The number of rows of each input."""
 
 LINES = {"delta": (2, 4), "dW": (5, 5), "db": (5, 5)}
 """The line of Algorithm 5 that computes a quantity: at the output, and below it."""
@@ -34,7 +34,7 @@ Rows = tuple[int, ...]
 
 
 class Trial(NamedTuple):
-    """A candidate with faults on one network, and what the diagnosis says of it."""
+    """A candidate with faults on one network, and the findings of the diagnosis."""
 
     network: int
     sites: tuple[Site, ...]
@@ -56,8 +56,8 @@ class Trial(NamedTuple):
     def named(self) -> bool:
         """Whether the only fault has its name, or one whose row gives the very same numbers here.
 
-        Such rows are merged, and the plainer one is named first; the planted one fits as well if
-        it gets its own name where its row stands alone in the tables.
+        Rows that give the same numbers are merged under the name of the first. The planted fault
+        is named if the diagnosis names it where its row is alone in the tables.
         """
         ((fault, _),) = self.sites
         if self.kinds == [fault.kind]:
@@ -78,7 +78,7 @@ def known(network: int, rows: Rows) -> list[tuple[Case, Reference]]:
 
 
 def evidence(network: int, faults: Sequence[Site], rows: Rows) -> list[Evidence]:
-    """What a candidate with the faults returns for inputs with so many rows each."""
+    """What a candidate with the faults returns, for inputs of these numbers of rows."""
     batched = max(rows) > 1
     backward = candidate(NETWORKS[network][0], faults, batched)
     return [
@@ -115,7 +115,7 @@ def is_wrong(items: Iterable[Evidence]) -> bool:
 
 
 def judged(network: int, faults: Sequence[Site], rows: Rows) -> list[Finding]:
-    """What the diagnosis says of a candidate with the faults."""
+    """The findings of the diagnosis for a candidate with the faults."""
     setting, sizes = NETWORKS[network]
     names = [(f"dW{k}", f"db{k}") for k in range(1, len(sizes))]
     return diagnose(problem_of(setting), evidence(network, faults, rows), names)
@@ -132,7 +132,7 @@ def trials(faults: Iterable[Fault], rows: Rows, every: int = 1) -> Iterator[Tria
 
 
 def layers(network: int, fault: Fault) -> Iterator[int]:
-    """Where a fault can sit on a network."""
+    """The layers of a network in which a fault can be planted."""
     setting, sizes = NETWORKS[network]
     draw = np.random.default_rng(0)
     params = [(draw.normal(size=(m, d)), draw.normal(size=m)) for d, m in pairwise(sizes)]

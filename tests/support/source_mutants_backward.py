@@ -1,4 +1,4 @@
-"""Wrong versions of backpropagation, descent and sampling: one edit each, and its test."""
+"""Source mutants of backpropagation, descent and sampling, each with the test that notices it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Wrong versions of the activations, the losses and the network: one edit each, and its test."""
+"""Source mutants of activations, losses and network, each with the test that notices it."""
 
 import test_activations as activations
 import test_losses as losses

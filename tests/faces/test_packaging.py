@@ -101,7 +101,7 @@ def test_the_sdist_is_the_same_and_what_is_needed_to_build_it(dist: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "name", ["tests/conftest.py", "scripts/bench.py", "notebooks/01_one_neuron.ipynb"]
+    "name", ["tests/conftest.py", "scripts/notes_index.py", "notebooks/01_one_neuron.ipynb"]
 )
 def test_what_does_not_belong_there_is_noticed(name: str) -> None:
     assert (ROOT / name).is_file()
@@ -169,6 +169,10 @@ def test_the_wheel_checks_gradients_in_an_environment_with_nothing_else(
     version = run([command, "--version"], tmp_path)
     assert (version.returncode, version.stdout.split()) == (0, ["fcnet", PROJECT["version"]])
     assert run([command, "dance"], tmp_path).returncode == 2
+    notes = run([command, "notes"], tmp_path)
+    assert (notes.returncode, notes.stderr) == (0, "")
+    assert "fcnet.backpropagation.deltas" in notes.stdout
+    assert "tests/" not in notes.stdout  # they are in the repository, not in the package
 
 
 def required_by(extra: str | None = None) -> set[str]:
@@ -231,7 +235,7 @@ X = jnp.arange(4.0)[:, None]
 Path("houses.csv").write_text("size,price\\n" + "\\n".join(f"{i},{2 * i}" for i in range(9)))
 """
 COMMAND = """
-from fcnet_cli import main
+from fcnet.cli import main
 sys.exit(main(["{}", "houses.csv", "--target", "price", "--hidden", "2", "--steps", "4",
                "--evaluate-every", "2", "--batch-size", "4", "--learning-{}", "0.01"]))
 """

@@ -11,9 +11,9 @@ from support.problems import Case, problem
 
 PURE = [
     name
-    for name, value in vars(fcnet).items()
-    if inspect.isfunction(value)
-    and value.__module__.startswith("fcnet.")
+    for name in dir(fcnet)
+    if inspect.isfunction(value := getattr(fcnet, name))
+    and value.__module__.count(".") == 1  # a file of the core, not of a wing
     and not name.startswith("count_")
 ]
 """The public functions of arrays, which JAX can transform: those of the core, but for counts."""

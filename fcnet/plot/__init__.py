@@ -1,7 +1,7 @@
-"""Figures: each function draws on `ax`, or on axes of its own, and returns them; none saves a file.
+"""Figures. Each function draws on `ax`, or on new axes, and returns the axes; none saves a file.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart. All need the extra `plot`, and
-raise ModuleNotFoundError without it.
+The colours are Okabe and Ito's, which colour-blind readers can distinguish. All functions need the
+extra `plot`, and raise ModuleNotFoundError without it.
 """
 
 from fcnet.plot.ensembles import ensemble_band as ensemble_band

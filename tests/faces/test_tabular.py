@@ -303,9 +303,9 @@ def test_a_file_that_is_no_model_is_refused(
     text = {"fcnet_model": json.dumps({"version": 99})}
     interchange.save(later, [(np.ones((1, 1)), np.ones(1))], text)
     for path, message in (
-        (bare, "bare.safetensors is no model of fcnet train"),
+        (bare, "bare.safetensors is not a model of fcnet train"),
         (later, "version 99, this program reads version 1"),
-        (file, "is no whole safetensors file"),
+        (file, "is not a complete safetensors file"),
         (tmp_path, "holds no model.safetensors: if it is that of an unfinished run"),
     ):
         assert main(["predict", str(path), str(file)]) == 1

@@ -109,7 +109,7 @@ def forward_columns(
     """
     layers = as_params(params)
     _, X = as_arrays({"params[0].W": (layers[0].W, "m d")}, {"X": (X, "d n")})
-    A, _ = _trace(layers, X, get_activation(activation))
+    A, _ = _trace_columns(layers, X, get_activation(activation))
     return A[-1]
 
 
@@ -150,7 +150,7 @@ def backprop_columns(
         {"X": (X, "d n"), "Y": (Y, "m_r n")},
     )
     check_labels("Y", Y.T, row)
-    A, Z = _trace(layers, X, sigma)
+    A, Z = _trace_columns(layers, X, sigma)
     D = jax.vmap(row.derivative, in_axes=1, out_axes=1)(Z[-1], Y) / Y.shape[1]
     gradient = [Layer(D @ A[-2].T, D.sum(axis=1))]
     for (W_above, _), z, A_below in zip(
@@ -161,7 +161,7 @@ def backprop_columns(
     return tuple(reversed(gradient))
 
 
-def _trace(layers: Params, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
+def _trace_columns(layers: Params, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
     """A^[0] = X, ..., A^[r] and Z^[1], ..., Z^[r], with examples in columns."""
     A, Z = [X], []
     for k, (W, b) in enumerate(layers, start=1):

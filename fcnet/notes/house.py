@@ -16,7 +16,7 @@ from fcnet.activations import relu
 from fcnet.backpropagation import batch_backprop
 from fcnet.notes.arguments import as_arrays
 from fcnet.notes.neuron import one_neuron
-from fcnet.notes.two_layer import as_two_layers
+from fcnet.notes.two_layer_network import as_two_layers
 from fcnet.types import Layer, Pairs, Params
 
 INPUTS = ("size", "bedrooms", "zip code", "wealth")

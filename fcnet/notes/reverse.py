@@ -132,7 +132,7 @@ def _record(
             live = any(operand.live for operand in operands)
             results = [
                 Wire(value, live and jnp.issubdtype(value.dtype, jnp.floating))
-                for value in _run(equation, [operand.value for operand in operands])
+                for value in _apply(equation, [operand.value for operand in operands])
             ]
             if any(result.live for result in results):
                 tape.append(Gate(equation, operands, results))
@@ -144,7 +144,7 @@ INLINED = ("jit", "remat2")
 """The calls whose operations go on the tape one by one."""
 
 
-def _run(equation: JaxprEqn, operands: Sequence[Array]) -> list[Array]:
+def _apply(equation: JaxprEqn, operands: Sequence[Array]) -> list[Array]:
     primitive: Any = equation.primitive
     results = primitive.bind(*operands, **primitive.get_bind_params(equation.params))
     return results if primitive.multiple_results else [results]
@@ -181,7 +181,7 @@ def _declared(gate: Gate, g: Sequence[Array]) -> Iterable[Contribution]:
     def function(*values: Array) -> list[Array]:
         given = iter(values)
         operands = [next(given) if wire.live else wire.value for wire in gate.operands]
-        results = _run(gate.equation, operands)
+        results = _apply(gate.equation, operands)
         return [value for value, wire in zip(results, gate.results, strict=True) if wire.live]
 
     def tangent(*tangents: Array) -> list[Array]:
@@ -210,11 +210,11 @@ def _accumulate(
                 entries = entries + lax.dynamic_slice(adjoints[wire], starts, entries.shape)
             adjoints[wire] = lax.dynamic_update_slice(_adjoint(adjoints, wire), entries, starts)
         else:
-            share = _fit(contribution, wire.value)
+            share = _unbroadcast(contribution, wire.value)
             adjoints[wire] = adjoints[wire] + share if wire in adjoints else share
 
 
-def _fit(contribution: Array, operand: Array) -> Array:
+def _unbroadcast(contribution: Array, operand: Array) -> Array:
     """Sum over the axes along which an operation silently repeated the operand."""
     new = contribution.ndim - operand.ndim
     shape = (1,) * new + operand.shape

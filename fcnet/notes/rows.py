@@ -124,7 +124,7 @@ def forward_rows(
     """
     layers = _as_row_params(params)
     _, X = as_arrays({"params[0].W": (layers[0].W, "d m")}, {"X": (X, "n d")})
-    A, _ = _trace(layers, X, get_activation(activation))
+    A, _ = _trace_rows(layers, X, get_activation(activation))
     return A[-1]
 
 
@@ -165,7 +165,7 @@ def backprop_rows(
         {"X": (X, "n d"), "Y": (Y, "n m_r")},
     )
     check_labels("Y", Y, row)
-    A, Z = _trace(layers, X, sigma)
+    A, Z = _trace_rows(layers, X, sigma)
     D = jax.vmap(row.derivative)(Z[-1], Y) / len(Y)
     gradient = [RowLayer(A[-2].T @ D, D.sum(axis=0))]
     for (W_above, _), z, A_below in zip(
@@ -176,7 +176,7 @@ def backprop_rows(
     return tuple(reversed(gradient))
 
 
-def _trace(layers: RowParams, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
+def _trace_rows(layers: RowParams, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
     """A^[0] = X, ..., A^[r] and Z^[1], ..., Z^[r], with examples in rows."""
     A, Z = [X], []
     for k, (W, b) in enumerate(layers, start=1):

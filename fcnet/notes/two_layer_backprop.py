@@ -11,10 +11,10 @@ from jaxtyping import Float, Num
 
 from fcnet.activations import ACTIVATIONS, relu
 from fcnet.notes.arguments import as_arrays
-from fcnet.notes.two_layer import affine_loop, as_two_layers, two_layer
+from fcnet.notes.two_layer_network import affine_loop, as_two_layers, two_layer
 from fcnet.types import Layer, Pairs, Params
 
-_step = ACTIVATIONS["relu"].derivative  # 1{z >= 0}
+_indicator = ACTIVATIONS["relu"].derivative  # 1{z >= 0}
 
 
 def two_layer_loss(
@@ -35,7 +35,7 @@ def two_layer_loss(
     >>> two_layer_loss(params, jnp.array([1.0, 2.0]), 15.0).item()
     2.0
     """
-    first, second, x, y = _as_problem(params, x, y)
+    first, second, x, y = _checked(params, x, y)
     o = two_layer((first, second), x)
     return (y - o) ** 2 / 2
 
@@ -56,7 +56,7 @@ def naive_two_layer_gradient(
     >>> naive_two_layer_gradient(params, jnp.array([1.0, 2.0]), 15.0)[0].W.tolist()
     [[0.0, 0.0], [8.0, 16.0]]
     """
-    (W1, b1), (W2, b2), x, y = _as_problem(params, x, y)
+    (W1, b1), (W2, b2), x, y = _checked(params, x, y)
     m, d = W1.shape
 
     def forward() -> tuple[Array, Array, Array]:
@@ -66,11 +66,11 @@ def naive_two_layer_gradient(
 
     def partial_w1(j: int, i: int) -> Array:
         z, _, o = forward()
-        return (o - y) * W2[0, j] * _step(z[j]) * x[i]
+        return (o - y) * W2[0, j] * _indicator(z[j]) * x[i]
 
     def partial_b1(j: int) -> Array:
         z, _, o = forward()
-        return (o - y) * W2[0, j] * _step(z[j])
+        return (o - y) * W2[0, j] * _indicator(z[j])
 
     def partial_w2(j: int) -> Array:
         _, a, o = forward()
@@ -104,13 +104,13 @@ def backprop_two_layer_scalars(
     >>> backprop_two_layer_scalars(params, jnp.array([1.0, 2.0]), 15.0)[0].W.tolist()
     [[0.0, 0.0], [8.0, 16.0]]
     """
-    (W1, b1), (W2, b2), x, y = _as_problem(params, x, y)
+    (W1, b1), (W2, b2), x, y = _checked(params, x, y)
     m, d = W1.shape
     z = affine_loop(W1, b1, x)
     a = relu(z)
     o = affine_loop(W2, b2, a)[0]
     dJ_do = o - y
-    dJ_dz = [dJ_do * W2[0, j] * _step(z[j]) for j in range(m)]
+    dJ_dz = [dJ_do * W2[0, j] * _indicator(z[j]) for j in range(m)]
     return (
         Layer(
             W=jnp.array([[dJ_dz[j] * x[i] for i in range(d)] for j in range(m)]),
@@ -147,16 +147,16 @@ def backprop_two_layer(params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike,
     >>> gradient[1].W.tolist(), gradient[1].b.tolist()
     ([[0.0, 6.0]], [2.0])
     """
-    (W1, b1), (W2, b2), x, y = _as_problem(params, x, y)
+    (W1, b1), (W2, b2), x, y = _checked(params, x, y)
     z = W1 @ x + b1
     a = relu(z)
     o = W2 @ a + b2
     delta2 = o - y
-    delta1 = (W2.T @ delta2) * _step(z)
+    delta1 = (W2.T @ delta2) * _indicator(z)
     return Layer(jnp.outer(delta1, x), delta1), Layer(jnp.outer(delta2, a), delta2)
 
 
-def _as_problem(params: Pairs, x: ArrayLike, y: ArrayLike) -> tuple[Layer, Layer, Array, Array]:
+def _checked(params: Pairs, x: ArrayLike, y: ArrayLike) -> tuple[Layer, Layer, Array, Array]:
     first, second = as_two_layers(params)
     _, x, y = as_arrays({"params[0].W": (first.W, "m d")}, {"x": (x, "d"), "y": (y, "")})
     return first, second, x, y

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from fcnet import interchange, tabular
+from fcnet.cli import COMMANDS, main
 from fcnet.tabular.columns import MISSING_CHOICES
 from fcnet.tabular.examples import make_examples
 from fcnet.train.fit import fit
-from fcnet_cli import TASK, main
 
 pytestmark = pytest.mark.untyped
 
@@ -138,10 +138,12 @@ def test_an_interrupted_run_says_how_to_go_on(
     signalled = {"progress": lambda step, history: signal.raise_signal(signal.SIGINT)}
     once = lambda *positional, **named: fit(*positional, **(named | signalled))  # noqa: E731
     with monkeypatch.context() as patch:
-        patch.setattr("fcnet.commands.train.fit", once)
+        patch.setattr("fcnet.fit", once)
         assert main(given) == 130
-    said = "fcnet: SIGINT after step 50, which is saved; go on with the same words and --resume\n"
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == (
+        "fcnet: SIGINT after step 50, which is saved; "
+        "to continue, give the same command with --resume\n"
+    )
     assert main([*given, "--resume"]) == 0
 
 
@@ -179,7 +181,7 @@ def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
         make_examples(columns, "price")
     with pytest.raises(ValueError, match="missing must be one of error, drop, impute, got 'zero'"):
         make_examples(columns, "price", missing="zero")
-    assert TASK["--missing"]["choices"] == MISSING_CHOICES
+    assert COMMANDS["train"].options["--missing"]["choices"] == MISSING_CHOICES
     dropped = make_examples(columns, "price", missing="drop")
     assert dropped.Y[:, 0].tolist() == [1, 5, 6]
     assert dropped.X[:, 0].tolist() == [1, 2, 2]
@@ -301,9 +303,9 @@ def test_a_file_that_is_no_model_is_refused(
     text = {"fcnet_model": json.dumps({"version": 99})}
     interchange.save(later, [(np.ones((1, 1)), np.ones(1))], text)
     for path, message in (
-        (bare, "bare.safetensors is no model of fcnet train"),
+        (bare, "bare.safetensors is not a model of fcnet train"),
         (later, "version 99, this program reads version 1"),
-        (file, "is no whole safetensors file"),
+        (file, "is not a complete safetensors file"),
         (tmp_path, "holds no model.safetensors: if it is that of an unfinished run"),
     ):
         assert main(["predict", str(path), str(file)]) == 1

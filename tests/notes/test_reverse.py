@@ -128,7 +128,7 @@ accumulate = reverse._accumulate
 
 
 @pytest.mark.parametrize(
-    ("name", "defect"),
+    ("name", "fault"),
     [
         ("_accumulate", overwrite),
         ("_fit", lambda contribution, operand: contribution),
@@ -144,10 +144,10 @@ accumulate = reverse._accumulate
         ("RULES", {**RULES, "slice": lambda g, v, a, **_: (jnp.resize(g, a.shape),)}),
     ],
 )
-def test_a_planted_defect_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, name: str, defect: object
+def test_a_planted_fault_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: object
 ) -> None:
-    monkeypatch.setattr(reverse, name, defect)
+    monkeypatch.setattr(reverse, name, fault)
     search = settings(phases=[Phase.generate], max_examples=500, database=None)(
         given(circuits(), INPUTS)(check_random_circuit)
     )

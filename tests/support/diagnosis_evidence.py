@@ -1,4 +1,4 @@
-"""Evidence for the diagnosis: cases, what a candidate answers on them, and the reference."""
+"""Evidence for the diagnosis: cases, the answers of candidates, and a plain reference."""
 
 from collections.abc import Callable
 from functools import cache
@@ -40,7 +40,7 @@ def targets(setting: Setting, generator: np.random.Generator, n: int, m_r: int) 
 def cases(
     setting: Setting, sizes: tuple[int, ...], seed: int, rows: tuple[int, ...], dtype: Any = float
 ) -> list[Case]:
-    """Random cases with so many rows, on one set of parameters; exact in dtype."""
+    """Random cases on one set of parameters, one for each number of rows; exact in dtype."""
     g = np.random.default_rng(seed)
 
     def exact(x: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def _functions(setting: Setting) -> tuple[Callable[..., Any], Callable[..., Any]
 
 
 def reference_of(setting: Setting, case: Case, u: float = 2.0**-53) -> Reference:
-    """A plain stand-in: autodiff in float64, rounding from inputs off by one unit roundoff."""
+    """Autodiff in float64, with tolerances from inputs perturbed by one unit roundoff."""
     g = np.random.default_rng(0)
     with jax.enable_x64(True):
         gradients, traces = _functions(setting)

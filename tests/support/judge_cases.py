@@ -1,4 +1,4 @@
-"""Cases for the judge of the gradient checker, and what correct programs answer on them."""
+"""Cases for the tests of tolerances, and the answers of correct programs on them."""
 
 from itertools import pairwise
 from typing import Any
@@ -80,7 +80,7 @@ def judge(variant: Variant, p: Cost, c: Case, dtype: str) -> Comparison:
 
 
 def planted(a: Answer, error: float, at: Any = None, k: int = 0) -> Answer:
-    """The answer with one entry of dW off by a relative error: the one of median size."""
+    """The answer with a relative error in one entry of dW, the one of median size."""
     layers = [Layer(W.copy(), b.copy()) for W, b in a.gradient]
     W = layers[k].W
     if at is None:

@@ -1,4 +1,4 @@
-"""What the tests of the protocol share: a candidate on batches, and what is found."""
+"""Runs the protocol tests of the checker on a candidate for batches."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""More planted faults, the odder ones, with the kind the checker should name; for one example."""
+"""The rarer faults: single wrong lines that one example shows, with the kind to be named."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -20,17 +20,17 @@ from support.faults import (
     through,
     wide,
 )
-from support.faulty_backprop import Mutation, sigma, slope
+from support.faulty_backprop import Fault, sigma, slope
 
 Along = Callable[[np.ndarray, int], np.ndarray]
 """An edit of an array along the axis of its units."""
 
 
-def along_units(kind: str, edit: Along) -> list[Mutation]:
+def along_units(kind: str, edit: Along) -> list[Fault]:
     """The same fault in delta, which has its examples in rows, in dW and in db."""
     axes = {DELTA: 1, DW: 0, DB: 0}
     return [
-        Mutation(kind, quantity, lambda m, k, v, axis=axis: edit(v, axis), wide)
+        Fault(kind, quantity, lambda m, k, v, axis=axis: edit(v, axis), wide)
         for quantity, axis in axes.items()
     ]
 
@@ -96,39 +96,39 @@ ANYWHERE = [
     *along_units("last_unit_only", _only(-1)),
     *along_units("units_shifted", lambda v, axis: np.roll(v, 1, axis)),
     *along_units("units_shifted_back", lambda v, axis: np.roll(v, -1, axis)),
-    Mutation("summed", DELTA, lambda m, k, v: np.full_like(v, v.sum()), wide),
-    Mutation("averaged", DELTA, lambda m, k, v: np.full_like(v, v.mean()), wide),
-    Mutation("summed", DW, lambda m, k, v: np.full_like(v, v.sum())),
-    Mutation("averaged", DW, lambda m, k, v: np.full_like(v, v.mean())),
+    Fault("summed", DELTA, lambda m, k, v: np.full_like(v, v.sum()), wide),
+    Fault("averaged", DELTA, lambda m, k, v: np.full_like(v, v.mean()), wide),
+    Fault("summed", DW, lambda m, k, v: np.full_like(v, v.sum())),
+    Fault("averaged", DW, lambda m, k, v: np.full_like(v, v.mean())),
 ]
 
 DELTAS = [
-    Mutation("bias_added", DELTA, lambda m, k, v: (m.back[k] + m.b[k]) * slope(m, k), hidden),
-    Mutation("squared_weights", DELTA, through(lambda m, k, v: m.W[k + 1] ** 2), hidden),
-    Mutation(
+    Fault("bias_added", DELTA, lambda m, k, v: (m.back[k] + m.b[k]) * slope(m, k), hidden),
+    Fault("squared_weights", DELTA, through(lambda m, k, v: m.W[k + 1] ** 2), hidden),
+    Fault(
         "first_above_dropped",
         DELTA,
         lambda m, k, v: (m.D[k + 1][:, 1:] @ m.W[k + 1][1:]) * slope(m, k),
         lambda m, k: hidden(m, k) and wide(m, k + 1),
     ),
-    Mutation(
+    Fault(
         "first_above_only",
         DELTA,
         lambda m, k, v: m.D[k + 1][:, :1] * m.W[k + 1][0] * slope(m, k),
         lambda m, k: hidden(m, k) and wide(m, k + 1),
     ),
-    Mutation("divided_by_derivative", DELTA, lambda m, k, v: m.back[k] / slope(m, k)),
-    Mutation("derivative_at_back", DELTA, back(lambda m, k, v: sigma(m, k)[1](m.back[k])), hidden),
-    Mutation("output_derivative", DELTA, back(lambda m, k, v: sigma(m, m.r)[1](m.Z[k])), hidden),
-    Mutation("decision", DELTA, _decision, _classified),
-    Mutation("relative_error", DELTA, lambda m, k, v: v / m.Y, output),
-    Mutation(
+    Fault("divided_by_derivative", DELTA, lambda m, k, v: m.back[k] / slope(m, k)),
+    Fault("derivative_at_back", DELTA, back(lambda m, k, v: sigma(m, k)[1](m.back[k])), hidden),
+    Fault("output_derivative", DELTA, back(lambda m, k, v: sigma(m, m.r)[1](m.Z[k])), hidden),
+    Fault("decision", DELTA, _decision, _classified),
+    Fault("relative_error", DELTA, lambda m, k, v: v / m.Y, output),
+    Fault(
         "smoothed_labels",
         DELTA,
         lambda m, k, v: v + 0.1 * (m.Y - m.Y.mean(1, keepdims=True)) * m.share * slope(m, k),
         _several_outputs,
     ),
-    Mutation(
+    Fault(
         "label_off_by_minus_one",
         DELTA,
         lambda m, k, v: (m.mean - np.roll(m.Y, -1, 1)) * m.share * slope(m, k),
@@ -137,49 +137,49 @@ DELTAS = [
 ]
 
 WEIGHTS = [
-    Mutation("own_pre_activation", DW, product(lambda m, k, v: m.Z[k]), square),
-    Mutation(
+    Fault("own_pre_activation", DW, product(lambda m, k, v: m.Z[k]), square),
+    Fault(
         "input_for_activation",
         DW,
         product(lambda m, k, v: m.X),
         lambda m, k: k > 2 and m.X.shape == m.A[k - 1].shape,
     ),
-    Mutation("absolute_activation", DW, product(lambda m, k, v: abs(m.A[k - 1]))),
-    Mutation("centred_activation", DW, product(lambda m, k, v: m.A[k - 1] - m.A[k - 1].mean())),
-    Mutation("normalised_activation", DW, product(lambda m, k, v: _unit(m.A[k - 1]))),
-    Mutation("normalised_twice", DW, product(lambda m, k, v: m.A[k - 1] / (m.A[k - 1] ** 2).sum())),
-    Mutation("shifted_activation", DW, product(lambda m, k, v: np.roll(m.A[k - 1], 1, 1))),
-    Mutation("shifted_back_activation", DW, product(lambda m, k, v: np.roll(m.A[k - 1], -1, 1))),
-    Mutation(
+    Fault("absolute_activation", DW, product(lambda m, k, v: abs(m.A[k - 1]))),
+    Fault("centred_activation", DW, product(lambda m, k, v: m.A[k - 1] - m.A[k - 1].mean())),
+    Fault("normalised_activation", DW, product(lambda m, k, v: _unit(m.A[k - 1]))),
+    Fault("normalised_twice", DW, product(lambda m, k, v: m.A[k - 1] / (m.A[k - 1] ** 2).sum())),
+    Fault("shifted_activation", DW, product(lambda m, k, v: np.roll(m.A[k - 1], 1, 1))),
+    Fault("shifted_back_activation", DW, product(lambda m, k, v: np.roll(m.A[k - 1], -1, 1))),
+    Fault(
         "summed_activation",
         DW,
         product(lambda m, k, v: np.full_like(m.A[k - 1], m.A[k - 1].sum())),
     ),
-    Mutation(
+    Fault(
         "summed_delta", DW, lambda m, k, v: np.full_like(m.D[k], m.D[k].sum()).T @ m.A[k - 1], wide
     ),
-    Mutation("absolute_delta", DW, lambda m, k, v: abs(m.D[k]).T @ m.A[k - 1]),
-    Mutation("delta_below", DW, lambda m, k, v: _below(m, k).T @ m.A[k - 1], _square_below),
-    Mutation(
+    Fault("absolute_delta", DW, lambda m, k, v: abs(m.D[k]).T @ m.A[k - 1]),
+    Fault("delta_below", DW, lambda m, k, v: _below(m, k).T @ m.A[k - 1], _square_below),
+    Fault(
         "swapped_below",
         DW,
         lambda m, k, v: _below(m, k).T @ m.A[k - 2],
         lambda m, k: k > 1 and m.W[k].shape == m.W[k - 1].shape,
     ),
-    Mutation("lower_triangle", DW, lambda m, k, v: np.tril(v), wide),
-    Mutation("upper_triangle", DW, lambda m, k, v: np.triu(v), wide),
-    Mutation("symmetrised", DW, lambda m, k, v: (v + v.T) / 2, square),
-    Mutation("weights_for_gradient", DW, lambda m, k, v: 0.1 * m.W[k]),
+    Fault("lower_triangle", DW, lambda m, k, v: np.tril(v), wide),
+    Fault("upper_triangle", DW, lambda m, k, v: np.triu(v), wide),
+    Fault("symmetrised", DW, lambda m, k, v: (v + v.T) / 2, square),
+    Fault("weights_for_gradient", DW, lambda m, k, v: 0.1 * m.W[k]),
 ]
 
 BIASES = [
-    Mutation("row_means", DB, lambda m, k, v: v * m.A[k - 1].mean()),
-    Mutation("first_column", DB, lambda m, k, v: v * m.A[k - 1][0, 0]),
-    Mutation("last_column", DB, lambda m, k, v: v * m.A[k - 1][0, -1]),
-    Mutation("times_own_activation", DB, lambda m, k, v: v * m.A[k][0]),
-    Mutation("parameter_returned", DB, lambda m, k, v: m.b[k] - 0.1 * v),
-    Mutation("bias_for_gradient", DB, lambda m, k, v: 0.1 * m.b[k]),
-    Mutation("swapped_below", DB, lambda m, k, v: _below(m, k).sum(0), _square_below),
+    Fault("row_means", DB, lambda m, k, v: v * m.A[k - 1].mean()),
+    Fault("first_column", DB, lambda m, k, v: v * m.A[k - 1][0, 0]),
+    Fault("last_column", DB, lambda m, k, v: v * m.A[k - 1][0, -1]),
+    Fault("times_own_activation", DB, lambda m, k, v: v * m.A[k][0]),
+    Fault("parameter_returned", DB, lambda m, k, v: m.b[k] - 0.1 * v),
+    Fault("bias_for_gradient", DB, lambda m, k, v: 0.1 * m.b[k]),
+    Fault("swapped_below", DB, lambda m, k, v: _below(m, k).sum(0), _square_below),
 ]
 
-ODD_MUTATIONS = (*ANYWHERE, *DELTAS, *WEIGHTS, *BIASES)
+RARE_FAULTS = (*ANYWHERE, *DELTAS, *WEIGHTS, *BIASES)

@@ -1,4 +1,4 @@
-"""The gradients of the two-layer network under test, and Algorithm 4 with planted defects."""
+"""The two-layer gradients under test, and Algorithm 4 with planted faults."""
 
 from collections.abc import Callable
 

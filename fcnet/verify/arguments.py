@@ -169,7 +169,7 @@ def read_gradient(
     for i, leaf in enumerate(flat[:count]):
         name = arguments.names[i]
         if i in arguments.floating:
-            findings += _check_leaf(name, leaf, arguments.leaves[i])
+            findings += _check_gradient_leaf(name, leaf, arguments.leaves[i])
             arrays.append(leaf)
         elif not _is_nothing(leaf):
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
@@ -185,7 +185,7 @@ def as_answer(arrays: Sequence[Any]) -> Answer:
     return Answer(gradient, None, max(map(dtype_of, arrays), key=unit_roundoff))
 
 
-def _check_leaf(name: str, leaf: Any, argument: Any) -> list[Finding]:
+def _check_gradient_leaf(name: str, leaf: Any, argument: Any) -> list[Finding]:
     if leaf is None:
         return [form_finding("none_leaf", f"the gradient of {name} is None")]
     if not is_array(leaf) or dtype_of(leaf) == jax.dtypes.float0:

@@ -82,14 +82,14 @@ def bind(
     if not readings:
         d, *_, m_r = layout.sizes
         raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
-    _check_values(readings[0])
+    _check_own_values(readings[0])
     candidate = _chosen(_matching(readings, weight_layout, example_axis), cost)
     with jax.enable_x64(True):
         check_labels("y", jnp.asarray(candidate.own.Y), cost.objective.loss)
     return candidate
 
 
-def _check_values(candidate: Candidate) -> None:
+def _check_own_values(candidate: Candidate) -> None:
     names = [*(slot.name for slot in candidate.layout.slots), "x", "y"]
     with jax.enable_x64(True):
         for name, values in zip(names, jax.tree.leaves(candidate.own[1:]), strict=True):

@@ -199,9 +199,9 @@ class BackwardPass:
         """What the user's own input cannot show, and the convention for ReLU'(0)."""
         notes = []
         own = [c for c in comparisons if c.case == self.candidate.own.name]
-        if not any(any(comparison.telling) for comparison in comparisons):
+        if not any(any(comparison.informative) for comparison in comparisons):
             notes.append("every gradient was zero or all rounding, which agrees with anything")
-        elif own and not any(own[0].telling):
+        elif own and not any(own[0].informative):
             notes.append(
                 "on your input the gradient is zero or all rounding, which proves nothing; "
                 "the verdict is from the other inputs"

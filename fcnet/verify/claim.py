@@ -134,7 +134,7 @@ class Claim:
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """The arrays of which no case shows anything."""
-        shown = np.any([comparison.telling for comparison in comparisons], axis=0)
+        shown = np.any([comparison.informative for comparison in comparisons], axis=0)
         silent = ", ".join(path for path, some in zip(self.paths, shown, strict=True) if not some)
         if not silent:
             return []

@@ -37,8 +37,8 @@ class Comparison(NamedTuple):
         got: what was returned, array by array.
         excess: of each array, (returned - right) / allowed, entrywise; NaN counts as inf.
         right, allowed: of each array, by the convention that fits best.
-        telling: for each array, whether some right entry is larger than rounding errors. Anything
-            agrees with an array that is zero or all rounding.
+        informative: for each array, whether some right entry is larger than its rounding error. Any
+            answer agrees with an array that is zero or all rounding.
         convention: the ReLU'(0) with which the answer is right, if there is exactly one.
         mixed: whether the answer fits only with a choice for each unit at a kink.
     """
@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
     excess: tuple[Values, ...]
     right: tuple[Values, ...]
     allowed: tuple[Values, ...]
-    telling: tuple[bool, ...]
+    informative: tuple[bool, ...]
     convention: float | None = None
     mixed: bool = False
 
@@ -146,7 +146,7 @@ def compare_arrays(
         excess=excess,
         right=right,
         allowed=allowed,
-        telling=tuple(
+        informative=tuple(
             bool((np.isfinite(r) & (abs(r) > a)).any()) for r, a in zip(right, allowed, strict=True)
         ),
     )

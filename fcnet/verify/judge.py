@@ -126,7 +126,7 @@ def judge(
     is_wrong = ruling.kind == "wrong" or bool(persistent)
     if is_wrong and reliable:
         found += subject.explain(trials, persistent)
-    shown = any(any(comparison.telling) for comparison in ruling.comparisons)
+    shown = any(any(comparison.informative) for comparison in ruling.comparisons)
     verdict: Verdict = "wrong" if is_wrong or found else "right" if shown else "cannot tell"
     said = [*([ruling.note] if ruling.note else []), *subject.remarks(ruling.comparisons), *notes]
     leaves = persistent or worst_leaves(ruling.comparisons)

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.arrays import dtype_of, overlap, unit_roundoff
-from fcnet.verify.candidate import Call, Candidate, Returned
+from fcnet.verify.candidate import Call, Candidate
+from fcnet.verify.returned import Returned
 from fcnet.verify.types import Answer, Case, Finding, Reference, form_finding
 
 FACTORS = {2.0: "twice", 0.5: "half", -1.0: "minus"}

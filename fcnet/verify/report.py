@@ -36,7 +36,7 @@ class Report:
         leaves: one a parameter array, on the input where it compares worst.
         findings: the root causes, in the order of the backward pass; none unless wrong.
         notes: what else a reader should know: the precision seen, the ReLU'(0) seen, where the
-            arithmetic is unstable, why nothing could be told.
+            arithmetic is unstable, why nothing is proved.
         cases: the names of the inputs tried.
         precision: the dtype that the tolerance is for, such as "float32".
         unit_roundoff: u of that dtype.
@@ -65,7 +65,7 @@ class Report:
         """The report as text of at most 30 lines, the verdict first."""
         lines = [f"{self.subject}: {self.verdict.upper()}{self._digits()}", ""]
         lines += _some(map(_finding_text, self.findings), FINDING_LINES, "finding")
-        worst = sorted(self.leaves, key=_relative_error, reverse=True)[:SHOWN_LEAVES]
+        worst = sorted(self.leaves, key=_error_ratio, reverse=True)[:SHOWN_LEAVES]
         shown = [leaf for leaf in self.leaves if leaf in worst]
         if shown:
             width = max(len(leaf.path) for leaf in shown)
@@ -131,7 +131,7 @@ def unreadable(subject: str, case: str, format: Format, findings: Iterable[Findi
     return Report(subject, "wrong", (), tuple(findings), (), (case,), format.name, format.u)
 
 
-def _relative_error(leaf: Leaf) -> float:
+def _error_ratio(leaf: Leaf) -> float:
     ratio = leaf.error / leaf.tolerance if leaf.tolerance else math.inf * leaf.error
     return -1.0 if leaf.error == 0 else math.inf if math.isnan(ratio) else ratio
 

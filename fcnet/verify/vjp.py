@@ -26,7 +26,7 @@ from fcnet.verify.judge import Trial
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.types import Answer, Finding, form_finding, format_of
 
-NEARBY_CASES = 2
+NEAR_ARGUMENTS = 2
 """The number of points near the user's own at which the rule is tried."""
 
 RANDOM, ONE_HOT = 3, 3
@@ -83,7 +83,7 @@ def check_vjp(
         return unreadable(subject, OWN, arguments.format, [different])
     twins = _Twins(subject, function, reference, arguments, _form(value))
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    report = _check_values(twins, own, draw)
+    report = _check_results(twins, own, draw)
     return report if report.verdict == "wrong" else _check_rule(twins, own, draw)
 
 
@@ -149,7 +149,7 @@ def _difference(hand: _Form, right: _Form) -> Finding | None:
     return None
 
 
-def _check_values(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:
+def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:
     """The results themselves, called plainly and by `jax.vjp`, which runs the rule's own forward.
 
     Another function has another derivative.
@@ -179,7 +179,7 @@ def _check_values(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> R
         format=format_of(as_answer(first.value).dtype),
         phrase="{}",
     )
-    cases = [own, *claim.near(own, NEARBY_CASES, draw)]
+    cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
     report = judge_claim(claim, cases, [*map(claim.answer, cases)])
     findings = [form_finding("forward_differs", finding.message) for finding in report.findings]
     return replace(report, findings=tuple(findings))
@@ -215,7 +215,7 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         format=format_of(first.dtype),
         causes=check_linear,
     )
-    cases += claim.near(cases[0], NEARBY_CASES, draw)
+    cases += claim.near(cases[0], NEAR_ARGUMENTS, draw)
     answers = [first, *map(claim.answer, cases[1:])]
     repeated, notes = call_again(claim, cases[0], first)
     findings = [*repeated, *check_traced(claim, cases[0], first, rule, ask)]

@@ -10,7 +10,7 @@ import pytest
 from support.correct_candidates import LAYOUTS, data, gradient, network
 
 from fcnet.layouts import layouts_of
-from fcnet.verify.candidate import Returned, read_returned
+from fcnet.verify.returned import Returned, read_returned
 
 N = 5
 LOSS, PAIRS = gradient(network(), *data(N))

@@ -244,7 +244,7 @@ def _single_readings(
     if seen and not _any_wrong(gradient_steps(seen, "W", k, shown)):
         reading, other = _read_singles(seen, k, shown), delta_steps(seen, k, shown)
         if not _any_wrong(line):  # in a coarse format both may pass for delta: the nearer is first
-            near = _relative_error(other) < _relative_error(line)
+            near = _delta_error(other) < _delta_error(line)
             return [reading, *readings] if near else [*readings, reading]
         readings.append(reading)
         if not _any_wrong(other):
@@ -272,7 +272,7 @@ def _delta_from_dW(e: Single, k: int) -> Vector:  # noqa: N802 - the notes' symb
     return e.dW(k) @ a / (a @ a)
 
 
-def _relative_error(line: Sequence[Step]) -> float:
+def _delta_error(line: Sequence[Step]) -> float:
     sizes = sum(float(abs(step.expected).sum()) for step in line)
     return sum(float(abs(step.got - step.expected).sum()) for step in line) / max(sizes, 1e-300)
 

@@ -13,6 +13,7 @@ from fcnet.arrays import dtype_of, shape_of, to_numpy
 from fcnet.verify.compare import Comparison, compare_arrays
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
 from fcnet.verify.judge import Trial, judge
+from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
 from fcnet.verify.truth.double import compile_double, float64
 from fcnet.verify.truth.rounding import KAPPA, jumps, sample_count, spread
@@ -105,6 +106,10 @@ class Claim:
         allowed = [a + c for a, c in zip(allowed, choice, strict=True)]
         return compare_arrays(self.paths, got, centre, allowed, case.name)._replace(mixed=True)
 
+    def bounds(self, case: ArrayCase, answer: Answer) -> list[Values]:
+        """How far two answers to a case may be apart by rounding, one of which is `answer`."""
+        return [2 * allowed for allowed in self.compare(case, answer, self.format).allowed]
+
     @cached_property
     def _spread(self) -> Any:
         leaves = tuple(map(to_numpy, self.leaves))
@@ -170,28 +175,11 @@ def judge_claim(
     return judge(claim, cases, trials, findings, notes)
 
 
-def disagreement(claim: Claim, case: ArrayCase, one: Answer, other: Answer) -> tuple[float, bool]:
-    """The largest difference of two answers to a case, and whether rounding explains it."""
-    pairs = list(zip(*(jax.tree.leaves(a.gradient) for a in (one, other)), strict=True))
-    if all(np.array_equal(a, b, equal_nan=True) for a, b in pairs):
-        return 0.0, True
-    allowed = claim.compare(case, other, claim.format).allowed
-    with np.errstate(all="ignore"):
-        noise = max(float(np.max(abs(a - b), initial=0)) for a, b in pairs)
-        known = all((abs(a - b) <= 2 * t).all() for (a, b), t in zip(pairs, allowed, strict=True))
-    return noise, known
-
-
 def call_again(claim: Claim, case: ArrayCase, answer: Answer) -> tuple[list[Finding], list[str]]:
     """Whether a second call on a case returns the same: findings, or a note on noise."""
     again = claim.answer(case)
-    if again is None:
-        return [form_finding("stateful", "the first call worked, a second one like it did not")], []
-    noise, known = disagreement(claim, case, answer, again)
-    message = f"two calls with the same input differ by {noise:.1e}"
-    if not known:
-        return [form_finding("nondeterministic", message)], []
-    return [], [f"{message}, which rounding explains"] if noise else []
+    findings = check_repeated(answer, again, claim.bounds(case, again or answer))
+    return findings, [] if findings else note_noise(answer, again)
 
 
 def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:

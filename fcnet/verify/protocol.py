@@ -5,7 +5,7 @@ the calls returned; each is a function of `Calls` and of what is right on the tw
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from fcnet.arrays import dtype_of, overlap, unit_roundoff
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.returned import Returned
-from fcnet.verify.types import Answer, Case, Finding, Reference, form_finding
+from fcnet.verify.types import Answer, Case, Finding, Reference, Values, form_finding
 
 FACTORS = {2.0: "twice", 0.5: "half", -1.0: "minus"}
 """What a wrong loss often is of the right one; n and 1/n are tried too."""
@@ -88,7 +88,8 @@ def check_protocol(
 
     findings = [*first.findings, *check_mutation(candidate, first)]
     findings += [*check_loss(calls), *check_aliases(candidate, first)]
-    unrepeated = check_repeated(calls)
+    failure = again.findings[0].message if again.findings else ""
+    unrepeated = check_repeated(first.answer, again.answer, bounds_of(own_reference), failure)
     if unrepeated:
         return Protocol(first, second, (*findings, *unrepeated), ())
     findings += [finding for finding in second.findings if finding not in findings]
@@ -96,7 +97,7 @@ def check_protocol(
     findings += check_dependence(candidate, calls)
     if candidate.in_jax and not findings:
         findings += check_jit(candidate, calls) or check_vmap(candidate, calls)
-    notes = (*note_noise(calls), *note_dtypes(candidate, first))
+    notes = (*note_noise(first.answer, again.answer), *note_dtypes(candidate, first))
     return Protocol(first, second, tuple(findings), notes)
 
 
@@ -173,25 +174,29 @@ def check_loss(calls: Calls) -> list[Finding]:
     return [Finding(1, "J", None, "forward_differs", message)]
 
 
-def check_repeated(calls: Calls) -> list[Finding]:
-    """Whether the same input, in new objects, gives the same gradient up to rounding."""
-    first, again, right = calls.first, calls.again, calls.own_reference
-    if first.answer is None or agree(first.answer, again.answer, right):
+def check_repeated(
+    first: Answer, again: Answer | None, bounds: Sequence[Values], failure: str = ""
+) -> list[Finding]:
+    """Whether the same input, in new objects, gives the same gradient up to rounding.
+
+    Args:
+        first, again: what two calls returned; None if the second one failed.
+        bounds: of each array, what rounding explains of their difference.
+        failure: why the second call failed, if that is known.
+    """
+    if agree(first, again, bounds):
         return []
-    if again.answer is None:
-        reason = again.findings[0].message
-        return [
-            form_finding(
-                "stateful", f"the first call worked, a second one like it did not: {reason}"
-            )
-        ]
-    doubled = jax.tree.map(lambda leaf: 2 * leaf, first.answer.gradient)
-    if agree(first.answer._replace(gradient=doubled), again.answer, right):
+    if again is None:
+        reason = f": {failure}" if failure else ""
+        message = f"the first call worked, a second one like it did not{reason}"
+        return [form_finding("stateful", message)]
+    doubled = jax.tree.map(lambda leaf: 2 * leaf, first.gradient)
+    if agree(first._replace(gradient=doubled), again, bounds):
         message = "a second call returns twice the gradient: it adds to what it returned before"
         return [form_finding("stateful", message)]
     message = (
-        f"two calls with the same input differ by {distance(first.answer, again.answer):.1e} of "
-        "the largest entry: something is random, or kept from call to call"
+        f"two calls with the same input differ by {distance(first, again):.1e} of the largest "
+        "entry: something is random, or kept from call to call"
     )
     return [form_finding("nondeterministic", message)]
 
@@ -199,7 +204,7 @@ def check_repeated(calls: Calls) -> list[Finding]:
 def check_state(calls: Calls) -> list[Finding]:
     """Whether a call on another input, in between, changed what the first input gives."""
     first, back, between = calls.first, calls.back, calls.other
-    if first.answer is None or agree(first.answer, back.answer, calls.own_reference):
+    if first.answer is None or agree(first.answer, back.answer, bounds_of(calls.own_reference)):
         return []
     if back.answer and between.answer and distance(back.answer, between.answer) == 0:
         message = (
@@ -219,7 +224,7 @@ def check_dependence(candidate: Candidate, calls: Calls) -> list[Finding]:
     first, other, right = calls.first, calls.other, calls.other_reference
     if first.answer is None or other.answer is None or _is_zero(other.answer):
         return []
-    if agree(other.answer._replace(gradient=right.gradient), other.answer, right):
+    if agree(other.answer._replace(gradient=right.gradient), other.answer, bounds_of(right)):
         return []
     if distance(first.answer, other.answer) == 0:
         message = "another input gave the gradient of the first: something is kept from that call"
@@ -277,16 +282,14 @@ def _compare_traced(kind: str, message: str, calls: Calls, traced: Call) -> list
     plain = calls.first.answer
     if plain is None or traced.answer is None:
         return []
-    if agree(plain, traced.answer, calls.own_reference):
+    if agree(plain, traced.answer, bounds_of(calls.own_reference)):
         return []
     return [form_finding(kind, message.format(distance(plain, traced.answer)))]
 
 
-def note_noise(calls: Calls) -> list[str]:
+def note_noise(first: Answer, again: Answer | None) -> list[str]:
     """How far two calls with the same input are apart, where that is only rounding."""
-    if calls.first.answer is None or calls.again.answer is None:
-        return []
-    noise = distance(calls.first.answer, calls.again.answer)
+    noise = distance(first, again) if again else 0.0
     return [f"two calls with the same input differ by rounding, {noise:.1e}"] if noise else []
 
 
@@ -301,22 +304,27 @@ def note_dtypes(candidate: Candidate, call: Call) -> list[str]:
     return [f"{slot.gradient_name} is {got}, but {slot.name} is {expected}{more}"]
 
 
-def agree(one: Answer, other: Answer | None, right: Reference) -> bool:
+def bounds_of(right: Reference) -> list[Values]:
+    """How far two correct answers may be apart: both by rounding, and at kinks by a choice."""
+    pairs = zip(*map(jax.tree.leaves, (right.tolerance, right.slack)), strict=True)
+    return [2 * tolerance + slack for tolerance, slack in pairs]
+
+
+def agree(one: Answer, other: Answer | None, bounds: Sequence[Values]) -> bool:
     """Whether rounding explains the difference of two answers to the same input.
 
-    Each may be off by the tolerance of `right`, and at a kink by its slack; and by `NOISE`
-    roundings of the array's largest entry, since a wrong gradient has rounding errors where the
-    tolerance is zero. NaN agrees with NaN: whether a gradient is finite is another question.
+    They may differ by `bounds`, and by `NOISE` roundings of the array's largest entry, since a
+    wrong gradient has rounding errors where the bound is zero. NaN agrees with NaN: whether a
+    gradient is finite is another question.
     """
     if other is None:
         return False
-    bounds = jax.tree.map(lambda t, s: 2 * t + s, right.tolerance, right.slack)
-    leaves = zip(*map(jax.tree.leaves, (one.gradient, other.gradient, bounds)), strict=True)
+    pairs = zip(*map(jax.tree.leaves, (one.gradient, other.gradient)), strict=True)
     least = NOISE * unit_roundoff(one.dtype)
     with np.errstate(invalid="ignore"):  # inf - inf
         return all(
             bool(np.all(_same(a, b) | (abs(a - b) <= bound + least * _largest_finite(a, b))))
-            for a, b, bound in leaves
+            for (a, b), bound in zip(pairs, bounds, strict=True)
         )
 
 

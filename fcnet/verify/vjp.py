@@ -18,11 +18,11 @@ from fcnet.verify.claim import (
     ArrayCase,
     Claim,
     call_again,
-    disagreement,
     judge_claim,
     representable,
 )
 from fcnet.verify.judge import Trial
+from fcnet.verify.protocol import agree, distance
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.types import Answer, Finding, form_finding, format_of
 
@@ -254,14 +254,14 @@ def check_linear(claim: Claim, trials: Sequence[Trial]) -> list[Finding]:
     if one is None or two is None or multiple is None:
         return []
     values = jax.tree.leaves(one.answer.gradient)
-    apart, _ = disagreement(claim, one.case, one.answer, two.answer)
-    if apart == 0 and any(x.any() for x in values):
+    if distance(one.answer, two.answer) == 0 and any(x.any() for x in values):
         return [
             form_finding("ignores_cotangent", "the rule does not use the cotangent it is given")
         ]
     times: Any = tuple(MULTIPLE * x for x in values)
     expected = one.answer._replace(gradient=times)
-    if not disagreement(claim, multiple.case, expected, multiple.answer)[1]:
+    bounds = claim.bounds(multiple.case, multiple.answer)
+    if not agree(expected, multiple.answer, bounds):
         message = f"{MULTIPLE:g} times the cotangent does not give {MULTIPLE:g} times the result"
         return [form_finding("not_linear", message)]
     return []

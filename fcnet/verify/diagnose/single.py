@@ -98,9 +98,9 @@ class Single:
         """Which units of layer k are at a kink, up to rounding."""
         return self.reference.kinks[self._index(k)][0]
 
-    def back(self, k: int, above: Vector | None) -> Vector:
+    def back(self, k: int, deltas: Deltas) -> Vector:
         """dJ/da^[k] from delta^[k+1]: W^[k+1]^T delta^[k+1], or dJ/do for k = r."""
-        return self.error if above is None else self.W(k + 1).T @ above
+        return self.error if k == self.r else self.W(k + 1).T @ deltas[k + 1]
 
     @cached_property
     def error(self) -> Vector:
@@ -230,8 +230,7 @@ class Step(Line):
 
     def back_at(self, k: int) -> Vector:
         """dJ/da^[k] from the candidate's delta^[k+1]; dJ/do for k = r."""
-        e = self.example
-        return e.error if k == e.r else e.W(k + 1).T @ self.deltas[k + 1]
+        return self.example.back(k, self.deltas)
 
     def edited(self, edit: Callable[..., Any]) -> Any:
         """What the line gives after an edit of the line, its example, and k."""
@@ -246,11 +245,8 @@ def delta_steps(examples: Sequence[Single], k: int, deltas: Sequence[Deltas]) ->
     """
     steps = []
     for e, own in zip(examples, deltas, strict=True):
-        delta = own[k]
-        if k == e.r:
-            back, terms = e.error, abs(e.error)
-        else:
-            back, terms = e.W(k + 1).T @ own[k + 1], abs(e.W(k + 1)).T @ abs(own[k + 1])
+        delta, back = own[k], e.back(k, own)
+        terms = abs(back) if k == e.r else abs(e.W(k + 1)).T @ abs(own[k + 1])
         tolerance = e.delta_tolerance(k, terms * abs(e.slope(k)))
         tolerance = tolerance + SLOPE_ERROR * e.unit_roundoff * terms
         ends = [back * slope for slope in e.kink_slopes(k)]

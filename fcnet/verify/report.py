@@ -33,7 +33,7 @@ class Report:
     Attributes:
         subject: the name of what was checked.
         verdict: "right", "wrong" or "cannot tell".
-        leaves: one a parameter array, on the input where it compares worst.
+        leaves: one for each parameter array, on the input where it compares worst.
         findings: the root causes, in the order of the backward pass; none unless wrong.
         notes: what else a reader should know: the precision seen, the ReLU'(0) seen, where the
             arithmetic is unstable, why nothing is proved.

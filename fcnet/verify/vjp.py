@@ -152,7 +152,7 @@ def _difference(hand: _Form, right: _Form) -> Finding | None:
 def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:
     """The results themselves, called plainly and by `jax.vjp`, which runs the rule's own forward.
 
-    Another function has another derivative.
+    If they differ, the function has another derivative, and its rule is not checked.
     """
     arguments = twins.arguments
 

@@ -128,7 +128,7 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: plot.network(p, [["a"], ["b"]]), r"\[1, 1\] entries for the layers, expected \[2, 1\]"),
+        (lambda p: plot.network(p, [["a"], ["b"]]), r"\[1, 1\] entries for the layers, expected"),
         (lambda p: plot.network([(p[0].W, p[0].b, 0)]), "must be a pair"),
         (lambda p: plot.loss_curve(np.arange(3), {}), "at least one named series"),
         (lambda p: plot.loss_curve(np.arange(3), {"a": np.ones(2)}), "expected values of shape"),

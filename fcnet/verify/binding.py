@@ -1,4 +1,4 @@
-"""Finding out how a candidate wants its arguments, from shapes and names, or asking."""
+"""How a candidate takes its arguments, from shapes and names, or from keywords."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,9 @@ from fcnet.checks import check_finite
 from fcnet.layouts import layouts_of
 from fcnet.losses import check_labels, mean_loss
 from fcnet.trees import rebuild
+from fcnet.verify.arrangement import arrangements
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.examples import arrangements
-from fcnet.verify.types import Case, Problem
+from fcnet.verify.types import Case, Cost
 
 WEIGHT_LAYOUTS = {"out_in": False, "in_out": True}
 """`weight_layout`, and whether W is then transposed."""
@@ -28,20 +28,20 @@ def bind(
     params: object,
     x: object,
     y: object,
-    problem: Problem,
+    cost: Cost,
     *,
     batched: bool = False,
     weight_layout: str | None = None,
     example_axis: str | None = None,
 ) -> Candidate:
-    """Find out from shapes and names how `function(params, x, y)` wants its arguments.
+    """Read from shapes and names how `function(params, x, y)` takes its arguments.
 
     Args:
-        function: the backward pass. It is called here only where the shapes leave its layout open,
-            once, to see under which reading the loss that it returns is right.
-        params, x, y: what it takes, as the user has it: in any layout of `fcnet.layouts`; x one
-            example or examples in rows or columns; y alike, or class labels.
-        problem: the network's activations and its loss.
+        function: the backward pass. It is called here only if the shapes leave its layout open:
+            once, to see for which layout the loss that it returns is right.
+        params, x, y: its arguments, as the user has them: params in any layout of `fcnet.layouts`;
+            x one example, or examples in rows or columns; y likewise, or class labels.
+        cost: the function whose gradient it returns.
         batched: whether x and y hold several examples; else one.
         weight_layout: "out_in" or "in_out", for a network whose layers are all square.
         example_axis: "rows" or "columns", for a batch of as many examples as inputs.
@@ -50,12 +50,12 @@ def bind(
         The candidate, whose `own` is the user's input in the notes' layout.
 
     Raises:
-        TypeError: for a function that is none, and arrays that are none.
+        TypeError: if `function` is not callable, or x or y is no array.
         ValueError: for shapes that fit no layout, values that are not finite, targets that the loss
-            is not made for, and a layout that stays open: the message names the keyword to give.
+            does not accept, and a layout that stays open: the message names the keyword to give.
 
-    >>> from fcnet import ACTIVATIONS, LOSSES
-    >>> linear = Problem(ACTIVATIONS["relu"], ACTIVATIONS["identity"], LOSSES["squared_error"])
+    >>> from fcnet.losses import as_objective
+    >>> linear = Cost(as_objective("relu", "identity", "squared_error"))
     >>> def backward(params, x, y):
     ...     o = x @ params["W1"] + params["b1"]
     ...     return {"dW1": np.outer(x, o - y), "db1": o - y}
@@ -82,14 +82,14 @@ def bind(
     if not readings:
         d, *_, m_r = layout.sizes
         raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
-    _check_finite(readings[0])
-    candidate = _settle(_wanted(readings, weight_layout, example_axis), problem)
+    _check_own_values(readings[0])
+    candidate = _chosen(_matching(readings, weight_layout, example_axis), cost)
     with jax.enable_x64(True):
-        check_labels("y", jnp.asarray(candidate.own.Y), problem.loss)
+        check_labels("y", jnp.asarray(candidate.own.Y), cost.objective.loss)
     return candidate
 
 
-def _check_finite(candidate: Candidate) -> None:
+def _check_own_values(candidate: Candidate) -> None:
     names = [*(slot.name for slot in candidate.layout.slots), "x", "y"]
     with jax.enable_x64(True):
         for name, values in zip(names, jax.tree.leaves(candidate.own[1:]), strict=True):
@@ -110,10 +110,10 @@ def _misfit(x: tuple[int, ...], y: tuple[int, ...], d: int, m_r: int, batched: b
     )
 
 
-def _wanted(
+def _matching(
     readings: list[Candidate], weight_layout: str | None, example_axis: str | None
 ) -> list[Candidate]:
-    """The readings that agree with the keywords, wherever these make a difference."""
+    """The readings that agree with the keywords."""
     for keyword, choice, table in (
         ("weight_layout", weight_layout, WEIGHT_LAYOUTS),
         ("example_axis", example_axis, EXAMPLE_AXES),
@@ -136,9 +136,9 @@ def _wanted(
     return wanted
 
 
-def _settle(readings: list[Candidate], problem: Problem) -> Candidate:
-    """The one reading under which the loss takes such y, and comes out as the candidate says."""
-    accepts = problem.loss.labels.accepts
+def _chosen(readings: list[Candidate], cost: Cost) -> Candidate:
+    """The one reading whose targets the loss accepts, and whose loss the candidate returns."""
+    accepts = cost.objective.loss.labels.accepts
     suitable = [r for r in readings if bool(jnp.all(accepts(jnp.asarray(r.own.Y))))]
     first, *others = suitable or readings[:1]
     if not others:
@@ -147,8 +147,8 @@ def _settle(readings: list[Candidate], problem: Problem) -> Candidate:
     if any(finding.kind == "raises" for finding in call.findings):
         return first
     if call.answer is not None and call.answer.loss is not None:
-        losses = [_loss(reading.own, problem) for reading in suitable]
-        right = np.isclose(losses, call.answer.loss, rtol=np.sqrt(first.u), atol=0)
+        losses = [_loss(reading.own, cost) for reading in suitable]
+        right = np.isclose(losses, call.answer.loss, rtol=np.sqrt(first.format.u), atol=0)
         if right.sum() == 1:
             return suitable[int(right.argmax())]
     questions = []
@@ -165,15 +165,8 @@ def _settle(readings: list[Candidate], problem: Problem) -> Candidate:
     raise ValueError(f"the shapes leave the layout open; {'; '.join(questions)}")
 
 
-def _loss(case: Case, problem: Problem) -> float:
+def _loss(case: Case, cost: Cost) -> float:
     with jax.enable_x64(True):
         params, X, Y = jax.tree.map(jnp.asarray, (case.params, case.X, case.Y))
-        mean = mean_loss(
-            params,
-            X,
-            Y,
-            activation=problem.activation,
-            output_activation=problem.output_activation,
-            loss=problem.loss,
-        )
-        return float(mean) * (len(X) if problem.reduction == "sum" else 1)
+        mean = mean_loss(params, X, Y, **cost.objective.keywords)
+        return float(mean) * (len(X) if cost.reduction == "sum" else 1)

@@ -8,11 +8,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from fcnet.verify import diagnosis, single_diagnosis
-from fcnet.verify.diagnosis import Evidence, diagnose
-from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
+from fcnet.verify.diagnose import blame
+from fcnet.verify.diagnose.blame import Evidence, diagnose
+from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES
 from fcnet.verify.types import Answer, Case, Finding, Reference
-from support.diagnosis_evidence import answer_of, cases, problem_of, reference_of
+from support.diagnosis_evidence import answer_of, cases, cost_of, reference_of
 from support.faulty_backprop import Fault, Setting, Site, candidate, forward
 
 NETWORKS: tuple[tuple[Setting, tuple[int, ...]], ...] = (
@@ -65,8 +65,8 @@ class Trial(NamedTuple):
         own = tuple(row for row in MISTAKES if row.kind == fault.kind)
         batch = tuple(row for row in BATCH_MISTAKES if row.kind == fault.kind)
         with (
-            patch.object(single_diagnosis, "MISTAKES", own),
-            patch.object(diagnosis, "BATCH_MISTAKES", batch),
+            patch.object(blame, "MISTAKES", own),
+            patch.object(blame, "BATCH_MISTAKES", batch),
         ):
             return Trial(*self[:3], judged(*self[:3])).kinds == [fault.kind]
 
@@ -118,7 +118,7 @@ def judged(network: int, faults: Sequence[Site], rows: Rows) -> list[Finding]:
     """The findings of the diagnosis for a candidate with the faults."""
     setting, sizes = NETWORKS[network]
     names = [(f"dW{k}", f"db{k}") for k in range(1, len(sizes))]
-    return diagnose(problem_of(setting), evidence(network, faults, rows), names)
+    return diagnose(cost_of(setting), evidence(network, faults, rows), names)
 
 
 def trials(faults: Iterable[Fault], rows: Rows, every: int = 1) -> Iterator[Trial]:

@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.correct_candidates import LAYOUTS, ReLU, counted, data, in_layout, network
+from support.correct_candidates import LAYOUTS, ReLU, cost, counted, data, in_layout, network
 
-from fcnet import LOSSES
 from fcnet.verify.binding import bind
 
 SQUARE = (3, 3, 3)
@@ -44,8 +43,8 @@ def test_the_loss_is_compared_in_its_own_reduction(reduction):
         loss, result = in_layout("pairs", loss="first")(params, X, Y)
         return (len(X) if reduction == "sum" else 1) * loss, result
 
-    problem = ReLU._replace(reduction=reduction)
-    candidate = bind(backward, network(SQUARE), X, Y, problem, batched=True)
+    choice = ReLU._replace(reduction=reduction)
+    candidate = bind(backward, network(SQUARE), X, Y, choice, batched=True)
     assert candidate.layout.transposed is False
 
 
@@ -78,15 +77,15 @@ def test_the_targets_settle_as_many_examples_as_inputs():
 def test_a_loss_that_refuses_the_targets_settles_too():
     sizes = (3, 4, 3)
     X, Y = data(3, sizes)[0], np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
-    problem = ReLU._replace(loss=LOSSES["softmax_cross_entropy"])
-    candidate = bind(in_layout("pairs"), network(sizes), X, Y, problem, batched=True)
+    choice = cost(loss="softmax_cross_entropy")
+    candidate = bind(in_layout("pairs"), network(sizes), X, Y, choice, batched=True)
     assert candidate.examples.axis == 0
 
 
 def square(**changes):
     X, Y = data(3, SQUARE)
     arguments = {"function": in_layout("pairs"), "params": network(SQUARE), "x": X, "y": Y}
-    arguments |= {"problem": ReLU, "batched": True} | changes
+    arguments |= {"cost": ReLU, "batched": True} | changes
     return bind(**arguments)
 
 
@@ -101,7 +100,7 @@ def single(**changes):
 
 
 def softmax(y):
-    return {"y": y, "problem": ReLU._replace(loss=LOSSES["softmax_cross_entropy"])}
+    return {"y": y, "cost": cost(loss="softmax_cross_entropy")}
 
 
 def wrong_loss(params, X, Y):

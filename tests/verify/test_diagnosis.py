@@ -26,7 +26,7 @@ from support.scored_diagnoses import (
 )
 from support.scored_diagnoses import trials as tried
 
-from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
+from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES
 
 pytestmark = (
     pytest.mark.untyped

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from fcnet.verify.line import Mistake
-from fcnet.verify.step import Step
+from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.single import Step
 
-ANY = "24Wb"
+ANY_LINE = "24Wb"
 
 
 def _peak(s: Step) -> float:
     peak = max(abs(peer.got).max() for peer in s.peers)
     if not peak:
-        raise ValueError("all is zero, which is no bound")
+        raise ValueError("all entries are zero, so there is no bound")
     return float(peak)
 
 
@@ -45,19 +45,23 @@ def _outputs(s: Step) -> int:
 
 
 PLAIN = (
-    Mistake("zero", ANY, lambda s, e, k: 0 * s.expected, "is zero: it is not computed, or cut off"),
-    Mistake("sign", ANY, lambda s, e, k: -s.expected, "has the opposite sign"),
+    Mistake(
+        "zero", ANY_LINE, lambda s, e, k: 0 * s.expected, "is zero: it is not computed, or cut off"
+    ),
+    Mistake("sign", ANY_LINE, lambda s, e, k: -s.expected, "has the opposite sign"),
     Mistake(
         "factor_2",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: 2 * s.expected,
         "is 2 times too large: a factor 1/2 is missing, or it is added twice",
     ),
-    Mistake("factor_half", ANY, lambda s, e, k: s.expected / 2, "is half of what it must be"),
-    Mistake("factor_minus_2", ANY, lambda s, e, k: -2 * s.expected, "is -2 times what it must be"),
+    Mistake("factor_half", ANY_LINE, lambda s, e, k: s.expected / 2, "is half of what it must be"),
+    Mistake(
+        "factor_minus_2", ANY_LINE, lambda s, e, k: -2 * s.expected, "is -2 times what it must be"
+    ),
     Mistake(
         "per_output",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected / _outputs(s),
         "is divided by the number of outputs",
     ),
@@ -70,7 +74,7 @@ PLAIN = (
     ),
     Mistake(
         "times_outputs",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected * _outputs(s),
         "is multiplied by the number of outputs",
     ),
@@ -80,141 +84,155 @@ PLAIN = (
 ODD = (
     Mistake(
         "per_unit",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected / _width(s),
         "is divided by the number of units of layer {k}",
     ),
     Mistake(
         "times_units",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected * _width(s),
         "is multiplied by the number of units of layer {k}",
     ),
     Mistake(
         "per_input",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected / _fan_in(s),
         "is divided by the number of inputs of layer {k}",
     ),
     Mistake(
         "times_inputs",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected * _fan_in(s),
         "is multiplied by the number of inputs of layer {k}",
     ),
     Mistake(
         "per_root_input",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected / np.sqrt(_fan_in(s)),
         "is divided by the square root of the number of inputs of layer {k}",
     ),
     Mistake(
         "first_call",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.peers[0].expected,
-        "is that of the first input it was ever called with: a cache is never renewed",
+        "is that of the first input it was called with: a cache is never renewed",
     ),
     Mistake(
-        "absolute", ANY, lambda s, e, k: abs(s.expected), "has lost its sign: only the size is left"
+        "absolute",
+        ANY_LINE,
+        lambda s, e, k: abs(s.expected),
+        "has lost its sign: only the size is left",
     ),
-    Mistake("squared", ANY, lambda s, e, k: s.expected**2, "is squared"),
+    Mistake("squared", ANY_LINE, lambda s, e, k: s.expected**2, "is squared"),
     Mistake(
-        "sign_only", ANY, lambda s, e, k: np.sign(s.expected), "is +1 or -1: only the sign is left"
+        "sign_only",
+        ANY_LINE,
+        lambda s, e, k: np.sign(s.expected),
+        "is +1 or -1: only the sign is left",
     ),
     Mistake(
         "positive_part",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: np.maximum(s.expected, 0),
         "has its negative entries cut off",
     ),
     Mistake(
         "clipped",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: np.clip(s.expected, -_peak(s), _peak(s)),
         "is clipped entry by entry",
     ),
     Mistake(
         "clipped_norm",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected * min(1.0, _longest(s) / np.linalg.norm(s.expected)),
         "is clipped to a largest norm",
     ),
     Mistake(
         "normalised",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected / np.linalg.norm(s.expected),
         "is divided by its own norm",
     ),
     Mistake(
         "truncated",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: np.trunc(s.expected),
         "is cut to whole numbers: an integer array, or //",
     ),
-    Mistake("rounded", ANY, lambda s, e, k: np.round(s.expected), "is rounded to whole numbers"),
+    Mistake(
+        "rounded", ANY_LINE, lambda s, e, k: np.round(s.expected), "is rounded to whole numbers"
+    ),
     Mistake(
         "summed",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: np.full_like(s.expected, s.expected.sum()),
         "is one number for all entries, the sum of what they must be",
     ),
     Mistake(
         "averaged",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: np.full_like(s.expected, s.expected.mean()),
         "is one number for all entries, the mean of what they must be",
     ),
     Mistake(
         "cumulated",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected.cumsum(0),
         "adds up from unit to unit: a sum is not restarted for each unit",
     ),
     Mistake(
         "first_unit_dropped",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: _without(s, 0),
         "leaves out the first unit of layer {k}",
     ),
     Mistake(
         "last_unit_dropped",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: _without(s, -1),
         "leaves out the last unit of layer {k}",
     ),
     Mistake(
-        "first_unit_only", ANY, lambda s, e, k: _only(s, 0), "has the first unit of layer {k} only"
+        "first_unit_only",
+        ANY_LINE,
+        lambda s, e, k: _only(s, 0),
+        "has the first unit of layer {k} only",
     ),
     Mistake(
-        "last_unit_only", ANY, lambda s, e, k: _only(s, -1), "has the last unit of layer {k} only"
+        "last_unit_only",
+        ANY_LINE,
+        lambda s, e, k: _only(s, -1),
+        "has the last unit of layer {k} only",
     ),
     Mistake(
         "units_reversed",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: s.expected[::-1],
         "has the units of layer {k} in reverse order",
     ),
     Mistake(
         "units_shifted",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: np.roll(s.expected, 1, 0),
         "is shifted by one unit of layer {k}",
     ),
     Mistake(
         "units_shifted_back",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: np.roll(s.expected, -1, 0),
         "is shifted back by one unit of layer {k}",
     ),
     Mistake(
         "scaled",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: (0 * s.expected, s.expected),
         "is {c} times what it must be, on every input",
     ),
     Mistake(
         "constant_added",
-        ANY,
+        ANY_LINE,
         lambda s, e, k: (s.expected, np.ones_like(s.expected)),
         "has {c} added to every entry",
     ),

@@ -8,19 +8,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fcnet.verify.batch import Batch, Rows
-from fcnet.verify.line import Mistake
+from fcnet.verify.diagnose.batch import Batch, Rows
+from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.single import means_of
 
 
 def _mixed(batch: Batch, k: int) -> Rows:
     return np.broadcast_to(batch.delta(k).mean(0), batch.delta(k).shape)
 
 
-def _softmax_over_rows(batch: Batch, k: int) -> Rows:
-    if batch.problem.loss.name != "softmax_cross_entropy":
-        raise ValueError("there is no softmax")
-    e = np.exp(batch.a(k) - batch.a(k).max(0))
-    return (e / e.sum(0) - batch.case.Y) * batch.slope(k)
+def _mean_over_examples(batch: Batch, k: int) -> Rows:
+    """The mean that couples outputs, such as softmax, taken over the examples of each output."""
+    over_outputs = means_of(batch.cost.objective.loss, batch.a(k))
+    over_examples = means_of(batch.cost.objective.loss, batch.a(k).T).T
+    if np.array_equal(over_examples, over_outputs):
+        raise ValueError("the mean of an output depends on that output alone")
+    return (over_examples + (batch.error(batch.case.Y) - over_outputs)) * batch.slope(k)
 
 
 def _with_targets(change: Callable[[Rows], Rows]) -> Callable[[Batch, int], Rows]:
@@ -69,7 +72,7 @@ COUPLINGS = (
     Mistake(
         "softmax_over_examples",
         "2",
-        _softmax_over_rows,
+        _mean_over_examples,
         "has its softmax over the examples, not over the classes",
     ),
     Mistake("delta_averaged", "24", _mixed, "is averaged over the examples before it is used"),

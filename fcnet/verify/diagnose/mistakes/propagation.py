@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fcnet.verify.line import Mistake
+from fcnet.verify.diagnose.line import Mistake
 
 PROPAGATION = (
     Mistake(
@@ -75,13 +75,13 @@ PROPAGATION = (
         "first_above_only",
         "4",
         lambda s, e, k: e.W(k + 1)[0] * s.above[0] * e.slope(k),
-        "hears of the first unit of layer {above} only: = where += is meant",
+        "has the first unit of layer {above} only: = instead of +=",
     ),
     Mistake(
         "last_above_only",
         "4",
         lambda s, e, k: e.W(k + 1)[-1] * s.above[-1] * e.slope(k),
-        "hears of the last unit of layer {above} only: = where += is meant",
+        "has the last unit of layer {above} only: = instead of +=",
     ),
     Mistake(
         "bias_added",

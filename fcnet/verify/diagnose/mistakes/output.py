@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fcnet.verify.line import Mistake
-from fcnet.verify.step import Step
+from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.single import Step
 
 
 def _residual(s: Step) -> np.ndarray:
@@ -37,13 +37,13 @@ OUTPUT = (
         "extra_derivative",
         "2",
         lambda s, e, k: s.expected * e.prediction * (1 - e.prediction),
-        "has an extra factor p (1 - p), p being the prediction: this loss has used it up already",
+        "has an extra factor p (1 - p) of the prediction p: dJ/do of this loss contains it already",
     ),
     Mistake(
         "extra_jacobian",
         "2",
         lambda s, e, k: e.prediction * (s.expected - e.prediction @ s.expected),
-        "has the Jacobian of softmax once more: this loss has used it up already",
+        "has the Jacobian of softmax once more: dJ/do of this loss contains it already",
     ),
     Mistake(
         "jacobian_diagonal",

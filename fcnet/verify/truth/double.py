@@ -1,4 +1,4 @@
-"""Double precision inside a block only, and no trace of it left behind."""
+"""Double precision inside a block, with JAX's own state unchanged after it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ def float64() -> Iterator[None]:
 
 
 def compile_double(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """A function of the user's compiled for such arguments in float64.
+    """A function of the user's, compiled in float64 for arguments like these.
 
-    A NumPy array that a function closes over is converted for JAX once: while any trace of it is
-    alive, the array is taken in that precision, also where another is in force. So the caches of
-    traces are emptied, before and after, where a function has such arrays.
+    JAX converts a NumPy array that a function closes over once, and keeps that precision for as
+    long as any trace of the function is alive. So where a function has such arrays, the caches of
+    traces are emptied before and after.
 
     Returns:
         The program, to be called inside `float64`.
@@ -33,7 +33,7 @@ def compile_double(function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
         try:
             traced = jax.jit(function).trace(*args, **kwargs)
             closed_over = _closes_over_numpy(traced.jaxpr)
-        except TypeError:  # a float64 argument met such an array, taken as float32
+        except TypeError:  # a float64 argument met such an array, which JAX holds in float32
             traced, closed_over = None, True
         if closed_over:
             del traced

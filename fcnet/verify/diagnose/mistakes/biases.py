@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fcnet.verify.line import Mistake
-from fcnet.verify.mistakes.weights import delta_of
+from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.mistakes.weights import delta_of
 
 BIASES = (
     Mistake(

@@ -1,7 +1,7 @@
-"""What a wrong array looks like beside the right one: a factor, a transpose, a mix-up, zeros.
+"""How a wrong array differs from the right one: by a factor, a transpose, a swap, zeros.
 
-For functions of which nothing is known but their arguments. A row of `SIGNATURES` looks at the
-array on all inputs, and says what it sees, or None.
+For functions of which only the arguments are known. Each row of `SIGNATURES` compares the array on
+all inputs and yields what it recognises.
 """
 
 import math
@@ -11,27 +11,23 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
-from fcnet.verify.types import Finding
+from fcnet.verify.diagnose.pattern import FEW, factor, few_entries, few_indices, rank_one
+from fcnet.verify.types import Finding, Values, form_finding
 
-SHOWN = 4
-"""How many indices or factors are listed."""
-
-Values = Float[np.ndarray, "..."]
 Sign = tuple[str, str]
-"""A kind, and what to say after the name of the array."""
+"""A kind, and a phrase to follow the name of the array."""
 
 
-class Wrong(NamedTuple):
+class WrongArray(NamedTuple):
     """A wrong array on every input where it was tried.
 
     Attributes:
         path: its name.
-        got, right, allowed: returned, right, and what rounding explains, an array an input.
-        argument: that of which it is the gradient; empty where it is of none.
-        others: the other right arrays of its shape, by name.
-        lengths: of the axes of all arguments, with a phrase for each: a mean is over one of them.
+        got, right, allowed: returned, right, and what rounding explains, one array for each input.
+        argument: the argument whose gradient it is; empty if there is none.
+        others: the other right arrays, by name.
+        lengths: of the axes of all arguments, with a phrase for each: means are over one of them.
         unit_roundoff: u of what was returned.
     """
 
@@ -45,7 +41,7 @@ class Wrong(NamedTuple):
     unit_roundoff: float
 
     def agrees(self, values: Sequence[Values], allowed: Sequence[Values]) -> bool:
-        """Whether `values` are what was returned; a mistake's own rounding is given twice."""
+        """Whether `values` are what was returned, with twice the tolerance for their rounding."""
         with np.errstate(invalid="ignore"):
             return all(
                 v.shape == g.shape
@@ -62,34 +58,36 @@ class Wrong(NamedTuple):
         return self.agrees([c * r for r in self.right], [abs(c) * a for a in self.allowed])
 
 
-def explain_arrays(wrong: Sequence[Wrong], phrase: str = "the gradient of {}") -> list[Finding]:
-    """A finding for each kind of mistake, naming the arrays that share it by `phrase`."""
-    signs = [(_look(array), array.path) for array in wrong]
+def explain_arrays(
+    wrong: Sequence[WrongArray], phrase: str = "the gradient of {}"
+) -> list[Finding]:
+    """A finding for each kind of mistake, which names the arrays that share it by `phrase`."""
+    signs = [(_recognise(array), array.path) for array in wrong]
     signs.sort(key=lambda pair: pair[0])
     findings = []
     for (kind, text), group in groupby(signs, key=lambda pair: pair[0]):
         paths = ", ".join(path for _, path in group)
-        findings.append(Finding(None, "", None, kind, f"{phrase.format(paths)} {text}"))
+        findings.append(form_finding(kind, f"{phrase.format(paths)} {text}"))
     return findings
 
 
-def _look(array: Wrong) -> Sign:
+def _recognise(array: WrongArray) -> Sign:
     return next(sign for find in SIGNATURES for sign in find(array))
 
 
-def _not_finite(array: Wrong) -> Iterator[Sign]:
+def _not_finite(array: WrongArray) -> Iterator[Sign]:
     for got in array.got:
         if not np.isfinite(got).all():
             at = np.argwhere(~np.isfinite(got))[0].tolist()
             yield "not_finite", f"is {got[tuple(at)]} at {at}"
 
 
-def _zero(array: Wrong) -> Iterator[Sign]:
+def _zero(array: WrongArray) -> Iterator[Sign]:
     if not any(got.any() for got in array.got):
         yield "zero", "is 0 everywhere: it is not computed, or cut off"
 
 
-def _factor(array: Wrong) -> Iterator[Sign]:
+def _one_factor(array: WrongArray) -> Iterator[Sign]:
     named = {-1.0: "sign", 2.0: "factor_2", 0.5: "factor_half", -2.0: "factor_minus_2"}
     for c, kind in named.items():
         if array.is_multiple(c):
@@ -103,12 +101,12 @@ def _factor(array: Wrong) -> Iterator[Sign]:
         ):
             if n > 2 and array.is_multiple(c):
                 yield kind, f"{text}, {phrase}"
-    c = _fit(array.got, array.right)
+    c = factor(array.got, array.right, default=0).item()
     if array.got[0].size > 1 and c and array.is_multiple(c):
         yield "scaled", f"is {c:.6g} times what it must be"
 
 
-def _rearranged(array: Wrong) -> Iterator[Sign]:
+def _rearranged(array: WrongArray) -> Iterator[Sign]:
     ndim = array.right[0].ndim
     if ndim > 1 and array.is_edit(np.transpose):
         yield "transposed", "is transposed"
@@ -127,13 +125,13 @@ def _rearranged(array: Wrong) -> Iterator[Sign]:
             yield "permuted", "has the right numbers in wrong places"
 
 
-def _swapped(array: Wrong) -> Iterator[Sign]:
+def _swapped(array: WrongArray) -> Iterator[Sign]:
     for path, right in array.others.items():
         if array.agrees(right, array.allowed):
             yield "swapped", f"is that of {path}"
 
 
-def _added(array: Wrong) -> Iterator[Sign]:
+def _added(array: WrongArray) -> Iterator[Sign]:
     difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
     rounding = [
         a + array.unit_roundoff * abs(g) for g, a in zip(array.got, array.allowed, strict=True)
@@ -142,40 +140,41 @@ def _added(array: Wrong) -> Iterator[Sign]:
         ("adds_argument", array.argument, "the argument itself, as of an L2 penalty"),
         ("adds_constant", [np.ones_like(right) for right in array.right], "1"),
     ):
-        c = _fit(_over(difference, rounding), _over(base, rounding)) if base else 0.0
-        value = [right + c * way for right, way in zip(array.right, base, strict=False)]
+        if not base:
+            continue
+        own, way = (_in_roundings(values, rounding) for values in (difference, base))
+        c = factor(own, way, default=0).item()
+        value = [right + c * way for right, way in zip(array.right, base, strict=True)]
         if c and array.got[0].size > 1 and array.agrees(value, array.allowed):
             yield kind, f"has an extra {c:.4g} times {what}"
 
 
-def _places(array: Wrong) -> Iterator[Sign]:
-    """Right but at a few places, along an axis or anywhere."""
+def _few_places(array: WrongArray) -> Iterator[Sign]:
+    """Wrong at a few places only, along an axis or anywhere."""
     wrong = np.any(
         [abs(g - r) > a for g, r, a in zip(array.got, array.right, array.allowed, strict=True)], 0
     )
     zero = not np.any([got[wrong].any() for got in array.got])
     value = "0" if zero else "wrong"
-    for axis in range(wrong.ndim):
-        lines = np.moveaxis(wrong, axis, 0).reshape(wrong.shape[axis], -1).any(1)
-        where = np.flatnonzero(lines).tolist()
-        if wrong.ndim > 1 and len(where) <= min(SHOWN, wrong.shape[axis] // 2):
+    for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
+        if where := few_indices(wrong, axis):
             yield "dropped" if zero else "places", f"is {value} at {where} along axis {axis}"
-    entries = [tuple(at) for at in np.argwhere(wrong).tolist()]
-    if len(entries) <= min(SHOWN, wrong.size // 2):
+    if entries := few_entries(wrong):
         yield "dropped" if zero else "places", f"is {value} at {', '.join(map(str, entries))} only"
 
 
-def _factors(array: Wrong) -> Iterator[Sign]:
+def _factor_along_axis(array: WrongArray) -> Iterator[Sign]:
     for axis in range(array.right[0].ndim):
         over = tuple(i for i in range(array.right[0].ndim) if i != axis)
-        c = _fit(array.got, array.right, over)
+        c = factor(array.got, array.right, over, default=0)
         if over and array.is_multiple(c):
-            listed = ", ".join(f"{x:.4g}" for x in np.ravel(c)[:SHOWN])
-            more = ", ..." if np.size(c) > SHOWN else ""
+            listed = ", ".join(f"{x:.4g}" for x in np.ravel(c)[:FEW])
+            more = ", ..." if np.size(c) > FEW else ""
             yield "scaled_along_axis", f"has a factor for each index of axis {axis}: {listed}{more}"
 
 
-def _pattern(array: Wrong) -> Iterator[Sign]:
+def _pattern(array: WrongArray) -> Iterator[Sign]:
+    """A difference that is constant along an axis, or of rank one."""
     difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
     for axis, length in enumerate(difference[0].shape):
         mean = [d.mean(axis, keepdims=True) for d in difference]
@@ -183,12 +182,12 @@ def _pattern(array: Wrong) -> Iterator[Sign]:
         if length > 2 and array.agrees(value, array.allowed):
             yield "constant_difference", f"is off by a constant along axis {axis}"
     if difference[0].ndim == 2 and min(difference[0].shape) > 2:
-        value = [r + _rank_one(d) for r, d in zip(array.right, difference, strict=True)]
+        value = [r + rank_one(d) for r, d in zip(array.right, difference, strict=True)]
         if array.agrees(value, array.allowed):
             yield "rank_one_difference", "is off by a matrix of rank one"
 
 
-def _unknown(array: Wrong) -> Iterator[Sign]:
+def _unknown(array: WrongArray) -> Iterator[Sign]:
     got, right, allowed = array.got[0], array.right[0], array.allowed[0]
     at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
     index = list(map(int, at))
@@ -198,32 +197,19 @@ def _unknown(array: Wrong) -> Iterator[Sign]:
 SIGNATURES = (
     _not_finite,
     _zero,
-    _factor,
+    _one_factor,
     _rearranged,
     _swapped,
     _added,
-    _places,
-    _factors,
+    _few_places,
+    _factor_along_axis,
     _pattern,
     _unknown,
 )
-"""The simplest explanations first."""
+"""The simplest first; the last one recognises everything."""
 
 
-def _fit(got: Sequence[Values], base: Sequence[Values], over: Any = None) -> Any:
-    """The least-squares factor of `got` over `base`, on all inputs."""
-    pairs = list(zip(got, base, strict=True))
-    top = sum(np.sum(g * b, over, keepdims=over is not None) for g, b in pairs)
-    bottom = sum(np.sum(b * b, over, keepdims=over is not None) for _, b in pairs)
-    return np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), 0)[()]
-
-
-def _over(values: Sequence[Values], rounding: Sequence[Values]) -> list[Values]:
-    """In units of rounding errors, so that what is known best counts for most."""
+def _in_roundings(values: Sequence[Values], rounding: Sequence[Values]) -> list[Values]:
+    """Values in units of their rounding errors, so that the most precise count most."""
     least = max(min(r.min() for r in rounding), 1e-300)
     return [v * (least / np.maximum(r, least)) for v, r in zip(values, rounding, strict=True)]
-
-
-def _rank_one(matrix: Values) -> Values:
-    i, j = np.unravel_index(np.argmax(abs(matrix)), matrix.shape)
-    return np.outer(matrix[:, j], matrix[i]) / (matrix[i, j] or 1)

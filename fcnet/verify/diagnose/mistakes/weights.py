@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fcnet.verify.line import Mistake, Values, Vector
-from fcnet.verify.single import Example
-from fcnet.verify.step import Step
+from fcnet.verify.diagnose.line import Mistake, Vector
+from fcnet.verify.diagnose.single import Single, Step
+from fcnet.verify.types import Values
 
 
 def delta_of(s: Step, k: int) -> Values:
-    """delta^[k]: the candidate's own if it has been read, for a layer below the true one."""
+    """delta^[k]: the candidate's own, or for a layer below, which is not read yet, the true one."""
     return s.deltas[k] if k in s.deltas else s.example.true_delta(k)
 
 
@@ -24,12 +24,12 @@ def _zeroed(value: np.ndarray, where: tuple[slice | int, ...]) -> np.ndarray:
     return value
 
 
-def _for_a(kind: str, vector: Callable[[Step, Example, int], Vector], says: str) -> Mistake:
+def _for_a(kind: str, vector: Callable[[Step, Single, int], Vector], says: str) -> Mistake:
     """Another vector in the place of a^[k-1]."""
     return Mistake(kind, "W", lambda s, e, k: np.outer(s.delta, vector(s, e, k)), says)
 
 
-def _for_delta(kind: str, vector: Callable[[Step, Example, int], Vector], says: str) -> Mistake:
+def _for_delta(kind: str, vector: Callable[[Step, Single, int], Vector], says: str) -> Mistake:
     """Another vector in the place of delta^[k]."""
     return Mistake(kind, "W", lambda s, e, k: np.outer(vector(s, e, k), e.a(k - 1)), says)
 
@@ -150,7 +150,7 @@ WEIGHTS = (
     _for_a(
         "cached_activation",
         lambda s, e, k: s.peers[0].example.a(k - 1),
-        "uses a[{below}] of the first input it was ever called with: a cache is never renewed",
+        "uses a[{below}] of the first input it was called with: a cache is never renewed",
     ),
     _for_delta(
         "activities", lambda s, e, k: e.a(k), "is a[{k}] a[{below}]^T: delta[{k}] is missing"

@@ -1,4 +1,4 @@
-"""Activations with a kink at 0, such as ReLU: where any derivative between two slopes is right."""
+"""Activations with a kink at 0, such as ReLU: any slope between the two one-sided ones is right."""
 
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -10,20 +10,20 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from fcnet.types import Activation, Layer, Params, Trace
-from fcnet.verify.double import float64
+from fcnet.verify.truth.double import float64
 
 CONVENTIONS = (0.0, 0.5, 1.0)
-"""The values of ReLU'(0) in use: in `jax.nn.relu` and PyTorch, in `jnp.maximum(z, 0)`, and here."""
+"""The values of ReLU'(0) in use: `jax.nn.relu` and PyTorch, `jnp.maximum(z, 0)`, and the notes."""
 
 
 class Slopes(NamedTuple):
-    """The one-sided derivatives of an activation at 0: 0 and 1 for ReLU, and equal where smooth."""
+    """The one-sided derivatives of an activation at 0: 0 and 1 for ReLU, equal if it is smooth."""
 
     left: float
     right: float
 
     def at(self, convention: float | Array) -> float | Array:
-        """The derivative at 0 by a convention, which is 0 for the left one and 1 for the right."""
+        """The derivative at 0 by a convention: 0 for the left one, 1 for the right one."""
         return self.left + convention * (self.right - self.left)
 
 
@@ -52,7 +52,7 @@ def activate(
     kink: Bool[Array, "..."] | None = None,
     convention: float | Array = 1.0,
 ) -> Float[Array, "..."]:
-    """sigma(z), whose derivative is by `convention` where `kink` says so, or else where z is 0."""
+    """sigma(z) with the derivative by `convention` where `kink` is true, by default where z = 0."""
     if not has_kink(sigma):
         return sigma.function(z)
     slope = jnp.asarray(one_sided(sigma).at(convention), z.dtype)
@@ -81,10 +81,10 @@ def kink_slack(
     near: tuple[Float[Array, "n _"], ...],
     noise: float | Array,
 ) -> Params:
-    """How far the gradient can move if each marked unit falls on either side of its kink.
+    """How far the gradient can move if each marked unit may be on either side of its kink.
 
-    Algorithm 5 in absolute values, of the changes that start at these units: in delta, by the jump
-    of the derivative; in the activation, by what rounding leaves of z on the other side.
+    This is Algorithm 5 in absolute values. It propagates the changes that start at these units: in
+    delta by the jump of the derivative, in the activation by how far rounding moves z.
 
     Args:
         params: r layers.
@@ -92,12 +92,12 @@ def kink_slack(
         trace: of n examples, in rows.
         above: dJ/do of each example.
         weights: what each example counts in the loss.
-        kinks: the units at their kink, or too near to tell.
+        kinks: the units at their kink, up to rounding.
         near: how far rounding may move each z.
-        noise: how far it may move a sum, relative to the sum of absolute values.
+        noise: how far rounding may move a sum, relative to the sum of absolute values.
 
     Returns:
-        A bound for each component, beyond its tolerance.
+        A bound for each component, to be added to its tolerance.
     """
     slope = [
         jax.jvp(partial(activate, sigma), (z,), (jnp.ones_like(z),))[1]

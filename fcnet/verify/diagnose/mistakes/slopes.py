@@ -1,39 +1,52 @@
 """Known mistakes with sigma' in lines 2 and 4: forgotten, repeated, or taken elsewhere."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from fcnet.verify.line import Mistake, Values
-from fcnet.verify.single import Example, slope
-from fcnet.verify.step import Step
-
-FAMILIAR: dict[str, tuple[Callable[[Values], Values], Callable[[Values], Values]]] = {
-    "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
-    "relu": (lambda z: np.maximum(z, 0), lambda a: 1.0 * (a > 0)),
-    "tanh": (np.tanh, lambda a: 1 - a**2),
-}
-"""Activations beside their derivative as people write it, with a = sigma(z)."""
+from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.single import Single, Step, slope
+from fcnet.verify.types import Values
 
 
-def _derivative_of(name: str) -> Callable[[Step, Example, int], Values]:
-    function, formula = FAMILIAR[name]
-    return lambda s, e, k: s.back * formula(function(e.z(k)))
+class Familiar(NamedTuple):
+    """An activation, beside its derivative as people write it: a formula in a = sigma(z)."""
+
+    name: str
+    function: Callable[[Values], Values]
+    formula: Callable[[Values], Values]
 
 
-def _formula_at_z(s: Step, e: Example, k: int) -> Values:
-    activation = e.problem.output_activation if k == e.r else e.problem.activation
-    if activation.name not in FAMILIAR:
-        raise ValueError("no formula in a is in use")
-    return s.back * FAMILIAR[activation.name][1](e.z(k))
+FAMILIAR = (
+    Familiar("sigmoid", lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
+    Familiar("relu", lambda z: np.maximum(z, 0), lambda a: 1.0 * (a > 0)),
+    Familiar("tanh", np.tanh, lambda a: 1 - a**2),
+)
+
+
+def _derivative_of(other: Familiar) -> Callable[[Step, Single, int], Values]:
+    return lambda s, e, k: s.back * other.formula(other.function(e.z(k)))
+
+
+def _has_values(row: Familiar, e: Single, k: int) -> bool:
+    return np.allclose(row.function(e.z(k)), e.a(k), rtol=1e-9, atol=1e-12)
+
+
+def _formula_at_z(s: Step, e: Single, k: int) -> Values:
+    """The formula in a of the activation with these values, whatever it is called."""
+    for row in FAMILIAR:
+        if all(_has_values(row, p.example, k) for p in s.peers):
+            return s.back * row.formula(e.z(k))
+    raise ValueError("no formula in a is in use")
 
 
 def _hidden(s: Step) -> np.ndarray:
-    return slope(s.example.problem.activation, s.example.z(s.k))
+    return slope(s.example.cost.objective.activation, s.example.z(s.k))
 
 
 def _of_output(s: Step) -> np.ndarray:
-    return slope(s.example.problem.output_activation, s.example.z(s.k))
+    return slope(s.example.cost.objective.output_activation, s.example.z(s.k))
 
 
 SLOPES = (
@@ -94,12 +107,12 @@ SLOPES = (
     ),
     *(
         Mistake(
-            f"derivative_of_{name}",
+            f"derivative_of_{row.name}",
             "24",
-            _derivative_of(name),
-            f"has the derivative of {name}, which is not this layer's activation",
+            _derivative_of(row),
+            f"has the derivative of {row.name}, which is not this layer's activation",
         )
-        for name in FAMILIAR
+        for row in FAMILIAR
     ),
     Mistake(
         "inverted_mask",
@@ -123,7 +136,7 @@ SLOPES = (
         "derivative_alone",
         "24",
         lambda s, e, k: e.slope(k),
-        "is sigma'(z[{k}]) alone: what comes from above is ignored",
+        "is sigma'(z[{k}]) alone: the factor before it is missing",
     ),
     Mistake(
         "mask_from_above",
@@ -140,7 +153,7 @@ SLOPES = (
     Mistake(
         "derivative_at_back",
         "4",
-        lambda s, e, k: s.back * slope(e.problem.activation, s.back),
+        lambda s, e, k: s.back * slope(e.cost.objective.activation, s.back),
         "takes sigma' at W[{above}]^T delta[{above}], not at z[{k}]",
     ),
 )

@@ -1,4 +1,4 @@
-"""How the user lays out examples and targets: one in any shape, many in rows or in columns."""
+"""How the user arranges examples and targets: one in any shape, many in rows or in columns."""
 
 import math
 from typing import Any, NamedTuple
@@ -13,8 +13,10 @@ from fcnet.arrays import is_floating, like, shape_of, to_numpy
 class Arrangement(NamedTuple):
     """How one of the user's arrays holds n vectors of equal length.
 
-    shape: the user's; axis: the one that runs over the examples, None for a single example.
-    classes: their number m_r where the array holds class labels 0..m_r-1, else 0.
+    Attributes:
+        shape: of the user's array.
+        axis: the one that runs over the examples, None for a single example.
+        classes: their number m_r if the array holds class labels 0..m_r-1, else 0.
 
     >>> labels = np.array([2, 0])
     >>> way = Arrangement(shape=(2,), axis=0, classes=3)
@@ -55,8 +57,8 @@ def arrangements(
 ) -> list[tuple[Arrangement, Arrangement]]:
     """The ways to read x as vectors of length d and y as as many targets of length m_r.
 
-    For m_r > 1 the targets may be class labels. If a batch has both examples and targets in a
-    matrix, both have examples as rows or both as columns, wherever that is possible.
+    For m_r > 1 the targets may be class labels. If x and y of a batch are both matrices, a pair
+    with the examples on the same axis of both is preferred.
     """
     examples = _ways(shape_of(x), d, batched)
     targets = _ways(shape_of(y), m_r, batched)

@@ -1,7 +1,7 @@
 """Monte-Carlo arithmetic: a jaxpr evaluated with the result of every primitive moved a little.
 
-Each value is carried twice, as it is and moved, so that decisions (comparisons, signs, integers)
-can be those of the unmoved computation, and a ReLU at its kink does not switch.
+Each value is carried twice, exact and moved. Decisions (comparisons, signs, integers) can then be
+those of the exact computation, and a ReLU at its kink does not switch.
 """
 
 import itertools
@@ -24,8 +24,8 @@ NESTED = {
 }
 """Primitives that only wrap a jaxpr, and the parameter that holds it."""
 
-STEPS = frozenset({"sign", "floor", "ceil", "round"})
-"""Decisions in a floating dtype."""
+FLOAT_DECISIONS = frozenset({"sign", "floor", "ceil", "round"})
+"""Primitives whose result is a decision, though its dtype is floating."""
 
 EXACT = frozenset(
     {"abs", "broadcast_in_dim", "clamp", "concatenate", "convert_element_type", "copy", "copy_p"}
@@ -45,11 +45,11 @@ WHOLE = frozenset(
     {"cholesky", "custom_linear_solve", "eig", "eigh", "fft", "householder_product", "lu", "qr"}
     | {"schur", "svd", "triangular_solve", "tridiagonal_solve"}
 )
-"""Whole algorithms: backward stable, they round as if their operands were moved, and the result."""
+"""Whole algorithms, all backward stable: moves of operands and results stand for their rounding."""
 
 
 class Pair(NamedTuple):
-    """A value of the computation, as it is and moved."""
+    """A value of the computation, exact and moved."""
 
     exact: Array
     moved: Array
@@ -61,11 +61,11 @@ class MonteCarlo:
 
     Attributes:
         step: the relative size of a move.
-        floor: the size below which moves are absolute, over the step's own unit: underflow.
-        stream: what the random signs follow from; another uint32 gives another sample.
-        frozen: whether decisions are those of the unmoved computation.
-        nudge: the size of the move of a result that is 0, which is otherwise taken as exact.
-        direction: 1 or -1 for moves all up or all down, 0 for random ones.
+        floor: an absolute size added to each move, in units of the step: what underflow loses.
+        stream: seeds the random signs; another uint32 gives another sample.
+        frozen: whether decisions are those of the exact computation.
+        nudge: the size of the move of a result that is 0; by default such a result is exact.
+        direction: 1 or -1 to move all results up or down, 0 for random directions.
     """
 
     step: float | Array
@@ -90,7 +90,7 @@ class MonteCarlo:
         return [read(atom) for atom in jaxpr.outvars]
 
     def start(self, value: Array) -> Pair:
-        """An input, moved as if it were the rounded result of an operation."""
+        """An input, moved like the result of an operation."""
         return Pair(value, self._move(value, self._size(value)))
 
     def _move(self, value: Array, size: Array) -> Array:
@@ -116,9 +116,9 @@ class MonteCarlo:
         return [self._rounded(eqn, unmoved, pair) for pair in pairs]
 
     def _rounded(self, eqn: core.JaxprEqn, operands: list[Any], pair: Pair) -> Pair:
-        """What a primitive returned, rounded as the primitive rounds."""
+        """What a primitive returned, moved as much as the primitive rounds."""
         name = eqn.primitive.name
-        if name in STEPS or not _real(pair.exact):
+        if name in FLOAT_DECISIONS or not _real(pair.exact):
             return Pair(pair.exact, pair.exact) if self.frozen else pair
         if name in EXACT:
             return pair
@@ -145,7 +145,7 @@ class MonteCarlo:
 
     def _scan(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         jaxpr, consts = _opened(eqn.params["jaxpr"])
-        # What is scanned over, and stacked, has one more axis outside than inside.
+        # What the scan takes apart, and stacks, has one more axis outside than inside.
         taken = sum(map(_deeper, eqn.invars, jaxpr.invars))
         stacked = sum(map(_deeper, eqn.outvars, jaxpr.outvars))
         carried = len(jaxpr.outvars) - stacked
@@ -182,7 +182,7 @@ class MonteCarlo:
         return lax.switch(index.exact if self.frozen else index.moved, branches, rest)
 
     def _next(self) -> Array:
-        """A stream of the next operation's own."""
+        """The stream of the next operation."""
         return scramble(self.stream + jnp.uint32(next(self._turns) * 0x9E3779B9 & 0xFFFFFFFF))
 
     def _signs(self, shape: tuple[int, ...]) -> Array:
@@ -199,15 +199,15 @@ def decides(jaxpr: core.ClosedJaxpr) -> bool:
         for eqn in body.eqns:
             real = any(_real_type(atom) for atom in eqn.invars)
             name = eqn.primitive.name
-            if real and (name in STEPS or not all(map(_real_type, eqn.outvars))):
+            if real and (name in FLOAT_DECISIONS or not all(map(_real_type, eqn.outvars))):
                 return True
     return False
 
 
 def scramble(x: Array) -> Array:
-    """A hash of uint32 to uint32 without visible pattern (Wellons 2018, lowbias32).
+    """A hash of uint32 to uint32 (Wellons 2018, lowbias32).
 
-    Random enough for signs, and unlike a generator of random numbers it costs no compile time.
+    It is random enough for signs, and costs less compile time than a random number generator.
     """
     x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
@@ -215,7 +215,7 @@ def scramble(x: Array) -> Array:
 
 
 def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Array | int:
-    """The largest number of terms other than 0 in any sum, where it is known, else 1."""
+    """The largest number of non-zero terms in any sum, where it is known, else 1."""
     if eqn.primitive.name == "dot_general":
         axes: Any = eqn.params["dimension_numbers"][0]
     elif eqn.primitive.name == "reduce_sum":
@@ -236,7 +236,7 @@ def _bind(eqn: core.JaxprEqn, operands: list[Any]) -> list[Array]:
 
 
 def _opened(jaxpr: Any) -> tuple[core.Jaxpr, Any]:
-    """A jaxpr and its constants; one that is not closed has none."""
+    """A jaxpr and its constants; an open one has none."""
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
 
 

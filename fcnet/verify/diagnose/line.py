@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from fcnet.verify.types import Values
+
 DIGITS = 16.0
-"""As many as float64 has: no entry is evidence of more."""
+"""The most digits of evidence in one entry: float64 has no more."""
 
 Vector = Float[np.ndarray, " _"]
-Values = Float[np.ndarray, "..."]
 
 
 class Place(NamedTuple):
@@ -34,7 +35,7 @@ PLACES = {
     "W": Place(5, "dW", "{dW}", "delta[{k}] a[{below}]^T"),
     "b": Place(5, "db", "{db}", "delta[{k}]"),
 }
-"""By the short names that the tables of mistakes use."""
+"""By the short names in the tables of mistakes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -44,11 +45,13 @@ class Line:
     Attributes:
         place: a key of `PLACES`.
         k: the layer.
-        expected, got, tolerance: of one shape; `expected` is from the candidate's values upstream.
+        expected: the right value, computed from the candidate's own values upstream.
+        got: the candidate's value.
+        tolerance: what rounding explains of their difference.
         noise: how large rounding errors are here, relative to the largest term.
-        size: of the largest term, the factor sigma' left out.
-        unit_roundoff: u of the candidate's precision.
-        explained: where a mistake must explain `got`; a unit at a kink has a choice of its delta.
+        size: of the largest term, without the factor sigma'.
+        unit_roundoff: u of what the candidate returned.
+        explained: where a mistake must explain `got`; not at a kink, where delta has a choice.
     """
 
     place: str
@@ -62,20 +65,21 @@ class Line:
     explained: Bool[np.ndarray, "..."]
 
     def excess(self, value: Values, tolerance: Values) -> Values:
-        """|got - value| over the tolerance, entrywise; two NaN are equal, and one is far off."""
+        """|got - value| over the tolerance, entrywise: 0 for two NaN, infinite for one."""
         same = (self.got == value) | (np.isnan(self.got) & np.isnan(value))
         ratio = abs(self.got - value) / tolerance
         return np.where(same, 0, np.where(np.isnan(ratio), np.inf, ratio))
 
     @property
     def wrong(self) -> Bool[np.ndarray, "..."]:
-        """Where the candidate departs from the notes."""
+        """Where the candidate differs from the notes."""
         return self.excess(self.expected, self.tolerance) > 1
 
     def agrees(self, value: Values) -> bool:
-        """Whether a mistake that gives `value` explains all that is to be explained.
+        """Whether a mistake that gives `value` explains the candidate's value.
 
-        Its rounding errors are not known as well as those of the right value, so they get more.
+        The rounding errors of a mistake are not known as well as those of the right value, so the
+        tolerance is larger.
         """
         if value.shape != self.got.shape:
             return False
@@ -84,33 +88,33 @@ class Line:
         return not (self.excess(value, allowed) > 1)[self.explained].any()
 
     def evidence(self, value: Values) -> Values:
-        """In how many more digits `value` is what the candidate has than `expected` is, entrywise.
+        """In how many more digits the candidate has `value` than `expected`, entrywise.
 
-        A mistake speaks for itself where it gives the very numbers; one that is merely within the
-        tolerance, which may be wide, does not.
+        A mistake that gives the very numbers has much evidence. One that is only within the
+        tolerance, which may be wide, has little.
         """
-        floor = 4 * self.unit_roundoff * abs(value)  # the last place tells nothing
+        floor = 4 * self.unit_roundoff * abs(value)  # the last digits are no evidence
         ratio = (abs(self.got - self.expected) + floor) / (abs(self.got - value) + floor)
         digits = np.clip(np.nan_to_num(np.log10(ratio)), -DIGITS, DIGITS)
         return np.where(self.explained, digits, 0)
 
     def edited(self, edit: Callable[..., Any]) -> Any:
-        """What the line gives after an edit, which takes the line, where it stands, and k."""
+        """What the line gives after an edit, a function of the line, its input, and k."""
         raise NotImplementedError
 
 
 class Mistake(NamedTuple):
-    """A row of a table of known mistakes: what was written instead of a line, and how to say so.
+    """A row of a table of known mistakes: what was written instead of a line, and a phrase for it.
 
     Attributes:
         kind: a slug.
         places: the keys of `PLACES` where people make it.
-        edit: what the line gives then, of the line, where it stands, and k; or, where a constant c
-            of the programmer's own is to be found, such as a learning rate, the pair (base, way) of
-            base + c way. An edit that does not fit the network raises ValueError or IndexError, or
-            gives another shape: then it was not made.
-        says: what is wrong, to follow the name of the quantity; {c} is the constant, {k}, {above}
-            and {below} are numbers of layers.
+        edit: what the line then gives, a function of the line, its input, and k. If the mistake has
+            a constant c of the programmer's own, such as a learning rate, it gives the pair (base,
+            way) of base + c way. A mistake that is not possible in this network raises ValueError
+            or LookupError, or gives another shape.
+        says: what is wrong, to follow the name of the quantity; {c} is the constant, and {k},
+            {above} and {below} are numbers of layers.
     """
 
     kind: str

@@ -89,7 +89,7 @@ def mnist_5k() -> Dataset:
 
 
 def kinked_prices(key: Array, n: int = 60) -> Dataset:
-    """Figure 1's houses, which are synthetic, with prices of max(150 (size - 900) + noise, 0) dollars.
+    """Figure 1's synthetic houses, with prices of max(150 (size - 900) + noise, 0) dollars.
 
     Sizes are uniform between 300 and 3,000 square feet. The noise is normal with a standard
     deviation of 25,000 dollars. Real prices have no such kink.

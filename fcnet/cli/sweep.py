@@ -35,7 +35,7 @@ def sweep(
 
     from fcnet.cli.task import make_task, progress_bar
     from fcnet.plot.fits import loss_curve, median
-    from fcnet.train.store import saved
+    from fcnet.train.checkpoint import saved
 
     started = time.perf_counter()
     out = task.out

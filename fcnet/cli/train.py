@@ -19,7 +19,7 @@ def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) 
         ModuleNotFoundError: without the extra `cli`, likewise.
     """
     from fcnet.cli.task import make_task
-    from fcnet.train.store import saved
+    from fcnet.train.checkpoint import saved
 
     started = time.perf_counter()
     out = task.out

@@ -93,7 +93,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
 
         Raises:
             ValueError: for data that do not fit, with what was expected.
-            fcnet.train.fit.NonFiniteError: if training diverges.
+            fcnet.NonFiniteError: if training diverges.
         """
         warm = bool(self.warm_start) and hasattr(self, "coefs_")
         if not warm:

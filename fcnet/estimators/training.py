@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 
 from fcnet.data import Standardizer
 from fcnet.network import init
-from fcnet.train.optimizer import Optimizer, as_optimizer
+from fcnet.train.optimizer import as_optimizer
+from fcnet.train.types import Optimizer
 from fcnet.types import Layer, Params
 
 OUTER_SCALE = 0.4

@@ -11,8 +11,8 @@ from fcnet.checks import as_count, as_examples, check_same_length
 from fcnet.network import outputs
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, with_legend
 from fcnet.train.ensemble import ensemble
-from fcnet.train.loop import all_finite
 from fcnet.train.members import as_layers
+from fcnet.train.program import all_finite
 from fcnet.types import Activation
 
 

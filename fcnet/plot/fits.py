@@ -9,7 +9,7 @@ from jaxtyping import Float, Num
 
 from fcnet import notes
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, same_shape, series, with_legend
-from fcnet.train.history import History
+from fcnet.train.types import History
 
 
 def kink(

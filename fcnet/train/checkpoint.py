@@ -1,26 +1,45 @@
-"""One checkpoint: named arrays and text in a safetensors file, written whole or not at all.
+"""Checkpoints: the file, the folder of a run, and the configuration by which a run is recognised.
 
-The format is a JSON header and the arrays' bytes, so that reading one executes nothing, and other
-programs can read it. The header's `sha256` is that of the file with 64 zeros in its place.
+A checkpoint is a safetensors file of named arrays and text, written whole or not at all. Its format
+is a JSON header and the bytes of the arrays, so that reading one executes nothing, and other
+programs can read it. The `sha256` in the header is that of the file with 64 zeros in its place.
+
+On a mesh too, a checkpoint is one file with the whole state, which the first process writes to a
+folder that all processes see. The state of a fully-connected network fits into a host's memory, so
+that one file for each process, as Orbax writes them, would save little. A whole file can also be
+resumed on another mesh, where the rest of the run is the same up to rounding.
 """
 
 import hashlib
 import json
 import os
 import re
+import warnings
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+import optax
+from jax import Array
+from jax.sharding import Mesh
 
+from fcnet.checks import as_count
 from fcnet.extras import extra
+from fcnet.train.data import key_data, take_rows
+from fcnet.train.mesh import check_alike, is_key, is_shared, least
+from fcnet.train.optimizer import Hyperparameters, build
+from fcnet.train.program import descend
+from fcnet.train.types import Data, Program, Snapshot, State
 
 VERSION = "1"
-"""The version of what a checkpoint holds, in its header as `fcnet_checkpoint`."""
+"""The version of the format, in the header as `fcnet_checkpoint`."""
 
-BLANK = b"0" * 64
-SEAL = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
+BLANK_SUM = b"0" * 64
+SUM = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
 
 
 class CheckpointError(RuntimeError):
@@ -28,15 +47,15 @@ class CheckpointError(RuntimeError):
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str]) -> None:
-    """Write a checkpoint: to a temporary file, which takes its name once it is on the disk.
+    """Write a checkpoint to a temporary file, which is renamed once it is on the disk.
 
     Raises:
-        CheckpointError: where that fails; a file that had the name before is as it was.
+        CheckpointError: where that fails; an earlier file of the same name is unchanged.
     """
     with extra("checkpoint"):
         from safetensors.numpy import save
-    raw = save(dict(arrays), {**text, "fcnet_checkpoint": VERSION, "sha256": BLANK.decode()})
-    raw = SEAL.sub(hashlib.sha256(raw).hexdigest().encode(), raw, count=1)
+    raw = save(dict(arrays), {**text, "fcnet_checkpoint": VERSION, "sha256": BLANK_SUM.decode()})
+    raw = SUM.sub(hashlib.sha256(raw).hexdigest().encode(), raw, count=1)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -49,13 +68,13 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str])
         with suppress(OSError):
             temporary.unlink()
         raise CheckpointError(
-            f"cannot write the checkpoint {path}: {error.strerror}; those before it are as they "
-            "were. Make room or choose another folder, then go on with resume=True"
+            f"cannot write the checkpoint {path}: {error.strerror}; those before it are "
+            "unchanged. Make room or choose another folder, then continue with resume=True"
         ) from error
 
 
 def _sync(folder: Path) -> None:
-    """Have a folder's list of names on the disk; on Windows there is no such call."""
+    """Flush a folder's list of names to the disk; Windows has no such call."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -65,10 +84,10 @@ def _sync(folder: Path) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the text of a checkpoint, once its checksum is found right.
+    """The arrays and the text of a checkpoint with the right checksum.
 
     Raises:
-        CheckpointError: for a file that is damaged, or not a checkpoint, or of a later version.
+        CheckpointError: for a file that is damaged, no checkpoint, or of another version.
     """
     with extra("checkpoint"):
         from safetensors.numpy import load
@@ -76,10 +95,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raw = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    seal = SEAL.search(raw)
+    stored = SUM.search(raw)
     if (
-        seal is None
-        or hashlib.sha256(SEAL.sub(BLANK, raw, count=1)).hexdigest() != seal[0].decode()
+        stored is None
+        or hashlib.sha256(SUM.sub(BLANK_SUM, raw, count=1)).hexdigest() != stored[0].decode()
     ):
         raise CheckpointError(f"{path} is damaged or no checkpoint: its checksum is wrong")
     size = int.from_bytes(raw[:8], "little")
@@ -90,3 +109,251 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             f"program reads version {VERSION}"
         )
     return load(raw), text
+
+
+class Checkpoints(NamedTuple):
+    """Where checkpoints are written, and which are kept.
+
+    Attributes:
+        folder: a path; the folder is made if it is missing.
+        every: the number of evaluations between two checkpoints.
+        keep: how many of the last are kept, beside the one with the least validation loss; without
+            validation examples, the least training loss.
+
+    >>> Checkpoints("runs/1", keep=5).every
+    1
+    """
+
+    folder: str | Path
+    every: int = 1
+    keep: int = 3
+
+
+class Store(NamedTuple):
+    """The folder of checkpoints of a run, and the configuration of that run."""
+
+    folder: Path
+    every: int
+    keep: int
+    configuration: Mapping[str, str]
+    mesh: Mesh | None = None
+
+    def save(self, snapshot: Snapshot) -> Path:
+        """Write the checkpoint of a snapshot, and then remove those that need not be kept.
+
+        Of several processes the first writes, and the others wait for it.
+        """
+        path = self.folder / f"step-{snapshot.step:010d}.safetensors"
+        if not is_shared(self.mesh):
+            self._save(snapshot, path)
+            return path
+        failure = None
+        if jax.process_index() == 0:
+            try:
+                self._save(snapshot, path)
+            except CheckpointError as error:
+                failure = error
+        if not least(self.mesh, failure is None):
+            raise failure or CheckpointError(f"process 0 could not write the checkpoint {path}")
+        return path
+
+    def _save(self, snapshot: Snapshot, path: Path) -> None:
+        arrays = {name: _as_numpy(leaf) for name, leaf in _leaves(snapshot)}
+        arrays["history"] = np.array(snapshot.entries)
+        write(
+            path,
+            arrays,
+            {
+                "step": str(snapshot.step),
+                "best": str(snapshot.best),
+                "configuration": json.dumps(self.configuration),
+            },
+        )
+        before = {step: file for step, file in saved(self.folder).items() if step <= snapshot.step}
+        for step in before.keys() - set(sorted(before)[-self.keep :]) - {_best(snapshot, before)}:
+            before[step].unlink(missing_ok=True)
+        for unfinished in self.folder.glob(".step-*.tmp"):
+            unfinished.unlink(missing_ok=True)
+
+    def latest(self, start: Snapshot) -> Snapshot:
+        """The snapshot of the last undamaged checkpoint; without any, the start, saved.
+
+        Raises:
+            CheckpointError: if all are damaged, or the last undamaged one is of another run.
+        """
+        failures = []
+        by_step = saved(self.folder)
+        check_alike(self.mesh, {"the checkpoints in the folder": [*by_step]})
+        for path in reversed(by_step.values()):
+            try:
+                arrays, text = read(path)
+            except CheckpointError as error:
+                failures.append(str(error))
+                continue
+            for failure in failures:
+                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=4)
+            self._check(path, json.loads(text["configuration"]))
+            return _snapshot(start, arrays, text, path)
+        if failures:
+            raise CheckpointError(f"no checkpoint can be read: {'; '.join(failures)}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot make the checkpoint folder {self.folder}: {error.strerror}"
+            ) from error
+        self.save(start)
+        return start
+
+    def _check(self, path: Path, found: Mapping[str, str]) -> None:
+        """Raise unless a checkpoint is of this run."""
+        other_version = found.get("jax") != self.configuration["jax"]
+        differences = [
+            f"{name} was {found.get(name)} and is {value}"
+            for name, value in self.configuration.items()
+            if found.get(name) != value and not (other_version and name in ("compiled step", "jax"))
+        ]
+        if differences:
+            raise CheckpointError(
+                f"{path} is of another run: {'; '.join(differences)}. Give the arguments of that "
+                "run, or another folder"
+            )
+        if other_version:
+            warnings.warn(
+                f"{path} was written with JAX {found.get('jax')}, this is JAX {jax.__version__}: "
+                "the run continues, but maybe not bit for bit",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+
+
+def as_checkpoints(checkpoint: str | Path | Checkpoints | None, resume: object) -> Any:
+    """The checked folder and its settings; None where nothing is saved.
+
+    Raises:
+        CheckpointError: for a folder that holds checkpoints, unless the run resumes from them.
+    """
+    if not isinstance(resume, bool):
+        raise TypeError(f"resume must be True or False, got {resume!r}")
+    if checkpoint is None:
+        if resume:
+            raise ValueError("resume=True needs the folder of the checkpoints: give checkpoint=")
+        return None
+    if not isinstance(checkpoint, Checkpoints):
+        checkpoint = Checkpoints(checkpoint)
+    if not isinstance(checkpoint.folder, (str, Path)) or not str(checkpoint.folder):
+        raise TypeError(
+            "checkpoint must be the path of a folder, or Checkpoints(folder, every, keep), got "
+            f"{checkpoint.folder!r}"
+        )
+    folder = Path(checkpoint.folder)
+    every = as_count("checkpoint.every", checkpoint.every, least=1)
+    keep = as_count("checkpoint.keep", checkpoint.keep, least=1)
+    present = saved(folder)
+    if present and not resume:
+        raise CheckpointError(
+            f"{folder} holds checkpoints already, the last of step {max(present)}: pass "
+            "resume=True to continue from it, or choose another folder"
+        )
+    return Checkpoints(folder, every, keep)
+
+
+def saved(folder: Path) -> dict[int, Path]:
+    """The checkpoints in a folder by step, in the order of steps."""
+    steps = {path.stem.removeprefix("step-"): path for path in folder.glob("step-*.safetensors")}
+    return {int(step): steps[step] for step in sorted(steps) if step.isdecimal()}
+
+
+def _best(snapshot: Snapshot, steps: Mapping[int, Path]) -> int | None:
+    """The saved step with the least validation loss, or training loss where there is none."""
+    history = snapshot.history
+    losses = history.loss if np.isnan(history.validation_loss).all() else history.validation_loss
+    known = [(loss, step) for loss, step in zip(losses, history.step, strict=True) if step in steps]
+    return int(min(known)[1]) if known else None
+
+
+def _leaves(snapshot: Snapshot) -> list[tuple[str, Any]]:
+    """The arrays of a snapshot by name, such as "params[0].W"."""
+    return [
+        (f"{prefix}{jax.tree_util.keystr(path)}".lstrip("."), leaf)
+        for prefix, tree in (("", snapshot.state), ("kept", snapshot.kept))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def _as_numpy(leaf: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def _snapshot(
+    start: Snapshot, arrays: dict[str, Any], text: Mapping[str, str], path: Path
+) -> Snapshot:
+    """The snapshot in a checkpoint, in the structure of the snapshot that a run starts from."""
+    values = []
+    for name, leaf in _leaves(start):
+        wanted, got = _as_numpy(leaf), arrays.get(name)
+        if got is None or (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
+            raise CheckpointError(
+                f"{path} is of another run: {name} is "
+                f"{'missing' if got is None else f'{got.dtype}{list(got.shape)}'}, expected "
+                f"{wanted.dtype}{list(wanted.shape)}"
+            )
+        key = jax.random.wrap_key_data(got, impl=jax.random.key_impl(leaf)) if is_key(leaf) else got
+        values.append(key)
+    state: State
+    state, kept = jax.tree.unflatten(jax.tree.structure((start.state, start.kept)), values)
+    entries = tuple(map(tuple, arrays["history"].tolist()))
+    return Snapshot(int(text["step"]), state, entries, int(text["best"]), kept)
+
+
+def configuration(
+    program: Program,
+    hyperparameters: Hyperparameters,
+    state: State,
+    data: tuple[Data, Data | None],
+    key: Array,
+    **choices: object,
+) -> dict[str, str]:
+    """What identifies a run, as text: a run resumes only from checkpoints with the same.
+
+    The choices of the caller are in it by name or number, the data and the compiled step by their
+    checksums. `data` are the measured training examples and those held out.
+    """
+    W = [layer.W for layer in state.params]
+    optimizer, objective = program.optimizer, program.objective
+    ready = isinstance(optimizer, optax.GradientTransformation)
+    step = np.frombuffer(step_text(program, hyperparameters, state, data[0]).encode(), np.uint8)
+    rows = {
+        "sizes": (W[0].shape[1], *(layer.shape[0] for layer in W)),
+        "dtype": W[0].dtype,
+        "activation": objective.activation.name,
+        "output_activation": objective.output_activation.name,
+        "loss": objective.loss.name,
+        "optimizer": "ready-made" if ready else getattr(optimizer, "__name__", "a factory"),
+        "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
+        **choices,
+        "key": key_data(key).tolist(),
+        "data's checksum": checksum(*jax.tree.leaves(data)),
+        "compiled step": checksum(step),
+        "jax": jax.__version__,
+    }
+    return {name: str(value) for name, value in rows.items()}
+
+
+def step_text(program: Program, hyperparameters: Hyperparameters, state: State, data: Data) -> str:
+    """One step as JAX traces it, with the constants and schedules of the optimiser."""
+
+    def step(state: State, batch: Data, hyperparameters: Hyperparameters) -> State:
+        return descend(program, build(program.optimizer, hyperparameters), state, batch)
+
+    batch = take_rows(data, np.zeros(1, int))
+    traced = str(jax.make_jaxpr(step)(state, batch, hyperparameters))
+    return re.sub(r"0x[0-9a-f]+", "", traced)  # addresses of Python functions
+
+
+def checksum(*arrays: Any) -> str:
+    """A checksum of the values of some arrays."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, crc)
+    return f"{crc:08x}"

@@ -1,6 +1,6 @@
 """The examples of a run: checked, weighted, and split into training and validation.
 
-They are a table from which rows are taken: on the device, or on disk as an `np.memmap`.
+They form a table from which rows are taken: on the device, or on disk as an `np.memmap`.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,17 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array
+from fcnet.checks import as_array, as_params
 from fcnet.losses import as_batch, as_shares
-from fcnet.train.loop import Data
-from fcnet.train.objective import Objective
-from fcnet.types import Params
+from fcnet.train.types import Data
+from fcnet.types import Objective, Pairs, Params
+
+EVALUATED_ROWS, EVALUATED_BYTES = 10_000, 2**23
+"""The history measures all training examples, or at most so many drawn once, within these bytes."""
 
 
 class Table(NamedTuple):
-    """n examples, of which any rows can be taken; `resident` where all are on the device."""
+    """n examples, of which any rows can be taken; `resident` are all, if on the device."""
 
     n: int
     rows: Callable[[np.ndarray], Data]
@@ -34,6 +36,15 @@ class Table(NamedTuple):
         return Table(len(rows), lambda chosen: self.rows(rows[chosen]), None)
 
 
+def as_start(params: Pairs, dtype: str | None) -> Params:
+    """The parameters to start from: checked, finite, and in the dtype of the run."""
+    layers = as_params(params)
+    for k, layer in enumerate(layers):
+        for name, leaf in layer._asdict().items():
+            check_finite_rows(f"params[{k}].{name}", np.asarray(leaf), np.arange(len(leaf)))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
+
+
 def as_data(
     params: Params,
     X: ArrayLike,
@@ -41,7 +52,7 @@ def as_data(
     weights: ArrayLike | None,
     objective: Objective,
 ) -> Data:
-    """Rows that fit the network and the loss, in its dtype, with weights that are not negative."""
+    """Checked examples in rows, in the dtype of the parameters, with weights of mean 1."""
     examples, targets = as_batch(params, X, Y, objective.loss)
     if weights is None:
         return Data(examples, targets, None)
@@ -73,7 +84,7 @@ def on_device(data: Data) -> Table:
 def on_disk(
     params: Params, X: np.ndarray, Y: np.ndarray, weights: ArrayLike | None, objective: Objective
 ) -> Table:
-    """The table of memory-mapped arrays: shapes are checked now, each row's values when taken."""
+    """The table of memory-mapped arrays: shapes are checked now, values when a row is taken."""
     n = _check_table(params, X, Y, objective)
     each = None if weights is None else np.asarray(as_weights(weights, n, params))
 
@@ -100,8 +111,7 @@ def _check_table(params: Params, X: np.ndarray, Y: np.ndarray, objective: Object
 
 
 def check_finite_rows(name: str, values: np.ndarray, numbers: np.ndarray) -> None:
-    """Raise unless all values are finite real numbers, and name the first row that is not."""
-    as_array(name, values.ravel()[:1])
+    """Raise unless all values are finite, and name the first row with one that is not."""
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
     if bad.any():
         raise ValueError(
@@ -119,7 +129,7 @@ def hold_out(
 ) -> tuple[Any, Data | None]:
     """Training and validation data: a set of its own, a share drawn at random, or none.
 
-    The table is None where the batches come from an iterable, of which no share can be drawn.
+    The table is None where the batches come from an iterable, from which no share can be drawn.
     """
     if validation is None:
         return table, None
@@ -144,7 +154,7 @@ def hold_out(
 
 
 def as_held(name: str, share: object, n: int) -> int:
-    """How many of n examples a share is, which leaves at least one on each side."""
+    """The number of examples that a share of n is; at least one is left on each side."""
     if isinstance(share, (bool, np.bool_)) or not isinstance(share, (float, int, np.number)):
         raise TypeError(
             f"{name} must be a pair (X, Y), a triple (X, Y, weights) or a share between 0 and 1, "
@@ -160,29 +170,36 @@ def as_held(name: str, share: object, n: int) -> int:
 
 
 def key_data(key: Array) -> np.ndarray:
-    """The numbers that a random key is made of, whether of the new kind or the old."""
+    """The words of a random key, of the new kind or the old."""
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(key) if typed else key)
 
 
 def host_random(key: Array) -> np.random.Generator:
-    """NumPy's generator for a key of JAX's: for draws that need no compiling."""
+    """A NumPy generator seeded by a JAX key, for draws that need no compiling."""
     return np.random.default_rng(key_data(key).ravel())
 
 
-def take_rows(data: Data, rows: np.ndarray) -> Data:
-    """The same data for some of the rows only."""
+def take_rows(data: Data, rows: np.ndarray | slice) -> Data:
+    """Some of the rows."""
     weights = None if data.weights is None else data.weights[rows]
     return Data(data.X[rows], data.Y[rows], weights)
 
 
+def evaluated_rows(params: Params) -> int:
+    """The largest number of training examples that the history measures for a network."""
+    W = params[0].W
+    row = W.itemsize * (W.shape[1] + params[-1].W.shape[0])
+    return max(1, min(EVALUATED_ROWS, EVALUATED_BYTES // row))
+
+
 def sample_rows(table: Table, most: int, key: Array) -> Data:
-    """All the data, or so many rows drawn at random where there are more."""
+    """All the data; or `most` rows drawn at random, where there are more."""
     if table.n > most:
         data = table.rows(np.sort(host_random(key).choice(table.n, most, replace=False)))
     else:
         data = table.rows(np.arange(table.n)) if table.resident is None else table.resident
-    check_counts("the training examples that the history tells of", data)
+    check_counts("the training examples that the history measures", data)
     return data
 
 

@@ -1,4 +1,4 @@
-"""Several networks of one architecture as one: their mean prediction, and how far they disagree."""
+"""Several networks of one architecture: their mean prediction and its spread."""
 
 from typing import Any, NamedTuple
 
@@ -10,8 +10,8 @@ from jaxtyping import Float, Num
 
 from fcnet.checks import as_examples
 from fcnet.network import forward
-from fcnet.train.loop import all_finite
 from fcnet.train.members import as_layers
+from fcnet.train.program import all_finite
 from fcnet.types import Activation
 
 
@@ -33,7 +33,7 @@ def ensemble(
 
     Args:
         params: layers with an axis of K members in front, such as `sweep(...).params`; members
-            whose parameters are not finite are left out, and where none is left all is NaN.
+            whose parameters are not finite are left out; without any other, all is NaN.
         X: examples, shape (n, d).
         activation, output_activation: as in `forward`.
 
@@ -48,7 +48,7 @@ def ensemble(
     >>> [leaf.tolist() for leaf in ensemble(three, jnp.array([[2.0]]))]
     [[[4.0]], [[2.0]]]
 
-    Lakshminarayanan et al. 2017 (arXiv:1612.01474) for what the spread of such members says.
+    See Lakshminarayanan et al. 2017 (arXiv:1612.01474) for what the spread means.
     """
     layers, stacked = as_layers(params)
     if not stacked:

@@ -1,4 +1,4 @@
-"""The members of a sweep: what each starts from, as arrays with an axis of members in front."""
+"""The members of a sweep: what each starts from, in arrays with an axis of members in front."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,7 +10,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_params, check_finite, check_key, check_shape
-from fcnet.train.fit import as_start
 from fcnet.train.optimizer import named
 from fcnet.types import Layer, Params
 
@@ -24,7 +23,7 @@ class Members(NamedTuple):
 
     @property
     def own_keys(self) -> bool:
-        """Whether each has a key, and so batches, of its own."""
+        """Whether each member has its own key, and so its own batches."""
         return self.keys.ndim == 1
 
     def first(self) -> "Members":
@@ -37,11 +36,13 @@ class Members(NamedTuple):
 def as_members(
     params: Any, key: Array, hyperparameters: Mapping[str, ArrayLike] | None, dtype: str | None
 ) -> Members:
-    """Members that agree on their number K; what has no axis of members is the same for all.
+    """The members of a sweep, of which all arguments give the same number K.
+
+    An argument without an axis of members is the same for all.
 
     Raises:
-        ValueError, TypeError: for networks, keys or numbers that `fit` would refuse, or that do not
-            agree on K, or where nothing has such an axis.
+        ValueError, TypeError: for networks, keys or numbers that `fit` refuses, for different K,
+            or where no argument has an axis of members.
 
     >>> start = (Layer(jnp.zeros((1, 1)), jnp.zeros(1)),)
     >>> rates = {"learning_rate": jnp.array([0.1, 0.2, 0.3])}
@@ -49,13 +50,12 @@ def as_members(
     (3, 1, 1)
     """
     layers, stacked = as_layers(params)
-    as_start(jax.tree.map(lambda leaf: leaf[0], layers) if stacked else layers, dtype)
     layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
     for k, layer in enumerate(layers):
         check_finite(f"params[{k}].W", layer.W)
         check_finite(f"params[{k}].b", layer.b)
     keys = _as_keys(key)
-    kind = jnp.promote_types(layers[0].W.dtype, jnp.float32)  # in bfloat16, 0.999 is 1
+    kind = jnp.promote_types(layers[0].W.dtype, jnp.float32)  # 0.999 is 1 in bfloat16
     numbers = {
         name: _as_numbers(f"hyperparameters[{name!r}]", value).astype(kind)
         for name, value in named(hyperparameters).items()
@@ -64,14 +64,14 @@ def as_members(
     counts |= {"key": len(keys)} if keys.ndim else {}
     counts |= {f"hyperparameters[{name!r}]": len(n) for name, n in numbers.items() if n.ndim}
     if len(set(counts.values())) != 1:
-        told = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        got = ", ".join(f"{name} has {count}" for name, count in counts.items())
         raise ValueError(
-            "params, key and hyperparameters must have one number of members, K, in front, and at "
-            f"least one of them must have it; got {told or 'none that has'}"
+            "params, key and hyperparameters must agree on the number K of members in front, and "
+            f"at least one of them must have such an axis; got {got or 'no axis of members'}"
         )
     (K,) = set(counts.values())
     if not K:
-        raise ValueError("there are no members: expected K >= 1")
+        raise ValueError("there are no members, expected K >= 1")
     if not stacked:
         layers = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (K, *leaf.shape)), layers)
     return Members(layers, keys, {name: jnp.broadcast_to(n, K) for name, n in numbers.items()})
@@ -81,7 +81,7 @@ def as_layers(params: Any) -> tuple[Params, bool]:
     """The layers, and whether they have an axis of K members in front.
 
     Raises:
-        ValueError, TypeError: for layers that no network has, or that do not agree on K.
+        ValueError, TypeError: for layers that do not form a network, or with different K.
 
     >>> as_layers((Layer(jnp.zeros((5, 2, 3)), jnp.zeros((5, 2))),))[1]
     True
@@ -107,7 +107,7 @@ def as_layers(params: Any) -> tuple[Params, bool]:
 
 
 def _as_keys(key: Array) -> Array:
-    """One key, or K of them, of the new kind."""
+    """One key or K keys, of the new kind."""
     dtype, ndim = getattr(key, "dtype", None), getattr(key, "ndim", 0)
     if dtype == jnp.uint32 and ndim in (1, 2):
         if ndim == 1:
@@ -119,7 +119,7 @@ def _as_keys(key: Array) -> Array:
 
 
 def _as_numbers(name: str, value: ArrayLike) -> Array:
-    """One number, or K of them, finite."""
+    """One number or K numbers, finite."""
     array = as_array(name, value)
     if array.ndim > 1:
         raise ValueError(f"{name} has shape {array.shape}, expected (), or (K,) for K members")

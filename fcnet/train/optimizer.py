@@ -1,7 +1,7 @@
 """Optimisers: any of optax's, with hyper-parameters that may change without compiling anew."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -13,24 +13,40 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, check_finite, check_shape, look_up_name
+from fcnet.train.types import Optimizer
 from fcnet.types import Params
 
-Factory: TypeAlias = Callable[..., optax.GradientTransformation]
-Optimizer: TypeAlias = optax.GradientTransformation | Factory
 Hyperparameters: TypeAlias = Mapping[str, float | Array]
-"""By name: numbers, or what stands for them inside a compiled program."""
+"""By name: numbers, or tracers for them inside a compiled program."""
 
-OPTIMIZERS: MappingProxyType[str, Factory] = MappingProxyType(
+OPTIMIZERS: MappingProxyType[str, "partial[optax.GradientTransformation]"] = MappingProxyType(
     {
-        "sgd": optax.sgd,
-        "adam": optax.adam,
-        "adamw": optax.adamw,
-        "rmsprop": optax.rmsprop,
-        "adagrad": optax.adagrad,
-        "lion": optax.lion,
+        "sgd": partial(optax.sgd, learning_rate=1e-2),
+        "adam": partial(optax.adam, learning_rate=1e-3),
+        "adamw": partial(optax.adamw, learning_rate=1e-3),
+        "rmsprop": partial(optax.rmsprop, learning_rate=1e-3),
+        "adagrad": partial(optax.adagrad, learning_rate=1e-2),
+        "lion": partial(optax.lion, learning_rate=1e-4),
     }
 )
-"""Optimisers by name; any other factory of optax's can be given itself."""
+"""Optimisers by name: a factory of optax's and its default hyper-parameters."""
+
+UNSUITABLE = MappingProxyType(
+    {
+        optax.contrib.ScheduleFreeState: (
+            "optax.contrib.schedule_free evaluates other parameters than it steps from, so that "
+            "history, patience and result would be of the wrong ones"
+        ),
+        optax.contrib.SAMState: (
+            "optax.contrib.sam steps to perturbed parameters and back, so that history, patience "
+            "and result could be of the perturbed ones; with opaque_mode=True it needs grad_fn, "
+            "the gradient at other parameters, which fit does not give"
+        ),
+    }
+)
+"""Transformations, by their state, whose parameters after a step are not those to evaluate."""
+
+EXTRA = "value, grad and value_fn"
 
 
 def as_optimizer(
@@ -39,34 +55,31 @@ def as_optimizer(
     """The optimiser as a static argument, and its hyper-parameters as numbers.
 
     Args:
-        optimizer: a ready `optax.GradientTransformation`; or a name or factory, such as
-            `optax.adamw`, that makes one of hyper-parameters.
-        hyperparameters: the factory's keyword arguments, all numbers.
+        optimizer: a ready `optax.GradientTransformation`; or a factory that makes one, such as
+            `optax.adamw`; or the name of one.
+        hyperparameters: keyword arguments of the factory, all numbers. They override the defaults
+            of a name; a factory gets these alone.
 
     Raises:
         ValueError, TypeError: for an unknown name, hyper-parameters that the factory does not take
             or lacks, or any given beside a ready optimiser.
 
-    >>> as_optimizer("sgd", {"learning_rate": 0.1})[0] is optax.sgd
-    True
+    >>> chosen, numbers = as_optimizer("sgd", {"momentum": 0.9})
+    >>> chosen is optax.sgd, numbers
+    (True, {'learning_rate': 0.01, 'momentum': 0.9})
     """
+    chosen, defaults = as_factory(optimizer)
     given = as_hyperparameters(hyperparameters)
-    if isinstance(optimizer, optax.GradientTransformation):
+    if isinstance(chosen, optax.GradientTransformation):
         if given:
             raise ValueError(
                 f"hyperparameters {sorted(given)} go with an optimizer's name or factory, such as "
                 "optimizer=optax.adam; this optimizer already has its own"
             )
-        return optimizer, {}
-    if not callable(optimizer):
-        if not isinstance(optimizer, str):
-            raise TypeError(
-                "optimizer must be a name, an optax.GradientTransformation or a factory such as "
-                f"optax.adam, got {type(optimizer).__name__}"
-            )
-        optimizer = look_up_name("optimizer", OPTIMIZERS, optimizer)
+        return chosen, {}
+    numbers = {**defaults, **given}
     try:
-        made = optimizer(**given)
+        made = chosen(**numbers)
     except (TypeError, ValueError) as error:
         raise type(error)(f"hyperparameters do not fit the optimizer: {error}") from error
     if not isinstance(made, optax.GradientTransformation):
@@ -74,7 +87,20 @@ def as_optimizer(
             "optimizer must make an optax.GradientTransformation of the hyperparameters, "
             f"got {type(made).__name__}"
         )
-    return optimizer, given
+    return chosen, numbers
+
+
+def as_factory(optimizer: str | Optimizer) -> tuple[Optimizer, dict[str, float]]:
+    """The optimiser or its factory, and the default hyper-parameters, which a name alone has."""
+    if callable(optimizer) or isinstance(optimizer, optax.GradientTransformation):
+        return optimizer, {}
+    if not isinstance(optimizer, str):
+        raise TypeError(
+            "optimizer must be a name, an optax.GradientTransformation or a factory such as "
+            f"optax.adam, got {type(optimizer).__name__}"
+        )
+    row = look_up_name("optimizer", OPTIMIZERS, optimizer)
+    return row.func, row.keywords
 
 
 def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:
@@ -115,12 +141,12 @@ def start_state(
     optimizer: Optimizer,
     hyperparameters: Hyperparameters,
     params: Params,
-    earlier: optax.OptState | None,
+    earlier: optax.OptState | None = None,
 ) -> optax.OptState:
-    """What the optimiser remembers at the start: nothing yet, or a copy of an earlier run's state.
+    """The optimiser's state before the first step, or a copy of an earlier run's.
 
     Raises:
-        ValueError: for a state of another optimiser, or of a network of other shapes.
+        ValueError: for the state of another optimiser, or of a network of other shapes.
     """
     fresh = _init(hyperparameters, params, optimizer=optimizer)
     if earlier is None:
@@ -142,3 +168,81 @@ def _layout(tree: Any) -> tuple[Any, list[Any]]:
     """The structure of a tree, and the shape and dtype of each array in it."""
     kinds = [(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in jax.tree.leaves(tree)]
     return jax.tree.structure(tree), kinds
+
+
+def reads_loss(optimizer: Optimizer, hyperparameters: Hyperparameters, params: Params) -> bool:
+    """Whether the optimiser reads the loss: its value, or the function `value_fn`.
+
+    Those that do not, such as Adam, are not given it and do not wait for it.
+
+    Raises:
+        ValueError: for an optimiser that needs another argument, or that cannot be evaluated.
+
+    >>> params = ((jnp.ones((2, 3)), jnp.ones(2)),)
+    >>> reads_loss(optax.adam(0.1), {}, params), reads_loss(optax.polyak_sgd(), {}, params)
+    (False, True)
+    """
+    leaves, structure = jax.tree.flatten(params)
+    kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return _reads_loss(optimizer, tuple(hyperparameters), structure, kinds)
+
+
+@lru_cache(maxsize=64)
+def _reads_loss(optimizer: Optimizer, names: tuple[str, ...], structure: Any, kinds: Any) -> bool:
+    """One update, traced to see which of its arguments it reads."""
+    shaped: Any = jax.ShapeDtypeStruct
+    params = jax.tree.unflatten(structure, [shaped(*kind) for kind in kinds])
+    numbers = {name: shaped((), float, weak_type=True) for name in names}
+    calls = []
+
+    def value_fn(params: Params) -> Array:
+        calls.append(params)
+        return optax.tree.norm(params, squared=True)
+
+    def update(value: Array, numbers: Hyperparameters, params: Params) -> Any:
+        made = build(optimizer, numbers)
+        state = made.init(params)
+        check_suitable(state)
+        return update_params(made, params, state, params, lambda: (value, value_fn))
+
+    value = shaped((), kinds[0][1])
+    try:
+        traced = jax.make_jaxpr(update)(value, numbers, params).jaxpr
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"this optimizer cannot be used: {error}. fit gives an optimizer the gradient, its "
+            f"state, the parameters, and {EXTRA}; for others, write the loop with "
+            "fcnet.batch_backprop and optax"
+        ) from error
+    read = [variable for equation in traced.eqns for variable in equation.invars]
+    return bool(calls) or any(variable is traced.invars[0] for variable in read)
+
+
+def check_suitable(opt_state: optax.OptState) -> None:
+    """Raise for an optimiser whose parameters after a step are not those to evaluate."""
+    kinds = tuple(UNSUITABLE)
+    for node in jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kinds)):
+        if isinstance(node, kinds):
+            raise ValueError(UNSUITABLE[type(node)])
+
+
+def update_params(
+    optimizer: optax.GradientTransformation,
+    gradient: Params,
+    opt_state: optax.OptState,
+    params: Params,
+    loss: Callable[[], tuple[Array, Callable[[Params], Array]]] | None,
+) -> tuple[Params, optax.OptState]:
+    """The parameters after a step, and the optimiser's state.
+
+    `loss` gives the loss at the parameters, and the loss as a function of them, to an optimiser
+    that reads it; None to one that does not.
+    """
+    extra: dict[str, Any] = {}
+    if loss is not None:
+        value, value_fn = loss()
+        extra = {"value": value, "grad": gradient, "value_fn": value_fn}
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+        gradient, opt_state, params, **extra
+    )
+    return optax.apply_updates(params, updates), opt_state

@@ -9,11 +9,10 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.activations import get_activation
 from fcnet.backpropagation import backprop
 from fcnet.checks import as_count, as_params
-from fcnet.losses import as_batch, get_loss
-from fcnet.types import Activation, Loss, Pairs, Params
+from fcnet.losses import as_batch, as_objective
+from fcnet.types import Activation, Loss, Objective, Pairs, Params
 
 
 def per_example_gradients(
@@ -29,26 +28,26 @@ def per_example_gradients(
 ) -> Any:
     """Algorithm 5 for every example: the gradient of each J^(i), before any mean is taken.
 
-    What clipping by example, influence functions and the variance of a gradient need. Its mean over
-    the examples is `batch_backprop`, which is cheaper where only the mean is wanted.
+    Used for clipping by example, influence functions and the variance of a gradient. The mean over
+    the examples is `batch_backprop`, which is cheaper if only the mean is needed.
 
     Args:
         params: r layers.
         X: examples, shape (n, d), n >= 1.
         Y: targets, shape (n, m_r).
-        chunk: so many examples at a time, so that memory beyond the result grows with it and not
-            with n; None takes all at once.
-        keep: what is kept of each gradient, such as its norm, a function of `Params`; the others
-            are forgotten chunk by chunk. None keeps all: n times the memory of the parameters.
-            A function compiles once; one made anew for each call compiles each time.
+        chunk: the number of examples at a time. Memory beyond the result grows with it, and not
+            with n. None takes all at once.
+        keep: a function of each gradient, such as its norm, whose value is returned in place of the
+            gradient. None returns the gradients: n times the memory of the parameters. Each new
+            function compiles anew.
         activation, output_activation, loss: as in `mean_loss`.
 
     Returns:
-        r layers, with W of shape (n, m_k, m_{k-1}) and b of shape (n, m_k); or what `keep` returns,
-        n times along axis 0.
+        r layers, with W of shape (n, m_k, m_{k-1}) and b of shape (n, m_k); or the values of `keep`
+        along axis 0.
 
     Raises:
-        ValueError, TypeError: as `mean_loss`, and for a chunk that is no number of 1 or more.
+        ValueError, TypeError: as `mean_loss`; for a chunk that is not a whole number of 1 or more.
 
     >>> from fcnet.types import Layer
     >>> import jax.numpy as jnp
@@ -63,23 +62,21 @@ def per_example_gradients(
     The twin is `jax.vmap(jax.grad(example_loss), (None, 0, 0))`; in PyTorch,
     `torch.func.vmap(torch.func.grad(loss), (None, 0, 0))`.
     """
-    choices: Any = {
-        "activation": get_activation(activation),
-        "output_activation": get_activation(output_activation, "output_activation"),
-        "loss": get_loss(loss),
-    }
-    X, Y = as_batch(params, X, Y, choices["loss"])
+    objective = as_objective(activation, output_activation, loss)
+    X, Y = as_batch(params, X, Y, objective.loss)
     n = len(X)
     size = n if chunk is None else min(n, as_count("chunk", chunk, least=1))
     if keep is not None and not callable(keep):
         raise TypeError(f"keep must be a function of a gradient, got {type(keep).__name__}")
-    return _gradients(as_params(params), X, Y, chunk=size, keep=keep, **choices)
+    return _gradients(as_params(params), X, Y, chunk=size, keep=keep, objective=objective)
 
 
-@partial(jax.jit, static_argnames=("chunk", "keep", "activation", "output_activation", "loss"))
-def _gradients(params: Params, X: Array, Y: Array, *, chunk: int, keep: Any, **choices: Any) -> Any:
+@partial(jax.jit, static_argnames=("chunk", "keep", "objective"))
+def _gradients(
+    params: Params, X: Array, Y: Array, *, chunk: int, keep: Any, objective: Objective
+) -> Any:
     def one(xy: tuple[Array, Array]) -> Any:
-        gradient = backprop(params, *xy, **choices)
+        gradient = backprop(params, *xy, **objective.keywords)
         return gradient if keep is None else keep(gradient)
 
     if chunk == len(X):

@@ -1,4 +1,4 @@
-"""In which arithmetic a run is done: one row a precision."""
+"""The precisions of a run, one in each row of the table."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,13 @@ from fcnet.checks import look_up_name
 
 
 class Precision(NamedTuple):
-    """The dtype of parameters, data and updates; how exact products are; the gradient's own dtype.
+    """The arithmetic of a run.
 
-    `dtype` None is that of the parameters given, and `compute` None that of `dtype`. `matmul` is a
-    name that `jax.default_matmul_precision` knows. `x64` is JAX's flag, which is each thread's own.
+    Attributes:
+        dtype: of parameters, data and updates; None is that of the given parameters.
+        matmul: the precision of matrix products, for `jax.default_matmul_precision`.
+        compute: the dtype in which gradients are computed; None is `dtype`.
+        x64: JAX's flag, which each thread has for itself.
     """
 
     dtype: str | None
@@ -24,7 +27,7 @@ class Precision(NamedTuple):
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Inside, JAX computes in this precision; no flag of the program is left changed."""
+        """A context in which JAX computes in this precision; afterwards its flags are as before."""
         with jax.enable_x64(self.x64), jax.default_matmul_precision(self.matmul):
             yield
 
@@ -37,11 +40,13 @@ PRECISIONS: MappingProxyType[str, Precision] = MappingProxyType(
         "bfloat16": Precision("float32", compute="bfloat16"),
     }
 )
-"""By name. A CPU has no products of tensorfloat32 and computes those of float32."""
+"""By name. A CPU has no tensorfloat32, and computes in float32 instead."""
 
 
 def as_precision(name: str | None) -> Precision:
-    """The row called `name`; None is the parameters' own dtype, in full. Flags are the caller's.
+    """The row called `name`; None is the dtype of the parameters, in full precision.
+
+    Without a name, the flag x64 stays as the caller has it.
 
     >>> as_precision("bfloat16")
     Precision(dtype='float32', matmul='highest', compute='bfloat16', x64=False)

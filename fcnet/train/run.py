@@ -1,160 +1,212 @@
-"""The host's loop: between blocks of steps on the device, all that is not arithmetic."""
+"""The host's loop: what happens between the blocks of steps on the device."""
 
 import signal
-from collections.abc import Callable, Generator
-from contextlib import closing
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
 from typing import Any, NamedTuple
 
 import numpy as np
-from jax.sharding import Mesh
 
-from fcnet.train.evaluate import evaluate
-from fcnet.train.history import FitResult, History, Interrupted, NonFiniteError
-from fcnet.train.loop import Data, State, advance, last_finite
-from fcnet.train.mesh import to_device, to_host, wish
-from fcnet.train.objective import Objective
-from fcnet.train.optimizer import Hyperparameters, Optimizer
-from fcnet.train.point import Entry, Point
+from fcnet.train.checkpoint import Store
+from fcnet.train.mesh import agreed_signal, to_device, to_host
+from fcnet.train.objective import evaluate
+from fcnet.train.optimizer import Hyperparameters
 from fcnet.train.precision import Precision
-from fcnet.train.signals import noted_signals
-from fcnet.train.source import Piece, Source, pieces
-from fcnet.train.store import Store
+from fcnet.train.program import advance, last_finite
+from fcnet.train.source import Source, is_evaluated, windows
+from fcnet.train.types import (
+    Data,
+    Entry,
+    FitResult,
+    History,
+    Interrupted,
+    NonFiniteError,
+    Program,
+    Snapshot,
+    State,
+    Window,
+)
 from fcnet.types import Params
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STEP, LOSS, VALIDATION_LOSS = map(History._fields.index, ("step", "loss", "validation_loss"))
 
 
 class Plan(NamedTuple):
-    """All that a run does, once its arguments are checked."""
+    """All that a run does, with its arguments checked.
 
-    objective: Objective
-    optimizer: Optimizer
+    `seen` are the training examples to measure. `evaluate_every` None evaluates after the last step
+    only.
+    """
+
+    program: Program
     hyperparameters: Hyperparameters
     precision: Precision
     source: Source
     seen: Data
     held_out: Data | None
     steps: int
-    evaluate_every: int
+    evaluate_every: int | None
     patience: int | None
     progress: Callable[[int, History], Any] | None
-    mesh: Mesh | None
-    store: Store | None = None
-
-    @property
-    def static(self) -> Any:
-        """What the compiled programs are made for."""
-        return {"objective": self.objective, "optimizer": self.optimizer, "mesh": self.mesh}
+    store: Store | None
 
     def measure(self, step: int, params: Params) -> Entry:
         """The entry of the history for these parameters."""
-        training = evaluate(self.objective, params, self.seen)
-        if self.held_out is None:
-            return (float(step), *map(float, training), np.nan, np.nan)
-        return (
-            float(step),
-            *map(float, training),
-            *map(float, evaluate(self.objective, params, self.held_out)),
-        )
+        objective = self.program.objective
+        training = evaluate(objective, params, self.seen)
+        validation: Any = (np.nan, np.nan)
+        if self.held_out is not None:
+            validation = evaluate(objective, params, self.held_out)
+        return (float(step), *map(float, training), *map(float, validation))
 
-    def pieces(self, start: int) -> Generator[Piece, None, None]:
-        """The steps from `start` on, a piece at a time."""
-        return pieces(self.source, start, self.steps, self.evaluate_every, self.precision.scope)
+    def evaluates(self, step: int) -> bool:
+        """Whether the history has an entry for the parameters after this step."""
+        return is_evaluated(step, self.steps, self.evaluate_every)
+
+    def windows(self, start: int) -> Generator[tuple[int, Window], None, None]:
+        """The steps from `start` on, with the step at which the block of each window begins."""
+        return windows(self.source, start, self.steps, self.evaluate_every, self.precision.scope)
 
 
-STEP, LOSS, VALIDATION_LOSS = map(History._fields.index, ("step", "loss", "validation_loss"))
-
-
-def begin(plan: Plan, state: State) -> Point:
-    """The point before the first step."""
+def begin(plan: Plan, state: State) -> Snapshot:
+    """The snapshot before the first step."""
     host = to_host(state)
     kept = () if plan.patience is None else host.params
-    return Point(0, host, (plan.measure(0, to_device(state.params, plan.mesh)),), 0, kept)
+    entries = (
+        (plan.measure(0, to_device(state.params, plan.program.mesh)),) if plan.evaluates(0) else ()
+    )
+    return Snapshot(0, host, entries, 0, kept)
 
 
-def run(plan: Plan, point: Point) -> FitResult:
-    """Go on from a point to the end of the run.
+def run(plan: Plan, snapshot: Snapshot) -> FitResult:
+    """Take the steps from a snapshot to the end of the run.
 
     Raises:
-        NonFiniteError, Interrupted, CheckpointError: see there.
+        NonFiniteError, Interrupted, CheckpointError: as `fit`.
     """
-    state = to_device(point.state, plan.mesh)
-    stopped, step = "steps", point.step
-    with noted_signals() as received, closing(plan.pieces(point.step)) as steps:
-        for piece in steps:
-            if plan.patience is not None and len(point.entries) - 1 - point.best >= plan.patience:
+    program, mesh = plan.program, plan.program.mesh
+    state = to_device(snapshot.state, mesh)
+    stopped, step = "steps", snapshot.step
+    with noted_signals() as received, closing(plan.windows(snapshot.step)) as steps:
+        for block, window in steps:
+            if _out_of_patience(plan, snapshot):
                 stopped = "patience"
                 break
-            state, finite = advance(state, *_arguments(plan, piece), **plan.static)
+            state, finite = advance(program, state, window, plan.hyperparameters)
             if not finite:
-                raise _failure(plan, point)
-            step = piece.stop
-            evaluated = step % plan.evaluate_every == 0 or step == plan.steps
-            if evaluated:
-                point = _evaluated(plan, point, step, state)
-            wished = wish(plan.mesh, received)
-            if not evaluated and (wished or not plan.source.rewinds):
-                point = point._replace(step=step, state=to_host(state))
-            if wished:
+                raise _failure(plan, snapshot)
+            step = block + int(window.last)
+            if plan.evaluates(step):
+                snapshot = _evaluated(plan, snapshot, step, state)
+            number = agreed_signal(mesh, received)
+            if snapshot.step < step and (number or not plan.source.rewinds):
+                snapshot = snapshot._replace(step=step, state=to_host(state))
+            if number:
                 break
-        if wished := wish(plan.mesh, received):
-            raise _interrupted(plan, point, wished)
+        if number := agreed_signal(mesh, received):
+            raise _interrupted(plan, snapshot, number)
     if stopped == "steps" and step < plan.steps:
         stopped = "data"
-        if point.entries[-1][STEP] < step:
-            point = _evaluated(plan, point, step, state)
-    if plan.store is not None and (len(point.entries) - 1) % plan.store.every:
-        plan.store.save(point)
-    del state  # whose memory the result needs
-    return _result(plan, point, stopped)
+        if not snapshot.entries or snapshot.entries[-1][STEP] < step:
+            snapshot = _evaluated(plan, snapshot, step, state)
+    if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every:
+        plan.store.save(snapshot)
+    del state  # the result needs its memory
+    return _result(plan, snapshot, stopped)
 
 
-def _interrupted(plan: Plan, point: Point, received: signal.Signals) -> Interrupted:
-    saved = "no checkpoint folder was given"
-    if plan.store is not None:
-        saved = f"{plan.store.save(point)} is saved, go on from it with resume=True"
-    return Interrupted(received, point.step, _result(plan, point, "signal"), saved)
+def _out_of_patience(plan: Plan, snapshot: Snapshot) -> bool:
+    """Whether too many evaluations have passed since the best."""
+    waited = len(snapshot.entries) - 1 - snapshot.best
+    return plan.patience is not None and waited >= plan.patience
 
 
-def _arguments(plan: Plan, piece: Piece) -> tuple[Any, ...]:
-    """What the compiled loop takes for a piece, after the state."""
-    first, last = piece.start - piece.begin, piece.stop - piece.begin
-    return (piece.chunk.data, piece.chunk.batches, first, last, plan.hyperparameters)
+def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snapshot:
+    """The snapshot after a step, with its entry in the history; saved, and reported to the caller.
 
-
-def _evaluated(plan: Plan, point: Point, step: int, state: State) -> Point:
-    """The point at a step, with its entry in the history; the caller is told of it."""
+    Without regular evaluations, the entry of an earlier end is dropped.
+    """
     entry = plan.measure(step, state.params)
     if not np.isfinite(entry[LOSS]):
-        raise _failure(plan, point)
+        raise _failure(plan, snapshot)
     host = to_host(state)
-    best, kept = point.best, point.kept
-    now, least = (
-        np.nan_to_num(e[VALIDATION_LOSS], nan=np.inf) for e in (entry, point.entries[best])
-    )
-    if plan.patience is not None and now < least:
-        best, kept = len(point.entries), host.params
-    point = Point(step, host, (*point.entries, entry), best, kept)
-    if plan.store is not None and (len(point.entries) - 1) % plan.store.every == 0:
-        plan.store.save(point)
+    entries = () if plan.evaluate_every is None else snapshot.entries
+    best, kept = snapshot.best, snapshot.kept
+    if plan.patience is not None and _validation(entry) < _validation(entries[best]):
+        best, kept = len(entries), host.params
+    snapshot = Snapshot(step, host, (*entries, entry), best, kept)
+    if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every == 0:
+        plan.store.save(snapshot)
     if plan.progress is not None:
-        plan.progress(step, point.history)
-    return point
+        plan.progress(step, snapshot.history)
+    return snapshot
 
 
-def _failure(plan: Plan, point: Point) -> NonFiniteError:
-    """The steps after a point are taken again, up to the first that leads to no finite numbers."""
-    state, step = to_device(point.state, plan.mesh), point.step
-    with closing(plan.pieces(point.step)) as steps:
-        for piece in steps:
-            good, state = last_finite(state, *_arguments(plan, piece), **plan.static)
-            step = piece.begin + int(good)
-            if step < piece.stop:
+def _validation(entry: Entry) -> float:
+    """The validation loss of an entry, infinite where it is NaN."""
+    return float(np.nan_to_num(entry[VALIDATION_LOSS], nan=np.inf))
+
+
+def _failure(plan: Plan, snapshot: Snapshot) -> NonFiniteError:
+    """The error of a run that failed after a snapshot; repeats its steps to find the bad one."""
+    state, step = to_device(snapshot.state, plan.program.mesh), snapshot.step
+    with closing(plan.windows(snapshot.step)) as steps:
+        for block, window in steps:
+            good, state = last_finite(plan.program, state, window, plan.hyperparameters)
+            step = block + int(good)
+            if good < window.last:
                 break
     return NonFiniteError(step, to_device(to_host(state)).params)
 
 
-def _result(plan: Plan, point: Point, stopped: str) -> FitResult:
-    step, params = point.step, point.state.params
+def _interrupted(plan: Plan, snapshot: Snapshot, received: signal.Signals) -> Interrupted:
+    saved = "no checkpoint folder was given"
+    if plan.store is not None:
+        saved = f"{plan.store.save(snapshot)} is saved, continue from it with resume=True"
+    return Interrupted(received, snapshot.step, _result(plan, snapshot, "signal"), saved)
+
+
+def _result(plan: Plan, snapshot: Snapshot, stopped: str) -> FitResult:
+    step, params = snapshot.step, snapshot.state.params
     if plan.patience is not None:
-        step, params = int(point.entries[point.best][0]), point.kept
-    state = to_device(State(params, point.state.opt_state))
-    return FitResult(state.params, state.opt_state, point.history, step, stopped)
+        step, params = int(snapshot.entries[snapshot.best][STEP]), snapshot.kept
+    state = to_device(State(params, snapshot.state.opt_state))
+    return FitResult(state.params, state.opt_state, snapshot.history, step, stopped)
+
+
+@contextmanager
+def noted_signals() -> Iterator[list[signal.Signals]]:
+    """A list to which the first SIGINT or SIGTERM is added, instead of ending the program.
+
+    A second one acts as it did before. Ignored signals stay ignored. Outside the main thread, where
+    Python handles no signals, nothing changes.
+
+    >>> with noted_signals() as received:
+    ...     signal.raise_signal(signal.SIGINT)
+    >>> received[0].name
+    'SIGINT'
+    """
+    received: list[signal.Signals] = []
+    before: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        while before:
+            signal.signal(*before.popitem())
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+        restore()
+
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):
+                before[number] = handler
+                signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        restore()

@@ -1,12 +1,14 @@
 """Where the batches of a run come from: a table in memory or on disk, or an iterable of batches.
 
-A source gives them a chunk of steps at a time. The chunk after the one that is worked on is loaded
-in a thread of its own.
+A source loads a block of steps at a time, in a thread of its own, while the block before it is
+being worked on.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import islice
+from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -14,50 +16,86 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 
-from fcnet.checks import as_count, look_up_name
+from fcnet.checks import as_array, as_count, look_up_name
 from fcnet.sampling import INT32_MAX, block_length
-from fcnet.train.batches import SAMPLINGS, Batches, Draw
-from fcnet.train.data import Table
-from fcnet.train.loop import Data
-from fcnet.train.mesh import everywhere, least, own_rows, split
+from fcnet.train.data import (
+    Table,
+    as_data,
+    as_table,
+    check_finite_rows,
+    evaluated_rows,
+    hold_out,
+    sample_rows,
+    take_rows,
+)
+from fcnet.train.mesh import check_own, everywhere, gathered, is_shared, least, own_rows, split
+from fcnet.train.sampling import SAMPLINGS, Draw
+from fcnet.train.types import Data, Window
+from fcnet.types import Objective, Params
 
-CHUNK = 2**26
-"""Bytes that a chunk from outside the device takes at most, but for a single step's."""
+LOADED_BYTES = 2**26
+"""A block that is loaded from outside the device takes at most so many bytes, or is one step's."""
 
-
-class Chunk(NamedTuple):
-    """The batches of some steps: `data`, and the rows of it that each step takes.
-
-    Where `batches` is None, the data have an axis of steps, or all of them are each step's batch.
-    `length` is the number of steps, less than a block's where the batches end.
-    """
-
-    data: Data
-    batches: Batches | None
-    length: int
+STREAM_STEPS = 64
+"""A block of an iterable has at most so many batches, for all of which the first step waits."""
 
 
 class Source(NamedTuple):
-    """`load(step)` is the chunk of the `block` steps from a multiple of `block` on.
+    """The batches of a run.
 
-    `rewinds` says whether any chunk can be loaded again, or only the last two; where the batches
-    may end, the processes of `mesh` agree on it.
+    Attributes:
+        block: the number of steps in a block.
+        load: `load(step)` is the window of the whole block that begins at `step`, a multiple of
+            `block`; it is shorter where the batches end.
+        rewinds: whether any block can be loaded again, or only the last two.
+        mesh: the devices whose processes agree on where the batches end.
     """
 
     block: int
-    load: Callable[[int], Chunk]
+    load: Callable[[int], Window]
     rewinds: bool
     mesh: Mesh | None = None
 
 
-class Piece(NamedTuple):
-    """The steps start..stop-1, all in one chunk, that of the steps from `begin` on."""
+class TrainingData(NamedTuple):
+    """The batches of a run, the training examples to measure, and those held out.
 
-    start: int
-    stop: int
-    begin: int
-    chunk: Chunk
+    `examples` describes the training examples in the configuration of a run.
+    """
+
+    source: Source
+    seen: Data
+    held_out: Data | None
+    examples: str
+
+
+def as_training_data(
+    params: Params,
+    X: Any,
+    Y: ArrayLike | None,
+    weights: ArrayLike | None,
+    validation: float | tuple[ArrayLike, ...] | None,
+    *,
+    key: Array,
+    sampling: str,
+    batch_size: int,
+    objective: Objective,
+    mesh: Mesh | None = None,
+) -> TrainingData:
+    """The data of `fit`: arrays to draw batches from, or an iterable of batches if Y is None."""
+    split_key, draw_key, sample_key = jax.random.split(key, 3)
+    most = evaluated_rows(params)
+    if Y is None:
+        batches = as_iterable(X, weights, sampling)
+        _, held_out = hold_out(None, validation, split_key, params, objective)
+        source, seen = streamed(params, batches, batch_size, objective, most, mesh)
+        return TrainingData(source, seen, held_out, "a stream")
+    table = as_table(params, X, Y, weights, objective)
+    table, held_out = hold_out(table, validation, split_key, params, objective)
+    source = drawn(table, sampling, draw_key, batch_size, mesh)
+    return TrainingData(source, sample_rows(table, most, sample_key), held_out, str(table.n))
 
 
 def drawn(
@@ -73,7 +111,7 @@ def drawn(
             )
         block = block_length(1)
         own_rows(mesh, "n, the number of examples,", table.n)
-        whole = Chunk(split(mesh, table.resident, 0, table.n), None, block)
+        whole = Window(split(mesh, table.resident, 0, table.n), None, 0, block)
         return Source(block, lambda begin: whole, True)
     as_count("n, the number of examples,", table.n, least=1, most=INT32_MAX)
     B = as_count("batch_size", batch_size, least=1, most=table.n)
@@ -82,54 +120,65 @@ def drawn(
     block = block_length(B)
     if table.resident is not None:
         data = everywhere(mesh, table.resident)
-        return Source(block, lambda begin: Chunk(data, split(mesh, draw(begin), 1, B), block), True)
+        return Source(
+            block, lambda begin: Window(data, split(mesh, draw(begin), 1, B), 0, block), True
+        )
     row = table.rows(np.arange(1))
-    block = min(block, steps_in_chunk(B, row.X.nbytes + row.Y.nbytes))
+    block = min(block, loaded_steps(B, row.X.nbytes + row.Y.nbytes))
 
-    def load(begin: int) -> Chunk:
-        """The rows that the steps of a chunk take, or the part of them that this process feeds."""
+    def load(begin: int) -> Window:
+        """The rows of a block's steps, or the part of them that this process loads."""
         batches = jax.tree.map(lambda leaf: np.asarray(leaf)[:block, own], draw(begin))
         data = in_steps(table.rows(batches.indices.ravel()), len(own), batches.mask)
-        return Chunk(split(mesh, data, 1, B), None, block)
+        return Window(split(mesh, data, 1, B), None, 0, block)
 
     return Source(block, load, True)
 
 
-def steps_in_chunk(batch_size: int, row_bytes: int) -> int:
-    """How many steps' batches are loaded at once: within CHUNK, at least one."""
-    return max(1, CHUNK // (batch_size * row_bytes))
+def loaded_steps(batch_size: int, row_bytes: int) -> int:
+    """The number of steps whose batches are loaded at once: within LOADED_BYTES, at least one."""
+    return max(1, LOADED_BYTES // (batch_size * row_bytes))
 
 
 def in_steps(data: Data, batch_size: int, mask: np.ndarray | None) -> Data:
-    """Rows that lie one batch after the other, with an axis of steps; masked ones weigh nothing."""
+    """Rows of consecutive batches, with an axis of steps; masked rows get weight 0."""
     if mask is not None:
         counted = jnp.asarray(mask.ravel(), data.X.dtype)
         data = data._replace(weights=counted * (1 if data.weights is None else data.weights))
     return jax.tree.map(lambda rows: rows.reshape(-1, batch_size, *rows.shape[1:]), data)
 
 
-def pieces(
+def windows(
     source: Source,
     start: int,
     stop: int,
-    every: int,
+    every: int | None,
     scope: Callable[[], AbstractContextManager[Any]],
-) -> Generator[Piece, None, None]:
-    """The steps start..stop-1 in pieces within one chunk, cut at the multiples of `every`."""
-    for begin, chunk in _chunks(source, start, stop, scope):
-        first, end = max(start, begin), min(stop, begin + chunk.length)
+) -> Generator[tuple[int, Window], None, None]:
+    """The steps start..stop-1 in windows of one block each, cut at the multiples of `every`.
+
+    Each comes with the step at which its block begins.
+    """
+    for begin, block in _blocks(source, start, stop, scope):
+        first, end = max(start - begin, 0), min(stop - begin, int(block.last))
         while first < end:
-            last = min(end, first - first % every + every)
-            yield Piece(first, last, begin, chunk)
+            step = begin + first
+            last = end if every is None else min(end, first + every - step % every)
+            yield begin, block._replace(first=first, last=last)
             first = last
 
 
-def _chunks(
-    source: Source, start: int, stop: int, scope: Callable[[], AbstractContextManager[Any]]
-) -> Iterator[tuple[int, Chunk]]:
-    """Each chunk, while the next one is loaded."""
+def is_evaluated(step: int, steps: int, every: int | None) -> bool:
+    """Whether the history has an entry for the parameters after this step."""
+    return step == steps or (every is not None and step % every == 0)
 
-    def load(begin: int) -> Chunk:
+
+def _blocks(
+    source: Source, start: int, stop: int, scope: Callable[[], AbstractContextManager[Any]]
+) -> Iterator[tuple[int, Window]]:
+    """Each block with the step at which it begins, while the next one is loaded."""
+
+    def load(begin: int) -> Window:
         with scope():
             return source.load(begin)
 
@@ -137,10 +186,159 @@ def _chunks(
         begin = start - start % source.block
         upcoming = pool.submit(load, begin)
         while begin < stop:
-            chunk = upcoming.result()
-            chunk = chunk._replace(length=least(source.mesh, chunk.length))
+            block = upcoming.result()
+            length = least(source.mesh, int(block.last))
             after = begin + source.block
-            if after < stop and chunk.length == source.block:
+            if after < stop and length == source.block:
                 upcoming = pool.submit(load, after)
-            yield begin, chunk
-            begin = after if chunk.length == source.block else stop
+            yield begin, block._replace(last=length)
+            begin = after if length == source.block else stop
+
+
+def as_iterable(X: Any, weights: ArrayLike | None, sampling: str) -> Iterable[Any]:
+    """X as an iterable of batches, from which nothing is drawn."""
+    if not isinstance(X, Iterable) or hasattr(X, "dtype") or isinstance(X, (str, bytes)):
+        raise TypeError(
+            "Y must be an array; it is left out only where X is an iterable of batches (X, Y), "
+            f"but X is a {type(X).__name__}"
+        )
+    if weights is not None:
+        raise ValueError("weights go with arrays; an iterable yields batches (X, Y, weights)")
+    if sampling != "algorithm2":
+        raise ValueError(f"sampling {sampling!r} draws from arrays; an iterable yields its batches")
+    return X
+
+
+def streamed(
+    params: Params,
+    batches: Iterable[Any],
+    batch_size: object,
+    objective: Objective,
+    most: int,
+    mesh: Mesh | None = None,
+) -> tuple[Source, Data]:
+    """The batches of an iterable: a list, a generator, a loader of Grain's.
+
+    Returns the source, and at most `most` examples of the first block. An iterable that can begin
+    again, such as a list, does so at its end; an iterator ends the run. In a run of several
+    processes each yields its own rows of every batch.
+    """
+    B = as_count("batch_size", batch_size, least=1)
+    check_own(mesh)
+    own = len(own_rows(mesh, "batch_size", B))
+    weighted = is_shared(mesh)
+    W = params[0].W
+    row_bytes = W.dtype.itemsize * (W.shape[1] + len(params[-1].b))
+    block = min(STREAM_STEPS, block_length(B), loaded_steps(B, row_bytes))
+    reader = _passes(batches)
+    recent: dict[int, Window] = {}
+    lock = Lock()
+    read = 0
+
+    def local(begin: int) -> Window:
+        nonlocal read
+        with lock:
+            if begin not in recent:
+                for _ in islice(reader, begin - read):
+                    pass
+                few = list(islice(reader, block))
+                read = begin + block
+                data = _stacked(params, few, begin, block, own, objective, weighted)
+                recent[begin] = Window(data, None, 0, len(few))
+                if len(recent) > 2:
+                    del recent[min(recent)]
+            return recent[begin]
+
+    def load(begin: int) -> Window:
+        window = local(begin)
+        return window._replace(data=split(mesh, window.data, 1, B)) if window.last else window
+
+    first = local(0)
+    length = least(mesh, int(first.last))
+    if not length:
+        raise ValueError("X gave no batch: expected an iterable of batches (X, Y)")
+    seen: Data = jax.tree.map(lambda rows: rows[:length].reshape(-1, *rows.shape[2:]), first.data)
+    if is_shared(mesh):
+        seen = gathered(take_rows(seen, np.arange(length * own)[: most // jax.process_count()]))
+    elif seen.weights is not None:
+        seen = take_rows(seen, np.flatnonzero(seen.weights)[:most])
+    else:
+        seen = take_rows(seen, np.arange(length * own)[:most])
+    if seen.weights is not None and not seen.weights.any():
+        raise ValueError(
+            f"all weights of the batches 0 to {length - 1} are 0, so that the history cannot "
+            "measure them: give at least one of them a positive weight"
+        )
+    return Source(block, load, False, mesh), seen
+
+
+def _passes(batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches in one pass after the other; in a single pass, if they come from an iterator."""
+    again = True
+    while again:
+        again = False
+        iterator = iter(batches)
+        for batch in iterator:
+            again = iterator is not batches
+            yield batch
+
+
+def _stacked(
+    params: Params,
+    batches: list[Any],
+    begin: int,
+    block: int,
+    B: int,
+    objective: Objective,
+    weighted: bool,
+) -> Data:
+    """Some batches with an axis of `block` steps, each padded to B rows by its first row.
+
+    The steps behind the last batch are padding. Batches of B rows without weights get none, unless
+    `weighted`, since those of other processes may have some.
+    """
+    whole = [_as_rows(batch, begin + i, B) for i, batch in enumerate(batches)]
+    if not whole:
+        return Data(params[0].W, params[0].W, None)
+    sizes = np.array([len(batch[0]) for batch in whole] + [0] * (block - len(whole)))
+    if len({len(batch) for batch in whole}) > 1:
+        raise ValueError("X must give either weights with every batch or with none")
+    whole += [tuple(array[:1] for array in whole[0])] * (block - len(whole))
+    try:
+        columns = [
+            np.concatenate([_padded(array, B) for array in c]) for c in zip(*whole, strict=True)
+        ]
+        data = as_data(params, columns[0], columns[1], None, objective)
+    except ValueError as error:
+        raise ValueError(f"{error}, in batches {begin} to {begin + len(batches) - 1}") from error
+    if len(columns) == 3:
+        data = data._replace(weights=jnp.asarray(columns[2], data.X.dtype))
+    full = (sizes[: len(batches)] == B).all() and not weighted
+    return in_steps(data, B, None if full else np.arange(B) < sizes[:, None])
+
+
+def _as_rows(batch: Any, number: int, B: int) -> tuple[np.ndarray, ...]:
+    """One batch as arrays of 1 to B rows; errors give its number."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        raise TypeError(
+            f"batch {number} must be a pair (X, Y) or a triple (X, Y, weights), got "
+            f"{type(batch).__name__}"
+        )
+    arrays = tuple(map(np.asarray, batch))
+    lengths = {array.shape[:1] for array in arrays}
+    if len(lengths) > 1 or not 0 < (len(arrays[0]) if arrays[0].ndim else 0) <= B:
+        raise ValueError(
+            f"batch {number} has shapes {[array.shape for array in arrays]}, expected equal "
+            f"numbers of rows, from 1 to batch_size={B}"
+        )
+    numbers = np.arange(len(arrays[0]))
+    for name, array in zip(("X", "Y", "weights"), arrays, strict=False):
+        as_array(f"batch {number}: {name}", array.ravel()[:1])
+        check_finite_rows(f"batch {number}: {name}", array, numbers)
+    if len(arrays) == 3 and (arrays[2].ndim != 1 or (arrays[2] < 0).any()):
+        raise ValueError(f"batch {number}: weights must be numbers of 0 or more, one for each row")
+    return arrays
+
+
+def _padded(array: np.ndarray, B: int) -> np.ndarray:
+    return np.concatenate([array, np.repeat(array[:1], B - len(array), 0)])

@@ -1,5 +1,13 @@
-"""`sweep`: many networks of one architecture, trained in one compiled program."""
+"""`sweep`: many networks of one architecture, trained in one compiled program.
 
+The members are trained in groups. How many go through a step together is a question of size: small
+layers gain, since their step mostly costs the start of its operations; wide ones lose, since the
+members' arrays evict each other from the caches. So a group fits the caches, and there are at least
+as many groups as cores or devices, which work on them side by side: XLA does not split a small step
+over the cores of a CPU.
+"""
+
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,32 +19,55 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float, Num
 
 from fcnet.checks import as_count
+from fcnet.losses import as_objective
 from fcnet.sampling import INT32_MAX
-from fcnet.train.data import Table, as_table, hold_out, on_device, sample_rows
-from fcnet.train.groups import Group, advance_members, groups, measure_members, workers
-from fcnet.train.history import History
-from fcnet.train.loop import Data, State
+from fcnet.train.data import (
+    Table,
+    as_table,
+    evaluated_rows,
+    hold_out,
+    on_device,
+    sample_rows,
+    take_rows,
+)
+from fcnet.train.fit import as_interval
 from fcnet.train.members import Members, as_members
-from fcnet.train.objective import Objective, as_objective
-from fcnet.train.optimizer import Hyperparameters, Optimizer, as_optimizer, build
+from fcnet.train.objective import as_gradient, check_gradient_shapes, evaluate
+from fcnet.train.optimizer import (
+    Hyperparameters,
+    as_factory,
+    as_optimizer,
+    build,
+    named,
+    reads_loss,
+)
 from fcnet.train.precision import Precision, as_precision
-from fcnet.train.problem import evaluated
-from fcnet.train.source import drawn, pieces
-from fcnet.types import Activation, Loss, Params
+from fcnet.train.program import advance, all_finite
+from fcnet.train.source import drawn, is_evaluated, windows
+from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
+from fcnet.types import Activation, Loss, Objective, Params
+
+GROUP_NUMBERS = {"cpu": 2**16}
+"""By platform, how many numbers the parameters and activations of a group have at most: on a CPU
+what its caches hold; elsewhere, where only many at once are fast, 2^28."""
 
 
 class SweepResult(NamedTuple):
-    """What a sweep of K members leaves.
+    """What `sweep` returns for K members.
 
-    `params` and `opt_state` have an axis of members in front. `history.step` has an entry for each
-    evaluation, and the others a row each, with a column for every member: NaN once its parameters
-    are not finite. `finite` says which members got through; `best` is the one of them with the
-    least validation loss in the end, or training loss where no data are held out; None if none did.
+    Attributes:
+        params: the parameters after the last step, with an axis of members in front.
+        opt_state: the states of the optimiser after the last step, likewise.
+        history: `step` has one entry for each evaluation. The others have one row for each, with a
+            column for each member: NaN once its parameters are not finite.
+        finite: whether each member stayed finite.
+        best: the finite member with the least validation loss in the end; with the least training
+            loss, if no examples are held out; None if no member is finite.
     """
 
     params: Params
@@ -60,40 +91,40 @@ def sweep(
     steps: int,
     optimizer: str | Optimizer = "adam",
     hyperparameters: Mapping[str, ArrayLike] | None = None,
-    gradient: str = "backprop",
+    gradient: str | Callable[..., Params] = "backprop",
     sampling: str = "algorithm2",
     activation: str | Activation = "relu",
     output_activation: str | Activation = "identity",
     loss: str | Loss = "squared_error",
     weights: Num[ArrayLike, " n"] | None = None,
     validation: float | tuple[ArrayLike, ...] | None = None,
-    evaluate_every: int = 1000,
+    evaluate_every: int | None = 1000,
     precision: str | None = None,
     progress: Callable[[float], Any] | None = None,
 ) -> SweepResult:
     """Train K networks at once: initialisations, seeds and hyper-parameters side by side.
 
-    What varies has an axis of K members in front; what has none is the same for all. Member k does
-    what `fit` does with its parameters, its key and its numbers, and ends where that does, up to
-    rounding. A member that diverges does not stop the others; `finite` tells.
+    What varies has an axis of K members in front; anything else is the same for all. Member k ends
+    where `fit` ends with its parameters, key and hyper-parameters, up to rounding. A member that
+    diverges does not stop the others.
 
     Args:
         params: the networks to start from, `jax.vmap(partial(fcnet.init, sizes=sizes))(keys)`; or
-            one, from which all start.
+            one network, from which all members start.
         X, Y, batch_size, steps, optimizer, gradient, sampling, activation, output_activation, loss,
-            weights, evaluate_every, precision: as in `fit`.
-        key: K keys, `jax.random.split(key, K)`, so that each draws batches of its own; or one, and
-            all see the same batches.
-        hyperparameters: for each name K numbers, or one.
-        validation: as in `fit`, but the share is drawn by the first key, for all members alike.
-        progress: called after each evaluation with the share of the work that is done, by the
-            thread that did it.
+            weights, evaluate_every, precision: as in `fit`. X and Y are arrays in memory.
+        key: K keys, `jax.random.split(key, K)`, so that each member draws its own batches; or one
+            key, with which all draw the same batches.
+        hyperparameters: for each name K numbers or one. Defaults as in `fit`.
+        validation: as in `fit`. A share is drawn by the first key, for all members alike.
+        progress: called after each evaluation of a group with the share of the work that is done,
+            in the thread that did it.
 
     Returns:
         A `SweepResult`.
 
     Raises:
-        ValueError, TypeError: as `fit`; where the numbers of members differ, or nothing varies.
+        ValueError, TypeError: as `fit`; for different numbers of members, or if nothing varies.
 
     >>> from fcnet.types import Layer
     >>> X = jnp.linspace(-1, 1, 8)[:, None]
@@ -104,18 +135,24 @@ def sweep(
     >>> result.best, result.finite.tolist()
     (0, [True, True, False])
 
-    The members share the cores of a CPU, or the devices where there are several. The twin is
+    The members share the cores of a CPU, or the devices if there are several. The twin is
     `jax.vmap` over a training loop.
     """
     arithmetic = as_precision(precision)
     with arithmetic.scope():
-        objective = as_objective(activation, output_activation, loss, gradient, arithmetic.compute)
-        members = as_members(params, key, hyperparameters, arithmetic.dtype)
+        objective = as_objective(activation, output_activation, loss)
+        _, defaults = as_factory(optimizer)
+        numbers = {**defaults, **named(hyperparameters)}
+        members = as_members(params, key, numbers, arithmetic.dtype)
         first = members.first()
-        numbers = {name: float(value) for name, value in first.hyperparameters.items()}
-        chosen, _ = as_optimizer(optimizer, numbers)
+        one = {name: float(value) for name, value in first.hyperparameters.items()}
+        chosen, _ = as_optimizer(optimizer, one)
+        program = Program(
+            objective, as_gradient(gradient), arithmetic.compute, chosen,
+            reads_loss(chosen, one, first.params),
+        )  # fmt: skip
         steps = as_count("steps", steps, least=0, most=INT32_MAX)
-        every = as_count("evaluate_every", evaluate_every, least=1)
+        every = as_interval(evaluate_every)
         if progress is not None and not callable(progress):
             raise TypeError(f"progress must be a function of a share, got {progress!r}")
         split_key, _, sample_key = jax.random.split(first.keys, 3)
@@ -123,16 +160,18 @@ def sweep(
         if table.resident is None:
             raise TypeError("sweep needs its data in memory: load X and Y with np.asarray")
         table, held_out = hold_out(table, validation, split_key, first.params, objective)
-        drawn(table, sampling, first.keys, batch_size)  # refuses what cannot be drawn
+        drawn(table, sampling, first.keys, batch_size)  # raises if batches cannot be drawn
+        seen = sample_rows(table, evaluated_rows(first.params), sample_key)
+        if not isinstance(gradient, str):
+            check_gradient_shapes(program, first.params, take_rows(seen, slice(1)))
         plan = _Plan(
-            objective=objective,
-            optimizer=chosen,
+            program=program,
             precision=arithmetic,
             members=members,
             table=table,
             sampling=sampling,
             batch_size=batch_size,
-            seen=sample_rows(table, evaluated(first.params), sample_key),
+            seen=seen,
             held_out=held_out,
             steps=steps,
             evaluate_every=every,
@@ -143,10 +182,9 @@ def sweep(
 
 
 class _Plan(NamedTuple):
-    """All that a sweep does, once its arguments are checked."""
+    """All that a sweep does, with its arguments checked."""
 
-    objective: Objective
-    optimizer: Optimizer
+    program: Program
     precision: Precision
     members: Members
     table: Table
@@ -155,58 +193,104 @@ class _Plan(NamedTuple):
     seen: Data
     held_out: Data | None
     steps: int
-    evaluate_every: int
+    evaluate_every: int | None
 
     @property
     def evaluated(self) -> list[int]:
         """The steps after which the members are evaluated."""
-        return sorted({*range(0, self.steps, self.evaluate_every), self.steps})
+        regular = range(0, self.steps, self.evaluate_every) if self.evaluate_every else ()
+        return [*regular, self.steps]
+
+
+class Group(NamedTuple):
+    """Members first..last-1, and their device."""
+
+    first: int
+    last: int
+    device: jax.Device
+
+    def take(self, members: Members) -> Members:
+        """A copy of these members on their device; a key that all share stays one key."""
+        part = partial(jax.tree.map, lambda leaf: leaf[self.first : self.last])
+        params, numbers = part((members.params, members.hyperparameters))
+        keys = part(members.keys) if members.own_keys else members.keys
+        # A slice of all members would be no copy, and the caller's arrays would be donated.
+        return Members(*jax.device_put((params, keys, numbers), self.device, may_alias=False))
+
+
+def workers() -> int:
+    """How many groups are trained side by side: one for each device, or for each core of a CPU."""
+    devices = jax.local_device_count()
+    if jax.default_backend() != "cpu":
+        return devices
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(devices, cores)
+
+
+def groups(members: Members, rows: int) -> list[Group]:
+    """The members in as few groups as fit, of sizes that differ by at most one, for `rows` a step.
+
+    >>> from fcnet import init
+    >>> many = jax.vmap(partial(init, sizes=(784, 256, 10)))(jax.random.split(jax.random.key(0), 3))
+    >>> [group.last for group in groups(Members(many, jax.random.key(0), {}), rows=128)]
+    [1, 2, 3]
+    """
+    params, K = members.params, len(members.params[0].b)
+    numbers = sum(leaf[0].size for leaf in jax.tree.leaves(params))
+    numbers += rows * (params[0].W.shape[2] + sum(b.shape[1] for _, b in params))
+    most = max(1, GROUP_NUMBERS.get(jax.default_backend(), 2**28) // numbers)
+    total = min(K, max(workers(), -(-K // most)))
+    cuts = np.linspace(0, K, total + 1).astype(int).tolist()
+    devices = jax.local_devices()
+    return [Group(cuts[g], cuts[g + 1], devices[g % len(devices)]) for g in range(total)]
 
 
 def _run(
     plan: _Plan, parts: list[Group], progress: Callable[[float], Any] | None
 ) -> list[tuple[State, np.ndarray]]:
-    """Every group's outcome, as many at a time as there are cores or devices."""
-    ended, turns = Event(), count(1)
+    """The result of every group; as many at a time as there are cores or devices."""
+    ended, done = Event(), count(1)
     total = len(parts) * len(plan.evaluated)
 
-    def told() -> bool:
+    def report() -> bool:
         if progress is not None:
-            progress(next(turns) / total)
+            progress(next(done) / total)
         return not ended.is_set()
 
     with ThreadPoolExecutor(workers(), "fcnet-sweep") as pool:
         try:
-            return list(pool.map(lambda group: _train(plan, group, told), parts))
+            return list(pool.map(lambda group: _train(plan, group, report), parts))
         finally:
             ended.set()
 
 
-def _train(plan: _Plan, group: Group, told: Callable[[], bool]) -> tuple[State, np.ndarray]:
+def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State, np.ndarray]:
     """A group's last state, and what was measured, of shape (evaluations, 4, members).
 
-    `told` is called after each evaluation, and says whether to go on.
+    `report` is called after each evaluation, and returns whether to continue.
     """
     with plan.precision.scope():
-        members = group.take(plan.members)
+        program, members = plan.program, group.take(plan.members)
         data: Data = jax.device_put(plan.table.resident, group.device)
         seen, held_out = jax.device_put((plan.seen, plan.held_out), group.device)
         numbers = members.hyperparameters
-        state = jax.vmap(partial(_begin, plan.optimizer))(members.params, numbers)
-        measure = partial(measure_members, seen=seen, held_out=held_out, objective=plan.objective)
-        measured = [np.asarray(measure(state))]
-        going = told()
+        state = jax.vmap(partial(_begin, program.optimizer))(members.params, numbers)
+        measure = partial(
+            measure_members, seen=seen, held_out=held_out, objective=program.objective
+        )
+        measured, going = [], True
+        if is_evaluated(0, plan.steps, plan.evaluate_every):
+            measured.append(np.asarray(measure(state)))
+            going = report()
         keys = _draw_keys(members.keys)
         source = drawn(on_device(data), plan.sampling, keys, plan.batch_size)
-        for piece in pieces(source, 0, plan.steps, plan.evaluate_every, plan.precision.scope):
-            state = advance_members(
-                state, data, piece.chunk.batches,
-                piece.start - piece.begin, piece.stop - piece.begin, numbers,
-                objective=plan.objective, optimizer=plan.optimizer, own=members.own_keys,
-            )  # fmt: skip
-            if piece.stop % plan.evaluate_every == 0 or piece.stop == plan.steps:
+        every, scope = plan.evaluate_every, plan.precision.scope
+        for block, window in windows(source, 0, plan.steps, every, scope):
+            state = advance_members(program, state, window, numbers, own=members.own_keys)
+            if is_evaluated(block + int(window.last), plan.steps, every):
                 measured.append(np.asarray(measure(state)))
-                going = told()
+                going = report()
             if not going:
                 break
         return state, np.stack(measured)
@@ -217,12 +301,46 @@ def _begin(optimizer: Optimizer, params: Params, numbers: Hyperparameters) -> St
 
 
 def _draw_keys(keys: Array) -> Array:
-    """The key that batches are drawn with in `fit`: for one key, or for each member's."""
+    """The key with which `fit` draws batches: for one key, or for each member's."""
     return jax.random.split(keys, 3)[1] if keys.ndim == 0 else jax.vmap(_draw_keys)(keys)
 
 
+@partial(jax.jit, static_argnames=("program", "own"), donate_argnames="state")
+def advance_members(
+    program: Program, state: State, window: Window, hyperparameters: Hyperparameters, *, own: bool
+) -> State:
+    """`advance` for every member, with its own batches, or all with the same.
+
+    Rows are gathered step by step: those of all members are already many at once.
+    """
+
+    def one(state: State, batches: Batches | None, numbers: Hyperparameters) -> State:
+        part = window._replace(batches=batches)
+        after, _ = advance(program, state, part, numbers, gather_ahead=False)
+        return after
+
+    axes = (0, 0 if own else None, 0)
+    return jax.vmap(one, in_axes=axes)(state, window.batches, hyperparameters)
+
+
+@partial(jax.jit, static_argnames="objective")
+def measure_members(
+    state: State, seen: Data, held_out: Data | None, *, objective: Objective
+) -> Float[Array, "4 K"]:
+    """Each member's loss and metric, and those on the held-out examples; NaN once it diverged."""
+
+    def one(state: State) -> Array:
+        training = evaluate(objective, state.params, seen)
+        nothing = (jnp.full_like(training[0], jnp.nan),) * 2
+        validation = nothing if held_out is None else evaluate(objective, state.params, held_out)
+        measured = jnp.stack([*training, *validation])
+        return jnp.where(all_finite(state.params), measured, jnp.nan)
+
+    return lax.map(one, state).T
+
+
 def _result(plan: _Plan, states: tuple[State, ...], measured: np.ndarray) -> SweepResult:
-    """The groups' states put together, and who is best."""
+    """The states of the groups put together, and the best member."""
     params, opt_state = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
     history = History(np.array(plan.evaluated, float), *measured.astype(float).swapaxes(0, 1))
     final = history.loss if plan.held_out is None else history.validation_loss

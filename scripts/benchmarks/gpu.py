@@ -19,10 +19,10 @@ The forms of the loop, in microseconds a step (NVIDIA H100, JAX 0.11.2, float32,
 All rows have --xla_gpu_graph_min_graph_size=1. "A command buffer" also has
 --xla_gpu_enable_command_buffer=+WHILE, which took twice as long without the other flag. fcnet uses
 rows 3 and 5 together, which were not timed together: a given number of runs of 32 steps, 4 an
-iteration (fcnet/train/loop.py). 16 an iteration take longer to compile and gain little. The flags
-are the user's to set, and gain nothing with a constant number. A step of `fit` with 784-1024x3-10
-and B = 8,192 took 3.6 ms in float32, 1.3 ms in tensorfloat32 and 0.82 ms in bfloat16, with the
-number of steps given.
+iteration (fcnet/train/program.py). 16 an iteration take longer to compile and gain little. The
+flags are the user's to set, and gain nothing with a constant number. A step of `fit` with
+784-1024x3-10 and B = 8,192 took 3.6 ms in float32, 1.3 ms in tensorfloat32 and 0.82 ms in bfloat16,
+with the number of steps given.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-import fcnet.train.problem
+import fcnet.train.data
 from benchmarks.measure import Program
 from benchmarks.peers import of_fcnet, of_optax, of_torch
 from benchmarks.products import Factors, factors
@@ -60,7 +60,7 @@ def run(quick: bool) -> Iterator[Place]:
     if jax.default_backend() != "gpu" and not quick:
         print("gpu is left out: JAX finds no GPU")
         return
-    fcnet.train.problem.EVALUATED = 16
+    fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
         with jax.default_matmul_precision("float32"):
             places = compete(*case, LOOPS, quick)

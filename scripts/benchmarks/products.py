@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import fcnet.train.problem
+import fcnet.train.data
 from benchmarks.measure import Program
 from benchmarks.peers import of_fcnet
 from benchmarks.race import Place, race
@@ -25,7 +25,7 @@ Factors = list[tuple[Any, Any]]
 
 def run(quick: bool) -> list[Place]:
     sizes, batch_size = ((8, 16, 4), 8) if quick else (SIZES, BATCH_SIZE)
-    fcnet.train.problem.EVALUATED = 16
+    fcnet.train.data.EVALUATED_ROWS = 16
     train = of_fcnet(draw_work(sizes, batch_size, N))
     programs = [Program("fcnet.fit", partial(train, STEPS), STEPS)]
     for name, multiplier in MULTIPLIERS.items():

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fcnet
-import fcnet.train.problem
+import fcnet.train.data
 from benchmarks.measure import Program
 from benchmarks.race import Place, race
 
@@ -28,7 +28,7 @@ def time(quick: bool) -> list[Place]:
 
     The runs are long, since each checks once that all its data are finite.
     """
-    fcnet.train.problem.EVALUATED = 16
+    fcnet.train.data.EVALUATED_ROWS = 16
     largest, steps = (10**5, 64) if quick else (10**7, STEPS)
     X = jnp.asarray(np.random.default_rng(0).normal(size=(largest, SIZES[0])).astype("f"))
     Y = jnp.sin(X[:, :1])

@@ -14,7 +14,7 @@ fcnet uses the first. The last would be a second Algorithm 5, and it gains only 
 size under plain SGD: a whole sweep takes 125 ns a step against 193, but 312 against 304 with Adam,
 and for 4-16-1 the products written out take fifteen times as long. A member's step takes 63 ns more
 to draw its batch exactly and 20 ns to gather the rows. Batches are drawn for eight members at a
-time, which fits a core's cache (`SIDE_BY_SIDE` in fcnet/train/batches.py): a sweep of 256 takes
+time, which fits a core's cache (`KEYS_AT_ONCE` in fcnet/train/sampling.py): a sweep of 256 takes
 0.84 to 0.89 of the time of drawing for all at once.
 """
 
@@ -25,8 +25,7 @@ import jax
 import jax.numpy as jnp
 
 import fcnet
-import fcnet.train.problem
-import fcnet.train.sweep
+import fcnet.train.data
 from benchmarks.measure import Program
 from benchmarks.race import Place, race
 
@@ -38,7 +37,7 @@ CASES = (  # layer sizes, B, n, K, steps of a member
 
 
 def run(quick: bool) -> Iterator[Place]:
-    fcnet.train.problem.EVALUATED = 16
+    fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
         yield from _case(*case, quick=quick)
 

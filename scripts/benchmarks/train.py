@@ -31,10 +31,10 @@ Forms of the loop: the time of a step divided by that with the number of steps g
 
 For tables that fit the caches none is worth its lines, and with a given number another number of
 steps compiles no other program. From larger tables, rows are gathered for several steps at once,
-within 256 KiB (`repeat_ahead` in fcnet/train/loop.py): 10-64-64-1 then takes 0.89 of the time with
-a million rows, and 0.85 with four million. The update of a large array waits for the last gradient,
-so that XLA does not copy the array first (`in_place`). If small arrays waited too, a step of 4-3-1
-would take 1.1 to 1.5 times as long, varying from run to run.
+within 256 KiB (`repeat_gathered` in fcnet/train/program.py): 10-64-64-1 then takes 0.89 of the time
+with a million rows, and 0.85 with four million. The update of a large array waits for the last
+gradient, so that XLA does not copy the array first (`in_place`). If small arrays waited too, a step
+of 4-3-1 would take 1.1 to 1.5 times as long, varying from run to run.
 
 Libraries for the products: the time of a step divided by that of fcnet's choice, YNNPACK with
 examples as rows (two cores, AMD EPYC without AVX-512, JAX 0.10.2, medians of 9 turns):
@@ -57,7 +57,7 @@ from time import perf_counter
 
 import numpy as np
 
-import fcnet.train.problem
+import fcnet.train.data
 from benchmarks.measure import Program
 from benchmarks.peers import PEERS, Pairs, Peer, Run, Work
 from benchmarks.race import Place, race
@@ -77,7 +77,7 @@ LASTING = 2.0  # seconds a run, approximately
 
 def run(quick: bool) -> Iterator[Place]:
     # The peers evaluate nothing; `fit` evaluates at the start and the end, here on few examples.
-    fcnet.train.problem.EVALUATED = 16
+    fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
         yield from compete(*case, quick=quick)
 

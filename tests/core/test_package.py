@@ -92,7 +92,11 @@ def test_imports_run_from_the_faces_to_the_wings_to_the_core() -> None:
         ("network.py", "from .plot import axes", {"plot"}),
         ("train/fit.py", "from fcnet.notes import toy_quadratic", {"notes"}),
         ("train/fit.py", "from fcnet import data", {"data"}),
-        ("train/fit.py", "from fcnet.train.loop import step\nfrom fcnet.types import Layer", set()),
+        (
+            "train/fit.py",
+            "from fcnet.train.program import step\nfrom fcnet.types import Layer",
+            set(),
+        ),
         (
             "cli/check.py",
             "import fcnet\nfrom fcnet import plot\nfrom fcnet.verify import check",

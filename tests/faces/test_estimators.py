@@ -26,7 +26,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 from fcnet.estimators.training import held_out
-from fcnet.train.fit import NonFiniteError
+from fcnet.train import NonFiniteError
 from fcnet.train.optimizer import OPTIMIZERS
 
 pytestmark = pytest.mark.untyped

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import fcnet
 from fcnet import plot
 from fcnet.plot.canvas import BLUE, ORANGE
-from fcnet.train.history import History
+from fcnet.train.types import History
 from fcnet.types import Layer, Params
 
 RELATIVE = 1e-5  # of float32

@@ -131,8 +131,11 @@ accumulate = reverse._accumulate
     ("name", "fault"),
     [
         ("_accumulate", overwrite),
-        ("_fit", lambda contribution, operand: contribution),
-        ("_fit", lambda contribution, operand: contribution.ravel()[0] + jnp.zeros_like(operand)),
+        ("_unbroadcast", lambda contribution, operand: contribution),
+        (
+            "_unbroadcast",
+            lambda contribution, operand: contribution.ravel()[0] + jnp.zeros_like(operand),
+        ),
         ("INLINED", (*reverse.INLINED, "custom_jvp_call")),  # ReLU'(0) becomes max's 1/2
         ("RULES", {**RULES, "sub": RULES["add"]}),
         ("RULES", {**RULES, "mul": lambda g, v, a, b, **_: (g * a, g * b)}),

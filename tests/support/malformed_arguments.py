@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fcnet
 from fcnet import ACTIVATIONS, LOSSES, Activation, Loss, Trace
-from fcnet.train.store import Checkpoints
+from fcnet.train import Checkpoints
 from support.public_calls import good_calls
 
 good = cache(good_calls)
@@ -171,7 +171,7 @@ FIT: dict[str, Bad] = {
     "hyperparameters": NOTHING_OF_USE
     | NO_NUMBERS
     | as_learning_rate(NOT_A_NUMBER | one_of(TWO, np.ones(2), jnp.ones(1))),
-    "gradient": JUNK | UNKNOWN | one_of(fcnet.batch_backprop),
+    "gradient": JUNK | UNKNOWN | one_of(fcnet.backprop, len),
     "sampling": JUNK | UNKNOWN,
     "batch_size": BAD["batch_size"] | one_of(4, 5),  # a quarter of the 4 examples is held out
     "validation": NOTHING_OF_USE

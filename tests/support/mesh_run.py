@@ -13,8 +13,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from fcnet.train import run, store
-from fcnet.train.fit import CheckpointError, Interrupted, NonFiniteError, fit
+from fcnet.train import CheckpointError, Interrupted, NonFiniteError, checkpoint, run
+from fcnet.train.fit import fit
 from fcnet.types import Layer
 
 PROCESSES = int(os.environ.get("JAX_NUM_PROCESSES", "1"))
@@ -84,7 +84,7 @@ def wrong_rows(folder, **where):
 def halves(folder, **where):
     """A run resumed from the checkpoint in the middle; only the first process may write."""
     if jax.process_index():
-        store.write = None
+        checkpoint.write = None
     kept = {"checkpoint": Path(folder) / "kept", **where}
     train(steps=STEPS // 2, **kept)
     return arrays(train(resume=True, **kept))
@@ -104,13 +104,13 @@ def full_disk(folder, **where):
     def write(*_):
         raise CheckpointError("no space left")
 
-    before, store.write = store.write, write
+    before, checkpoint.write = checkpoint.write, write
     try:
         train(checkpoint=Path(folder) / "full", **where)
     except CheckpointError as error:
         return [np.array(str(error))]
     finally:
-        store.write = before
+        checkpoint.write = before
 
 
 def signalled(folder, **where):

@@ -16,10 +16,9 @@ import pytest
 from safetensors import safe_open
 
 import fcnet
-from fcnet.train import checkpoint
-from fcnet.train.checkpoint import CheckpointError, read, write
-from fcnet.train.fit import NonFiniteError, fit
-from fcnet.train.store import Checkpoints, saved
+from fcnet.train import NonFiniteError, checkpoint
+from fcnet.train.checkpoint import CheckpointError, Checkpoints, read, saved, write
+from fcnet.train.fit import fit
 
 RATE = {"learning_rate": 0.02}
 
@@ -186,7 +185,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, tmp_path):
     cut(run, tmp_path)
     last = saved(tmp_path)[30]
     last.write_bytes(last.read_bytes()[:-1])
-    with pytest.warns(RuntimeWarning, match=r"step-0000000030.* checksum is wrong; going on from"):
+    with pytest.warns(RuntimeWarning, match=r"step-0000000030.* checksum is wrong; resuming from"):
         assert_same_bits(run(checkpoint=tmp_path, resume=True), unbroken)
     for path in saved(tmp_path).values():
         path.write_bytes(b"")
@@ -198,7 +197,7 @@ def test_a_damaged_later_checkpoint_does_not_push_out_good_ones(run, tmp_path):
     cut(run, tmp_path, step=20)
     (tmp_path / "step-0000000099.safetensors").write_bytes(b"")
     keep_one = Checkpoints(tmp_path, keep=1)
-    with pytest.warns(RuntimeWarning, match="going on from"):
+    with pytest.warns(RuntimeWarning, match="resuming from"):
         run(checkpoint=keep_one, resume=True)
     assert list(saved(tmp_path))[-2:] == [60, 99]
 
@@ -211,7 +210,9 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(run, tmp_path):
         resource.RLIMIT_FSIZE, (len(before["step-0000000030.safetensors"]) - 9, hard)
     )
     try:
-        with pytest.raises(CheckpointError, match=r"step-0000000040.*those before it are as they"):
+        with pytest.raises(
+            CheckpointError, match=r"step-0000000040.*those before it are unchanged"
+        ):
             run(checkpoint=tmp_path, resume=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -267,7 +268,7 @@ def test_another_version_of_jax_goes_on_with_a_warning(run, tmp_path, monkeypatc
     cut(run, tmp_path)
     monkeypatch.setattr(jax, "__version__", "99.0")
     with pytest.warns(
-        RuntimeWarning, match=r"this is JAX 99.0: the run goes on, but maybe not bit"
+        RuntimeWarning, match=r"this is JAX 99.0: the run continues, but maybe not bit"
     ):
         run(checkpoint=tmp_path, resume=True)
 

@@ -10,8 +10,11 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train.batches import SAMPLINGS
-from fcnet.train.fit import NonFiniteError, fit
+from fcnet.train import NonFiniteError
+from fcnet.train.fit import fit
+from fcnet.train.sampling import SAMPLINGS
+
+pytestmark = pytest.mark.usefixtures("exact_products")
 
 RATE = {"learning_rate": 0.05}
 
@@ -121,13 +124,13 @@ def test_a_ready_optimizer_and_its_factory_agree(problem, key):
 
 def test_history_is_of_the_loss_and_metric_at_its_steps(problem, key):
     params, X, Y = problem
-    told = []
+    reported = []
     result = fit(
         params, X, Y, key=key, batch_size=6, steps=25, evaluate_every=10, validation=0.25,
-        optimizer="sgd", hyperparameters=RATE, progress=lambda step, history: told.append(step),
+        optimizer="sgd", hyperparameters=RATE, progress=lambda step, history: reported.append(step),
     )  # fmt: skip
     assert result.history.step.tolist() == [0, 10, 20, 25]
-    assert told == [10, 20, 25]
+    assert reported == [10, 20, 25]
     assert (result.step, result.stopped) == (25, "steps")
     seed = jax.random.key_data(jax.random.split(key, 3)[0])
     order = np.random.default_rng(np.asarray(seed)).permutation(23)

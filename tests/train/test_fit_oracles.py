@@ -11,10 +11,13 @@ from support.problems import assert_close
 
 import fcnet
 from fcnet.metrics import r_squared
-from fcnet.train import evaluate, loop
-from fcnet.train.batches import SAMPLINGS
+from fcnet.train import objective, program
 from fcnet.train.data import on_device, sample_rows
 from fcnet.train.fit import fit
+from fcnet.train.sampling import SAMPLINGS
+from fcnet.train.types import Data
+
+pytestmark = pytest.mark.usefixtures("exact_products")
 
 
 @pytest.fixture
@@ -129,48 +132,50 @@ def test_without_a_better_loss_the_start_is_kept(problem, key):
 def test_history_in_pieces_is_history_at_once(problem, key, monkeypatch):
     run = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=20, evaluate_every=5)
     once = run(hyperparameters={"learning_rate": 0.1}, weights=np.arange(23.0)).history
-    monkeypatch.setattr(evaluate, "MEMORY", 4 * 7)
-    evaluate.evaluate.clear_cache()
+    monkeypatch.setattr(objective, "EVALUATION_BYTES", 4 * 7)
+    objective.evaluate.clear_cache()
     pieces = run(hyperparameters={"learning_rate": 0.1}, weights=np.arange(23.0)).history
-    evaluate.evaluate.clear_cache()
+    objective.evaluate.clear_cache()
     np.testing.assert_allclose(pieces.loss, once.loss, rtol=1e-6)
     np.testing.assert_allclose(pieces.metric, once.metric, rtol=1e-5)
     assert once.metric[-1] > once.metric[0]
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 0), (3, 3), (0, 4), (0, 5), (2, 14), (7, 40)])
-@pytest.mark.parametrize("runs", [{}, {"cpu": (5, 2)}])
-def test_the_loop_takes_each_step_once_and_in_turn(first, last, runs, monkeypatch):
-    monkeypatch.setattr(loop, "RUNS", runs)
+@pytest.mark.parametrize("inner", [{}, {jax.default_backend(): (5, 2)}])
+def test_the_loop_takes_each_step_once_and_in_turn(first, last, inner, monkeypatch):
+    monkeypatch.setattr(program, "INNER_LOOP", inner)
 
     def step(i, state):
         taken, steps = state
         return taken + 1, steps.at[taken].set(i)
 
     start = (jnp.array(0), jnp.full(50, -1))
-    taken, steps = jax.jit(lambda *bounds: loop.repeat(step, *bounds, start))(first, last)
+    taken, steps = jax.jit(lambda *bounds: program.repeat(step, *bounds, start))(first, last)
     assert int(taken) == last - first
     np.testing.assert_array_equal(steps[:taken], np.arange(first, last))
 
 
-def test_a_run_in_runs_of_steps_ends_at_the_same_place(problem, key, monkeypatch):
+def test_a_run_in_inner_loops_ends_at_the_same_place(problem, key, monkeypatch):
     train = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=43,
                     evaluate_every=20, hyperparameters=RATE)  # fmt: skip
+    monkeypatch.setattr(program, "INNER_LOOP", {})
+    program.advance.clear_cache()
     once = train().params
-    monkeypatch.setattr(loop, "RUNS", {"cpu": (8, 4)})
-    loop.advance.clear_cache()
-    in_runs = train().params
-    loop.advance.clear_cache()
-    assert_close(in_runs, once, 1e-6)
+    monkeypatch.setattr(program, "INNER_LOOP", {jax.default_backend(): (8, 4)})
+    program.advance.clear_cache()
+    in_inner_loops = train().params
+    program.advance.clear_cache()
+    assert_close(in_inner_loops, once, 1e-6)
 
 
 def test_a_large_array_waits_for_the_gradient_of_layer_1_and_stays_as_it_is(key):
-    gradient = fcnet.init(key, (3, 5, loop.COPIED // 5 + 1))
-    waiting = jax.jit(loop.in_place)(gradient)
+    gradient = fcnet.init(key, (3, 5, program.SMALL_ARRAY // 5 + 1))
+    waiting = jax.jit(program.in_place)(gradient)
     jax.tree.map(np.testing.assert_array_equal, waiting, gradient)
     first, *above = gradient
     broken = (first._replace(b=first.b.at[0].set(jnp.nan)), *above)
-    waiting = jax.jit(loop.in_place)(broken)
+    waiting = jax.jit(program.in_place)(broken)
     assert jnp.isnan(waiting[1].W).all()  # so it does depend on it
     np.testing.assert_array_equal(waiting[1].b, gradient[1].b)  # a small one does not
 
@@ -198,9 +203,9 @@ def test_r_squared_of_targets_that_do_not_vary_is_0():
 @pytest.mark.untyped
 def test_weights_none_of_which_the_history_draws_are_refused(key):
     X = jnp.arange(5.0)[:, None]
-    drawn = int(sample_rows(on_device(loop.Data(X, X, None)), 1, key).X.item())
-    another = on_device(loop.Data(X, X, jnp.zeros(5).at[drawn - 1].set(1)))
-    with pytest.raises(ValueError, match="the history tells of, 1 that were drawn, are all 0"):
+    drawn = int(sample_rows(on_device(Data(X, X, None)), 1, key).X.item())
+    another = on_device(Data(X, X, jnp.zeros(5).at[drawn - 1].set(1)))
+    with pytest.raises(ValueError, match="the history measures, 1 that were drawn, are all 0"):
         sample_rows(another, 1, key)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import fcnet
+from fcnet.losses import as_objective
 from fcnet.train.fit import fit
-from fcnet.train.loop import Data, State, descend
-from fcnet.train.objective import as_objective
 from fcnet.train.optimizer import OPTIMIZERS, build
 from fcnet.train.precision import PRECISIONS, as_precision
+from fcnet.train.program import descend
+from fcnet.train.types import Data, Program, State
 
 RATE = {"learning_rate": 0.05}
 
@@ -112,9 +113,9 @@ def test_where_the_flag_is_on_the_parameters_say(problem, run):
 )
 def test_the_precision_of_every_product_is_written_down(precision, factors, exactness):
     row = as_precision(precision)
-    objective = as_objective("relu", "identity", "squared_error", "backprop")
+    objective = as_objective("relu", "identity", "squared_error")
     sgd = build(OPTIMIZERS["sgd"], RATE)
-    step = partial(descend, objective=objective._replace(compute=row.compute), optimizer=sgd)
+    step = partial(descend, Program(objective, fcnet.batch_backprop, row.compute, sgd), sgd)
     with row.scope():
         params = jax.tree.map(
             lambda leaf: jnp.asarray(leaf, row.dtype), fcnet.init(jax.random.key(0), (4, 5, 1))

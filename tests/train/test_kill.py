@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import fcnet
-from fcnet.train import loop
+from fcnet.train import Interrupted, program
 from fcnet.train import run as host
-from fcnet.train.fit import Interrupted, fit
-from fcnet.train.store import saved
+from fcnet.train.checkpoint import saved
+from fcnet.train.fit import fit
 
 SCRIPT = Path(__file__).parents[1] / "support" / "killed_run.py"
 MOMENTS = ("half written", "before replace", "after replace", "before removal", "block boundary")
@@ -128,7 +128,7 @@ def test_between_two_evaluations_a_run_ends_where_its_block_does(run, tmp_path, 
         blocks.append(args)
         if len(blocks) == 3:
             signal.raise_signal(signal.SIGTERM)
-        return loop.advance(*args, **named)
+        return program.advance(*args, **named)
 
     monkeypatch.setattr(host, "advance", advance)
     long = partial(run, steps=8000, evaluate_every=8000)

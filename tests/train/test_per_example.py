@@ -11,6 +11,8 @@ from support.problems import Case, assert_close, problem
 
 import fcnet
 
+pytestmark = pytest.mark.usefixtures("exact_products")
+
 CASES = [Case(n=7), Case((3, 6, 4), n=5, activation="tanh", loss="softmax_cross_entropy")]
 
 

@@ -12,10 +12,12 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train import source
-from fcnet.train.batches import SAMPLINGS
-from fcnet.train.fit import NonFiniteError, fit
-from fcnet.train.store import saved
+from fcnet.train import NonFiniteError, source
+from fcnet.train.checkpoint import saved
+from fcnet.train.fit import fit
+from fcnet.train.sampling import SAMPLINGS
+
+pytestmark = pytest.mark.usefixtures("exact_products")
 
 RATE = {"learning_rate": 0.02}
 
@@ -67,7 +69,7 @@ def assert_same_bits(one, other):
 )
 def test_from_disk_as_from_memory(run, data, on_disk, monkeypatch, changed, steps_in_chunk):
     X, Y = data
-    monkeypatch.setattr(source, "CHUNK", 6 * 5 * 4 * steps_in_chunk)
+    monkeypatch.setattr(source, "LOADED_BYTES", 6 * 5 * 4 * steps_in_chunk)
     in_memory = run(X, Y, **changed)
     assert_same_bits(run(on_disk("X", X), on_disk("Y", Y), **changed), in_memory)
     assert_same_bits(run(on_disk("X", X), Y, **changed), in_memory)
@@ -83,7 +85,7 @@ def test_a_run_from_disk_goes_on_from_its_checkpoint(run, data, on_disk, tmp_pat
 
 
 def test_memory_grows_neither_with_the_file_nor_with_the_steps(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(source, "CHUNK", 2**20)
+    monkeypatch.setattr(source, "LOADED_BYTES", 2**20)
     peaks = []
     for n, steps in [(10**5, 1500), (10**5, 6000), (4 * 10**6, 1500)]:
         path = tmp_path / f"{n}-{steps}"
@@ -201,11 +203,16 @@ def test_a_grain_loader_streams(run, data):
             [(np.ones((2, 4)), np.ones((2, 1)), np.zeros(2))],
             {},
             ValueError,
-            "weigh nothing, so the history cannot begin",
+            "all weights of the batches 0 to 0 are 0",
         ),
         ([np.ones((6, 4))], {}, TypeError, "batch 0 must be a pair"),
         ([(np.ones((7, 4)), np.ones((7, 1)))], {}, ValueError, "batch 0 .* to batch_size=6"),
-        ([(np.ones((3, 4)), np.ones((2, 1)))], {}, ValueError, "batch 0 .* as many rows in each"),
+        (
+            [(np.ones((3, 4)), np.ones((2, 1)))],
+            {},
+            ValueError,
+            "batch 0 .* expected equal numbers of rows",
+        ),
         ([(np.ones((3, 5)), np.ones((3, 1)))], {}, ValueError, r"\(n, 4\).* in batches 0 to 63"),
         (
             [(np.ones((2, 4)) * np.inf, np.ones((2, 1)))],

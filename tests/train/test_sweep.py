@@ -10,12 +10,13 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-import fcnet.train.groups as groups_module
-from fcnet.train.batches import SAMPLINGS
+import fcnet.train.sweep as sweep_module
 from fcnet.train.fit import fit
-from fcnet.train.groups import groups
 from fcnet.train.members import Members
-from fcnet.train.sweep import sweep
+from fcnet.train.sampling import SAMPLINGS
+from fcnet.train.sweep import groups, sweep
+
+pytestmark = pytest.mark.usefixtures("exact_products")
 
 K = 5
 RATES = jnp.linspace(0.01, 0.08, K)
@@ -99,7 +100,7 @@ def test_one_key_of_the_old_kind_is_one_key(problem):
 
 
 def test_the_arrays_given_stay_where_one_group_holds_all_members(problem, monkeypatch):
-    monkeypatch.setattr(groups_module, "workers", lambda: 1)
+    monkeypatch.setattr(sweep_module, "workers", lambda: 1)
     params, X, Y, keys = problem
     before = jax.tree.map(np.array, params)
     run = {"key": keys, "batch_size": 6, "steps": 3, "hyperparameters": {"learning_rate": RATES}}
@@ -200,10 +201,10 @@ def test_groups_hold_every_member_once():
 def test_progress_runs_to_the_end_and_its_error_ends_the_sweep(problem):
     params, X, Y, keys = problem
     run = partial(sweep, params, X, Y, key=keys, batch_size=6, steps=50, evaluate_every=10)
-    told = []
-    run(optimizer=optax.sgd(0.01), progress=told.append)
-    assert max(told) == 1
-    assert len(set(told)) == len(told)
+    shares = []
+    run(optimizer=optax.sgd(0.01), progress=shares.append)
+    assert max(shares) == 1
+    assert len(set(shares)) == len(shares)
 
     def stop(share):
         raise RuntimeError("enough")
@@ -263,7 +264,7 @@ def test_bad_arguments_are_refused_by_name(problem, change, error, message):
 def test_networks_that_do_not_agree_are_refused(problem):
     params, X, Y, keys = problem
     run = partial(sweep, X=X, Y=Y, key=keys[0], batch_size=6, steps=5, optimizer=optax.sgd(0.1))
-    with pytest.raises(ValueError, match="none that has"):
+    with pytest.raises(ValueError, match="no axis of members"):
         run(member(params, 0))
     short = (params[0], fcnet.Layer(params[1].W[:4], params[1].b))
     with pytest.raises(ValueError, match=r"params\[1\].W has shape \(4, 1, 5\)"):

@@ -1,49 +1,41 @@
-"""Which examples each step sees: ways to sample, one a row of the table.
+"""Ways to draw batches, one in each row of a table.
 
-Each draws the batches of a whole block of steps at once, before the loop that uses them. Step i's
-batch depends on the key and on i alone, not on how the steps are cut into blocks. From K keys come
-K tables, one for each, with an axis for them in front.
+Each draws the batches of a whole block of steps at once, before the loop that uses them. The batch
+of step i depends on the key and on i alone, not on where blocks begin. K keys give K tables, with
+an axis of keys in front.
 """
 
 from collections.abc import Callable
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Bool, Int
 
 from fcnet.sampling import batch_table, block_length, uniform_below
-
-
-class Batches(NamedTuple):
-    """The batches of a block of steps, one a row; the mask is None where none is padded."""
-
-    indices: Int[Array, "*K block B"]
-    mask: Bool[Array, "*K block B"] | None
-
+from fcnet.train.types import Batches
 
 Draw: TypeAlias = Callable[[int], Batches]
 """The batches of the block of steps that starts at a given step."""
 
-SIDE_BY_SIDE = 8
-"""Of how many keys the tables are drawn together: more would not fit a core's cache."""
+KEYS_AT_ONCE = 8
+"""How many keys' tables are drawn together: more would not fit a core's cache."""
 
 
 def each(draw: Callable[[Array], Array], key: Array) -> Array:
-    """What `draw` makes of a key, or of each of K keys.
+    """`draw(key)` for one key, or for each of K keys.
 
     >>> each(jax.random.key_data, jax.random.split(jax.random.key(0), 3)).shape
     (3, 2)
     """
-    many = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim
-    return lax.map(draw, key, batch_size=SIDE_BY_SIDE) if many else draw(key)
+    several = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim
+    return lax.map(draw, key, batch_size=KEYS_AT_ONCE) if several else draw(key)
 
 
 def algorithm2(key: Array, n: int, batch_size: int) -> Draw:
-    """Algorithm 2, line 4: B distinct examples, every subset equally likely, afresh each step."""
+    """Algorithm 2, line 4: B distinct examples in each step, every subset equally likely."""
     return lambda start: Batches(_table(key, start, n=n, batch_size=batch_size), None)
 
 
@@ -53,7 +45,7 @@ def _table(key: Array, start: Array, *, n: int, batch_size: int) -> Array:
 
 
 def with_replacement(key: Array, n: int, batch_size: int) -> Draw:
-    """B examples drawn independently: one may come up twice in a batch."""
+    """B examples drawn independently; a batch may hold one twice."""
     return lambda start: Batches(_independent(key, start, n, batch_size=batch_size), None)
 
 
@@ -69,9 +61,9 @@ def _independent(key: Array, start: Array, n: Array, *, batch_size: int) -> Arra
 
 
 def epoch(key: Array, n: int, batch_size: int) -> Draw:
-    """Shuffled passes: epoch e is a permutation of all n, and its last batch is padded and masked.
+    """Shuffled passes: epoch e is a permutation of all n; its last batch is padded and masked.
 
-    A group of epochs, enough for a block, is shuffled at once and kept while it is used.
+    Epochs are shuffled in groups, each long enough for a block; the last two groups are kept.
     """
     rows = block_length(batch_size)
     per_epoch = -(-n // batch_size)
@@ -93,7 +85,7 @@ def epoch(key: Array, n: int, batch_size: int) -> Draw:
 
 @partial(jax.jit, static_argnames=("epochs", "n", "batch_size"))
 def _shuffled(key: Array, first: Array, *, epochs: int, n: int, batch_size: int) -> Array:
-    """The batches of so many epochs, one a row, padded with -1."""
+    """The batches of `epochs` epochs in rows, padded with -1."""
 
     def draw(key: Array) -> Array:
         keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(epochs))
@@ -106,7 +98,7 @@ def _shuffled(key: Array, first: Array, *, epochs: int, n: int, batch_size: int)
 
 @partial(jax.jit, static_argnames="rows")
 def _window(here: Array, after: Array, offset: Array, *, rows: int) -> Array:
-    """The rows from `offset` on, of one group and then of the next."""
+    """The `rows` rows from `offset` on, of one group and then of the next."""
     row = offset + jnp.arange(rows)
     last = here.shape[-2]
     here, after = here[..., jnp.minimum(row, last - 1), :], after[..., row - last, :]
@@ -116,5 +108,4 @@ def _window(here: Array, after: Array, offset: Array, *, rows: int) -> Array:
 SAMPLINGS: MappingProxyType[str, Callable[[Array, int, int], Draw]] = MappingProxyType(
     {"algorithm2": algorithm2, "epoch": epoch, "with_replacement": with_replacement}
 )
-"""The ways to sample by name, as functions of the key, n and B. "full", all examples in each step,
-draws nothing and is no row."""
+"""By name, functions of the key, n and B. "full", all examples in each step, draws nothing."""

@@ -1,4 +1,4 @@
-"""The compiled loop: rows that are gathered ahead are those of each step."""
+"""The compiled loop: rows that are gathered for several steps are those of each step."""
 
 import jax
 import jax.numpy as jnp
@@ -7,13 +7,27 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train.batches import Batches
-from fcnet.train.loop import Data, State, advance, steps_ahead, take
-from fcnet.train.objective import as_objective
-from fcnet.train.optimizer import as_optimizer
+from fcnet.losses import as_objective
+from fcnet.train import program
+from fcnet.train.program import advance, rows_of_step, steps_at_once
+from fcnet.train.types import Batches, Data, Program, State, Window
 
 RATE = {"learning_rate": jnp.asarray(0.05)}
 BLOCK, B = 50, 47
+PROGRAM = Program(
+    as_objective("relu", "identity", "squared_error"), fcnet.batch_backprop, None, optax.sgd
+)
+
+pytestmark = pytest.mark.usefixtures("exact_products")
+
+
+@pytest.fixture(autouse=True)
+def several_steps_at_once(monkeypatch):
+    """Whatever the backend, rows are gathered for some steps, but not for a whole block."""
+    monkeypatch.setattr(program, "GATHER_BYTES", {jax.default_backend(): 2**18})
+    advance.clear_cache()
+    yield
+    advance.clear_cache()
 
 
 @pytest.fixture
@@ -45,16 +59,15 @@ def one_by_one(params, data, batches, first, last):
 @pytest.mark.parametrize("ahead", [True, False])
 def test_a_window_of_a_block_is_its_steps_one_by_one(problem, window, ahead):
     params, data, batches = problem
-    assert 1 < steps_ahead(data, batches) < 21
-    assert BLOCK % steps_ahead(data, batches), "no gathering would reach past the block's end"
-    optimizer, _ = as_optimizer("sgd", RATE)
+    length = steps_at_once(Window(data, batches, 0, BLOCK))
+    assert 1 < length < 21
+    assert BLOCK % length, "no gathering would reach past the block's end"
 
     def run(first, last):
         state = State(jax.tree.map(jnp.array, params), optax.sgd(0.05).init(params))
         state, finite = advance(
-            state, data, batches, first, last, RATE, optimizer=optimizer, ahead=ahead,
-            objective=as_objective("relu", "identity", "squared_error", "backprop"),
-        )  # fmt: skip
+            PROGRAM, state, Window(data, batches, first, last), RATE, gather_ahead=ahead
+        )
         assert finite
         return state.params
 
@@ -68,7 +81,12 @@ def test_a_window_of_a_block_is_its_steps_one_by_one(problem, window, ahead):
 def test_steps_whose_rows_are_many_are_gathered_one_by_one(problem):
     batches = problem[2]
     many = Data(jnp.zeros((9, 10**4)), jnp.zeros((9, 1)), None)
-    assert steps_ahead(many, batches) == 1
     few = Data(jnp.zeros((9, 1)), jnp.zeros((9, 1)), None)
-    assert steps_ahead(few, batches) == BLOCK
-    assert take(many, batches, jnp.asarray(2)).X.shape == (B, 10**4)
+    windows = [Window(data, batches, 0, BLOCK) for data in (many, few)]
+    assert [steps_at_once(window) for window in windows] == [1, BLOCK]
+    assert rows_of_step(windows[0], jnp.asarray(2)).X.shape == (B, 10**4)
+
+
+def test_a_backend_without_a_limit_gathers_step_by_step(problem, monkeypatch):
+    monkeypatch.setattr(program, "GATHER_BYTES", {})
+    assert steps_at_once(Window(*problem[1:], 0, BLOCK)) == 1

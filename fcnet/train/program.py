@@ -1,0 +1,198 @@
+"""The compiled loop over the steps of a window, whose batches were drawn before it.
+
+The number of steps is an argument, so that a shorter last block needs no other program; so are the
+hyper-parameters, so that another learning rate needs none either.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+from jaxtyping import Bool, Int
+
+from fcnet.train.mesh import keep_placed, keep_split
+from fcnet.train.objective import batch_gradient, batch_loss, differentiable_loss
+from fcnet.train.optimizer import Hyperparameters, build, update_params
+from fcnet.train.types import Batches, Data, Program, State, Window
+from fcnet.types import Params
+
+T = TypeVar("T")
+
+INNER_LOOP = {"gpu": (32, 4)}
+"""By platform, the length of an inner loop of fixed length, and by how many steps it is unrolled.
+
+A GPU's loop whose length is known only at run time asks the host after each iteration whether to go
+on, which takes longer than the step of a small network. Other platforms have one loop of all steps.
+The steps left over by the inner loops are compiled separately and may be rounded differently.
+"""
+
+GATHER_BYTES = {"cpu": 2**18}
+"""By platform, how many bytes of rows are gathered at once, for several steps.
+
+Rows of a table that is larger than the caches come late, but many rows that are asked for together
+come hardly later than one. Other platforms gather the rows of each step by themselves.
+"""
+
+SMALL_ARRAY = 4096
+"""An array of up to this many numbers is copied faster than it waits for the other layers."""
+
+
+def rows_of_step(window: Window, i: Array) -> Data:
+    """The batch of step i of the block."""
+    data, batches = window.data, window.batches
+    if batches is None:
+        return data if data.X.ndim == 2 else jax.tree.map(lambda rows: rows[i], data)
+    return gather(data, jax.tree.map(lambda table: table[i], batches))
+
+
+def gather(data: Data, batches: Batches) -> Data:
+    """The rows of one step, or of several, with an axis of steps in front."""
+    rows = batches.indices
+    weights = None if data.weights is None else data.weights[rows]
+    if batches.mask is not None:
+        mask = batches.mask.astype(data.X.dtype)
+        weights = mask if weights is None else weights * mask
+    return Data(data.X[rows], data.Y[rows], weights)
+
+
+def descend(
+    program: Program, optimizer: optax.GradientTransformation, state: State, batch: Data
+) -> State:
+    """One step: the batch's gradient, through the optimiser, added to the parameters."""
+    gradient = in_place(batch_gradient(program, state.params, batch))
+
+    def loss() -> tuple[Array, Callable[[Params], Array]]:
+        value = batch_loss(program, state.params, batch)
+        return value, differentiable_loss(program, batch)
+
+    extra = loss if program.reads_loss else None
+    return State(*update_params(optimizer, gradient, state.opt_state, state.params, extra))
+
+
+def in_place(gradient: Params) -> Params:
+    """The gradient, with every large array made to wait for the last one, that of layer 1.
+
+    By then nothing reads the weights any more, and they are updated where they lie. Without this,
+    XLA copies the weights of the layers above in each step, since delta^[1] may be computed after
+    their update.
+    """
+    last = 0 * gradient[0].b[0]  # not 0 to the compiler, since it is NaN for a NaN
+    return jax.tree.map(lambda leaf: leaf if leaf.size <= SMALL_ARRAY else leaf + last, gradient)
+
+
+@partial(jax.jit, static_argnames=("program", "gather_ahead"), donate_argnames="state")
+def advance(
+    program: Program,
+    state: State,
+    window: Window,
+    hyperparameters: Hyperparameters,
+    gather_ahead: bool = True,
+) -> tuple[State, Bool[Array, ""]]:
+    """The state after the steps of a window, and whether its parameters are finite.
+
+    The memory of the given state is used for the new one. `gather_ahead` is whether the rows of
+    several steps may be gathered at once.
+    """
+    mesh = program.mesh
+    one = partial(descend, program, build(program.optimizer, hyperparameters))
+
+    def step(i: Array, state: State) -> State:
+        return one(keep_placed(mesh, state), keep_split(mesh, rows_of_step(window, i)))
+
+    length = steps_at_once(window) if gather_ahead and mesh is None else 1
+    if length > 1:
+        state = repeat_gathered(one, window, state, length)
+    else:
+        state = keep_placed(mesh, repeat(step, window.first, window.last, state))
+    return state, all_finite(state.params)
+
+
+def steps_at_once(window: Window) -> int:
+    """For how many steps rows are gathered at once: as many as GATHER_BYTES allows, at least 1."""
+    if window.batches is None:
+        return 1
+    block, batch_size = window.batches.indices.shape
+    leaves = jax.tree.leaves(window.data)
+    row = sum(leaf.size // len(leaf) * leaf.dtype.itemsize for leaf in leaves)
+    most = GATHER_BYTES.get(jax.default_backend(), 0)
+    return max(1, min(block, most // (batch_size * row)))
+
+
+def repeat_gathered(
+    one: Callable[[State, Data], State], window: Window, state: State, length: int
+) -> State:
+    """`repeat` of a step on its batch, with the rows of `length` steps gathered at once."""
+    data, batches, first, last = window
+    assert batches is not None
+    block = len(batches.indices)
+
+    def run(k: Array, state: State) -> State:
+        start = first + length * k
+        begin = jnp.minimum(start, block - length)
+        part = partial(lax.dynamic_slice_in_dim, start_index=begin, slice_size=length)
+        rows = Window(gather(data, jax.tree.map(part, batches)), None, 0, length)
+        return lax.fori_loop(
+            start,
+            jnp.minimum(start + length, last),
+            lambda i, state: one(state, rows_of_step(rows, i - begin)),
+            state,
+        )
+
+    return lax.fori_loop(0, -((first - last) // length), run, state)
+
+
+def repeat(
+    step: Callable[[Array, T], T],
+    first: int | Int[Array, ""],
+    last: int | Int[Array, ""],
+    state: T,
+) -> T:
+    """`lax.fori_loop`; on a platform of INNER_LOOP, in inner loops and then the remaining steps."""
+    platform = jax.default_backend()
+    if platform not in INNER_LOOP:
+        return lax.fori_loop(first, last, step, state)
+    length, unroll = INNER_LOOP[platform]
+    runs = (last - first) // length
+    rest = first + length * runs
+
+    def run(k: Array, state: T) -> T:
+        start = first + length * k
+        return lax.fori_loop(0, length, lambda i, s: step(start + i, s), state, unroll=unroll)
+
+    return lax.fori_loop(rest, last, step, lax.fori_loop(0, runs, run, state))
+
+
+@partial(jax.jit, static_argnames="program", donate_argnames="state")
+def last_finite(
+    program: Program, state: State, window: Window, hyperparameters: Hyperparameters
+) -> tuple[Int[Array, ""], State]:
+    """The steps of a window up to the first with a loss or parameters that are not finite.
+
+    Returns the number of that step in the block, or `last`, and the state before it.
+    """
+    mesh = program.mesh
+    one = partial(descend, program, build(program.optimizer, hyperparameters))
+
+    def survive(carry: tuple[Array, State, Array]) -> tuple[Array, State, Array]:
+        i, state = carry[0], keep_placed(mesh, carry[1])
+        batch = keep_split(mesh, rows_of_step(window, i))
+        after = one(state, batch)
+        good = all_finite(after.params) & jnp.isfinite(batch_loss(program, state.params, batch))
+        kept: State = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, state)
+        return i + good, kept, good
+
+    i, state, _ = lax.while_loop(
+        lambda carry: (carry[0] < window.last) & carry[2],
+        survive,
+        (jnp.asarray(window.first, jnp.int32), state, jnp.ones((), bool)),
+    )
+    return i, state
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether every entry of every array is finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -1,0 +1,172 @@
+"""The nouns of the trainer: what a step takes and returns, and what a run returns."""
+
+import signal
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import optax
+from jax import Array
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Int
+
+from fcnet.types import Objective, Params
+
+Factory: TypeAlias = Callable[..., optax.GradientTransformation]
+Optimizer: TypeAlias = optax.GradientTransformation | Factory
+
+
+class State(NamedTuple):
+    """What a step updates: the parameters, and the state of the optimiser."""
+
+    params: Params
+    opt_state: optax.OptState
+
+
+class Data(NamedTuple):
+    """Examples and targets in rows, and their weights; None weighs all the same.
+
+    Batches that were loaded for several steps have an axis of steps in front.
+    """
+
+    X: Float[Array, "*steps n d"]
+    Y: Float[Array, "*steps n m_r"]
+    weights: Float[Array, "*steps n"] | None
+
+
+class Batches(NamedTuple):
+    """Row numbers of the batches of a block of steps; the mask is None where no row is padding."""
+
+    indices: Int[Array, "*K block B"]
+    mask: Bool[Array, "*K block B"] | None
+
+
+class Window(NamedTuple):
+    """The steps first..last-1 of a block, and the data of the whole block.
+
+    Step i takes the rows `batches.indices[i]` of `data`. If `batches` is None, it takes `data[i]`
+    where the data have an axis of steps, and all of the data where they have none.
+    """
+
+    data: Data
+    batches: Batches | None
+    first: int | Int[Array, ""]
+    last: int | Int[Array, ""]
+
+
+class Program(NamedTuple):
+    """What a step is compiled for. Hashable, so that it is a static argument of `jax.jit`.
+
+    Attributes:
+        objective: the activations and the loss.
+        gradient: a function like `batch_backprop`.
+        compute: the dtype in which the gradient is computed; None is that of the parameters.
+        optimizer: an optax transformation, or a factory that makes one of the hyper-parameters.
+        reads_loss: whether the optimiser reads the loss of the batch beside its gradient.
+        mesh: the devices that share a step; None is one device.
+    """
+
+    objective: Objective
+    gradient: Callable[..., Params]
+    compute: str | None
+    optimizer: Optimizer
+    reads_loss: bool = False
+    mesh: Mesh | None = None
+
+
+Entry: TypeAlias = tuple[float, ...]
+"""One row of the history."""
+
+
+class History(NamedTuple):
+    """What was measured, one entry for each evaluation, as float64 arrays.
+
+    The metric is that of the loss: R^2 or accuracy. The training loss and metric are those of all
+    examples; or of a sample, drawn once, where there are more than 10,000 or they take more than
+    8 MiB. The validation loss and metric are those of all validation examples, NaN without any. The
+    arrays of a sweep have an axis of members behind.
+    """
+
+    step: np.ndarray
+    loss: np.ndarray
+    metric: np.ndarray
+    validation_loss: np.ndarray
+    validation_metric: np.ndarray
+
+
+class Snapshot(NamedTuple):
+    """A run after `step` steps, on the host: all that the rest of the run depends on.
+
+    With patience, `best` is the entry with the least validation loss and `kept` its parameters;
+    without, `kept` is empty.
+    """
+
+    step: int
+    state: State
+    entries: tuple[Entry, ...]
+    best: int
+    kept: Params
+
+    @property
+    def history(self) -> History:
+        """The entries as arrays."""
+        return History(*np.array(self.entries, float).reshape(-1, len(History._fields)).T)
+
+
+class FitResult(NamedTuple):
+    """What `fit` returns.
+
+    Attributes:
+        params: the parameters after the last step; with patience, those with the least validation
+            loss.
+        opt_state: the state of the optimiser after the last step.
+        history: what was measured.
+        step: the step that `params` are of.
+        stopped: why the run ended: "steps", all were taken; "patience", it ran out; "data", an
+            iterator of batches ended; or "signal", in the result of an `Interrupted` run.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    history: History
+    step: int
+    stopped: str
+
+
+class NonFiniteError(ArithmeticError):
+    """Training reached a loss or parameters that are not finite.
+
+    Attributes:
+        step: the number of steps before the first bad one.
+        params: the parameters after these steps, all finite.
+    """
+
+    def __init__(self, step: int, params: Params) -> None:
+        """Name the step and what usually helps."""
+        super().__init__(
+            f"the loss or the parameters stopped being finite in step {step + 1}; the parameters "
+            f"after step {step} are this error's .params. Try a smaller learning rate, "
+            "standardised inputs and targets, or optax.clip_by_global_norm in the optimizer"
+        )
+        self.step = step
+        self.params = params
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT (Ctrl-C) or SIGTERM ended a run, after the block of steps at work.
+
+    Attributes:
+        signal: the signal.
+        step: the number of steps taken.
+        result: the `FitResult` of these steps.
+    """
+
+    def __init__(self, received: signal.Signals, step: int, result: FitResult, saved: str) -> None:
+        """Name the step and how to resume."""
+        super().__init__(
+            f"{received.name} after step {step}; {saved}; "
+            "the parameters so far are in this exception's .result"
+        )
+        self.signal = received
+        self.step = step
+        self.result = result

@@ -92,7 +92,7 @@ def _measure(cost: Cost) -> Any:
         params: Params, X: Array, Y: Array, weights: Array, floor: Array, *, samples: int
     ) -> _Measured:
         def rounded(params: Params, X: Array, Y: Array, weights: Array) -> Any:
-            (loss, trace), gradient = _gradient(cost, params, X, Y, weights)
+            (loss, trace), gradient = _cost_and_gradient(cost, params, X, Y, weights)
             return loss, gradient, trace.z
 
         def total(biases: list[Array]) -> tuple[Array, Trace]:
@@ -122,7 +122,9 @@ def _kink_choices(cost: Cost) -> Any:
         near: tuple[Array, ...],
         noise: Array,
     ) -> tuple[list[Params], Params]:
-        gradients = [_gradient(cost, params, X, Y, weights, kinks, c)[1] for c in CONVENTIONS]
+        gradients = [
+            _cost_and_gradient(cost, params, X, Y, weights, kinks, c)[1] for c in CONVENTIONS
+        ]
         trace = _example_losses(cost, [W for W, _ in params], [b for _, b in params], X, Y)[1]
         above = jax.vmap(jax.grad(cost.objective.loss.value))(trace.a[-1], Y)
         activations = cost.activations(len(params))
@@ -131,7 +133,7 @@ def _kink_choices(cost: Cost) -> Any:
     return choices
 
 
-def _gradient(
+def _cost_and_gradient(
     cost: Cost, params: Params, X: Array, Y: Array, weights: Array, *choice: Any
 ) -> tuple[tuple[Array, Trace], Params]:
     """The cost of the batch with the trace, and the gradient."""

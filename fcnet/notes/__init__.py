@@ -1,4 +1,4 @@
-"""The notes' own smaller models and algorithms, as they stand there."""
+"""The smaller models and algorithms of the notes, as they are written there."""
 
 from fcnet.notes.circuit import circuit_size as circuit_size
 from fcnet.notes.columns import affine_columns as affine_columns

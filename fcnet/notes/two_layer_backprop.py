@@ -1,7 +1,7 @@
 """Backpropagation through two layers: one partial at a time, in scalars, and in vectors.
 
-Three ways to the same gradient. The first computes each partial derivative from scratch; the other
-two compute once what the partials share, and that is backpropagation.
+Three ways to compute the same gradient. The first computes each partial derivative separately; the
+other two compute what the partials share only once, which is backpropagation.
 """
 
 import jax.numpy as jnp
@@ -43,11 +43,11 @@ def two_layer_loss(
 def naive_two_layer_gradient(
     params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike, ""]
 ) -> Params:
-    """The gradient of `two_layer_loss`, each partial by section 3.3's formula and from scratch.
+    """The gradient of `two_layer_loss`, each partial separately, by the formula of section 3.3.
 
-    dJ/d(w_j^[1])_i = (o - y) (w^[2])_j 1{z_j >= 0} x_i and dJ/d(w^[2])_j = (o - y) a_j, each with a
-    forward pass of its own. That takes p forward passes for p parameters, about (md)^2 operations,
-    where Algorithms 3 and 4 take about md: for comparison, not for use.
+    dJ/d(w_j^[1])_i = (o - y) (w^[2])_j 1{z_j >= 0} x_i and dJ/d(w^[2])_j = (o - y) a_j, each with
+    its own forward pass. This takes p forward passes for p parameters, about (md)^2 operations,
+    where Algorithms 3 and 4 take about md. It is for comparison, not for use.
 
     Arguments and errors as for `two_layer_loss`; result as for `backprop_two_layer`.
 
@@ -95,7 +95,7 @@ def naive_two_layer_gradient(
 def backprop_two_layer_scalars(
     params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike, ""]
 ) -> Params:
-    """Algorithm 3: the gradient of `two_layer_loss`, by scalars that the partials share (3.9).
+    """Algorithm 3: the gradient of `two_layer_loss`, from scalars that the partials share (3.9).
 
     Arguments and errors as for `two_layer_loss`; result as for `backprop_two_layer`.
 
@@ -124,8 +124,8 @@ def backprop_two_layer(params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike,
     """Algorithm 4: the gradient of `two_layer_loss` in vectors.
 
     With delta^[2] = dJ/do = o - y and delta^[1] = dJ/dz = (W^[2]^T delta^[2]) * 1{z >= 0} (3.10),
-    dJ/dW^[2] = delta^[2] a^T and dJ/dW^[1] = delta^[1] x^T. The derivatives by b^[1] and b^[2] are
-    the deltas themselves. `fcnet.backprop` with r = 2 is the same.
+    dJ/dW^[2] = delta^[2] a^T and dJ/dW^[1] = delta^[1] x^T. The derivatives with respect to b^[1]
+    and b^[2] are the deltas themselves. `fcnet.backprop` with r = 2 is the same.
 
     Args:
         params: two layers of sizes (d, m, 1).

@@ -1,4 +1,4 @@
-"""The two-layer network: loops over the units beside the matrix form they are vectorised into."""
+"""The two-layer network: loops over the units, and their vectorised form."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def affine_loop(
     """z_j = w_j^T x + b_j for j = 1..m (2.5), one multiplication at a time.
 
     The weight on the edge of Figure 3 from x_i to unit j is (w_j)_i, which is W[j, i]; the sum runs
-    over the d inputs. Slow on purpose: `affine` computes the same.
+    over the d inputs. Written for clarity, not for speed: `affine` computes the same.
 
     Args:
         W: w_1, ..., w_m in its rows, shape (m, d), floating.
@@ -41,7 +41,7 @@ def affine_loop(
 def affine(
     W: Float[ArrayLike, "m d"], b: Float[ArrayLike, " m"], x: Num[ArrayLike, " d"]
 ) -> Float[Array, " m"]:
-    """z = W x + b, written out in (2.8) and in short in (2.9).
+    """z = W x + b, entry by entry in (2.8), in matrix form in (2.9).
 
     Arguments and errors as for `affine_loop`. The twin is `torch.nn.Linear`.
 

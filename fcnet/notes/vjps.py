@@ -1,7 +1,7 @@
-"""The chain rule, and its two cases that backpropagation consists of: affine maps and activations.
+"""The chain rule, and the two cases that make up backpropagation: affine maps and activations.
 
 A rule takes the derivative of J with respect to an output and returns those with respect to the
-inputs. They hold where J depends on the inputs through that output alone; where it has more paths,
+inputs. This holds if J depends on the inputs through that output alone. If there are more paths,
 their contributions add, as in (3.3).
 """
 
@@ -18,7 +18,7 @@ from fcnet.types import Activation
 def chain_rule(
     dJ_dg: Float[ArrayLike, " k"], dg_dtheta: Float[ArrayLike, "k p"]
 ) -> Float[Array, " p"]:
-    """dJ/dtheta_i = sum_j dJ/dg_j dg_j/dtheta_i (3.3): every path from theta_i to J adds its part.
+    """dJ/dtheta_i = sum_j dJ/dg_j dg_j/dtheta_i (3.3): each path from theta_i to J adds a term.
 
     Args:
         dJ_dg: the partials of J(g_1, ..., g_k) (3.2), shape (k,), floating.
@@ -45,7 +45,7 @@ def affine_vjp(
     """The chain rule for z = W u + b, J = J(z) (3.11): from dJ/dz to dJ/dW, dJ/db and dJ/du.
 
     Args:
-        W: shape (m, d), floating; b does not matter.
+        W: shape (m, d), floating; the result does not depend on b.
         u: shape (d,).
         dJ_dz: shape (m,).
 

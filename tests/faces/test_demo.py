@@ -57,6 +57,7 @@ def test_the_planted_slip_shows_in_the_layers_below_the_last(sales: Split) -> No
     assert np.max(last) < 1e-13
 
 
+@pytest.mark.usefixtures("exact_products")
 @pytest.mark.parametrize(
     ("penalty", "twin"), [(0.0, LinearRegression()), (1.0, Ridge(alpha=1.0, solver="cholesky"))]
 )

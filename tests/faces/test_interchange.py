@@ -14,6 +14,8 @@ import fcnet
 from fcnet import interchange
 from fcnet.interchange import params_of, with_params
 
+pytestmark = pytest.mark.usefixtures("exact_products")
+
 SIZES = (5, 4, 3, 2)
 PAIRS = list(pairwise(SIZES))
 

@@ -17,6 +17,8 @@ from fcnet.plot.canvas import BLUE, ORANGE
 from fcnet.train.types import History
 from fcnet.types import Layer, Params
 
+pytestmark = pytest.mark.usefixtures("exact_products")
+
 RELATIVE = 1e-5  # of float32
 
 

@@ -31,22 +31,22 @@ OPTIMIZERS: MappingProxyType[str, "partial[optax.GradientTransformation]"] = Map
 )
 """Optimisers by name: a factory of optax's and its default hyper-parameters."""
 
-UNSUITABLE = MappingProxyType(
+UNSUITABLE: MappingProxyType[type, str] = MappingProxyType(
     {
         optax.contrib.ScheduleFreeState: (
-            "optax.contrib.schedule_free evaluates other parameters than it steps from, so that "
-            "history, patience and result would be of the wrong ones"
+            "optax.contrib.schedule_free cannot be used: it evaluates other parameters than those "
+            "that it steps from, which history, patience and result would be of"
         ),
         optax.contrib.SAMState: (
-            "optax.contrib.sam steps to perturbed parameters and back, so that history, patience "
-            "and result could be of the perturbed ones; with opaque_mode=True it needs grad_fn, "
-            "the gradient at other parameters, which fit does not give"
+            "optax.contrib.sam cannot be used: it steps to perturbed parameters, which history, "
+            "patience and result could be of; or, with opaque_mode=True, it needs grad_fn, the "
+            "gradient at other parameters, which fit does not give"
         ),
     }
 )
-"""Transformations, by their state, whose parameters after a step are not those to evaluate."""
+"""Transformations, by the type of their state, that step to parameters not meant for evaluation."""
 
-EXTRA = "value, grad and value_fn"
+INSTEAD = "Choose another, or write the loop with optax and fcnet.batch_backprop"
 
 
 def as_optimizer(
@@ -193,37 +193,45 @@ def _reads_loss(optimizer: Optimizer, names: tuple[str, ...], structure: Any, ki
     shaped: Any = jax.ShapeDtypeStruct
     params = jax.tree.unflatten(structure, [shaped(*kind) for kind in kinds])
     numbers = {name: shaped((), float, weak_type=True) for name in names}
+    value = shaped((), kinds[0][1])
     calls = []
 
     def value_fn(params: Params) -> Array:
         calls.append(params)
         return optax.tree.norm(params, squared=True)
 
-    def update(value: Array, numbers: Hyperparameters, params: Params) -> Any:
+    def init(numbers: Hyperparameters, params: Params) -> optax.OptState:
+        return build(optimizer, numbers).init(params)
+
+    def update(
+        value: Array, numbers: Hyperparameters, params: Params, state: optax.OptState
+    ) -> tuple[Params, optax.OptState]:
         made = build(optimizer, numbers)
-        state = made.init(params)
-        check_suitable(state)
         return update_params(made, params, state, params, lambda: (value, value_fn))
 
-    value = shaped((), kinds[0][1])
+    state = _traced(jax.eval_shape, init, numbers, params)
+    for node in jax.tree.leaves(state, is_leaf=lambda node: type(node) in UNSUITABLE):
+        if type(node) in UNSUITABLE:
+            raise ValueError(f"{UNSUITABLE[type(node)]}. {INSTEAD}")
+    program = _traced(jax.make_jaxpr(update), value, numbers, params, state).jaxpr
+    read = [variable for equation in program.eqns for variable in equation.invars]
+    return bool(calls) or any(variable is program.invars[0] for variable in read)
+
+
+def _traced(trace: Callable[..., Any], *arguments: Any) -> Any:
+    """What tracing a part of the optimiser gives.
+
+    Raises:
+        ValueError: if the optimiser raises, with its message.
+    """
     try:
-        traced = jax.make_jaxpr(update)(value, numbers, params).jaxpr
+        return trace(*arguments)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(
-            f"this optimizer cannot be used: {error}. fit gives an optimizer the gradient, its "
-            f"state, the parameters, and {EXTRA}; for others, write the loop with "
-            "fcnet.batch_backprop and optax"
+            f"fit cannot use this optimizer, which raised {type(error).__name__}: "
+            f"{str(error).rstrip('.')}. An optimizer gets the gradient, its state, the parameters, "
+            f"value, grad and value_fn, and no other arguments. {INSTEAD}"
         ) from error
-    read = [variable for equation in traced.eqns for variable in equation.invars]
-    return bool(calls) or any(variable is traced.invars[0] for variable in read)
-
-
-def check_suitable(opt_state: optax.OptState) -> None:
-    """Raise for an optimiser whose parameters after a step are not those to evaluate."""
-    kinds = tuple(UNSUITABLE)
-    for node in jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kinds)):
-        if isinstance(node, kinds):
-            raise ValueError(UNSUITABLE[type(node)])
 
 
 def update_params(

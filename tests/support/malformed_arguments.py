@@ -157,7 +157,7 @@ NO_VALIDATION = one_of(
     (np.ones((2, 3)), np.ones((2, 2)), np.ones(3)),
 )
 
-NO_NUMBERS = one_of({}, {"rate": 0.1}, {"learning_rate": 0.1, "b9": 1}, {1: 0.1}, 0.1)
+NO_NUMBERS = one_of({"rate": 0.1}, {"learning_rate": 0.1, "b9": 1}, {1: 0.1}, 0.1)
 NOT_A_NUMBER = JUNK.filter(lambda junk: junk is not TWO) | NOT_FINITE | one_of(True)
 
 
@@ -179,7 +179,7 @@ FIT: dict[str, Bad] = {
     | st.floats(max_value=0)
     | st.floats(min_value=1)
     | NO_VALIDATION,
-    "evaluate_every": NOT_WHOLE | st.integers(max_value=0),
+    "evaluate_every": NOT_WHOLE.filter(lambda junk: junk is not None) | st.integers(max_value=0),
     "patience": NOT_WHOLE.filter(lambda junk: junk is not None) | st.integers(max_value=0),
     "progress": NOTHING_OF_USE,
     "opt_state": NOTHING_OF_USE | one_of(optax.sgd(0.1).init(jnp.ones(2)), optax.EmptyState()),

@@ -203,7 +203,7 @@ def test_a_grain_loader_streams(run, data):
             [(np.ones((2, 4)), np.ones((2, 1)), np.zeros(2))],
             {},
             ValueError,
-            "all weights of the batches 0 to 0 are 0",
+            "all weights of the batches 0 to 63 are 0",
         ),
         ([np.ones((6, 4))], {}, TypeError, "batch 0 must be a pair"),
         ([(np.ones((7, 4)), np.ones((7, 1)))], {}, ValueError, "batch 0 .* to batch_size=6"),

@@ -1,0 +1,287 @@
+"""Optimisers: defaults by name, and those that read the loss, beside optax's own loop."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from support.problems import assert_close, relative_errors
+
+import fcnet
+from fcnet import data
+from fcnet.losses import as_objective
+from fcnet.train import Checkpoints
+from fcnet.train.checkpoint import saved
+from fcnet.train.fit import fit
+from fcnet.train.objective import differentiable_loss
+from fcnet.train.optimizer import OPTIMIZERS, reads_loss
+from fcnet.train.program import descend
+from fcnet.train.sampling import SAMPLINGS
+from fcnet.train.sweep import sweep
+from fcnet.train.types import Data, Program, State
+
+pytestmark = pytest.mark.usefixtures("exact_products")
+
+READERS = {
+    "lbfgs": optax.lbfgs(memory_size=4),
+    "polyak_sgd": optax.polyak_sgd(max_learning_rate=0.5),
+    "backtracking": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(9)),
+    "reduce_on_plateau": optax.chain(
+        optax.sgd(0.1), optax.contrib.reduce_on_plateau(factor=0.5, patience=1, rtol=0.1)
+    ),
+    "momo": optax.contrib.momo(0.3),
+    "prodigy": optax.contrib.prodigy(),
+}
+
+
+@pytest.fixture
+def problem(key):
+    X = jax.random.normal(key, (23, 4))
+    Y = jnp.abs(X[:, :1]) - X[:, 1:2]
+    return fcnet.init(key, (4, 5, 1)), X, Y
+
+
+@pytest.fixture
+def run(problem, key):
+    return partial(fit, *problem, key=key, batch_size=6, steps=9, sampling="full",
+                   activation="tanh", precision="float64")  # fmt: skip
+
+
+def with_optax(optimizer, params, X, Y, batches, scale=1.0):
+    """Optax's own loop in float64, with autodiff; `scale` plants a wrong value of the loss."""
+    with jax.enable_x64(True):
+        params, X, Y = jax.tree.map(lambda leaf: jnp.asarray(leaf, float), (params, X, Y))
+        state = optimizer.init(params)
+
+        @jax.jit
+        def step(params, state, x, y):
+            def loss(params):
+                return fcnet.mean_loss(params, x, y, activation="tanh")
+
+            value, gradient = jax.value_and_grad(loss)(params)
+            updates, state = optax.with_extra_args_support(optimizer).update(
+                gradient, state, params, value=scale * value, grad=gradient, value_fn=loss
+            )
+            return optax.apply_updates(params, updates), state
+
+        for rows in batches:
+            params, state = step(params, state, X[rows], Y[rows])
+    return params, state
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_full_batches_are_optax_own_loop(problem, run, name):
+    result = run(optimizer=READERS[name])
+    params, state = with_optax(READERS[name], *problem, [np.arange(23)] * 9)
+    assert_close(result.params, params, 1e-9)
+    assert jax.tree.structure(result.opt_state) == jax.tree.structure(state)
+    assert result.history.loss[-1] < result.history.loss[0]
+
+
+@pytest.mark.parametrize("sampling", ["algorithm2", "epoch"])
+@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
+def test_drawn_batches_are_optax_own_loop(problem, run, key, sampling, name):
+    params, X, Y = problem
+    result = run(optimizer=READERS[name], sampling=sampling)
+    drawn = SAMPLINGS[sampling](jax.random.split(key, 3)[1], 23, 6)(0)
+    masks = np.ones(drawn.indices.shape, bool) if drawn.mask is None else np.asarray(drawn.mask)
+    batches = [np.asarray(rows)[mask] for rows, mask in zip(drawn.indices, masks, strict=True)][:9]
+    assert_close(result.params, with_optax(READERS[name], params, X, Y, batches)[0], 1e-9)
+
+
+def test_a_wrong_value_of_the_loss_would_show(problem, run):
+    for name in ("polyak_sgd", "momo", "backtracking"):
+        result = run(optimizer=READERS[name])
+        wrong, _ = with_optax(READERS[name], *problem, [np.arange(23)] * 9, scale=0.5)
+        assert max(relative_errors(result.params, wrong).values()) > 1e-3, name
+
+
+def test_a_line_search_differentiates_by_the_chosen_gradient(problem):
+    """The derivative of this loss is three times what autodiff finds."""
+    params, X, Y = problem
+    tripled = fcnet.Loss(
+        "tripled", lambda o, y: jnp.sum((o - y) ** 2) / 2, lambda o, y: 3 * (o - y)
+    )
+    objective = as_objective("relu", "identity", tripled)
+    batch = Data(X, Y, jnp.arange(23.0))
+    program = Program(objective, fcnet.batch_backprop, None, optax.lbfgs())
+    value, gradient = jax.value_and_grad(differentiable_loss(program, batch))(params)
+    expected = {"weights": batch.weights, **objective.keywords}
+    np.testing.assert_allclose(value, fcnet.mean_loss(params, X, Y, **expected), rtol=1e-6)
+    assert_close(gradient, fcnet.batch_backprop(params, X, Y, **expected), 1e-6)
+    by_autodiff = jax.grad(fcnet.mean_loss)(params, X, Y, **expected)
+    assert_close(gradient, jax.tree.map(lambda leaf: 3 * leaf, by_autodiff), 1e-5)
+
+
+def test_only_those_that_read_the_loss_are_given_it(problem):
+    params, X, Y = problem
+    traces = []
+
+    def counted(o, y):
+        traces.append(o)
+        return jnp.sum((o - y) ** 2) / 2
+
+    loss = fcnet.Loss("counted", counted, lambda o, y: o - y)
+    objective = as_objective("relu", "identity", loss)
+    readers = {name: (optimizer, {}) for name, optimizer in READERS.items()}
+    others = {name: (row.func, row.keywords) for name, row in OPTIMIZERS.items()}
+    expected = {name: name in READERS and name != "prodigy" for name in readers | others}
+    for name, (optimizer, numbers) in (readers | others).items():
+        reads = reads_loss(optimizer, numbers, params)
+        made = optimizer if name in READERS else optimizer(**numbers)
+        program = Program(objective, fcnet.batch_backprop, None, made, reads)
+        traces.clear()
+        state = State(params, made.init(params))
+        jax.eval_shape(partial(descend, program, made), state, Data(X, Y, None))
+        assert (reads, bool(traces)) == (expected[name],) * 2, name
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
+def test_what_holds_for_adam_holds_for_those_that_read_the_loss(run, problem, tmp_path, name):
+    """Checkpoints, an earlier state, early stopping and a mesh."""
+    run = partial(run, optimizer=READERS[name], evaluate_every=3, validation=0.25)
+    whole = run(checkpoint=Checkpoints(tmp_path, keep=9))
+    for step in (6, 9):
+        saved(tmp_path)[step].unlink()
+    resumed = run(checkpoint=tmp_path, resume=True)
+    jax.tree.map(np.testing.assert_array_equal, resumed, whole)
+    half = run(steps=6)
+    other_half = run(steps=3, opt_state=half.opt_state)
+    assert jax.tree.structure(other_half.opt_state) == jax.tree.structure(whole.opt_state)
+    with_mesh = run(mesh=jax.make_mesh((1, 1), ("data", "model")))
+    assert_close(with_mesh.params, whole.params, 1e-9)
+    stopped = run(steps=300, patience=2)
+    assert stopped.stopped == "patience"
+    assert stopped.step == stopped.history.step[stopped.history.validation_loss.argmin()]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
+def test_coarser_arithmetic_trains_too(run, name, precision):
+    result = run(optimizer=READERS[name], precision=precision)
+    assert result.params[0].W.dtype == jnp.float32
+    assert result.history.loss[-1] < 0.5 * result.history.loss[0]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "numbers"),
+    [
+        (optax.lbfgs, {"learning_rate": jnp.array([0.5, 1.0, 0.8])}),
+        (optax.polyak_sgd, {"max_learning_rate": jnp.array([0.1, 0.5, 0.2])}),
+    ],
+)
+def test_a_member_of_a_sweep_ends_where_its_own_run_does(run, problem, optimizer, numbers):
+    one = dict(run.keywords)
+    result = sweep(*problem, **one, optimizer=optimizer, hyperparameters=numbers)
+    for k in range(3):
+        own = {name: float(values[k]) for name, values in numbers.items()}
+        alone = run(optimizer=optimizer, hyperparameters=own)
+        assert_close(result.member(k), alone.params, 1e-7)
+    with pytest.raises(AssertionError):
+        assert_close(result.member(0), result.member(1), 1e-7)
+
+
+def test_lbfgs_is_ahead_of_adam_after_ten_times_the_steps_on_the_houses():
+    houses = data.sacramento()
+    X, Y = ((np.asarray(a) - np.mean(a, 0)) / np.std(a, 0) for a in (houses.X, houses.Y))
+    key = jax.random.key(0)
+    train = partial(
+        fit, fcnet.init(key, (X.shape[1], 16, 1)), X, Y,
+        key=key, batch_size=1, sampling="full", evaluate_every=None,
+    )  # fmt: skip
+    start = train(steps=0).history.loss[0]
+    lbfgs = train(optimizer=optax.lbfgs(), steps=50).history.loss[0]
+    adam = train(steps=500).history.loss[0]
+    polyak = train(optimizer=optax.polyak_sgd(), steps=100).history.loss[0]
+    assert lbfgs < adam < 0.1 * start
+    assert polyak < 0.1 * start
+
+
+def test_a_name_runs_with_its_default_rate(problem, run):
+    for name, row in OPTIMIZERS.items():
+        given = run(optimizer=name, hyperparameters=row.keywords)
+        jax.tree.map(np.testing.assert_array_equal, run(optimizer=name).params, given.params)
+    adam = run(hyperparameters={"learning_rate": 1e-3})
+    jax.tree.map(np.testing.assert_array_equal, run().params, adam.params)
+
+
+def test_numbers_override_the_defaults_one_by_one(run):
+    some = run(optimizer="adam", hyperparameters={"b1": 0.5})
+    both = run(optimizer="adam", hyperparameters={"b1": 0.5, "learning_rate": 1e-3})
+    jax.tree.map(np.testing.assert_array_equal, some.params, both.params)
+    with pytest.raises(AssertionError):
+        assert_close(some.params, run(optimizer="adam").params, 1e-6)
+
+
+@pytest.mark.untyped
+def test_a_factory_gets_what_the_caller_gives_and_no_more(run):
+    with pytest.raises(TypeError, match=r"hyperparameters do not fit the optimizer: .*learning_ra"):
+        run(optimizer=optax.adam)
+    seen = []
+
+    def factory(**numbers):
+        seen.append(set(numbers))
+        return optax.sgd(0.1)
+
+    run(optimizer=factory, hyperparameters={"rate": 1.0})
+    assert seen[0] == {"rate"}
+
+
+def test_a_sweep_has_the_same_defaults(problem, run):
+    keys = jax.random.split(jax.random.key(1), 2)
+    result = sweep(*problem, **{**run.keywords, "key": keys, "sampling": "epoch"})
+    for k in range(2):
+        alone = run(key=keys[k], sampling="epoch", hyperparameters={"learning_rate": 1e-3})
+        assert_close(result.member(k), alone.params, 1e-9)
+    momenta = {"b1": jnp.array([0.5, 0.8])}
+    result = sweep(*problem, **run.keywords, hyperparameters=momenta)
+    alone = run(hyperparameters={"learning_rate": 1e-3, "b1": 0.8})
+    assert_close(result.member(1), alone.params, 1e-7)
+
+
+def needs(name):
+    """A transformation that needs an argument of this name."""
+
+    def update(updates, state, params=None, **extra):
+        if name not in extra:
+            raise TypeError(f"missing 1 required keyword-only argument: '{name}'")
+        return updates, state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+REFUSED = {
+    "sam": (optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1)), "optax.contrib.sam .* grad_fn"),
+    "opaque": (
+        optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1), opaque_mode=True),
+        "optax.contrib.sam .* grad_fn",
+    ),
+    "schedule-free": (
+        optax.contrib.schedule_free(optax.sgd(0.1), 0.1),
+        "schedule_free cannot be used: it evaluates other parameters",
+    ),
+    "sophia": (optax.contrib.sophia(0.1), "obj_fn must be provided"),
+    "own": (needs("hessian"), "argument: 'hessian'. An optimizer gets .* value, grad and value_fn"),
+    "in a chain": (optax.chain(optax.adam(0.1), needs("hessian")), "'hessian'"),
+    "other layout": (optax.lookahead(optax.sgd(0.1), 5, 0.5), "raised AttributeError"),
+}
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_is_refused_before_anything_is_traced(problem, run, name):
+    optimizer, message = REFUSED[name]
+
+    def gradient(*arguments, **choices):
+        raise AssertionError("traced")
+
+    for train in (run, partial(sweep, *problem, **run.keywords)):
+        train = partial(train, optimizer=optimizer, gradient=gradient)
+        if train.func is not fit:
+            train = partial(train, key=jax.random.split(jax.random.key(0), 2))
+        with pytest.raises(ValueError, match=message):
+            train()
+    with pytest.raises(ValueError, match=r"write the loop with optax and fcnet\.batch_backprop"):
+        run(optimizer=optimizer)

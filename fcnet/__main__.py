@@ -2,6 +2,7 @@
 
 import sys
 
-from fcnet_cli import main
+from fcnet.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,7 @@ from jax import Array
 from jax.scipy.stats import norm
 from jaxtyping import Float
 
-from fcnet.checks import look_up
+from fcnet.checks import look_up, pickle_by_name
 from fcnet.types import Activation
 
 
@@ -107,3 +107,6 @@ def get_activation(choice: str | Activation, kind: str = "activation") -> Activa
     1.0
     """
     return look_up(kind, ACTIVATIONS, choice)
+
+
+pickle_by_name(ACTIVATIONS, get_activation)

@@ -1,6 +1,6 @@
 """Arrays of other libraries, value for value: NumPy, JAX, PyTorch, and plain lists of numbers.
 
-One row a library. PyTorch is never imported here: who has a tensor has imported it.
+One row for each library. PyTorch is never imported here: where there is a tensor, it has been.
 """
 
 import sys
@@ -13,21 +13,21 @@ import numpy as np
 from jax.typing import DTypeLike
 
 Span = tuple[int, int]
-"""From the first address of a piece of memory to the one behind its last."""
+"""The first address of a piece of memory, and the one after its last."""
 
 
-class Library(NamedTuple):
-    """How the arrays of one library are recognised, read, made, changed and found in memory."""
+class ArrayLibrary(NamedTuple):
+    """How to recognise, read, make and change the arrays of one library, and where they lie."""
 
     name: str
     owns: Callable[[Any], bool]
     dtype: Callable[[Any], np.dtype]
     read: Callable[[Any], np.ndarray]
-    """The values in float64, exactly, in memory of their own."""
+    """The values in float64, exact, and a copy."""
     make: Callable[[np.ndarray, Any, np.dtype], Any]
     """An array like a given one, with these values and this dtype."""
     assign: Callable[[Any, np.ndarray], None] | None
-    """Put new values into an array; None where arrays never change."""
+    """Write new values into an array; None if such arrays cannot be changed."""
     memory: Callable[[Any], list[Span]]
 
 
@@ -84,8 +84,8 @@ def _assign_list(value: Any, values: np.ndarray) -> None:
     value[:] = values.tolist()
 
 
-LIBRARIES = (
-    Library(
+ARRAY_LIBRARIES = (
+    ArrayLibrary(
         "NumPy",
         lambda value: isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind not in "OUS",
         lambda array: array.dtype,
@@ -94,7 +94,7 @@ LIBRARIES = (
         _assign_numpy,
         lambda array: [np.lib.array_utils.byte_bounds(np.asarray(array))],
     ),
-    Library(
+    ArrayLibrary(
         "JAX",
         lambda value: isinstance(value, jax.Array),
         lambda array: array.dtype,
@@ -103,7 +103,7 @@ LIBRARIES = (
         None,
         lambda array: [],
     ),
-    Library(
+    ArrayLibrary(
         "PyTorch",
         _is_tensor,
         lambda tensor: jnp.dtype(str(tensor.dtype).removeprefix("torch.")),
@@ -112,7 +112,7 @@ LIBRARIES = (
         _assign_tensor,
         _tensor_memory,
     ),
-    Library(
+    ArrayLibrary(
         "Python",
         _is_numbers,
         lambda value: np.asarray(value).dtype,
@@ -122,17 +122,17 @@ LIBRARIES = (
         _list_memory,
     ),
 )
-"""The libraries whose arrays are understood; the first row that owns a value is the one."""
+"""The libraries whose arrays can be read. A value belongs to the first row that owns it."""
 
 
 def is_array(value: object) -> bool:
     """Whether `value` is an array, a number or a rectangular list of numbers."""
-    return any(row.owns(value) for row in LIBRARIES)
+    return any(row.owns(value) for row in ARRAY_LIBRARIES)
 
 
-def library_of(array: object) -> Library:
+def library_of(array: object) -> ArrayLibrary:
     """The library whose array this is; TypeError if it is none."""
-    for row in LIBRARIES:
+    for row in ARRAY_LIBRARIES:
         if row.owns(array):
             return row
     raise TypeError(
@@ -174,8 +174,8 @@ def like(values: np.ndarray, array: object, dtype: DTypeLike | None = None) -> A
     """A new array of the same library as `array`, with other values and maybe another shape.
 
     Args:
-        values: float64; rounded where the dtype is coarser.
-        array: says the library and, unless `dtype` is given, the dtype.
+        values: float64; rounded to the dtype.
+        array: determines the library and, unless `dtype` is given, the dtype.
         dtype: another dtype. JAX has float64 only inside `jax.enable_x64(True)`.
 
     >>> like(np.array([0.5, 2.0]), jnp.ones(3, "bfloat16"))
@@ -185,7 +185,7 @@ def like(values: np.ndarray, array: object, dtype: DTypeLike | None = None) -> A
 
 
 def assign(array: object, values: np.ndarray) -> bool:
-    """Put `values` into `array`; False, and nothing done, where such arrays never change."""
+    """Write `values` into `array`; return False, and do nothing, if it cannot be changed."""
     row = library_of(array)
     if row.assign is None or isinstance(array, (np.generic, int, float, tuple)):
         return False
@@ -194,7 +194,7 @@ def assign(array: object, values: np.ndarray) -> bool:
 
 
 def overlap(one: object, other: object) -> bool:
-    """Whether a change to one array may show in the other; never so for arrays of JAX.
+    """Whether a change to one array may change the other; never for arrays of JAX.
 
     >>> a = np.arange(4.0)
     >>> overlap(a[:2], a), overlap(a, a + 1)

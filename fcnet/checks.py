@@ -4,6 +4,7 @@ Shapes and dtypes are always checked. Values can be checked only where they are 
 `jax.jit`, `jax.vmap` or `jax.grad` an array has none yet, so the check of its values is left out.
 """
 
+import copyreg
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -33,6 +34,19 @@ def look_up(kind: str, table: Mapping[str, Row], choice: str | Row) -> Row:
     if choice not in table:
         raise ValueError(f"unknown {kind} {choice!r}; known are {', '.join(map(repr, table))}")
     return table[choice]
+
+
+def pickle_by_name(table: Mapping[str, Row], get: Callable[[str], Row]) -> None:
+    """Let `pickle` store the rows of `table` by name, since it cannot store their functions.
+
+    `get(name)` restores the same row. A row of the caller's own is stored as other named tuples
+    are, even if it has a name of the table.
+    """
+
+    def reduce(row: Row) -> Any:
+        return (get, (row.name,)) if table.get(row.name) is row else row.__reduce_ex__(4)
+
+    copyreg.pickle(type(next(iter(table.values()))), reduce)
 
 
 def look_up_name(kind: str, table: Mapping[str, Any], name: object) -> Any:
@@ -124,7 +138,7 @@ def as_trace(trace: object) -> Trace:
 
 
 def as_vectors(name: str, values: object) -> tuple[Array, ...]:
-    """A tuple of vectors, such as the deltas of the layers 1..r."""
+    """A non-empty tuple of vectors, such as the deltas of the layers 1..r."""
     if not isinstance(values, (tuple, list)) or not values:
         raise TypeError(f"{name} must be a non-empty tuple of vectors, got {values!r:.60}")
     vectors = tuple(as_array(f"{name}[{k}]", value) for k, value in enumerate(values))

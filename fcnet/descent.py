@@ -1,8 +1,8 @@
 """Gradient descent (1.3), stochastic (Algorithm 1) and with mini-batches (Algorithm 2).
 
-The three loops take the gradient as a function of (params, X, Y), so any model trains by them: a
-network with `batch_backprop`, their default, or the toy model of footnote 1. They return the last
-iterate; the parameters they are given stay as they are.
+The three loops take the gradient as a function of (params, X, Y), so they train any model: a
+network with `batch_backprop`, the default, or the toy model of footnote 1. They return the last
+iterate and leave the given parameters unchanged.
 """
 
 from collections.abc import Callable

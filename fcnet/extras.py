@@ -1,4 +1,4 @@
-"""What is said when an optional library is missing."""
+"""The error for an optional library that is not installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Surrounds the import of optional libraries: if one is missing, the error names the extra.
+    """Surround the import of optional libraries, so that the error names the extra to install.
 
     Raises:
-        ModuleNotFoundError: with what to install; its `name` is still the missing module's.
+        ModuleNotFoundError: with what to install; its `name` is that of the missing module.
 
     >>> with extra("plot"):
     ...     import no_such_library

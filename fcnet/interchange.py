@@ -1,7 +1,7 @@
 """Parameters from and to other libraries, value for value, and in safetensors files.
 
-Weights of any layout are read: pairs, lists and mappings of arrays, PyTorch modules, Flax NNX
-modules, and scikit-learn's networks. Parameters have no activation: `forward` is told which.
+Any layout of the weights is read: pairs, lists and mappings of arrays, PyTorch modules, Flax NNX
+modules, and scikit-learn's networks. Parameters hold no activation: pass it to `forward`.
 """
 
 import os
@@ -20,11 +20,11 @@ from fcnet.extras import extra
 from fcnet.layouts import Layout, layouts_of
 from fcnet.types import Layer, Pairs, Params
 
-Model = TypeVar("Model")
+AnyModel = TypeVar("AnyModel")
 
 
-class Library(NamedTuple):
-    """How the models of one library are recognised, and how their arrays come out and go in."""
+class ModelLibrary(NamedTuple):
+    """How to recognise the models of one library, get their arrays, and put in new ones."""
 
     name: str
     owns: Callable[[Any], bool]
@@ -34,7 +34,7 @@ class Library(NamedTuple):
 
 
 def _instance(model: object, module: str, kind: str) -> bool:
-    """Whether a model is of a class of a library; who has one has imported it."""
+    """Whether a model is an instance of a class; if it is, its library has been imported."""
     library = sys.modules.get(module)
     return library is not None and isinstance(model, getattr(library, kind))
 
@@ -71,45 +71,47 @@ def _put_sklearn(model: Any, arrays: Any) -> Any:
     return model
 
 
-LIBRARIES = (
-    Library(
+MODEL_LIBRARIES = (
+    ModelLibrary(
         "PyTorch",
         lambda model: _instance(model, "torch.nn", "Module"),
         lambda module: module.state_dict(),
         _put_torch,
     ),
-    Library(
+    ModelLibrary(
         "Flax",
         lambda model: _instance(model, "flax.nnx", "Module"),
         _flax_arrays,
         _put_flax,
     ),
-    Library(
+    ModelLibrary(
         "scikit-learn",
         lambda model: hasattr(model, "coefs_") and hasattr(model, "intercepts_"),
         lambda model: {"coefs": model.coefs_, "intercepts": model.intercepts_},
         _put_sklearn,
     ),
-    Library("containers", lambda model: True, lambda model: model, lambda model, arrays: arrays),
+    ModelLibrary(
+        "containers", lambda model: True, lambda model: model, lambda model, arrays: arrays
+    ),
 )
-"""The libraries whose models are understood; the first row that owns a model is the one."""
+"""The libraries whose models can be read. A model belongs to the first row that owns it."""
 
 
 def params_of(model: Any) -> Params:
-    """The parameters of another library's network, as the notes have them.
+    """The parameters of another library's network, in the notes' layout.
 
     Args:
         model: a `torch.nn.Module` or its state dict, a `flax.nnx.Module`, a fitted network of
             scikit-learn or of `fcnet.estimators`, or arrays in any layout that `fcnet.check`
-            accepts; with a weight and a bias for each layer, and nothing else. Layers come in the
-            order of their numbers, or else in that in which they are given.
+            accepts; with a weight and a bias for each layer, and nothing else. Layers are sorted by
+            the numbers in their names, or keep their order if the names have none.
 
     Returns:
-        New layers, W of shape (m_k, m_{k-1}), in the model's dtype, or the widest of them; float64
-        becomes float32 unless x64 is enabled.
+        New layers, W of shape (m_k, m_{k-1}), in the model's dtype, or the widest if it has
+        several; float64 becomes float32 unless x64 is enabled.
 
     Raises:
-        TypeError, ValueError: where no chain of layers can be made out, or two can.
+        TypeError, ValueError: if the arrays make no chain of layers, or can be read in two ways.
 
     >>> [W.tolist() for W, b in params_of({"kernel": np.array([[1.0], [2.0]]),
     ...                                    "bias": np.zeros(1)})]
@@ -123,20 +125,20 @@ def params_of(model: Any) -> Params:
     )
 
 
-def with_params(model: Model, params: Pairs) -> Model:
-    """The network of another library with these parameters in the place of its own.
+def with_params(model: AnyModel, params: Pairs) -> AnyModel:
+    """The network of another library, with its parameters replaced by these.
 
     Args:
-        model: as for `params_of`, of the same sizes. Modules and estimators are changed; containers
-            of arrays stay as they are.
+        model: as for `params_of`, of the same sizes. Modules and estimators are changed in place;
+            containers of arrays are not changed.
         params: r layers.
 
     Returns:
         The model itself, or new containers; arrays keep their dtype and their device.
 
     Raises:
-        TypeError, ValueError: as `params_of`, and for parameters of other sizes, before anything
-            is changed.
+        TypeError, ValueError: as `params_of`, and for parameters of other sizes; the model is then
+            unchanged.
 
     >>> with_params({"kernel": np.zeros((2, 1)), "bias": np.zeros(1)},
     ...             [(np.array([[1.0, 2.0]]), np.array([3.0]))])["kernel"].tolist()
@@ -151,13 +153,13 @@ def with_params(model: Model, params: Pairs) -> Model:
 
 
 def _as_layers(params: Pairs) -> Params:
-    """The layers in the precision they are given in, be JAX's flag on or off."""
+    """The layers in their own precision, whether or not x64 is enabled."""
     with jax.enable_x64(True):
         return as_params(params)
 
 
-def _read(model: Any) -> tuple[Library, Any, Layout]:
-    library = next(row for row in LIBRARIES if row.owns(model))
+def _read(model: Any) -> tuple[ModelLibrary, Any, Layout]:
+    library = next(row for row in MODEL_LIBRARIES if row.owns(model))
     arrays = library.arrays(model)
     layouts = layouts_of(arrays)
     if len(layouts) > 1:
@@ -171,18 +173,19 @@ def _read(model: Any) -> tuple[Library, Any, Layout]:
 def save(
     path: str | os.PathLike[str], params: Pairs, text: Mapping[str, str] | None = None
 ) -> None:
-    """Write parameters as a safetensors file, whole or not at all; needs the extra `checkpoint`.
+    """Write parameters to a safetensors file. Needs the extra `checkpoint`.
 
-    The arrays are called 1.weight, 1.bias, 2.weight, ..., by the notes' numbers of the layers.
+    The arrays are called 1.weight, 1.bias, 2.weight, ..., by the notes' numbers of the layers. If
+    writing fails, an earlier file of that name is unchanged.
 
     Args:
-        path: the file; one that is there already is replaced.
-        params: r layers; written in the dtype that they have.
-        text: what else to keep, by name.
+        path: the file; an earlier one is replaced.
+        params: r layers; they are written in their own dtype.
+        text: other text to store, by name.
 
     Raises:
         ModuleNotFoundError: without safetensors.
-        OSError: where the file cannot be written.
+        OSError: if the file cannot be written.
     """
     with extra("checkpoint"):
         from safetensors.numpy import save as as_bytes
@@ -201,19 +204,19 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
-    """The parameters and the text of a safetensors file; nothing in it is executed.
+    """The parameters and the text of a safetensors file. Nothing in the file is executed.
 
     Args:
         path: a file of `save`, or of another library, with a weight and a bias for each layer.
 
     Returns:
-        The layers, as `params_of` has them, and the text that is stored beside them.
+        The layers, as from `params_of`, and the text that is stored beside them.
 
     Raises:
         ModuleNotFoundError: without safetensors.
-        OSError: where the file cannot be read.
-        ValueError, TypeError: for a file that is no safetensors file, or holds no such layers, or
-            several whose names have no numbers: such files do not keep an order.
+        OSError: if the file cannot be read.
+        ValueError, TypeError: if it is no safetensors file, does not hold such layers, or holds
+            several layers whose names have no numbers, since the file keeps no order.
     """
     with extra("checkpoint"):
         from safetensors import SafetensorError, safe_open
@@ -222,10 +225,10 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = dict(file.metadata() or {})
     except SafetensorError as error:
-        raise ValueError(f"{path} is no whole safetensors file: {error}") from error
+        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
     if len(arrays) > 2 and not any(map(str.isdigit, "".join(arrays))):
         raise ValueError(
-            f"{path} has {', '.join(arrays)}, which no number puts in order: give params_of the "
-            "arrays in a dictionary, first layer first"
+            f"{path} has {', '.join(arrays)}, names without numbers, so the order of the layers is "
+            "unknown: pass the arrays to params_of in a dictionary, first layer first"
         )
     return params_of(arrays), text

@@ -1,4 +1,4 @@
-"""How other people lay out the same parameters, made out from names and shapes.
+"""Other layouts of the same parameters, recognised by names and shapes.
 
 Pairs (W, b); a flat list W1, b1, W2, b2, ...; two lists; mappings with the names of PyTorch, Flax,
 scikit-learn or a student; weights (out, in) or (in, out); biases (m,), (1, m) or (m, 1). `Layout`
@@ -21,7 +21,7 @@ Pairing: TypeAlias = list[tuple[Path, Path]]
 
 
 class Word(NamedTuple):
-    """What a word in an array's name tells: W or b, and for some whether W is (in, out)."""
+    """What a word in an array's name means: W or b, and for some whether W is (in, out)."""
 
     role: str
     transposed: bool | None = None
@@ -38,15 +38,20 @@ WORDS = {
     "biases": Word("b"),
     "intercepts": Word("b"),
 }
-"""The words people use, in lower case; the last one in a name counts, the rest names the layer."""
+"""The words in use, in lower case. The last one in a name counts; the rest names the layer."""
 
 
 class Slot(NamedTuple):
     """Where the array W^[k] or b^[k] of the notes sits in the user's parameters.
 
-    name: the user's own, such as "W1", "params[0].W" or "0.weight".
-    shape: the user's; notes_shape: (m_k, m_{k-1}) for W, (m_k,) for b.
-    transposed: whether this is a matrix W of shape (in, out).
+    Attributes:
+        layer: k, from 1 to r.
+        role: "W" or "b".
+        path: where the array is in the user's containers.
+        name: the user's name, such as "W1", "params[0].W" or "0.weight".
+        shape: the user's shape.
+        notes_shape: (m_k, m_{k-1}) for W, (m_k,) for b.
+        transposed: whether this is a matrix W of shape (in, out).
     """
 
     layer: int
@@ -59,7 +64,7 @@ class Slot(NamedTuple):
 
     @property
     def gradient_name(self) -> str:
-        """What the user probably calls its gradient: "dW1" for "W1", else the name itself."""
+        """The usual name of its gradient: "dW1" for "W1", else the name itself."""
         return f"d{self.name}" if re.fullmatch(r"[A-Za-z]\d*", self.name) else self.name
 
     def read(self, values: np.ndarray) -> np.ndarray:
@@ -71,7 +76,7 @@ class Slot(NamedTuple):
         return values.transpose(self._axes).reshape(self.shape)
 
     def where(self, index: tuple[int, ...]) -> tuple[int, ...]:
-        """Where the user finds the notes' entry `index`: at (i, j) for (j, i) if transposed."""
+        """The index in the user's array of the notes' entry `index`: swapped if transposed."""
         position = np.ravel_multi_index(self._turned(index), self._turned(self.notes_shape))
         return tuple(int(i) for i in np.unravel_index(position, self.shape))
 
@@ -86,7 +91,8 @@ class Slot(NamedTuple):
 class Layout(NamedTuple):
     """One way to read the user's parameters as layers 1..r.
 
-    slots: those of W^[1], b^[1], ..., W^[r], b^[r], the order of `jax.tree.leaves` of `Params`.
+    Attributes:
+        slots: of W^[1], b^[1], ..., W^[r], b^[r], in the order of `jax.tree.leaves` of `Params`.
     """
 
     slots: tuple[Slot, ...]
@@ -104,12 +110,12 @@ class Layout(NamedTuple):
         return any(matrices) if matrices else None
 
     def layers(self, arrays: Sequence[np.ndarray]) -> Params:
-        """The notes' layers, of the user's arrays in the order of `slots`."""
+        """The notes' layers of the user's arrays, which are in the order of `slots`."""
         notes: list[Any] = [slot.read(a) for slot, a in zip(self.slots, arrays, strict=True)]
         return tuple(Layer(W, b) for W, b in zip(notes[::2], notes[1::2], strict=True))
 
     def leaves(self, params: object) -> list[Any]:
-        """The user's own arrays in the order of `slots`; ValueError if any is missing or new."""
+        """The user's arrays in the order of `slots`; ValueError if one is missing or unknown."""
         found = dict(leaves(params))
         if set(found) != {slot.path for slot in self.slots}:
             raise ValueError(
@@ -119,20 +125,20 @@ class Layout(NamedTuple):
         return [found[slot.path] for slot in self.slots]
 
     def read(self, params: object) -> Params:
-        """The user's parameters in the notes' layout: NumPy's, float64, the same values."""
+        """The user's parameters in the notes' layout, as NumPy arrays of float64, exact."""
         return self.layers([to_numpy(leaf) for leaf in self.leaves(params)])
 
     def write(self, layers: Params, params: object, dtype: DTypeLike | None = None) -> Any:
-        """New parameters with the values of `layers`, in all else like the user's `params`.
+        """New parameters with the values of `layers`, in the form of the user's `params`.
 
         Containers, array libraries and shapes are the same, and so is the dtype unless one is
-        given; no memory is shared.
+        given. No memory is shared.
         """
         values = dict(zip((slot.path for slot in self.slots), self._arrays(layers), strict=True))
         return rebuild(lambda path, leaf: like(values[path], leaf, dtype), params)
 
     def assign(self, layers: Params, params: object) -> bool:
-        """Put the values of `layers` into the user's own arrays; False where one never changes."""
+        """Write the values of `layers` into the user's arrays; False if one cannot be changed."""
         arrays = zip(self.leaves(params), self._arrays(layers), strict=True)
         return all([assign(leaf, values) for leaf, values in arrays])
 
@@ -142,17 +148,17 @@ class Layout(NamedTuple):
 
 
 def layouts_of(params: object) -> list[Layout]:
-    """The ways to read `params`: one, or two where every layer is square and no name settles it.
+    """The ways to read `params`: one, or two if every layer is square and no name decides.
 
     Args:
-        params: sequences and mappings, nested as people do, of floating arrays.
+        params: nested sequences and mappings of floating arrays.
 
     Returns:
         One or two layouts; the first of two has W as (out, in), as in the notes.
 
     Raises:
-        TypeError: for leaves that are not floating arrays, and where no layers can be made out.
-        ValueError: where the shapes do not chain from layer to layer.
+        TypeError: for leaves that are not floating arrays, or that make no pairs of W and b.
+        ValueError: for shapes that do not chain from layer to layer.
 
     >>> layout, = layouts_of({"W1": np.ones((4, 3)), "b1": np.ones((1, 3)),
     ...                       "W2": np.ones((3, 1)), "b2": np.ones((1, 1))})
@@ -191,9 +197,9 @@ def _check_leaf(name: str, leaf: object) -> None:
 
 
 def _pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool | None]]:
-    """What names or else positions allow, likeliest first, each with its convention for W.
+    """The pairings by names, or else by positions, likeliest first, each with a convention for W.
 
-    The convention is whether such names are used for W of shape (in, out), None if for either.
+    The convention is whether such names are used for a W of shape (in, out); None if for either.
     """
     named = _by_name(paths)
     if named is not None:
@@ -213,7 +219,7 @@ def _pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool
 
 
 def _by_name(paths: list[Path]) -> tuple[Pairing, bool | None] | None:
-    """The layers by the words in the names; None where some names say too little."""
+    """The layers by the words in the names; None if a name does not say enough."""
     layers: dict[tuple[str | int, ...], dict[str, Path]] = {}
     convention = None
     for path in paths:
@@ -241,7 +247,7 @@ def _words(key: str | int) -> list[str | int]:
 def _chain(
     pairing: Pairing, shapes: dict[Path, tuple[int, ...]], transposed: bool
 ) -> tuple[Slot, ...] | None:
-    """The slots of layers whose shapes fit together; None where they do not."""
+    """The slots of the layers; None if their shapes do not chain."""
     slots: list[Slot] = []
     for k, (W, b) in enumerate(pairing, start=1):
         shape = shapes[W][::-1] if transposed else shapes[W]
@@ -259,7 +265,7 @@ def _chain(
 
 
 def _slot_name(k: int, role: str, path: Path, partner: Path) -> str:
-    """The name in the user's mapping; by position params[0].W in a list of pairs, else W1."""
+    """The name in the user's mapping; for positions, params[0].W in a list of pairs, else W1."""
     if not all(isinstance(key, int) for key in path):
         return name_of(path)
     paired = len(path) > 1 and path[:-1] == partner[:-1]

@@ -25,6 +25,7 @@ from fcnet.checks import (
     check_shape,
     fails,
     look_up,
+    pickle_by_name,
 )
 from fcnet.metrics import class_accuracy, label_accuracy
 from fcnet.network import forward
@@ -102,6 +103,9 @@ def get_loss(choice: str | Loss) -> Loss:
     2.0
     """
     return look_up("loss", LOSSES, choice)
+
+
+pickle_by_name(LOSSES, get_loss)
 
 
 def as_objective(

@@ -1,6 +1,7 @@
 """The network (2.12) for one example: its parameters, its forward pass, its features (2.21)."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import jax
@@ -112,6 +113,28 @@ def forward(
     """
     trace = forward_trace(params, x, activation=activation, output_activation=output_activation)
     return trace.a[-1]
+
+
+@partial(jax.jit, static_argnames=("activation", "output_activation"))
+def outputs(
+    params: Pairs,
+    X: Num[ArrayLike, "n d"],
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+) -> Float[Array, "n m_r"]:
+    """`forward` for examples in the rows of X, in one compiled program.
+
+    Arguments and errors as for `forward`, but values are not checked for being finite: while JAX
+    traces a program they are unknown.
+
+    >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
+    ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
+    >>> outputs(params, jnp.array([[1.0, 2.0], [0.0, 0.0]])).tolist()
+    [[17.0], [9.0]]
+    """
+    one = partial(forward, params, activation=activation, output_activation=output_activation)
+    return jax.vmap(one)(X)
 
 
 def features(

@@ -18,16 +18,16 @@ from fcnet.checks import as_count, check_key
 
 INT32_MAX = int(np.iinfo(np.int32).max)
 PAIRWISE = 128
-"""Up to this B, comparing all pairs of draws costs less than looking each draw up in a table."""
+"""Up to this B, it is cheaper to compare all pairs of draws than to look them up in a table."""
 
 
 def sample_batch(key: Array, n: int, batch_size: int) -> Int[Array, " batch_size"]:
     """Line 4 of Algorithm 2: B distinct indices out of 0..n-1, every subset equally likely.
 
     The same subsets as `jax.random.choice(key, n, (B,), replace=False)` draws, at a cost that does
-    not grow with n. Exact but for the 64 bits that each draw is made of: no event is more than
-    B n / 2^65 too likely or too rare. The order within the batch is not random, and does not matter
-    to (1.5).
+    not grow with n. Each draw is made of 64 random bits, so the
+    probability of any event is off by at most B n / 2^65. The order within the batch is not random;
+    (1.5) does not depend on it.
 
     Args:
         key: a random key.
@@ -88,10 +88,10 @@ def _sample(keys: Array, n: Array, batch_size: int) -> Array:
 
 
 def uniform_below(keys: Array, bound: Int[Array, " B"]) -> Int[Array, "B rows"]:
-    """For each key, numbers uniform on 0..bound-1: floor(U bound / 2^64), U of 64 random bits.
+    """For each key, numbers uniform on 0..bound-1: floor(U bound / 2^64), with 64 random bits U.
 
-    A new key is such bits itself, `split(key, B)[j]` those of draw j; `jax.random.bits` would throw
-    half of them away. The rows, of which there are many, are the last axis: the vector registers'.
+    The bits of draw j are the key `fold_in(key, j)` itself; `jax.random.bits` would throw half of
+    them away. The keys are the last axis, which fills the vector registers.
 
     `jax.random.randint` is no substitute: for a bound above 2^16 it keeps the remainder of only 32
     bits, and with a bound of 3 * 2^29 a number below 2^30 is 1.5 times as likely as one above.
@@ -106,9 +106,9 @@ def uniform_below(keys: Array, bound: Int[Array, " B"]) -> Int[Array, "B rows"]:
 
 
 def floyd_in_turn(draws: Int[Array, "B rows"], last: Int[Array, " B"]) -> Int[Array, "B rows"]:
-    """Floyd's algorithm as it is told: draw j, or last[j] = n-B+j where that draw is taken already.
+    """Floyd's algorithm in order: take draw j, or last[j] = n-B+j if that draw is taken already.
 
-    Compares each draw with all that are taken, of many batches side by side.
+    Each step compares one draw of every batch with all that are taken. The cost is B^2.
     """
 
     def take(j: Array, taken: Array) -> Array:
@@ -122,8 +122,8 @@ def floyd_in_turn(draws: Int[Array, "B rows"], last: Int[Array, " B"]) -> Int[Ar
 def floyd_at_once(draws: Int[Array, " B"], last: Int[Array, " B"]) -> Int[Array, " B"]:
     """The same result at a cost proportional to B.
 
-    A draw is taken already if an earlier draw equals it. If none does, it is taken only if it is
-    some last[i] with i < j that came in as the substitute of draw i: then ask the same of draw i.
+    Draw j is taken already if an earlier draw equals it. Otherwise it is taken only if it equals
+    last[i] for some i < j and draw i was replaced by last[i], which is the same question about i.
     """
     position = jnp.arange(draws.size, dtype=draws.dtype)
     repeats = first_equal(draws) != position

@@ -1,4 +1,4 @@
-"""Columns of numbers and of text as arrays: examples in rows, targets beside them.
+"""Tables: columns of numbers and text, and the inputs that they become.
 
 All of it is NumPy, in float64, on the host: the networks cast to the dtype of their parameters.
 """
@@ -9,14 +9,14 @@ from itertools import dropwhile
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 Column: TypeAlias = np.ndarray
 """One value for each example, shape (n,): floats, or text that names a category."""
 
 
 MISSING = frozenset({"", "NA", "N/A", "null"})
-"""What stands for a missing number in a file, besides nan."""
+"""The texts that mean a missing number in a file, besides nan."""
 
 
 class Dataset(NamedTuple):
@@ -27,25 +27,29 @@ class Dataset(NamedTuple):
     feature_names: tuple[str, ...]
     target_names: tuple[str, ...]
 
+    def rows(self, rows: Int[np.ndarray, " k"]) -> "Dataset":
+        """The data set of these rows only."""
+        return self._replace(X=self.X[rows], Y=self.Y[rows])
+
 
 def read_csv(lines: Iterable[str]) -> dict[str, Column]:
     """The columns of a CSV with a header.
 
-    Lines before it that begin with "# " are remarks; they and empty lines are left out.
+    Empty lines are skipped, and so are lines above the header that begin with "# ".
 
-    A column whose every entry is a number, or one of `MISSING`, is one of floats, with NaN for a
-    missing one; any other is text.
+    A column becomes floats if every entry is a number or one of `MISSING`, which becomes NaN. Any
+    other column is text.
 
     Raises:
-        ValueError: without a row, for a row that is shorter or longer than the header, or for two
+        ValueError: for a file without rows, a row that is shorter or longer than the header, or two
             columns of the same name.
 
     >>> read_csv(["sqft,zip", "800,z95838", ",z95823"])["sqft"].tolist()
     [800.0, nan]
     """
-    told = dropwhile(lambda line: line.startswith("# "), lines)
+    table = dropwhile(lambda line: line.startswith("# "), lines)
     try:
-        rows = [row for row in csv.reader(told, strict=True) if row]
+        rows = [row for row in csv.reader(table, strict=True) if row]
     except csv.Error as error:  # such as a quote that is never closed
         raise ValueError(f"the CSV cannot be read: {error}") from error
     if len(rows) < 2:
@@ -64,22 +68,25 @@ def read_csv(lines: Iterable[str]) -> dict[str, Column]:
 
 def _numbers_or_text(cells: Sequence[str]) -> Column:
     try:
-        return np.array([np.nan if cell.strip() in MISSING else _number(cell) for cell in cells])
+        return np.array([np.nan if cell.strip() in MISSING else _as_number(cell) for cell in cells])
     except ValueError:
         return np.array(cells, dtype=object)
 
 
-def _number(cell: str) -> float:
+def _as_number(cell: str) -> float:
     if "_" in cell:
         raise ValueError("Python would leave the underscore out")
     return float(cell)
 
 
 class Feature(NamedTuple):
-    """How a column becomes inputs: a number as it is, a category as one 0/1 input a value.
+    """How a column becomes inputs: a number is one input, a category one of 0 or 1 for each value.
 
-    values: those of a category, sorted; None for a number.
-    fill: what stands for a missing entry, a number or one of the values; None where none may be.
+    Attributes:
+        name: that of the column.
+        values: the values of a category, sorted; None for a number.
+        fill: what replaces a missing entry, a number or one of the values; None if no entry may be
+            missing.
     """
 
     name: str
@@ -88,7 +95,7 @@ class Feature(NamedTuple):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of its inputs.
+        """The names of the inputs.
 
         >>> Feature("zip", ("a", "b")).inputs
         ('zip=a', 'zip=b')
@@ -101,17 +108,17 @@ class Feature(NamedTuple):
 def learn_feature(
     name: str, column: Column, *, category: bool = False, fill: bool = False
 ) -> Feature:
-    """The feature that a column of training examples makes.
+    """The feature of a column of training examples.
 
     Args:
-        name: the column's.
+        name: that of the column.
         column: its entries, shape (n,).
-        category: whether numbers, too, are the names of categories.
-        fill: whether missing entries are allowed from now on, here and in new examples. The median
-            stands for a missing number; a missing category is one of its own, the empty text.
+        category: whether numbers are names of categories.
+        fill: whether entries may be missing, here and in new examples. A missing number is replaced
+            by the median; a missing category is a category of its own, the empty text.
 
     Raises:
-        ValueError: for a column without any entry.
+        ValueError: for a column whose entries are all missing.
 
     >>> learn_feature("beds", np.array([1.0, np.nan, 4.0]), fill=True)
     Feature(name='beds', values=None, fill=2.5)
@@ -129,8 +136,8 @@ def encode(feature: Feature, column: Column) -> Float[np.ndarray, "n m"]:
     """A column as inputs, shape (n, m): m = 1 for a number, else one for each value.
 
     Raises:
-        ValueError: for a missing or infinite entry that nothing stands for, text where a number
-            is expected, or a value that the feature does not know; with the row.
+        ValueError: for a missing or infinite entry if the feature has no fill, for text where a
+            number is expected, or for a value that the feature does not have; with the row.
 
     >>> encode(Feature("zip", ("a", "b")), np.array(["b", "a"])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
@@ -165,7 +172,7 @@ def is_numeric(column: Column) -> bool:
 
 
 def as_text(column: Column) -> list[str]:
-    """The entries as text: a whole number without its decimal point.
+    """The entries as text; a whole number has no decimal point.
 
     >>> as_text(np.array([95838.0, 0.5]))
     ['95838', '0.5']
@@ -183,16 +190,16 @@ def is_missing(column: Column) -> Bool[np.ndarray, " n"]:
 
 
 def as_dataset(columns: Mapping[str, Column], features: Sequence[str], target: str) -> Dataset:
-    """Named columns as a data set: numbers as they are, a category as one 0/1 column a value.
+    """A data set of named columns: a number is one input, a category one of 0 or 1 for each value.
 
     Args:
         columns: arrays of shape (n,), n >= 1, by name.
-        features: the names of one or more columns, in the order they shall have in X.
+        features: the names of one or more columns, in the order of X.
         target: the name of a column of numbers, which becomes Y of shape (n, 1).
 
     Raises:
-        ValueError: for a name that is no column, no features, the target among the features, text
-            as the target, columns of different lengths, or a missing value, with its row.
+        ValueError: for an unknown column, no features, a target that is among the features or is
+            text, columns of different lengths, or a missing value, with its row.
 
     >>> as_dataset({"zip": np.array(["b", "a"]), "price": np.array([2, 1])}, ["zip"], "price").X
     array([[0., 1.],

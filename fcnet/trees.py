@@ -1,6 +1,6 @@
-"""Nested containers of arrays as people write them, in their own order.
+"""Nested containers of arrays, in the order in which they are written.
 
-Unlike `jax.tree`, a mapping keeps the order of its keys, an array may be of any library, and
+Unlike in `jax.tree`, a mapping keeps the order of its keys, an array may be of any library, and
 None is an entry like any other.
 """
 
@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 from fcnet.arrays import is_array
 
 Path: TypeAlias = tuple[str | int, ...]
-"""The keys from the outermost container inwards; fields of a named tuple go by their names."""
+"""The keys from the outermost container inwards; a named tuple has its fields as keys."""
 
 
 def name_of(path: Path) -> str:
-    """A path as people write it.
+    """A path as users write it.
 
     >>> name_of(("W1",)), name_of((0, "W")), name_of(("dense", "kernel"))
     ('W1', 'params[0].W', 'dense.kernel')
@@ -25,7 +25,7 @@ def name_of(path: Path) -> str:
 
 
 def children(tree: object) -> list[tuple[str | int, Any]] | None:
-    """The keys and entries of a container; None for anything else, arrays among it."""
+    """The keys and entries of a container; None for anything else, such as an array."""
     if is_array(tree) or isinstance(tree, (str, bytes, range)):
         return None
     if isinstance(tree, Mapping):
@@ -36,7 +36,7 @@ def children(tree: object) -> list[tuple[str | int, Any]] | None:
 
 
 def leaves(tree: object, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every entry that is no container, with its path.
+    """The path and the value of every entry that is not a container.
 
     >>> [path for path, _ in leaves({"W": [1.5, None], "b": [2.5, [0.5, 1.0]]})]
     [('W', 0), ('W', 1), ('b', 0), ('b', 1)]
@@ -49,7 +49,7 @@ def leaves(tree: object, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def rebuild(function: Callable[[Path, Any], Any], tree: object, path: Path = ()) -> Any:
-    """The same containers, with function(path, leaf) in the place of every leaf.
+    """The same containers, with every leaf replaced by function(path, leaf).
 
     >>> rebuild(lambda path, leaf: name_of(path), {"W": [1.5, None], "b": 0.5})
     {'W': ['W[0]', 'W[1]'], 'b': 'b'}

@@ -66,6 +66,10 @@ class Activation(NamedTuple):
     function: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
 
+    def __deepcopy__(self, memo: object) -> "Activation":
+        """The row itself: JAX would compile anew for a copy of its functions."""
+        return self
+
 
 class Labels(NamedTuple):
     """The targets y for which a loss makes sense: a sentence, and whether an array meets it."""
@@ -74,7 +78,12 @@ class Labels(NamedTuple):
     accepts: Callable[[Array], Array]
 
 
-REAL = Labels("any real numbers", lambda y: y == y)
+def is_real(y: Array) -> Array:
+    """Whether the entries are numbers, for the labels `REAL`."""
+    return y == y
+
+
+REAL = Labels("any real numbers", is_real)
 
 
 def itself(o: Array) -> Array:
@@ -114,6 +123,10 @@ class Loss(NamedTuple):
     metric: Callable[[Array, Array, Array], Array] = r_squared
     draw: Callable[[np.random.Generator, int, int], np.ndarray] | None = None
     formula: str = "dJ/do"
+
+    def __deepcopy__(self, memo: object) -> "Loss":
+        """The row itself: JAX would compile anew for a copy of its functions."""
+        return self
 
     @property
     def is_scalable(self) -> bool:

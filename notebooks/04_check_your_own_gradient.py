@@ -117,7 +117,7 @@ report = fcnet.check(
     *MAZUR_EXAMPLE,
     activation="sigmoid",
     output_activation="sigmoid",
-    weights="out_in",  # every layer is 2 x 2, so no shape tells
+    weight_layout="out_in",  # every layer is 2 x 2, so no shape shows it
 )
 print(report)
 

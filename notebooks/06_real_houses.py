@@ -26,7 +26,7 @@ import numpy as np
 
 import fcnet
 from fcnet import data, notes, plot
-from fcnet.demo.houses import evaluate, fit_linear, fit_network, predict
+from fcnet.demo.houses import fit_linear, fit_network, predict_prices, score
 
 sacramento, ames = data.sacramento(), data.ames()
 for name, houses in (("Sacramento", sacramento), ("Ames", ames)):
@@ -43,7 +43,7 @@ print(f"{'R^2 on houses held out':<24}{'network':>10}{'line':>10}")
 for name, houses in (("Sacramento", sacramento), ("Ames", ames)):
     folds = data.folds(houses, jax.random.key(0))
     network, line = (
-        np.mean([evaluate(fit(part), test).r2 for part, test in folds])
+        np.mean([score(fit(part), test).r2 for part, test in folds])
         for fit in (fit_network, fit_linear)
     )
     print(f"{name:<24}{network:10.3f}{line:10.3f}")
@@ -53,9 +53,9 @@ for name, houses in (("Sacramento", sacramento), ("Ames", ames)):
 # ## What is gained, house by house
 
 # %%
-training, held_out = data.split(ames, jax.random.key(0))
+training, held_out = data.random_split(ames, jax.random.key(0))
 models = {"network": fit_network(training), "linear regression": fit_linear(training)}
-predictions = {name: predict(model, held_out.X)[:, 0] for name, model in models.items()}
+predictions = {name: predict_prices(model, held_out.X)[:, 0] for name, model in models.items()}
 ax = plot.prediction(held_out.Y[:, 0], predictions)
 ax.figure.show()
 
@@ -77,7 +77,7 @@ before, after = (float(fcnet.mean_loss(params, X, Y)) for params in (network.par
 print(f"cost on the training houses: {before:.5f} as trained, {after:.5f} with the best last layer")
 assert after <= before
 for name, params in (("as trained", network.params), ("best last layer", best_head)):
-    scores = evaluate(network._replace(params=params), held_out)
+    scores = score(network._replace(params=params), held_out)
     print(f"{name:<16} R^2 {scores.r2:.3f} on houses held out")
 
 # %% [markdown]

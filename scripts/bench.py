@@ -1,15 +1,15 @@
 #!/usr/bin/env python
-"""Benchmarks: how long a variant takes next to a baseline that does the same work, as ratios.
+"""Benchmarks: the time of a variant divided by that of a baseline that does the same work.
 
     python scripts/bench.py step                    # one suite
     python scripts/bench.py                         # all of them
     python scripts/bench.py sampling --json out.json
 
-Only ratios within one run mean anything. On a machine with other work, run it under `taskset -c 0`:
-a program of one thread does not wait for a core that others hold. `--quick` runs the smallest cases
-once, to see that they run. Each row is told on stderr as soon as it is measured.
+Compare only ratios within one run. On a busy machine, run under `taskset -c 0`: one thread on one
+core is disturbed least. `--quick` runs the smallest cases once, to see that they run. Each row is
+also written to stderr as soon as it is measured.
 
-The suites `houses` and `mnist` say how well networks predict what they have not seen, too.
+The suites `houses` and `mnist` also measure how well networks predict held-out examples.
 """
 
 import argparse
@@ -43,8 +43,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--quick", action="store_true", help="only see that it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--quick", action="store_true", help="run the smallest cases once")
     arguments = parser.parse_args()
     if unknown := set(arguments.suites) - set(SUITES):
         parser.error(f"unknown suite {min(unknown)!r}; known are {', '.join(SUITES)}")
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, Any]:
-    """The row without NaN and infinity, which JSON does not have."""
+    """The row with None for NaN and infinity, which JSON does not have."""
     bad = {name for name, value in row.items() if isinstance(value, float) and not isfinite(value)}
     return {name: None if name in bad else value for name, value in row.items()}
 

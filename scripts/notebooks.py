@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Runs the notebooks and keeps their outputs: each NAME.py becomes an executed NAME.ipynb.
+"""Run the notebooks and save their outputs: each NAME.py gives an executed NAME.ipynb.
 
     python scripts/notebooks.py            # all of them
     python scripts/notebooks.py 01_one_neuron
 
-The text in notebooks/*.py is what one edits.
+Edit notebooks/*.py, never the .ipynb files.
 """
 
 import argparse

@@ -8,6 +8,7 @@ os.environ.setdefault(
     "--xla_force_host_platform_device_count=1 --xla_cpu_parallel_codegen_split_count=1",
 )
 
+import signal
 import zlib
 from collections.abc import Iterator
 from types import ModuleType
@@ -42,6 +43,23 @@ def x64() -> Iterator[None]:
     """Double precision inside the test, and not after it."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def exact_products() -> Iterator[None]:
+    """Matrix products of float32 in full; GPUs and TPUs round the factors by default."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.fixture
+def signals_as_in_a_terminal() -> Iterator[None]:
+    """A shell starts what it runs in the background with SIGINT ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

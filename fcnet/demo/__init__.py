@@ -1,6 +1,6 @@
-"""The demo: on real house sales, Algorithm 5 against jax.grad and a network against a line.
+"""The demo, on real house sales: Algorithm 5 against jax.grad, and a network against a line.
 
-Everything is seeded: on one machine every run prints the same numbers.
+All keys are fixed: on one machine every run prints the same numbers.
 """
 
 import sys
@@ -20,14 +20,14 @@ from fcnet.backpropagation import batch_backprop
 from fcnet.demo.agreement import MISTAKE, WIDTHS, gradient_errors
 from fcnet.demo.houses import (
     BLOCKS,
-    Model,
+    PriceModel,
     Scores,
     cost,
-    evaluate,
     fit_linear,
     fit_network,
-    predict,
-    train,
+    predict_prices,
+    score,
+    train_network,
 )
 from fcnet.demo.published import cs231n, mazur
 from fcnet.descent import gradient_descent
@@ -39,7 +39,7 @@ T = TypeVar("T")
 Figures: TypeAlias = dict[str, Callable[..., Any]]
 """Names of files, each with the function that draws the figure on `ax`."""
 
-LINEAR: Mapping[str, Callable[[Dataset], Model]] = {
+LINEAR: Mapping[str, Callable[[Dataset], PriceModel]] = {
     "linear regression": fit_linear,
     "ridge regression": partial(fit_linear, penalty=1.0),
 }
@@ -47,18 +47,18 @@ FOLDS = 5
 
 
 def main(out: Path) -> None:
-    """Prints what the demo finds, and writes its figures as PNG into the folder `out`.
+    """Print the results, and write the figures as PNG into the folder `out`.
 
     Raises:
         ModuleNotFoundError: without matplotlib, before anything is computed.
-        OSError: where the folder cannot be written, likewise.
+        OSError: if the folder cannot be written, before anything is computed.
     """
     with extra("plot"):
         from matplotlib.figure import Figure
     out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     houses = data.sacramento()
-    training, held_out = data.split(houses, jax.random.key(0))
+    training, held_out = data.random_split(houses, jax.random.key(0))
     print(f"{len(houses.X)} house sales, Sacramento 2008: price from size, bedrooms and zip code")
     figures = {
         **show_agreement(training),
@@ -76,7 +76,7 @@ def main(out: Path) -> None:
 
 
 def show_agreement(houses: Dataset) -> Figures:
-    """Prints and draws the errors of Algorithm 5 against jax.grad, and those of a common slip."""
+    """Print and draw the errors of Algorithm 5 against jax.grad, and those of a common mistake."""
     double, single = (gradient_errors(houses, dtype) for dtype in (np.float64, np.float32))
     wrong = gradient_errors(houses, np.float64, MISTAKE)
     sizes = "-".join(map(str, (houses.X.shape[1], *WIDTHS)))
@@ -91,14 +91,14 @@ def show_agreement(houses: Dataset) -> Figures:
 
 
 def show_comparison(training: Dataset, held_out: Dataset) -> Figures:
-    """Prints and draws how the models do on houses that they have not seen."""
-    history = track(train(training, jax.random.key(1)), "training", BLOCKS + 1)
+    """Print and draw the models' errors on houses that they have not seen."""
+    history = track(train_network(training, jax.random.key(1)), "training", BLOCKS + 1)
     steps, stages = zip(*history, strict=True)
     models = {"network": stages[-1], **{name: fit(training) for name, fit in LINEAR.items()}}
     print(f"\nTrained on {len(training.X)} sales, the network by Algorithm 2 ({steps[-1]:,} steps)")
-    print_scores(
+    print_means(
         f"the {len(held_out.X)} held out",
-        {name: [evaluate(model, held_out)] for name, model in models.items()},
+        {name: [score(model, held_out)] for name, model in models.items()},
     )
     line = models["linear regression"]
     losses = {
@@ -107,7 +107,8 @@ def show_comparison(training: Dataset, held_out: Dataset) -> Figures:
         "held out, linear regression": np.full(len(stages), cost(line, held_out)),
     }
     predictions = {
-        name: predict(models[name], held_out.X)[:, 0] for name in ("network", "linear regression")
+        name: predict_prices(models[name], held_out.X)[:, 0]
+        for name in ("network", "linear regression")
     }
     return {
         "training.png": partial(plot.loss_curve, np.array(steps), losses),
@@ -116,21 +117,21 @@ def show_comparison(training: Dataset, held_out: Dataset) -> Figures:
 
 
 def show_folds(houses: Dataset) -> None:
-    """Prints how they do where every house is held out once, so that the split above is no luck."""
+    """Print the models' errors where each house is held out once, since one split may be lucky."""
     parts = track(data.folds(houses, jax.random.key(0), FOLDS), "folds", FOLDS)
     fits = {"network": fit_network, **LINEAR}
-    folds = [[evaluate(fit(part), test) for fit in fits.values()] for part, test in parts]
+    folds = [[score(fit(part), test) for fit in fits.values()] for part, test in parts]
     results = dict(zip(fits, zip(*folds, strict=True), strict=True))
     print()
-    print_scores(f"mean of {FOLDS} folds", results)
+    print_means(f"mean of {FOLDS} folds", results)
     pairs = zip(results["network"], results["linear regression"], strict=True)
     better = np.sum([np.less(network, line)[:2] for network, line in pairs], axis=0)
     print("  folds in which the network's error is below linear regression's:", end=" ")
     print(f"RMSE {better[0]} of {FOLDS}, MAE {better[1]} of {FOLDS}")
 
 
-def print_scores(title: str, results: Mapping[str, Sequence[Scores]]) -> None:
-    """A row for each model: the mean of its scores."""
+def print_means(title: str, results: Mapping[str, Sequence[Scores]]) -> None:
+    """Print a row for each model: the mean of its scores."""
     print(f"  {title:<22}{'RMSE':>10}{'MAE':>10}{'R^2':>8}")
     for name, scores in results.items():
         rmse, mae, r2 = np.mean(scores, axis=0)
@@ -138,7 +139,7 @@ def print_scores(title: str, results: Mapping[str, Sequence[Scores]]) -> None:
 
 
 def show_published() -> None:
-    """Prints worked examples that others published, recomputed."""
+    """Print worked examples that others published, recomputed."""
     print("\nPublished examples, recomputed")
     for example in (mazur(), cs231n()):
         verdict = "as" if example.agrees else "NOT as"
@@ -148,7 +149,7 @@ def show_published() -> None:
 
 
 def notes_figures() -> Figures:
-    """Figures 1 to 3 of the notes, with a neuron and a network that are trained here."""
+    """Figures 1 to 3 of the notes, with a neuron and a network trained here."""
     prices = data.kinked_prices(jax.random.key(0))
     neuron = (Layer(jnp.ones((1, 1)), jnp.zeros(1)),)
     neuron = gradient_descent(
@@ -160,7 +161,7 @@ def notes_figures() -> Figures:
         gradient=partial(batch_backprop, output_activation="relu"),
     )
     w, b = neuron[0].W[0, 0] * 100, neuron[0].b[0] * 1e5
-    *_, (_, small) = train(
+    *_, (_, small) = train_network(
         data.sacramento(["sqft", "beds", "latitude", "longitude"]), jax.random.key(1), hidden=3
     )
     names = ["size", "bedrooms", "latitude", "longitude"], ["$a_1$", "$a_2$", "$a_3$"], ["price"]
@@ -174,7 +175,7 @@ def notes_figures() -> Figures:
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterable[T]:
-    """The items one by one, with a progress bar where a person watches and rich is installed."""
+    """The items, with a progress bar on a terminal if rich is installed."""
     if not sys.stderr.isatty() or find_spec("rich") is None:
         return items
     from rich.console import Console

@@ -17,7 +17,7 @@ from fcnet.types import Activation, Layer, Params
 
 WIDTHS = (32, 16, 1)
 MISTAKE = Activation("relu with its derivative left out", relu, jnp.ones_like)
-"""What a common slip makes of line 4 of Algorithm 5: delta is passed on without ReLU'(z)."""
+"""A common mistake in line 4 of Algorithm 5: delta is passed on without ReLU'(z)."""
 
 
 def gradient_errors(
@@ -30,10 +30,10 @@ def gradient_errors(
     Args:
         houses: the examples and targets, standardised here.
         dtype: float32 or float64.
-        activation: what `batch_backprop` is told; `jax.grad` always goes through ReLU.
+        activation: that of `batch_backprop`; `jax.grad` always uses ReLU.
 
     Returns:
-        A pair (error of W, error of b) for each layer, as `relative_errors` has them.
+        A pair (error of W, error of b) for each layer, from `relative_errors`.
     """
     X = standardize(fit_standardizer(houses.X), houses.X)
     Y = standardize(fit_standardizer(houses.Y), houses.Y)
@@ -46,7 +46,7 @@ def gradient_errors(
 
 
 def relative_errors(gradient: Params, reference: Params) -> list[tuple[float, float]]:
-    """|g - h| / |h| of W and of b in each layer, g the gradient and h the reference.
+    """|g - h| / |h| of W and of b in each layer, for a gradient g and a reference h.
 
     |.| is the Euclidean norm of all entries.
 

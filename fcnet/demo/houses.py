@@ -1,8 +1,8 @@
-"""Two models of house prices, on the same inputs: a network trained by Algorithm 2, and a line.
+"""Models of house prices on the same inputs: a network trained by Algorithm 2, and a line.
 
-Both see the training examples and nothing else. The network's size and training, and the penalty of
-the ridge regression, were chosen once, by cross-validation over these same sales: that flatters
-both a little against plain linear regression.
+Both use the training examples only. The network's size and training, and the penalty of the ridge
+regression, were chosen by cross-validation over the same sales, which favours both a little over
+plain linear regression.
 """
 
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ from jaxtyping import Float
 from fcnet.data import Standardizer, fit_standardizer, standardize, unstandardize
 from fcnet.descent import minibatch_sgd
 from fcnet.losses import mean_loss
-from fcnet.network import forward, init
+from fcnet.network import init, outputs
 from fcnet.tables import Dataset
 from fcnet.types import Layer, Params
 
 HIDDEN, LEARNING_RATE, BATCH_SIZE = 64, 0.03, 32
 BLOCKS, STEPS_PER_BLOCK = 20, 200
-# Starting below He's scale, the network makes less of zip codes with few sales.
-START = 0.3
+START_SCALE = 0.3
+"""A factor below He's scale, so that zip codes with few sales have less weight."""
 
 
-class Model(NamedTuple):
-    """A network with the scales of its inputs and of its outputs."""
+class PriceModel(NamedTuple):
+    """A network with the scales of its inputs and of its targets."""
 
     params: Params
     inputs: Standardizer
@@ -43,24 +43,26 @@ class Scores(NamedTuple):
     r2: float
 
 
-def train(training: Dataset, key: Array, hidden: int = HIDDEN) -> Iterator[tuple[int, Model]]:
-    """A network of two layers as it learns by Algorithm 2, with the gradient of Algorithm 5.
+def train_network(
+    training: Dataset, key: Array, hidden: int = HIDDEN
+) -> Iterator[tuple[int, PriceModel]]:
+    """Train a network of two layers by Algorithm 2, with the gradient of Algorithm 5.
 
     Args:
-        training: the examples it may see.
+        training: the training examples.
         key: for the first parameters and for the batches.
         hidden: the number of hidden units.
 
     Yields:
-        The number of iterations so far, from 0 to 4,000 in steps of 200, and the model.
+        The number of iterations, from 0 to 4,000 in steps of 200, and the model after them.
     """
     init_key, sgd_key = jax.random.split(key)
     inputs, targets = fit_standardizer(training.X), fit_standardizer(training.Y)
     X, Y = standardize(inputs, training.X), standardize(targets, training.Y)
     params = jax.tree.map(
-        lambda leaf: START * leaf, init(init_key, (X.shape[1], hidden, Y.shape[1]))
+        lambda leaf: START_SCALE * leaf, init(init_key, (X.shape[1], hidden, Y.shape[1]))
     )
-    yield 0, Model(params, inputs, targets)
+    yield 0, PriceModel(params, inputs, targets)
     for block in range(BLOCKS):
         params = minibatch_sgd(
             params,
@@ -71,24 +73,24 @@ def train(training: Dataset, key: Array, hidden: int = HIDDEN) -> Iterator[tuple
             batch_size=BATCH_SIZE,
             steps=STEPS_PER_BLOCK,
         )
-        yield (block + 1) * STEPS_PER_BLOCK, Model(params, inputs, targets)
+        yield (block + 1) * STEPS_PER_BLOCK, PriceModel(params, inputs, targets)
 
 
-def fit_network(training: Dataset) -> Model:
-    """The network after the last iteration, from a key that is always the same.
+def fit_network(training: Dataset) -> PriceModel:
+    """The network of `train_network` after the last iteration, with a fixed key.
 
     Args:
-        training: the examples it may see.
+        training: the training examples.
     """
-    *_, (_, model) = train(training, jax.random.key(1))
+    *_, (_, model) = train_network(training, jax.random.key(1))
     return model
 
 
-def fit_linear(training: Dataset, penalty: float = 0.0) -> Model:
+def fit_linear(training: Dataset, penalty: float = 0.0) -> PriceModel:
     """Linear regression by least squares: the best of the networks (2.12) with r = 1.
 
     Args:
-        training: the examples it may see.
+        training: the training examples.
         penalty: lambda of ridge regression, which minimises |Y - X W^T|^2 + lambda |W|^2 on
             standardised columns.
     """
@@ -97,21 +99,21 @@ def fit_linear(training: Dataset, penalty: float = 0.0) -> Model:
     d, m = X.shape[1], Y.shape[1]
     rows = np.vstack([X, np.sqrt(penalty) * np.eye(d)])
     W = np.linalg.lstsq(rows, np.vstack([Y, np.zeros((d, m))]))[0].T
-    return Model((Layer(jnp.asarray(W), jnp.zeros(m)),), inputs, targets)
+    return PriceModel((Layer(jnp.asarray(W), jnp.zeros(m)),), inputs, targets)
 
 
-def predict(model: Model, X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n m"]:
+def predict_prices(model: PriceModel, X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n m"]:
     """Predictions for houses in rows, in dollars."""
     Z = standardize(model.inputs, X)
-    return unstandardize(model.targets, jax.vmap(forward, (None, 0))(model.params, Z))
+    return unstandardize(model.targets, outputs(model.params, Z))
 
 
-def evaluate(model: Model, houses: Dataset) -> Scores:
-    """How far the predictions for these houses are off.
+def score(model: PriceModel, houses: Dataset) -> Scores:
+    """The errors of the predictions for these houses.
 
     R^2 is 1 - |error|^2 / |price - its mean over these houses|^2.
     """
-    error = predict(model, houses.X) - houses.Y
+    error = predict_prices(model, houses.X) - houses.Y
     return Scores(
         rmse=float(np.sqrt(np.mean(error**2))),
         mae=float(np.mean(abs(error))),
@@ -119,7 +121,7 @@ def evaluate(model: Model, houses: Dataset) -> Scores:
     )
 
 
-def cost(model: Model, houses: Dataset) -> float:
-    """J(theta) (1.2) on these houses, in the model's own units: half the mean squared error."""
+def cost(model: PriceModel, houses: Dataset) -> float:
+    """J(theta) (1.2) on these houses, half the mean squared error of standardised targets."""
     X, Y = standardize(model.inputs, houses.X), standardize(model.targets, houses.Y)
     return float(mean_loss(model.params, X, Y))

@@ -1,4 +1,4 @@
-"""Worked examples that others published, with the numbers they printed, to be recomputed."""
+"""Worked examples that others published, recomputed and compared with the printed numbers."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from fcnet.losses import mean_loss
 from fcnet.network import forward
 
 
-class Example(NamedTuple):
-    """What somebody computed, as they printed it, beside what we compute, in float64."""
+class PublishedExample(NamedTuple):
+    """Published numbers, as they were printed, beside those computed here in float64."""
 
     source: str
     quantity: str
@@ -21,9 +21,9 @@ class Example(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether every number, rounded to the digits printed, is the one printed.
+        """Whether every number, rounded to the printed digits, equals the printed one.
 
-        >>> Example("", "", ("0.12", "1.5"), (0.1249, 1.46)).agrees
+        >>> PublishedExample("", "", ("0.12", "1.5"), (0.1249, 1.46)).agrees
         True
         """
         return all(
@@ -39,10 +39,10 @@ MAZUR_WEIGHTS = (
 """The pairs (W, b) that Mazur starts from: w1, ..., w4 and b1, then w5, ..., w8 and b2."""
 
 MAZUR_EXAMPLE = (np.array([0.05, 0.10]), np.array([0.01, 0.99]))
-"""His one example x with its target y."""
+"""Mazur's one example x with its target y."""
 
 
-def mazur() -> Example:
+def mazur() -> PublishedExample:
     """A step of gradient descent on a 2-2-2 sigmoid network, by Matt Mazur (2015).
 
     "A Step by Step Backpropagation Example": one example, the squared error summed over two
@@ -59,10 +59,12 @@ def mazur() -> Example:
         *("0.149780716", "0.19956143", "0.24975114", "0.29950229"),
         *("0.35891648", "0.408666186", "0.511301270", "0.561370121"),
     )
-    return Example("Mazur's 2-2-2 network", "weights w1 to w8 after one step", published, computed)
+    return PublishedExample(
+        "Mazur's 2-2-2 network", "weights w1 to w8 after one step", published, computed
+    )
 
 
-def cs231n() -> Example:
+def cs231n() -> PublishedExample:
     """The toy network of Stanford's CS231n, assignment 1: sizes 4-10-3, ReLU, softmax.
 
     Its scores for the first of five examples, and its loss: the mean cross-entropy plus 0.05 times
@@ -77,4 +79,6 @@ def cs231n() -> Example:
         loss = mean_loss(params, X, Y, loss="softmax_cross_entropy").item()
     loss += 0.05 * (np.sum(W1**2) + np.sum(W2**2))
     published = ("-0.81233741", "-1.27654624", "-0.70335995", "1.30378789133")
-    return Example("CS231n's 4-10-3 network", "scores and loss", published, (*scores, loss))
+    return PublishedExample(
+        "CS231n's 4-10-3 network", "scores and loss", published, (*scores, loss)
+    )

@@ -1,4 +1,4 @@
-"""What both estimators are: their parameters, and a run of `fcnet.fit` that leaves NumPy arrays."""
+"""What both estimators share: parameters, checks of the data, and training by `fcnet.fit`."""
 
 from typing import Any, TypeVar
 
@@ -9,15 +9,15 @@ from fcnet.activations import get_activation
 from fcnet.checks import as_count, as_examples
 from fcnet.data import Standardizer, standardize, unscaled
 from fcnet.estimators.training import (
-    Examples,
+    WeightedRows,
     held_out,
-    outputs,
     penalised,
     start,
     to_arrays,
     to_params,
 )
 from fcnet.extras import extra
+from fcnet.network import outputs
 from fcnet.sampling import INT32_MAX
 from fcnet.train.fit import fit
 from fcnet.types import Loss
@@ -27,14 +27,14 @@ with extra("sklearn"):
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-E = TypeVar("E", bound="NetworkEstimator")  # Self, which checked types know in whole classes only
+E = TypeVar("E", bound="NetworkEstimator")  # typing.Self fails when tests check types
 
 FLOATS = (np.float64, np.float32)
-BATCH_SIZE = 200  # of "auto", as in scikit-learn
+BATCH_SIZE = 200  # for batch_size="auto", as in scikit-learn
 
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
-    """The common part. A subclass says how targets become Y, by which loss, and back."""
+    """The common part. A subclass defines the loss, and how targets become Y."""
 
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
@@ -83,27 +83,27 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         Args:
             X: examples, shape (n, d): an array, or a DataFrame, whose names are kept.
             y: targets, shape (n,) or (n, m_r).
-            sample_weight: one an example, shape (n,); 0 is the same as leaving it out. 2 counts
-                twice in the mean loss of its batch, which is the same as having it twice where
-                one batch holds all.
-            X_val, y_val: examples to validate by, in the place of a share of X.
+            sample_weight: a weight for each example, shape (n,). An example of weight 0 is left
+                out. One of weight 2 counts twice in the mean loss of its batch; if one batch holds
+                all examples, this equals giving it twice.
+            X_val, y_val: validation examples; without them, `early_stopping` takes a share of X.
 
         Returns:
             The estimator itself.
 
         Raises:
             ValueError: for data that do not fit, with what was expected.
-            fcnet.train.NonFiniteError: where training diverges.
+            fcnet.NonFiniteError: if training diverges.
         """
-        go_on = bool(self.warm_start) and hasattr(self, "coefs_")
-        if not go_on:
-            self.__dict__.pop("coefs_", None)  # should this fail, there is no fitted network
-        data = self._examples(X, y, sample_weight, reset=not go_on)
-        self._observe(data.Y, go_on)
+        warm = bool(self.warm_start) and hasattr(self, "coefs_")
+        if not warm:
+            self.__dict__.pop("coefs_", None)  # if this fit fails, no fitted network remains
+        data = self._examples(X, y, sample_weight, reset=not warm)
+        self._observe(data.Y, warm)
         seed = self._seed()
         validation = None
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together: got one of them")
+            raise ValueError("X_val and y_val go together: got only one of them")
         if X_val is not None:
             validation = self._examples(X_val, y_val, None, reset=False)
         elif self.early_stopping:
@@ -114,16 +114,16 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         if self.early_stopping:
             patience = as_count("n_iter_no_change", self.n_iter_no_change, least=1)
         passes = as_count("max_iter", self.max_iter, least=1)
-        return self._run(data, validation, seed, passes, patience, go_on)
+        return self._run(data, validation, seed, passes, patience, warm)
 
     def _partial_fit(self: E, X: Any, y: Any, sample_weight: Any) -> E:
-        """One pass more, with what the optimiser remembers; it never stops early."""
-        go_on = hasattr(self, "coefs_")
-        data = self._examples(X, y, sample_weight, reset=not go_on)
-        self._observe(data.Y, go_on or hasattr(self, "classes_"))
-        losses, passes = (self.loss_curve_, self.n_iter_) if go_on else ([], 0)
-        remembered = self._opt_state if go_on else None
-        self._run(data, None, self._seed(), 1, None, go_on, remembered)
+        """One more pass, from the optimiser's last state, without early stopping."""
+        warm = hasattr(self, "coefs_")
+        data = self._examples(X, y, sample_weight, reset=not warm)
+        self._observe(data.Y, warm or hasattr(self, "classes_"))
+        losses, passes = (self.loss_curve_, self.n_iter_) if warm else ([], 0)
+        opt_state = self._opt_state if warm else None
+        self._run(data, None, self._seed(), 1, None, warm, opt_state)
         self.loss_curve_ = [*losses, *self.loss_curve_]
         self.n_iter_ += passes
         return self
@@ -131,31 +131,31 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(INT32_MAX))
 
-    def _examples(self, X: Any, y: Any, weights: Any, *, reset: bool) -> Examples:
-        """Arrays, X of a floating dtype; what weighs nothing is left out."""
+    def _examples(self, X: Any, y: Any, weights: Any, *, reset: bool) -> WeightedRows:
+        """The arguments as arrays, X of a floating dtype, without examples of weight 0."""
         numeric = is_regressor(self)
         X, y = validate_data(
             self, X, y, dtype=FLOATS, multi_output=True, y_numeric=numeric, reset=reset
         )
         weights = _check_sample_weight(weights, X, dtype=X.dtype, ensure_non_negative=True)
         if not weights.any():
-            raise ValueError("sample_weight is zero for all samples: expected one that counts")
-        return Examples(X, y, weights).rows(weights > 0)
+            raise ValueError("sample_weight is zero for all samples: expected a positive one")
+        return WeightedRows(X, y, weights).rows(weights > 0)
 
     def _run(
         self: E,
-        data: Examples,
-        validation: Examples | None,
+        data: WeightedRows,
+        validation: WeightedRows | None,
         seed: int,
         passes: int,
         patience: int | None,
-        go_on: bool,
-        remembered: Any = None,
+        warm: bool,
+        opt_state: Any = None,
     ) -> E:
-        """`fcnet.fit`, from a new network or from this one, and what it leaves as attributes."""
+        """Run `fcnet.fit` on a new network or on this one, and store the results as attributes."""
         Y = self._encode(data.Y)
         loss = self._loss()
-        if not go_on:
+        if not warm:
             self._target = self._scales(Y, data.weights, loss)
         if not self.alpha >= 0:
             raise ValueError(f"alpha must be 0 or more, got {self.alpha!r}")
@@ -167,11 +167,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         widths = np.atleast_1d(self.hidden_layer_sizes).tolist()
         hidden = [as_count("hidden_layer_sizes", width, least=1) for width in widths]
         sizes = (d, *hidden, Y.shape[1])
-        dtype = self.coefs_[0].dtype if go_on else data.X.dtype
+        dtype = self.coefs_[0].dtype if warm else data.X.dtype
         with jax.enable_x64(dtype == np.float64):
-            key = jax.random.fold_in(jax.random.key(seed), self._passes if go_on else 0)
+            key = jax.random.fold_in(jax.random.key(seed), self._passes if warm else 0)
             start_key, fit_key = jax.random.split(key)
-            if go_on:
+            if warm:
                 self._check_sizes(sizes)
                 begin = to_params(self.coefs_, self.intercepts_, self._target)
             else:
@@ -200,12 +200,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 ),
                 evaluate_every=per_pass,
                 patience=patience,
-                opt_state=remembered,
+                opt_state=opt_state,
             )
         self.coefs_, self.intercepts_ = to_arrays(result.params, self._target)
         self._opt_state = jax.tree.map(np.array, result.opt_state)
         self.n_iter_ = len(result.history.step) - 1
-        self._passes = self.n_iter_ + (self._passes if go_on else 0)
+        self._passes = self.n_iter_ + (self._passes if warm else 0)
         self.loss_curve_ = result.history.loss[1:].tolist()
         self.validation_scores_ = (
             None if validation is None else result.history.validation_metric[1:].tolist()
@@ -216,8 +216,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         now = (self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_))
         if now != sizes:
             raise ValueError(
-                f"to go on with a network of sizes {now}, the data and hidden_layer_sizes must be "
-                f"those of {now}, got {sizes}; for a new network, set warm_start=False"
+                f"the fitted network has sizes {now}, but the data and hidden_layer_sizes now make "
+                f"sizes {sizes}: keep them the same, or set warm_start=False for a new network"
             )
 
     def _outputs(self, X: Any) -> np.ndarray:
@@ -229,18 +229,18 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             X = as_examples("X", X, X.shape[1], self.coefs_[0].dtype)
             return np.array(outputs(params, X, activation=get_activation(self.activation)))
 
-    def _observe(self, y: np.ndarray, go_on: bool) -> None:
-        """Learn from the first targets what later ones must be like, or check later ones."""
+    def _observe(self, y: np.ndarray, warm: bool) -> None:
+        """Check targets; unless training continues, store what later ones must be like."""
         raise NotImplementedError
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
-        """Targets as the loss takes them, shape (n, m_r)."""
+        """The targets that the loss takes, shape (n, m_r)."""
         raise NotImplementedError
 
     def _loss(self) -> Loss:
-        """The loss to train by."""
+        """The loss to minimise."""
         raise NotImplementedError
 
     def _scales(self, Y: np.ndarray, weights: np.ndarray, loss: Loss) -> Standardizer:
-        """How Y is standardised for training: by default, not at all."""
+        """How Y is standardised for training; by default it is not."""
         return unscaled(Y.shape[1])

@@ -1,4 +1,4 @@
-"""`FCNetClassifier`: classes from examples."""
+"""`FCNetClassifier`: a network that predicts classes."""
 
 from typing import Any
 
@@ -20,13 +20,13 @@ with extra("sklearn"):
 class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """A network (2.12) as a scikit-learn classifier, trained by `fcnet.fit`.
 
-    Two classes have one output and the logistic loss; more have one output each and the softmax's
-    cross-entropy; several labels an example, as columns of 0 and 1, are two classes each. The
-    arguments and the attributes are those of `FCNetRegressor`, and scores are accuracies; the twin
-    is `sklearn.neural_network.MLPClassifier`.
+    For two classes there is one output, with the logistic loss. For more, there is one output for
+    each class, with the softmax cross-entropy. If examples have several labels, in columns of 0 and
+    1, each label has an output with the logistic loss. Arguments and attributes are those of
+    `FCNetRegressor`; scores are accuracies. The twin is `sklearn.neural_network.MLPClassifier`.
 
     Attributes:
-        classes_: the labels, sorted, in the order of the columns of `predict_proba`.
+        classes_: the labels, sorted, in the order of `predict_proba`'s columns.
 
     >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> model = FCNetClassifier(16, learning_rate_init=0.1, random_state=0)
@@ -37,11 +37,11 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> "FCNetClassifier":
-        """One pass more over these examples, as `fit` but without early stopping.
+        """Make one more pass over these examples, without early stopping.
 
         Args:
             X, y, sample_weight: as for `fit`.
-            classes: all labels that there will be; needed in the first call.
+            classes: all labels, including those of later calls; needed in the first call.
         """
         if not hasattr(self, "coefs_"):
             if classes is None:
@@ -52,7 +52,7 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         return self._partial_fit(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The outputs of the network, which are logits: (n,) for two classes, else (n, m_r)."""
+        """The logits, which are the network's outputs: (n,) for two classes, else (n, m_r)."""
         o = self._outputs(X)
         return o[:, 0] if o.shape[1] == 1 else o
 
@@ -64,7 +64,7 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         return expit(o) if self._multilabel else softmax(o, axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The likeliest class of each example, shape (n,); labels as 0 and 1, (n, m_r)."""
+        """The most probable class of each example, shape (n,); for labels 0 and 1, (n, m_r)."""
         o = self.decision_function(X)
         return self._labels.inverse_transform(o, threshold=0)
 
@@ -84,9 +84,9 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"y has 1 class, {self.classes_[0]!r}: expected two or more")
 
-    def _observe(self, y: np.ndarray, go_on: bool) -> None:
+    def _observe(self, y: np.ndarray, warm: bool) -> None:
         check_classification_targets(y)
-        if not go_on:
+        if not warm:
             self._learn_labels(self._labels_of(y))
 
     def _encode(self, y: np.ndarray) -> np.ndarray:

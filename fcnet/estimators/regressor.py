@@ -1,4 +1,4 @@
-"""`FCNetRegressor`: numbers from examples."""
+"""`FCNetRegressor`: a network that predicts numbers."""
 
 from typing import Any
 
@@ -19,41 +19,43 @@ with extra("sklearn"):
 class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     """A network (2.12) as a scikit-learn regressor, trained by `fcnet.fit`.
 
-    Parameters have scikit-learn's names where they mean what `sklearn.neural_network.MLPRegressor`
-    means by them. Computes in float64 for examples in float64, else in float32.
+    A parameter that means the same as in `sklearn.neural_network.MLPRegressor` has the same name.
+    Computes in float64 for examples in float64, else in float32.
 
     Args:
-        hidden_layer_sizes: the widths m_1, ..., m_{r-1} of the hidden layers; () for a line.
-        loss: a name of `fcnet.LOSSES`, such as "poisson", whose mean is predicted; or a
-            `fcnet.Loss`, whose output is.
-        scale_target: train on standardised targets, where the loss takes any; so not for "poisson"
-            or "logistic". `coefs_` and predictions are in the units of y either way.
+        hidden_layer_sizes: the widths m_1, ..., m_{r-1} of the hidden layers; () for none.
+        loss: a name of `fcnet.LOSSES`, such as "poisson", or a `fcnet.Loss`. `predict` returns the
+            loss's `mean` of the outputs.
+        scale_target: train on standardised targets, if the loss takes any real targets and its mean
+            is the output itself; this excludes "poisson" and "logistic". `coefs_` and predictions
+            are in the units of y in either case.
         activation: a name or a `fcnet.Activation`.
-        optimizer: a name of `fcnet.fit`'s; a factory, such as `def decayed(learning_rate): return
-            optax.adamw(learning_rate, weight_decay=0.01)`; or a ready optax transformation, which
-            has its own learning rate. A `functools.partial` is a factory too, but compiles anew in
-            each copy that scikit-learn makes of the estimator, such as for a fold.
-        alpha: the penalty alpha / 2 |W|^2 over the batch's weight, as in scikit-learn.
-        batch_size: the examples of a step, or "auto" for 200; never more than there are.
+        optimizer: a name that `fcnet.fit` takes; a factory, such as `def decayed(learning_rate):
+            return optax.adamw(learning_rate, weight_decay=0.01)`; or a ready-made optax
+            transformation, which has its own learning rate. A `functools.partial` is a factory too,
+            but JAX compiles anew for each copy of the estimator, such as one for a fold.
+        alpha: the weight of the penalty alpha / 2 |W|^2, divided by the sum of the batch's weights
+            as in scikit-learn.
+        batch_size: the number of examples in a step, or "auto" for 200; at most n.
         learning_rate_init: the learning rate of a name or a factory.
-        max_iter: passes over the examples; all of them are made unless training stops early.
+        max_iter: the number of passes over the examples, unless training stops early.
         random_state: an int for the same result in every run on the same machine.
-        warm_start: let `fit` go on from the parameters of the last `fit`.
-        early_stopping: stop where the validation loss has not improved for n_iter_no_change passes,
-            and keep the parameters with which it was least.
-        validation_fraction: the share of the examples to validate by, unless X_val is given.
+        warm_start: whether `fit` continues from the parameters of the last `fit`.
+        early_stopping: stop when the validation loss has not improved for n_iter_no_change passes,
+            and keep the parameters with the least validation loss.
+        validation_fraction: the share of the examples to validate on, unless X_val is given.
         n_iter_no_change: passes without improvement.
 
     Attributes:
         coefs_, intercepts_: lists of NumPy arrays, of shapes (m_{k-1}, m_k) and (m_k,), as in
             scikit-learn, transposed from the notes' W.
-        loss_curve_: the training loss after each pass, as `fcnet.train.History` has it: on
-            standardised targets, without penalty, and where there are many examples of a sample.
-        validation_scores_: the metric of the validation examples after each pass, as
-            `fcnet.train.History` has it: R^2 of all outputs together, accuracy for "logistic", NaN
-            for a loss of one's own. None without such examples; `score` is scikit-learn's.
-        n_iter_: passes made.
-        n_features_in_, feature_names_in_: what X was like.
+        loss_curve_: the training loss after each pass, as in `fcnet.train.History`: on standardised
+            targets, without the penalty, and on a sample if there are many examples.
+        validation_scores_: the loss's metric on the validation examples after each pass: R^2 of all
+            outputs together for a `Loss` with no other metric, accuracy for "logistic". None
+            without validation examples. `score` is scikit-learn's.
+        n_iter_: the number of passes made.
+        n_features_in_, feature_names_in_: the number and the names of the columns of X.
 
     >>> X = np.linspace(-1, 1, 40)[:, None]
     >>> model = FCNetRegressor(16, learning_rate_init=0.01, random_state=0).fit(X, 3 * abs(X[:, 0]))
@@ -98,11 +100,11 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         self.scale_target = scale_target
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FCNetRegressor":
-        """One pass more over these examples, as `fit` but without early stopping."""
+        """Make one more pass over these examples, without early stopping."""
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The predicted targets, in the shape that y had: (n,) or (n, m_r)."""
+        """The predicted targets, in the shape of y: (n,) or (n, m_r)."""
         o = self._outputs(X)
         with jax.enable_x64(o.dtype == np.float64):
             o = np.array(jax.vmap(self._loss().mean)(jnp.asarray(o)))
@@ -114,8 +116,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def _observe(self, y: np.ndarray, go_on: bool) -> None:
-        if not go_on:
+    def _observe(self, y: np.ndarray, warm: bool) -> None:
+        if not warm:
             self._columns = y.ndim == 2
 
     def _encode(self, y: np.ndarray) -> np.ndarray:

@@ -1,10 +1,9 @@
-"""What both estimators do with their arrays, as pure functions on NumPy's side of `fcnet.fit`."""
+"""Pure functions of both estimators: validation rows, first parameters, penalty, conversions."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -13,24 +12,25 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from fcnet.data import Standardizer
-from fcnet.network import forward, init
+from fcnet.network import init
 from fcnet.train.optimizer import as_optimizer
 from fcnet.train.types import Optimizer
-from fcnet.types import Activation, Layer, Params
+from fcnet.types import Layer, Params
 
-START = 0.4  # chosen on the houses and the digits of scripts/bench.py, where 0.2 to 0.6 do as well
+OUTER_SCALE = 0.4
+"""Chosen on the houses and the digits of scripts/bench.py; 0.2 to 0.6 do as well there."""
 
 
-class Examples(NamedTuple):
+class WeightedRows(NamedTuple):
     """Rows of X, shape (n, d), targets Y, shape (n, m_r), and their weights, shape (n,)."""
 
     X: np.ndarray
     Y: np.ndarray
     weights: np.ndarray
 
-    def rows(self, rows: np.ndarray) -> "Examples":
-        """Only these."""
-        return Examples(*(array[rows] for array in self))
+    def rows(self, rows: np.ndarray) -> "WeightedRows":
+        """These rows only."""
+        return WeightedRows(*(array[rows] for array in self))
 
 
 def held_out(
@@ -39,13 +39,13 @@ def held_out(
     fraction: float,
     rng: np.random.RandomState,
 ) -> Bool[np.ndarray, " n"]:
-    """Which rows validate: about this fraction of the weight, at least one row, never all.
+    """The rows to validate on, about this fraction of the weight: at least one row, never all.
 
-    Equal rows stay on one side: nothing that is validated has been trained on, and a row of weight
-    2 counts as one that is there twice.
+    Equal rows are all held out or all kept, so that no validation row is also a training row. A row
+    of weight 2 is treated as two rows of weight 1.
 
     Raises:
-        ValueError: for a fraction that is not between 0 and 1, or where all rows are equal.
+        ValueError: for a fraction that is not between 0 and 1, or rows that are all equal.
 
     >>> X = np.array([[1.0], [2.0], [1.0], [3.0]])
     >>> held_out(X, np.ones(4), 0.5, np.random.RandomState(0)).tolist()
@@ -64,18 +64,19 @@ def held_out(
 
 
 def start(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:
-    """`fcnet.init`, with the first and the last layer's weights at `START` of their size.
+    """`fcnet.init`, with the weights of the first and the last layer multiplied by `OUTER_SCALE`.
 
-    An input that is seldom other than 0, such as a rare category, then adds little noise while
-    it is not yet learned, and training begins near a constant prediction.
+    Training then begins near a constant prediction, and an input that is mostly 0, such as a rare
+    category, adds little noise before it is learned.
 
+    >>> import jax
     >>> (W, b), _, _ = start(jax.random.key(0), (300, 2, 2, 1), "float32")
-    >>> round(float(W.std()), 2), round(START * (2 / 300) ** 0.5, 2)
+    >>> round(float(W.std()), 2), round(OUTER_SCALE * (2 / 300) ** 0.5, 2)
     (0.03, 0.03)
     """
     layers = init(key, sizes, dtype=dtype)
     return tuple(
-        layer._replace(W=START * layer.W) if k in (0, len(layers) - 1) else layer
+        layer._replace(W=OUTER_SCALE * layer.W) if k in (0, len(layers) - 1) else layer
         for k, layer in enumerate(layers)
     )
 
@@ -83,10 +84,10 @@ def start(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:
 def penalised(
     optimizer: str | Optimizer, learning_rate: float, penalty: float
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The optimiser with the gradient of penalty / 2 |W|^2 added to what it is given.
+    """The optimiser, with the gradient of penalty / 2 |W|^2 added to the gradient.
 
-    Returns a factory, the same one for the same optimiser, so that nothing is compiled anew, and
-    its hyper-parameters. An optimiser that is made already has its own learning rate.
+    Returns a factory and its hyper-parameters. The factory is the same for the same optimiser, so
+    that JAX does not compile anew. A ready-made optimiser has its own learning rate.
     """
     made = isinstance(optimizer, optax.GradientTransformation)
     chosen, hyper = as_optimizer(optimizer, None if made else {"learning_rate": learning_rate})
@@ -114,7 +115,7 @@ def to_params(
 ) -> Params:
     """The layers of scikit-learn's `coefs_`, of shape (m_{k-1}, m_k), and `intercepts_`.
 
-    The last layer's units are taken out of it again: its outputs are standardised targets.
+    The inverse of `to_arrays`: the outputs are standardised targets.
     """
     *below, (W, b) = zip(coefs, intercepts, strict=True)
     last = (W / target.scale, (b - target.mean) / target.scale)
@@ -123,15 +124,9 @@ def to_params(
 
 
 def to_arrays(params: Params, target: Standardizer) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """`coefs_` and `intercepts_` in NumPy, the last of them in the units of the targets."""
+    """`coefs_` and `intercepts_` as NumPy arrays, so that the outputs have the targets' units."""
     *below, (W, b) = ((np.asarray(W).T, np.asarray(b)) for W, b in params)
     last = (W * target.scale, b * target.scale + target.mean)
     coefs, intercepts = zip(*below, last, strict=True)
     dtype = params[0].W.dtype
     return [np.array(W, dtype) for W in coefs], [np.array(b, dtype) for b in intercepts]
-
-
-@partial(jax.jit, static_argnames="activation")
-def outputs(params: Params, X: Array, *, activation: Activation) -> Array:
-    """The outputs (2.12) for examples in rows, shape (n, m_r)."""
-    return jax.vmap(partial(forward, params, activation=activation))(X)

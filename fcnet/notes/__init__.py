@@ -1,8 +1,5 @@
-"""The notes' own smaller models and algorithms, as they stand there."""
+"""The smaller models and algorithms of the notes, as they are written there."""
 
-from fcnet.notes.chain_rule import activation_vjp as activation_vjp
-from fcnet.notes.chain_rule import affine_vjp as affine_vjp
-from fcnet.notes.chain_rule import chain_rule as chain_rule
 from fcnet.notes.circuit import circuit_size as circuit_size
 from fcnet.notes.columns import affine_columns as affine_columns
 from fcnet.notes.columns import as_column as as_column
@@ -38,12 +35,15 @@ from fcnet.notes.rows import to_rows as to_rows
 from fcnet.notes.toy import linear_model as linear_model
 from fcnet.notes.toy import toy_quadratic as toy_quadratic
 from fcnet.notes.toy import toy_quadratic_gradient as toy_quadratic_gradient
-from fcnet.notes.two_layer import affine as affine
-from fcnet.notes.two_layer import affine_loop as affine_loop
-from fcnet.notes.two_layer import stack_weights as stack_weights
-from fcnet.notes.two_layer import two_layer as two_layer
-from fcnet.notes.two_layer import two_layer_loop as two_layer_loop
 from fcnet.notes.two_layer_backprop import backprop_two_layer as backprop_two_layer
 from fcnet.notes.two_layer_backprop import backprop_two_layer_scalars as backprop_two_layer_scalars
 from fcnet.notes.two_layer_backprop import naive_two_layer_gradient as naive_two_layer_gradient
 from fcnet.notes.two_layer_backprop import two_layer_loss as two_layer_loss
+from fcnet.notes.two_layer_network import affine as affine
+from fcnet.notes.two_layer_network import affine_loop as affine_loop
+from fcnet.notes.two_layer_network import stack_weights as stack_weights
+from fcnet.notes.two_layer_network import two_layer as two_layer
+from fcnet.notes.two_layer_network import two_layer_loop as two_layer_loop
+from fcnet.notes.vjps import activation_vjp as activation_vjp
+from fcnet.notes.vjps import affine_vjp as affine_vjp
+from fcnet.notes.vjps import chain_rule as chain_rule

@@ -1,4 +1,4 @@
-"""One check for the small models of this room: shapes by letter, one dtype, finite values."""
+"""The check of arguments for this room: shapes by letter, one dtype, finite values."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -14,14 +14,14 @@ Shaped: TypeAlias = Mapping[str, tuple[ArrayLike, str]]
 
 
 def as_arrays(parameters: Shaped, data: Shaped) -> list[Array]:
-    """The arguments as arrays, in the order given, once they are known to fit each other.
+    """The arguments as arrays, in the order given, after a check that they fit each other.
 
-    A letter stands for the same size wherever it occurs, a numeral for itself, and n counts
-    examples, at least 1. Parameters are floating and of one dtype, and data are cast to it.
+    A letter stands for the same size wherever it occurs, a numeral for itself, and n for the number
+    of examples, at least 1. Parameters are floating and of one dtype; data are cast to it.
 
     Raises:
         ValueError: for a shape that does not fit, no examples, or a value that is not finite.
-        TypeError: for what holds no real numbers, and for integer or mixed parameters.
+        TypeError: for arguments that hold no real numbers, or integer or mixed parameters.
 
     >>> W, x = as_arrays({"W": (jnp.ones((2, 3)), "m d")}, {"x": (jnp.array([1, 2, 3]), "d")})
     >>> W.shape, x.dtype == W.dtype
@@ -42,7 +42,7 @@ def as_arrays(parameters: Shaped, data: Shaped) -> list[Array]:
 
 
 def _check_axes(name: str, array: Array, axes: list[str], sizes: dict[str, int]) -> None:
-    """Raise unless the axes have the sizes known so far; add those that are new."""
+    """Raise unless the axes have the sizes known so far; add new sizes."""
     sizes |= {axis: int(axis) for axis in axes if axis.isdigit()}
     if array.ndim == len(axes):
         for axis, size in zip(axes, array.shape, strict=True):

@@ -1,13 +1,13 @@
-"""The size N of a function as a circuit, which Theorem 3.1 speaks of.
+"""The size N of a function as a circuit, for Theorem 3.1.
 
-A circuit is what `jax.make_jaxpr` shows of a function. Its size N is the number of arithmetic
+A circuit is the result of `jax.make_jaxpr` for a function. Its size N is the number of arithmetic
 operations and elementary functions on real numbers in it, one for each entry of an array:
 
 - an entrywise operation counts one for each entry of its result, comparisons and selections too;
-- a matrix product that sums over K products counts K multiplications and K - 1 additions an entry;
-- a sum (product, maximum) counts its inputs less its results;
-- moving numbers (reshape, slice, transpose, pad, cast, ...) is wiring and counts nothing, as does
-  arithmetic on integers and truth values alone, which is how JAX works out addresses;
+- an entry of a matrix product that sums K products counts K multiplications and K - 1 additions;
+- a sum (product, maximum) counts the number of its inputs minus the number of its results;
+- moving numbers (reshape, slice, transpose, pad, cast, ...) is wiring and counts nothing; nor does
+  arithmetic on integers and truth values alone, with which JAX computes addresses;
 - an operation that no result depends on is not part of the circuit.
 """
 
@@ -25,18 +25,19 @@ def circuit_size(f: Callable[..., Any], *args: Any) -> int:
     """The size N of f as a circuit (Theorem 3.1): the operations that f(*args) takes.
 
     For the squared error of a network (2.12) that is 2 sum_k m_k m_{k-1} + sum_{k<r} m_k + 3 m_r.
-    The twin `jax.jit(f).lower(*args).compile().cost_analysis()["flops"]` counts what XLA makes of
-    f: 2 K for a sum of K products, a loop's body once, exp and its like elsewhere.
+    The twin `jax.jit(f).lower(*args).compile().cost_analysis()["flops"]` counts the operations of
+    XLA's program: 2 K for a sum of K products, the body of a loop once, and exp and similar
+    functions under another key.
 
     Args:
-        f: any function JAX can trace; it is traced and not run. Nested calls are entered, and the
-            body of `jax.lax.scan` counts once for each turn.
-        *args: its arguments, pytrees of arrays, or of `jax.ShapeDtypeStruct`: only shapes and
-            dtypes matter.
+        f: a function that JAX can trace; it is traced and not run. Nested calls are counted, and
+            the body of `jax.lax.scan` counts once for each iteration.
+        *args: its arguments, pytrees of arrays or of `jax.ShapeDtypeStruct`: only shapes and dtypes
+            matter.
 
     Raises:
-        TypeError: for an f that cannot be called, or an argument that is no array.
-        ValueError: for a primitive whose operations it cannot count, such as a sort, or a loop or
+        TypeError: for an f that cannot be called, or an argument that is not an array.
+        ValueError: for a primitive whose operations are not known, such as a sort, or a loop or
             branch that depends on data.
 
     >>> circuit_size(lambda w, x, b: jax.nn.relu(w @ x + b), jnp.ones(3), jnp.ones(3), 1.0)
@@ -67,7 +68,7 @@ CALLS = MappingProxyType(
         "custom_vjp_call": "call_jaxpr",
     }
 )
-"""The primitives that call another circuit, and the parameter in which they keep it."""
+"""The primitives that call another circuit, and the parameter that holds it."""
 
 
 def called(eqn: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]]:
@@ -77,7 +78,7 @@ def called(eqn: JaxprEqn) -> tuple[Jaxpr, Sequence[Any]]:
 
 
 def _size(circuit: Jaxpr, wanted: Sequence[bool]) -> tuple[int, list[bool]]:
-    """The operations that the wanted outputs take, and which inputs those depend on."""
+    """The number of operations for the wanted outputs, and the inputs that those depend on."""
     used = {v for v, want in zip(circuit.outvars, wanted, strict=True) if want and _is_var(v)}
     size = 0
     for eqn in reversed(circuit.eqns):
@@ -111,7 +112,7 @@ def _is_var(atom: object) -> bool:
 
 
 def aval(atom: Any) -> jax.core.ShapedArray:
-    """The shape and dtype of a value in a circuit; its abstract value, as JAX calls it."""
+    """The shape and dtype of a value in a circuit, JAX's abstract value."""
     return atom.aval
 
 
@@ -157,4 +158,4 @@ SIZES = MappingProxyType(
         "scatter-add": _updates,
     }
 )
-"""The operations of each primitive, as a function of its equation."""
+"""The number of operations of each primitive, as a function of its equation."""

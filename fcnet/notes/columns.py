@@ -1,7 +1,7 @@
 """Section 4 as it is written: examples in the columns of a matrix, forward and backward.
 
-`rows.py` has the same in rows. The rest of the package writes each function for one example and
-leaves the matrix to `jax.vmap`.
+`rows.py` has the same in rows. Elsewhere in the package each function is for one example, and
+`jax.vmap` makes the matrix.
 """
 
 import jax
@@ -18,9 +18,9 @@ from fcnet.types import Activation, Layer, Loss, Pairs, Params
 
 
 def as_column(x: Num[ArrayLike, " d"]) -> Num[Array, "d 1"]:
-    """A vector of R^d as the d x 1 matrix that the notes take it for.
+    """A vector of R^d as a d x 1 matrix, as the notes understand it.
 
-    NumPy and JAX take it for a row when they broadcast: `x[:, None]` is what makes it a column.
+    NumPy and JAX broadcast a vector as a row; `x[:, None]` makes it a column.
 
     Raises:
         ValueError, TypeError: for an x of another rank, or not finite.
@@ -35,7 +35,7 @@ def as_column(x: Num[ArrayLike, " d"]) -> Num[Array, "d 1"]:
 def to_columns(X: Num[ArrayLike, "n d"]) -> Num[Array, "d n"]:
     """The matrix X (4.1), x^(1), ..., x^(n) in its columns, of examples in rows; or Y, likewise.
 
-    `to_rows` is its inverse: what mathematics puts in columns (Footnote 7), software puts in rows.
+    `to_rows` is the inverse: mathematics has examples in columns (Footnote 7), software in rows.
 
     Raises:
         ValueError, TypeError: for an X of another rank, no examples, or values not finite.
@@ -65,8 +65,8 @@ def affine_columns(
 ) -> Float[Array, "m n"]:
     """Z = W X + b~ (4.2): z^(i) = W x^(i) + b for all examples at once.
 
-    The trap: `W @ X + b`, with b of shape (m,), adds b along the rows. That is an error where
-    n != m, but where n = m it adds b_i to example i instead of b_j to unit j and says nothing.
+    The trap: `W @ X + b`, with b of shape (m,), adds b along the rows. For n != m that is an error,
+    but for n = m it adds b_i to example i instead of b_j to unit j, without an error.
 
     Args:
         W: shape (m, d), floating.
@@ -109,7 +109,7 @@ def forward_columns(
     """
     layers = as_params(params)
     _, X = as_arrays({"params[0].W": (layers[0].W, "m d")}, {"X": (X, "d n")})
-    A, _ = _trace(layers, X, get_activation(activation))
+    A, _ = _trace_columns(layers, X, get_activation(activation))
     return A[-1]
 
 
@@ -121,9 +121,9 @@ def backprop_columns(
     activation: str | Activation = "relu",
     loss: str | Loss = "squared_error",
 ) -> Params:
-    """The backward pass that section 4 promises: the gradient of the mean loss, in columns.
+    """The backward pass of section 4: the gradient of the mean loss, with examples in columns.
 
-    Algorithm 5 with a column of D^[k] for each example's delta^[k], and the 1/n put in at the top:
+    Algorithm 5, where each example's delta^[k] is a column of D^[k], with the factor 1/n in D^[r]:
     D^[r] = dJ/dZ^[r] = (Z^[r] - Y) / n for the squared error; dJ/dW^[k] = D^[k] A^[k-1]^T, and
     dJ/db^[k] sums the columns of D^[k]; D^[k-1] = (W^[k]^T D^[k]) * sigma'(Z^[k-1]).
 
@@ -150,7 +150,7 @@ def backprop_columns(
         {"X": (X, "d n"), "Y": (Y, "m_r n")},
     )
     check_labels("Y", Y.T, row)
-    A, Z = _trace(layers, X, sigma)
+    A, Z = _trace_columns(layers, X, sigma)
     D = jax.vmap(row.derivative, in_axes=1, out_axes=1)(Z[-1], Y) / Y.shape[1]
     gradient = [Layer(D @ A[-2].T, D.sum(axis=1))]
     for (W_above, _), z, A_below in zip(
@@ -161,7 +161,7 @@ def backprop_columns(
     return tuple(reversed(gradient))
 
 
-def _trace(layers: Params, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
+def _trace_columns(layers: Params, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
     """A^[0] = X, ..., A^[r] and Z^[1], ..., Z^[r], with examples in columns."""
     A, Z = [X], []
     for k, (W, b) in enumerate(layers, start=1):

@@ -1,4 +1,4 @@
-"""What the gradient of a network costs, by how much of the work is shared (section 3.3)."""
+"""The number of operations for the gradient of a network, by what is shared (section 3.3)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -19,12 +19,14 @@ from fcnet.types import Params, Trace
 
 
 class GradientCosts(NamedTuple):
-    """The operations of the gradient of one example's loss, shared in three ways.
+    """The number of operations for the gradient of one example's loss, in three ways.
 
-    `params` is p, the number of partial derivatives, and `loss` is N, the size of the loss itself.
-    The gradient takes `nothing_shared` operations where each partial is worked out from x on,
-    `forward_shared` where all of them start from one forward pass, and `deltas_shared` by
-    Algorithm 5.
+    Attributes:
+        params: p, the number of partial derivatives.
+        loss: N, the size of the loss itself.
+        nothing_shared: for the gradient, if each partial is computed from x on.
+        forward_shared: for the gradient, if all partials use one forward pass.
+        deltas_shared: for the gradient by Algorithm 5.
     """
 
     params: int
@@ -35,19 +37,19 @@ class GradientCosts(NamedTuple):
 
 
 def gradient_costs(sizes: Sequence[int]) -> GradientCosts:
-    """How many operations the gradient of a network takes, one partial at a time and by sharing.
+    """The number of operations for the gradient of a network, one partial at a time and shared.
 
-    Each figure is the `circuit_size` of a program that computes the gradient of the squared error
-    (1.1) of the ReLU network (2.12) for one example. Nothing shared, it is about p N; by Algorithm
-    5 it is less than 3 N, as Theorem 3.1 says. In between, from one forward pass, sharing the
-    deltas saves a constant factor for r = 2 only: with all widths equal the exponent in p is 1 for
-    r = 2, but 3/2 for r = 3 and 2 beyond.
+    Each number is the `circuit_size` of a program that computes the gradient of the squared error
+    (1.1) of the ReLU network (2.12) for one example. If nothing is shared, it is about p N. By
+    Algorithm 5 it is less than 3 N, as Theorem 3.1 says. If only the forward pass is shared, it is
+    between them: with all widths equal, it grows as p for r = 2, as p^(3/2) for r = 3, and as p^2
+    for more layers.
 
     Args:
         sizes: (d, m_1, ..., m_r), as for `fcnet.init`. They may be large: nothing is computed.
 
     Returns:
-        Operations, each count exact.
+        The exact counts.
 
     Raises:
         ValueError, TypeError: as `fcnet.init`.
@@ -78,14 +80,15 @@ def gradient_costs(sizes: Sequence[int]) -> GradientCosts:
 def delta_entry(
     params: Params, trace: Trace, y: Float[Array, " m_r"], *, k: int, j: int
 ) -> Float[Array, ""]:
-    """The partial dJ/db^[k]_j alone: entry j of delta^[k] (3.16), without the entries beside it.
+    """The partial dJ/db^[k]_j alone: entry j of delta^[k] (3.16), without its other entries.
 
-    By (3.9) for two layers: (o - y) (w^[2])_j 1{z_j >= 0}. For more layers the sum (3.3) runs over
-    the whole of delta^[k+1], and that is what Algorithm 5 shares. ReLU and the squared error.
+    The activation is ReLU, and the loss the squared error. For two layers this is (3.9):
+    (o - y) (w^[2])_j 1{z_j >= 0}. For more layers the sum (3.3) needs all of delta^[k+1], which is
+    what Algorithm 5 shares.
 
     Args:
         params: r layers.
-        trace: what `forward_trace` returned for them.
+        trace: the result of `forward_trace` for them.
         y: the target, shape (m_r,).
         k: the layer, 1..r.
         j: the unit in it, 0..m_k - 1.

@@ -1,7 +1,6 @@
 """The house network, wired by hand as in figure 2, and the dense network that contains it.
 
-The edges of figure 2 are a table, so that a figure, a mask and the formulas speak of the same
-network.
+The edges of figure 2 are a table, from which the figure and the mask are made.
 """
 
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from fcnet.activations import relu
 from fcnet.backpropagation import batch_backprop
 from fcnet.notes.arguments import as_arrays
 from fcnet.notes.neuron import one_neuron
-from fcnet.notes.two_layer import as_two_layers
+from fcnet.notes.two_layer_network import as_two_layers
 from fcnet.types import Layer, Pairs, Params
 
 INPUTS = ("size", "bedrooms", "zip code", "wealth")
@@ -41,8 +40,8 @@ _PLACES = np.array(_WEIGHTS + _BIASES + _HEAD + _OFFSET)
 def house_network(theta: Float[ArrayLike, "12"], x: Num[ArrayLike, "4"]) -> Float[Array, ""]:
     """The price h_theta(x) of a house by the hand-wired network of Figure 2 (2.3).
 
-    Three neurons, each with inputs of its own, and a linear output: by Footnote 3 there is no ReLU
-    at the end, so the price can be negative.
+    Three neurons, each with its own inputs, and a linear output: by Footnote 3 there is no ReLU at
+    the end, so the price can be negative.
 
     Args:
         theta: theta_1, ..., theta_12, shape (12,), floating.
@@ -65,7 +64,7 @@ def house_network(theta: Float[ArrayLike, "12"], x: Num[ArrayLike, "4"]) -> Floa
 
 
 def dense_house_network(params: Pairs, x: Num[ArrayLike, "4"]) -> Float[Array, ""]:
-    """The same price where every hidden unit sees every input: a_i = ReLU(w_i^T x + b_i) (2.4).
+    """The price if each hidden unit has all inputs: a_i = ReLU(w_i^T x + b_i) (2.4).
 
     Args:
         params: two layers of sizes (4, 3, 1); the rows of W^[1] are w_1, w_2, w_3.
@@ -91,7 +90,7 @@ def house_to_dense(theta: Float[ArrayLike, "12"]) -> Params:
         theta: shape (12,), floating.
 
     Returns:
-        Two layers, 19 parameters, of which 7 are zeros that Figure 2 has no edge for.
+        Two layers with 19 parameters, of which 7 are zeros, without an edge in Figure 2.
 
     Raises:
         ValueError, TypeError: for another shape, integers or values that are not finite.
@@ -106,9 +105,9 @@ def house_to_dense(theta: Float[ArrayLike, "12"]) -> Params:
 
 
 def dense_to_house(params: Pairs) -> Float[Array, "12"]:
-    """theta_1, ..., theta_12 out of a 4-3-1 network; the weights off `MASK` are left out.
+    """theta_1, ..., theta_12 of a 4-3-1 network, without the weights off `MASK`.
 
-    The inverse of `house_to_dense`. Of a gradient it takes the partials of the 12 parameters.
+    The inverse of `house_to_dense`. Of a gradient, it returns the partials of the 12 parameters.
 
     Args:
         params: two layers of sizes (4, 3, 1), or a gradient of them.
@@ -128,7 +127,7 @@ def house_gradient(
 ) -> Float[Array, "12"]:
     """The gradient of `house_network`'s mean cost: the dense network's, on the edges of Figure 2.
 
-    It has the form `fcnet.sgd` and its fellows take.
+    It has the signature that `fcnet.sgd` and the other descents expect of a gradient.
 
     Args:
         theta: shape (12,), floating.

@@ -1,31 +1,34 @@
-"""The index of the notes: each numbered item with the functions that are it and their tests.
+"""The index of the notes: each numbered item with the functions that implement or draw it.
 
-Nothing is listed by hand but the items themselves. Functions are found by their docstrings, which
-cite the notes' numbers, and tests by their marks, `@pytest.mark.notes("(2.12)")`; the tests are
-read from the folder beside the package, which only a checkout of the repository has.
+Only the items are listed by hand. Functions are found by their docstrings, which cite the notes'
+numbers. In the repository, `scripts/notes_index.py` adds the tests of each item.
 """
 
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from fcnet.notes.misprints import MISPRINTS
 
 PACKAGE = Path(__file__).parents[1]
-TESTS = PACKAGE.parent / "tests"
 ROOMS = (".", "notes", "plot")
-"""Where the notes' items live; the other rooms cite them only to explain themselves."""
+"""The folders that implement the notes' items; the others only cite them in explanations."""
+
+Tests: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Names of tests, by the item or the misprint that they cover."""
+
+NO_TESTS: Tests = MappingProxyType({})
 
 
 class Item(NamedTuple):
-    """An item as the notes name it, what it says in a few words, and who covers it."""
+    """An item as the notes name it, its content in a few words, and its functions."""
 
     name: str
     title: str
     functions: tuple[str, ...] = ()
-    tests: tuple[str, ...] = ()
 
 
 ITEMS = tuple(
@@ -134,43 +137,25 @@ def documented(source: str) -> Iterator[tuple[str, str]]:
             yield name, text
 
 
-def marked(source: str, mark: str) -> Iterator[tuple[str, str]]:
-    """The tests of a test file with each argument of their `@pytest.mark.<mark>(...)`.
+def grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
+    """The values of each key, each once, in the order of the pairs.
 
-    >>> list(marked('@pytest.mark.notes("(1.1)", "(1.2)")\\ndef test_f(): ...', "notes"))
-    [('test_f', '(1.1)'), ('test_f', '(1.2)')]
+    >>> dict(grouped([("a", "x"), ("b", "y"), ("a", "z"), ("a", "x")]))
+    {'a': ('x', 'z'), 'b': ('y',)}
     """
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef):
-            for call in node.decorator_list:
-                if isinstance(call, ast.Call) and ast.unparse(call.func) == f"pytest.mark.{mark}":
-                    for argument in call.args:
-                        yield node.name, ast.literal_eval(argument)
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]]:
     groups: dict[str, dict[str, None]] = {}
     for key, value in pairs:
         groups.setdefault(key, {})[value] = None
     return {key: tuple(values) for key, values in groups.items()}
 
 
-def by_mark(mark: str) -> Mapping[str, tuple[str, ...]]:
-    """The tests by the argument of a mark, as file::test; none where there is no test folder."""
-    return _grouped(
-        (argument, f"{path.relative_to(TESTS).as_posix()}::{test}")
-        for path in sorted(TESTS.rglob("test_*.py"))
-        for test, argument in marked(path.read_text(encoding="utf-8"), mark)
-    )
-
-
 def index() -> tuple[Item, ...]:
-    """Every item of the notes with the public functions whose docstring cites it and its tests.
+    """Every item of the notes with the public functions whose docstrings cite it.
 
     >>> next(item.functions for item in index() if item.name == "Algorithm 5")[0]
     'fcnet.backpropagation.deltas'
     """
-    functions = _grouped(
+    functions = grouped(
         (item, f"{'.'.join(path.relative_to(PACKAGE.parent).with_suffix('').parts)}.{name}")
         for room in ROOMS
         for path in sorted((PACKAGE / room).glob("*.py"))
@@ -178,35 +163,39 @@ def index() -> tuple[Item, ...]:
         for name, text in documented(path.read_text(encoding="utf-8"))
         for item in mentions(text)
     )
-    tests = by_mark("notes")
-    return tuple(
-        item._replace(functions=functions.get(item.name, ()), tests=tests.get(item.name, ()))
-        for item in ITEMS
-    )
+    return tuple(item._replace(functions=functions.get(item.name, ())) for item in ITEMS)
 
 
-def table() -> str:
-    """The index as text for a terminal: item, title, functions, number of tests; then misprints."""
+def table(tests: Tests = NO_TESTS) -> str:
+    """The index as text for a terminal: each item with its functions and tests; then misprints.
+
+    >>> print(table().splitlines()[0])
+    Footnote 1   a toy model that is no network
+    """
     lines = []
     for item in index():
         lines.append(f"{item.name:<12} {item.title}")
-        lines += [f"{'':12}   {name}" for name in item.functions]
-        lines += [f"{'':12}   tests/{name}" for name in item.tests]
-    lines += ["", "Misprints, each with a test that shows the printed version to be wrong"]
-    tests = by_mark("misprint")
+        lines += [f"{'':12}   {name}" for name in (*item.functions, *tests.get(item.name, ()))]
+    lines += ["", "Misprints: what is printed, and what to read instead"]
     for misprint in MISPRINTS:
         lines += [f"{misprint.where}", f"   printed: {misprint.printed}"]
         lines += [f"   read:    {misprint.reading}"]
-        lines += [f"   tests/{name}" for name in tests.get(misprint.where, ())]
+        lines += [f"   {name}" for name in tests.get(misprint.where, ())]
     return "\n".join(lines)
 
 
-def markdown() -> str:
-    """The index as the README shows it: one table of items, one of misprints."""
-    lines = ["| notes | what | functions | tests |", "|---|---|---|---|"]
+def markdown(tests: Tests = NO_TESTS) -> str:
+    """The index as two Markdown tables, of items and of misprints; with tests, their numbers too.
+
+    >>> print(markdown().splitlines()[0])
+    | notes | what | functions |
+    """
+    head = ["notes", "what", "functions", *(["tests"] if tests else [])]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for item in index():
         functions = ", ".join(f"`{name.removeprefix('fcnet.')}`" for name in item.functions)
-        lines.append(f"| {item.name} | {item.title} | {functions} | {len(item.tests)} |")
+        counts = [str(len(tests.get(item.name, ())))] if tests else []
+        lines.append(f"| {' | '.join([item.name, item.title, functions, *counts])} |")
     lines += ["", "| misprint | printed | read |", "|---|---|---|"]
     lines += [f"| {row.where} | {row.printed} | {row.reading} |" for row in MISPRINTS]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What is linear in a network: all of it without activations, and the last layer with them."""
+"""The linear parts of a network: all of it without activations, the last layer with them."""
 
 from functools import partial
 
@@ -14,11 +14,11 @@ from fcnet.types import Activation, Layer, Pairs, Params
 
 
 def collapse(params: Pairs) -> Layer:
-    """The one layer that a network with sigma(z) = z amounts to: x -> W~ x + b~.
+    """The single layer that equals a network with sigma(z) = z: x -> W~ x + b~.
 
     For two layers without biases h = W^[2] a^[1] (2.16) = W^[2] sigma(z^[1]) (2.17) = W^[2] z^[1]
-    (2.18) = W^[2] W^[1] x (2.19) = W~ x (2.20). For any r, W~ = W^[r] ... W^[1], and b~ gathers
-    what the later layers make of the biases: W^[2] b^[1] + b^[2] for two.
+    (2.18) = W^[2] W^[1] x (2.19) = W~ x (2.20). For any r, W~ = W^[r] ... W^[1], and b~ is the
+    output for x = 0: W^[2] b^[1] + b^[2] for two layers.
 
     Args:
         params: r layers, r >= 1.
@@ -49,21 +49,21 @@ def fit_head_least_squares(
     *,
     activation: str | Activation = "relu",
 ) -> Params:
-    """The best last layer on top of fixed features: (2.21) is a linear model in W^[r] and b^[r].
+    """The best last layer for fixed features: (2.21) is a linear model in W^[r] and b^[r].
 
-    With beta, the layers below, kept, the mean cost is quadratic in the last layer, h_theta(x) =
-    W^[r] phi_beta(x) + b^[r], and least squares finds its minimum at once. For r = 1 the features
-    are x itself, and this is linear regression.
+    If beta, the layers below, is fixed, h_theta(x) = W^[r] phi_beta(x) + b^[r], the mean cost is
+    quadratic in the last layer, and least squares gives its minimum. For r = 1 the features are x
+    itself, and this is linear regression.
 
     Args:
-        params: r layers; those of the last one are replaced.
+        params: r layers, of which the last is replaced.
         X: examples in rows, shape (n, d), n >= 1.
         Y: targets, shape (n, m_r).
         activation: sigma of layers 1..r-1, a name or an `Activation`.
 
     Returns:
-        The r layers, with the new last one. Where the minimum is not unique, because a feature is
-        dead or n <= m_{r-1}, it is the one of least norm. The twin is
+        The r layers, with a new last one. If the minimum is not unique, because a feature is dead
+        or n <= m_{r-1}, it is the one of least norm. The twin is
         `sklearn.linear_model.LinearRegression` on the features.
 
     Raises:

@@ -1,10 +1,10 @@
-"""The misprints of the notes that change what a program computes, each with the reading to take."""
+"""The misprints of the notes that change what a program computes, with their corrections."""
 
 from typing import NamedTuple
 
 
 class Misprint(NamedTuple):
-    """Where the notes misprint, what stands there, and what this package reads instead."""
+    """A place in the notes, what is printed there, and what this package reads instead."""
 
     where: str
     printed: str

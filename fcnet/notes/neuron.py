@@ -13,7 +13,7 @@ def kink(
 ) -> Float[Array, ""]:
     """h_theta(x) = max(w x + b, 0), theta = (w, b) in R^2 (2.1): the kinked line of Figure 1.
 
-    For w > 0 it is 0 up to x = -b / w and rises with slope w from there.
+    For w > 0 it is 0 up to x = -b / w, and has slope w above.
 
     Args:
         w, b: slope and intercept, numbers, floating.
@@ -34,8 +34,8 @@ def one_neuron(
 ) -> Float[Array, ""]:
     """h_theta(x) = ReLU(w^T x + b), theta = (w, b) (2.2): a single neuron with d inputs.
 
-    Not `fcnet.forward` with r = 1, whose only layer has no ReLU, but that with
-    `output_activation="relu"`.
+    It equals `fcnet.forward` with r = 1 and `output_activation="relu"`; by default, the only layer
+    has no ReLU there.
 
     Args:
         w: the weight vector, shape (d,), floating.
@@ -87,7 +87,7 @@ def one_neuron_gradients(
     x: Num[ArrayLike, " d"],
     y: Num[ArrayLike, ""],
 ) -> tuple[Float[Array, " d"], Float[Array, ""]]:
-    """The gradient of `one_neuron_loss` by w and b, a product of local factors (3.7).
+    """The gradient of `one_neuron_loss` with respect to w and b, a product of local factors (3.7).
 
     dJ/dw = dJ/do do/dz dz/dw = (o - y) 1{z >= 0} x, and dJ/db = (o - y) 1{z >= 0}.
 

@@ -1,11 +1,11 @@
-"""An explicit reverse pass over any circuit: the proof of Theorem 3.1 as a program.
+"""An explicit reverse pass over a circuit: the proof of Theorem 3.1 as a program.
 
-The forward pass writes every operation that depends on the inputs on a tape. The reverse pass
-reads the tape backwards and keeps the adjoint dJ/dv of each value v in a dictionary; an operation
+The forward pass records every operation that depends on the inputs on a tape. The reverse pass
+reads the tape backwards and keeps the adjoint dJ/dv of each value v in a dictionary. An operation
 v = v(a, b) adds dJ/dv dv/da to the adjoint of a and dJ/dv dv/db to that of b, by the chain rule
-(3.3). A value not in the dictionary has the adjoint zero, and costs nothing (Footnote 4).
+(3.3). A value that is not in the dictionary has the adjoint zero, and costs nothing (Footnote 4).
 
-No `jax.grad` or `jax.vjp` here: autodiff is the judge, and sits elsewhere.
+Neither `jax.grad` nor `jax.vjp` is used here; the tests compare with them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,31 +26,31 @@ def reverse_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
 
     Theorem 3.1 as a program: `circuit_size(reverse_gradient(f), *args)` is at most 5 times
     `circuit_size(f, *args)` for circuits of + - * / ReLU exp log sin cos, and at most 3 times for
-    the loss of a network as it grows. (Adjoints of arrays are whole arrays, so what f repeats and
-    then leaves unused is not free, as it would be number by number.) The twin `jax.grad(f)` returns
-    the same up to rounding. The gradient is a JAX function like any other, to be jitted, mapped,
-    counted or differentiated.
+    the loss of a large network. (Adjoints are whole arrays, so entries that f repeats and does not
+    use are not free, as they would be number by number.) The twin `jax.grad(f)` returns the same up
+    to rounding. The gradient is a JAX function: it can be jitted, mapped, counted and
+    differentiated.
 
     It holds where f is differentiable: no division by 0, logarithms and roots of positive numbers
-    only, powers a^b of positive a where b is a variable (a whole number b may have any a). At a
-    kink the value is JAX's: max and min share alike where they tie, and the slope of abs at 0 is 1.
-    A `jax.custom_jvp` function has the rule it declares: ReLU'(0) is 1 for `fcnet`'s ReLU, as in
-    the notes, and 0 for `jax.nn.relu`.
+    only, powers a^b of positive a if b is a variable (for a whole number b, any a). At a kink the
+    value is JAX's: max and min give each tied operand half, and the slope of abs at 0 is 1. A
+    `jax.custom_jvp` function has its own rule: ReLU'(0) is 1 for `fcnet`'s ReLU, as in the notes,
+    and 0 for `jax.nn.relu`.
 
     Args:
         f: a function whose first argument is a pytree of floating arrays, with a scalar result.
-            Loops, branches on data, gather by an array of indices and `jax.custom_vjp` have no
-            rule.
+            There is no rule for loops, branches on data, gather by an array of indices, and
+            `jax.custom_vjp`.
 
     Returns:
         A function of the same arguments; its result has the structure, shapes and dtypes of the
-        first. Coordinates that f does not use have the gradient zero, and no operation is spent
-        on them (Footnote 4), though an array of zeros is still written.
+        first argument. Coordinates that f does not use have the gradient zero and take no operation
+        (Footnote 4), though an array of zeros is written.
 
     Raises:
-        TypeError: for an f that cannot be called; by the gradient, for a first argument that is
-            not floating, or a result that is not one real number.
-        ValueError: by the gradient, for an operation without a rule on the way to the result.
+        TypeError: for an f that cannot be called. The gradient raises it for a first argument that
+            is not floating, or a result that is not one real number.
+        ValueError: raised by the gradient for an operation without a rule on the way to the result.
 
     >>> gradient = reverse_gradient(lambda x: x[0] * x[0] + x[0] / x[1])
     >>> gradient(jnp.array([3.0, 2.0, 7.0])).tolist()
@@ -114,7 +114,7 @@ def _pull_back(
 def _record(
     circuit: Jaxpr, consts: Sequence[Any], inputs: Sequence[Wire], tape: list[Gate]
 ) -> list[Wire]:
-    """The forward pass: run the circuit, and write its live operations on the tape."""
+    """The forward pass: run the circuit, and record its live operations on the tape."""
     wires = dict(zip(circuit.invars, inputs, strict=True))
     for v, value in zip(circuit.constvars, consts, strict=True):
         wires[v] = Wire(jnp.asarray(value), False)
@@ -132,7 +132,7 @@ def _record(
             live = any(operand.live for operand in operands)
             results = [
                 Wire(value, live and jnp.issubdtype(value.dtype, jnp.floating))
-                for value in _run(equation, [operand.value for operand in operands])
+                for value in _apply(equation, [operand.value for operand in operands])
             ]
             if any(result.live for result in results):
                 tape.append(Gate(equation, operands, results))
@@ -141,17 +141,17 @@ def _record(
 
 
 INLINED = ("jit", "remat2")
-"""The calls whose operations go on the tape one by one."""
+"""The calls whose operations are recorded on the tape one by one."""
 
 
-def _run(equation: JaxprEqn, operands: Sequence[Array]) -> list[Array]:
+def _apply(equation: JaxprEqn, operands: Sequence[Array]) -> list[Array]:
     primitive: Any = equation.primitive
     results = primitive.bind(*operands, **primitive.get_bind_params(equation.params))
     return results if primitive.multiple_results else [results]
 
 
 def _contributions(gate: Gate, adjoints: dict[Wire, Array]) -> Iterable[Contribution]:
-    """What the operation adds to the adjoint of each operand; nothing if it has none itself."""
+    """What the operation adds to the adjoint of each operand; nothing if its results have none."""
     if not any(result in adjoints for result in gate.results):
         return [None] * len(gate.operands)
     name = gate.equation.primitive.name
@@ -173,15 +173,15 @@ def _contributions(gate: Gate, adjoints: dict[Wire, Array]) -> Iterable[Contribu
 def _declared(gate: Gate, g: Sequence[Array]) -> Iterable[Contribution]:
     """The contributions of a `jax.custom_jvp` function: the reverse pass over its own rule.
 
-    The rule maps tangents to tangents linearly, so the adjoints of the tangents are those of the
-    operands, whatever the tangents are.
+    The rule is linear in the tangents, so the adjoints of the tangents are those of the operands,
+    for any tangents.
     """
     live = [operand for operand in gate.operands if operand.live]
 
     def function(*values: Array) -> list[Array]:
         given = iter(values)
         operands = [next(given) if wire.live else wire.value for wire in gate.operands]
-        results = _run(gate.equation, operands)
+        results = _apply(gate.equation, operands)
         return [value for value, wire in zip(results, gate.results, strict=True) if wire.live]
 
     def tangent(*tangents: Array) -> list[Array]:
@@ -200,7 +200,7 @@ def _adjoint(adjoints: dict[Wire, Array], wire: Wire) -> Array:
 def _accumulate(
     adjoints: dict[Wire, Array], wires: Iterable[Wire], contributions: Iterable[Contribution]
 ) -> None:
-    """Add each contribution to the adjoint of its wire: all that the chain rule (3.3) sums."""
+    """Add each contribution to the adjoint of its wire: the sum in the chain rule (3.3)."""
     for wire, contribution in zip(wires, contributions, strict=True):
         if not wire.live or contribution is None:
             continue
@@ -210,12 +210,12 @@ def _accumulate(
                 entries = entries + lax.dynamic_slice(adjoints[wire], starts, entries.shape)
             adjoints[wire] = lax.dynamic_update_slice(_adjoint(adjoints, wire), entries, starts)
         else:
-            share = _fit(contribution, wire.value)
+            share = _unbroadcast(contribution, wire.value)
             adjoints[wire] = adjoints[wire] + share if wire in adjoints else share
 
 
-def _fit(contribution: Array, operand: Array) -> Array:
-    """Sum over the axes along which an operation silently repeated the operand."""
+def _unbroadcast(contribution: Array, operand: Array) -> Array:
+    """Sum over the axes along which an operation broadcast the operand."""
     new = contribution.ndim - operand.ndim
     shape = (1,) * new + operand.shape
     repeated = [

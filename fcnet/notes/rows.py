@@ -1,7 +1,7 @@
 """Section 4's conversion: examples in rows, weights transposed, products in the other order.
 
-A layer in this form is a `RowLayer`, a noun of its own: a square weight matrix of the one form has
-the shape of the other, and mixing them up would go unnoticed.
+A layer in this form has its own type, `RowLayer`: a square weight matrix has the same shape in both
+forms, so a mix-up would not be noticed.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ RowParams: TypeAlias = tuple[RowLayer, ...]
 
 
 def to_rows(X: Num[ArrayLike, "d n"]) -> Num[Array, "n d"]:
-    """Examples in rows, of the matrix X (4.1) with examples in columns; or Y, likewise.
+    """Examples in rows, from the matrix X (4.1) with examples in columns; or Y, likewise.
 
     Raises:
         ValueError, TypeError: for an X of another rank, no examples, or values not finite.
@@ -79,7 +79,7 @@ def from_row_params(params: RowParams) -> Params:
 def affine_rows(
     X: Num[ArrayLike, "n d"], W: Float[ArrayLike, "d m"], b: Float[ArrayLike, " m"]
 ) -> Float[Array, "n m"]:
-    """Z = X W + b (4.4): here b, of shape (m,), is a row, as broadcasting takes it.
+    """Z = X W + b (4.4): here b, of shape (m,), is a row, and broadcasting is right.
 
     Args:
         X: examples in rows, shape (n, d), n >= 1.
@@ -110,7 +110,7 @@ def forward_rows(
         activation: sigma of layers 1..r-1; the last one is linear.
 
     Returns:
-        The transpose of what `forward_columns` gives for the transposed arguments.
+        The transpose of `forward_columns` of the transposed arguments.
 
     Raises:
         ValueError, TypeError: for layers that are no `RowLayer` or do not chain, another shape of
@@ -124,7 +124,7 @@ def forward_rows(
     """
     layers = _as_row_params(params)
     _, X = as_arrays({"params[0].W": (layers[0].W, "d m")}, {"X": (X, "n d")})
-    A, _ = _trace(layers, X, get_activation(activation))
+    A, _ = _trace_rows(layers, X, get_activation(activation))
     return A[-1]
 
 
@@ -136,7 +136,7 @@ def backprop_rows(
     activation: str | Activation = "relu",
     loss: str | Loss = "squared_error",
 ) -> RowParams:
-    """The backward pass in rows: the gradient of the mean loss, each product turned around.
+    """The backward pass in rows: the gradient of the mean loss, with each product transposed.
 
     D^[r] = dJ/dZ^[r] = (Z^[r] - Y) / n for the squared error; dJ/dW^[k] = A^[k-1]^T D^[k], and
     dJ/db^[k] sums the rows of D^[k]; D^[k-1] = (D^[k] W^[k]^T) * sigma'(Z^[k-1]).
@@ -165,7 +165,7 @@ def backprop_rows(
         {"X": (X, "n d"), "Y": (Y, "n m_r")},
     )
     check_labels("Y", Y, row)
-    A, Z = _trace(layers, X, sigma)
+    A, Z = _trace_rows(layers, X, sigma)
     D = jax.vmap(row.derivative)(Z[-1], Y) / len(Y)
     gradient = [RowLayer(A[-2].T @ D, D.sum(axis=0))]
     for (W_above, _), z, A_below in zip(
@@ -176,7 +176,7 @@ def backprop_rows(
     return tuple(reversed(gradient))
 
 
-def _trace(layers: RowParams, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
+def _trace_rows(layers: RowParams, X: Array, sigma: Activation) -> tuple[list[Array], list[Array]]:
     """A^[0] = X, ..., A^[r] and Z^[1], ..., Z^[r], with examples in rows."""
     A, Z = [X], []
     for k, (W, b) in enumerate(layers, start=1):
@@ -186,7 +186,7 @@ def _trace(layers: RowParams, X: Array, sigma: Activation) -> tuple[list[Array],
 
 
 def _as_row_params(params: RowParams) -> RowParams:
-    """The layers, once they are known to be of this convention and to chain."""
+    """The layers, after a check that they have this convention and chain."""
     layers = params if isinstance(params, Sequence) else [params]
     others = [type(layer).__name__ for layer in layers if not isinstance(layer, RowLayer)]
     if others or not layers:

@@ -1,9 +1,9 @@
 """The table of the reverse pass: what each operation adds to the adjoints of its operands.
 
 A row maps the adjoint g of the result v = v(a, b, ...), v itself and the operands to one
-contribution for each operand: g dv/da for a. None stands for no contribution. Entrywise rows may
-leave it in the shape of v: where the operation silently repeated an operand, the reverse pass sums.
-An operation with several results gets a list of adjoints and a list of results.
+contribution for each operand: g dv/da for a. None means no contribution. An entrywise row may
+return the shape of v: if the operation broadcast an operand, the reverse pass sums. An operation
+with several results has a list of adjoints and a list of results.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from jax import Array, lax
 
 
 class Block(NamedTuple):
-    """An adjoint that is zero outside a block of its operand: only the block takes work."""
+    """An adjoint that is zero outside a block of its operand; only the block is computed."""
 
     entries: Array
     starts: Sequence[int | Array]
@@ -187,6 +187,6 @@ def _ignoring_parameters(rule: Rule) -> Rule:
 RULES: MappingProxyType[str, Rule] = MappingProxyType(
     {name: _ignoring_parameters(rule) for name, rule in _OF_VALUES.items()} | _OF_PARAMETERS
 )
-"""The rows by the name of the primitive. With those of the notes, and ReLU, whose rule is its own,
-a gradient takes at most 5 times the operations of the function: an entrywise operation adds at most
-3 for two operands and 4 for one, and each use of a value but its first one addition."""
+"""The rows by the name of the primitive. With the operations of the notes, and ReLU with its own
+rule, a gradient takes at most 5 times the operations of the function: an entrywise operation adds
+at most 3 for two operands and 4 for one, and each use of a value except the first adds one."""

@@ -1,4 +1,4 @@
-"""Section 1's abstract models: one that is linear in theta, and footnote 1's that is not."""
+"""The models of section 1: one that is linear in theta, and one that is not, from footnote 1."""
 
 from jax import Array
 from jax.typing import ArrayLike
@@ -8,10 +8,10 @@ from fcnet.notes.arguments import as_arrays
 
 
 def linear_model(theta: Float[ArrayLike, " d"], x: Num[ArrayLike, " d"]) -> Float[Array, ""]:
-    """h_theta(x) = theta^T x, what section 1 starts from: linear in theta and in x.
+    """h_theta(x) = theta^T x, the first model of section 1: linear in theta and in x.
 
-    With feature map phi it is `linear_model(theta, phi(x))`. For logistic regression, which the
-    notes list beside it, this is the logit; the hypothesis is the sigmoid of it, and not linear.
+    With a feature map phi it is `linear_model(theta, phi(x))`. For logistic regression, which the
+    notes list beside it, this is the logit; the hypothesis is its sigmoid, and not linear.
 
     Args:
         theta: shape (d,), floating.
@@ -46,9 +46,10 @@ def toy_quadratic_gradient(
 ) -> Float[Array, " d"]:
     """The gradient of the mean cost of Footnote 1's model: mean of (h - y) 2 theta_i x_i^2.
 
-    It has the form `fcnet.sgd` and its fellows take, so the toy model trains with the same code as
-    a network: `fcnet.sgd(theta, X, Y, gradient=toy_quadratic_gradient, ...)`. A coordinate of theta
-    that is 0 has gradient 0, and stays.
+    It has the signature that `fcnet.sgd` and the other descents expect of a gradient, so the model
+    trains with the same code as a network: `fcnet.sgd(theta, X, Y,
+    gradient=toy_quadratic_gradient, ...)`. A coordinate of theta that is 0 has gradient 0, and
+    stays 0.
 
     Args:
         theta: shape (d,), floating.

@@ -1,7 +1,7 @@
 """Backpropagation through two layers: one partial at a time, in scalars, and in vectors.
 
-Three ways to the same gradient. The first computes each partial derivative from scratch; the other
-two compute once what the partials share, and that is backpropagation.
+Three ways to compute the same gradient. The first computes each partial derivative separately; the
+other two compute what the partials share only once, which is backpropagation.
 """
 
 import jax.numpy as jnp
@@ -11,10 +11,10 @@ from jaxtyping import Float, Num
 
 from fcnet.activations import ACTIVATIONS, relu
 from fcnet.notes.arguments import as_arrays
-from fcnet.notes.two_layer import affine_loop, as_two_layers, two_layer
+from fcnet.notes.two_layer_network import affine_loop, as_two_layers, two_layer
 from fcnet.types import Layer, Pairs, Params
 
-_step = ACTIVATIONS["relu"].derivative  # 1{z >= 0}
+_indicator = ACTIVATIONS["relu"].derivative  # 1{z >= 0}
 
 
 def two_layer_loss(
@@ -35,7 +35,7 @@ def two_layer_loss(
     >>> two_layer_loss(params, jnp.array([1.0, 2.0]), 15.0).item()
     2.0
     """
-    first, second, x, y = _as_problem(params, x, y)
+    first, second, x, y = _checked(params, x, y)
     o = two_layer((first, second), x)
     return (y - o) ** 2 / 2
 
@@ -43,11 +43,11 @@ def two_layer_loss(
 def naive_two_layer_gradient(
     params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike, ""]
 ) -> Params:
-    """The gradient of `two_layer_loss`, each partial by section 3.3's formula and from scratch.
+    """The gradient of `two_layer_loss`, each partial separately, by the formula of section 3.3.
 
-    dJ/d(w_j^[1])_i = (o - y) (w^[2])_j 1{z_j >= 0} x_i and dJ/d(w^[2])_j = (o - y) a_j, each with a
-    forward pass of its own. That takes p forward passes for p parameters, about (md)^2 operations,
-    where Algorithms 3 and 4 take about md: for comparison, not for use.
+    dJ/d(w_j^[1])_i = (o - y) (w^[2])_j 1{z_j >= 0} x_i and dJ/d(w^[2])_j = (o - y) a_j, each with
+    its own forward pass. This takes p forward passes for p parameters, about (md)^2 operations,
+    where Algorithms 3 and 4 take about md. It is for comparison, not for use.
 
     Arguments and errors as for `two_layer_loss`; result as for `backprop_two_layer`.
 
@@ -56,7 +56,7 @@ def naive_two_layer_gradient(
     >>> naive_two_layer_gradient(params, jnp.array([1.0, 2.0]), 15.0)[0].W.tolist()
     [[0.0, 0.0], [8.0, 16.0]]
     """
-    (W1, b1), (W2, b2), x, y = _as_problem(params, x, y)
+    (W1, b1), (W2, b2), x, y = _checked(params, x, y)
     m, d = W1.shape
 
     def forward() -> tuple[Array, Array, Array]:
@@ -66,11 +66,11 @@ def naive_two_layer_gradient(
 
     def partial_w1(j: int, i: int) -> Array:
         z, _, o = forward()
-        return (o - y) * W2[0, j] * _step(z[j]) * x[i]
+        return (o - y) * W2[0, j] * _indicator(z[j]) * x[i]
 
     def partial_b1(j: int) -> Array:
         z, _, o = forward()
-        return (o - y) * W2[0, j] * _step(z[j])
+        return (o - y) * W2[0, j] * _indicator(z[j])
 
     def partial_w2(j: int) -> Array:
         _, a, o = forward()
@@ -95,7 +95,7 @@ def naive_two_layer_gradient(
 def backprop_two_layer_scalars(
     params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike, ""]
 ) -> Params:
-    """Algorithm 3: the gradient of `two_layer_loss`, by scalars that the partials share (3.9).
+    """Algorithm 3: the gradient of `two_layer_loss`, from scalars that the partials share (3.9).
 
     Arguments and errors as for `two_layer_loss`; result as for `backprop_two_layer`.
 
@@ -104,13 +104,13 @@ def backprop_two_layer_scalars(
     >>> backprop_two_layer_scalars(params, jnp.array([1.0, 2.0]), 15.0)[0].W.tolist()
     [[0.0, 0.0], [8.0, 16.0]]
     """
-    (W1, b1), (W2, b2), x, y = _as_problem(params, x, y)
+    (W1, b1), (W2, b2), x, y = _checked(params, x, y)
     m, d = W1.shape
     z = affine_loop(W1, b1, x)
     a = relu(z)
     o = affine_loop(W2, b2, a)[0]
     dJ_do = o - y
-    dJ_dz = [dJ_do * W2[0, j] * _step(z[j]) for j in range(m)]
+    dJ_dz = [dJ_do * W2[0, j] * _indicator(z[j]) for j in range(m)]
     return (
         Layer(
             W=jnp.array([[dJ_dz[j] * x[i] for i in range(d)] for j in range(m)]),
@@ -124,8 +124,8 @@ def backprop_two_layer(params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike,
     """Algorithm 4: the gradient of `two_layer_loss` in vectors.
 
     With delta^[2] = dJ/do = o - y and delta^[1] = dJ/dz = (W^[2]^T delta^[2]) * 1{z >= 0} (3.10),
-    dJ/dW^[2] = delta^[2] a^T and dJ/dW^[1] = delta^[1] x^T. The derivatives by b^[1] and b^[2] are
-    the deltas themselves. `fcnet.backprop` with r = 2 is the same.
+    dJ/dW^[2] = delta^[2] a^T and dJ/dW^[1] = delta^[1] x^T. The derivatives with respect to b^[1]
+    and b^[2] are the deltas themselves. `fcnet.backprop` with r = 2 is the same.
 
     Args:
         params: two layers of sizes (d, m, 1).
@@ -147,16 +147,16 @@ def backprop_two_layer(params: Pairs, x: Num[ArrayLike, " d"], y: Num[ArrayLike,
     >>> gradient[1].W.tolist(), gradient[1].b.tolist()
     ([[0.0, 6.0]], [2.0])
     """
-    (W1, b1), (W2, b2), x, y = _as_problem(params, x, y)
+    (W1, b1), (W2, b2), x, y = _checked(params, x, y)
     z = W1 @ x + b1
     a = relu(z)
     o = W2 @ a + b2
     delta2 = o - y
-    delta1 = (W2.T @ delta2) * _step(z)
+    delta1 = (W2.T @ delta2) * _indicator(z)
     return Layer(jnp.outer(delta1, x), delta1), Layer(jnp.outer(delta2, a), delta2)
 
 
-def _as_problem(params: Pairs, x: ArrayLike, y: ArrayLike) -> tuple[Layer, Layer, Array, Array]:
+def _checked(params: Pairs, x: ArrayLike, y: ArrayLike) -> tuple[Layer, Layer, Array, Array]:
     first, second = as_two_layers(params)
     _, x, y = as_arrays({"params[0].W": (first.W, "m d")}, {"x": (x, "d"), "y": (y, "")})
     return first, second, x, y

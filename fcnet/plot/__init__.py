@@ -1,7 +1,7 @@
-"""Figures: each function draws on `ax`, or on axes of its own, and returns them; none saves a file.
+"""Figures. Each function draws on `ax`, or on new axes, and returns the axes; none saves a file.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart. All need the extra `plot`, and
-raise ModuleNotFoundError without it.
+The colours are Okabe and Ito's, which colour-blind readers can distinguish. All functions need the
+extra `plot`, and raise ModuleNotFoundError without it.
 """
 
 from fcnet.plot.ensembles import ensemble_band as ensemble_band
@@ -14,5 +14,5 @@ from fcnet.plot.gradients import gradient_norms as gradient_norms
 from fcnet.plot.layers import pre_activations as pre_activations
 from fcnet.plot.networks import house_network as house_network
 from fcnet.plot.networks import network as network
-from fcnet.plot.surfaces import surface as surface
-from fcnet.plot.surfaces import surfaces as surfaces
+from fcnet.plot.outputs import surface as surface
+from fcnet.plot.outputs import surfaces as surfaces

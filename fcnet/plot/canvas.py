@@ -1,4 +1,4 @@
-"""What the figures share: axes, colours, and series that are checked before they are drawn."""
+"""What all figures use: axes, colours, and checked series."""
 
 from collections.abc import Mapping
 from itertools import cycle
@@ -20,7 +20,7 @@ SERIES = ((BLUE, "o"), (ORANGE, "x"), (GREEN, "^"))
 
 
 def axes(ax: Axes | None) -> Axes:
-    """`ax` itself, or the axes of a new figure of pyplot."""
+    """`ax` itself, or the axes of a new pyplot figure."""
     if ax is None:
         with extra("plot"):
             import matplotlib.pyplot as plt
@@ -29,7 +29,7 @@ def axes(ax: Axes | None) -> Axes:
 
 
 def panels(n: int) -> list[Axes]:
-    """`n` axes side by side, of a new figure of pyplot."""
+    """`n` axes side by side in a new pyplot figure."""
     with extra("plot"):
         import matplotlib.pyplot as plt
     return list(
@@ -40,23 +40,23 @@ def panels(n: int) -> list[Axes]:
 
 
 def with_legend(ax: Axes) -> Axes:
-    """`ax` with a legend and without the two lines of its frame that say nothing."""
+    """`ax` with a legend, and without the upper and right lines of its frame."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
 
 
 def same_shape(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64; raises ValueError unless they have the same shape."""
+    """Both in float64; ValueError unless they have the same shape."""
     if np.shape(x) != np.shape(y):
-        raise ValueError(f"what is drawn over shape {np.shape(x)} has shape {np.shape(y)}")
+        raise ValueError(f"expected values of shape {np.shape(x)}, got shape {np.shape(y)}")
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
 def series(
     x: ArrayLike, curves: Mapping[str, ArrayLike]
 ) -> list[tuple[str, np.ndarray, np.ndarray, str, str]]:
-    """Name, x, y, colour and marker of each curve; raises ValueError where there is none."""
+    """Name, x, y, colour and marker of each curve; ValueError if there is none."""
     if not curves:
         raise ValueError("expected at least one named series to draw, got none")
     return [

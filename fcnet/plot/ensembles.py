@@ -1,15 +1,14 @@
-"""What several networks say together."""
+"""Figures of ensembles."""
 
 from typing import Any
 
 import jax
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from fcnet.checks import as_count, as_examples, check_same_length
-from fcnet.network import forward
+from fcnet.network import outputs
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, with_legend
 from fcnet.train.ensemble import ensemble
 from fcnet.train.members import as_layers
@@ -27,27 +26,27 @@ def ensemble_band(
     output_activation: str | Activation = "identity",
     ax: Axes | None = None,
 ) -> Axes:
-    """The members of an ensemble along one input: each, their mean, and two spreads around it.
+    """The outputs of an ensemble along one input: members, their mean, and two spreads around it.
 
-    The input runs a quarter of its range beyond the examples to both sides, where nothing has told
-    the members what to say; the other inputs are held at their means.
+    The input extends beyond the examples by a quarter of its range on both sides, where the members
+    were not trained. The other inputs are held at their means.
 
     Args:
-        params: layers with an axis of K members in front, such as `sweep(...).params`; members
-            whose parameters are not finite are left out, as in `ensemble`.
-        X, Y: the examples that are shown, shapes (n, d) and (n, 1), n >= 1.
-        along: the column of X.
+        params: layers with a leading axis of K members, such as `sweep(...).params`; members whose
+            parameters are not finite are left out, as in `ensemble`.
+        X, Y: the examples to show, shapes (n, d) and (n, 1), n >= 1.
+        along: the column of X to vary.
         activation, output_activation: as in `forward`.
         ax: where to draw.
 
     Raises:
-        ValueError, TypeError: as `ensemble`, and for other shapes or no such column.
+        ValueError, TypeError: as `ensemble`, and for other shapes or an unknown column.
     """
     layers, stacked = as_layers(params)
     sizes = layers[0].W.shape[-1], layers[-1].b.shape[-1]
     if not stacked or sizes[1] != 1:
         raise ValueError(
-            "params must have an axis of members in front and one output, got weights of shapes "
+            "params must have a leading axis of members and one output, got weights of shapes "
             f"{[layer.W.shape for layer in layers]}"
         )
     X = as_examples("X", X, sizes[0], layers[0].W.dtype)
@@ -62,13 +61,12 @@ def ensemble_band(
     sigmas: Any = {"activation": activation, "output_activation": output_activation}
     mean, spread = (np.asarray(leaf)[:, 0] for leaf in ensemble(layers, points, **sigmas))
 
-    def outputs(member: Any) -> Array:
-        return jax.vmap(lambda x: forward(member, x, **sigmas)[0])(points)
-
     finite = jax.vmap(all_finite)(layers)
     if not finite.any():
-        raise ValueError("no member has finite parameters: expected one or more that have")
-    members = jax.vmap(outputs)(jax.tree.map(lambda leaf: leaf[finite], layers))
+        raise ValueError("no member has finite parameters: expected at least one that has")
+    members = jax.vmap(lambda member: outputs(member, points, **sigmas)[:, 0])(
+        jax.tree.map(lambda leaf: leaf[finite], layers)
+    )
     ax = axes(ax)
     ax.scatter(
         column, np.asarray(Y)[:, 0], s=12, color=ORANGE, marker="x", alpha=0.6, label="example"

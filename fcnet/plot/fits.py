@@ -1,4 +1,4 @@
-"""What a model makes of its data: the kink, the cost during training, prediction against truth."""
+"""Figures of models and their data: the kink, the cost during training, and predictions."""
 
 from collections.abc import Mapping
 
@@ -20,16 +20,17 @@ def kink(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Figure 1: synthetic prices by size, the straight line that fits best, and one neuron (2.1).
+    """Figure 1: synthetic prices by size, the best straight line, and one neuron (2.1).
 
     Args:
         size: in square feet, shape (n,), n >= 2.
-        price: in dollars, shape (n,), of `fcnet.data.kinked_prices`: the title says synthetic.
+        price: in dollars, shape (n,), from `fcnet.data.kinked_prices`, since the title says
+            synthetic.
         w, b: of h(x) = max(w x + b, 0), in dollars per square foot and in dollars.
         ax: where to draw.
 
     Raises:
-        ValueError: where size and price differ in shape.
+        ValueError: if size and price differ in shape.
     """
     x, y = same_shape(size, price)
     ax = axes(ax)
@@ -55,12 +56,12 @@ def loss_curve(
 
     Args:
         steps: numbers of iterations, shape (k,).
-        losses: one or more curves by what they are measured on, of shape (k,). Where one is not
+        losses: one or more curves of shape (k,), by the names of their data. If a value is not
             positive, the axis is linear.
         ax: where to draw.
 
     Raises:
-        ValueError: without a curve, or for one of another shape than steps.
+        ValueError: for no curves, or a curve that differs from steps in shape.
     """
     curves = series(steps, losses)
     ax = axes(ax)
@@ -82,17 +83,18 @@ def loss_curve(
 
 
 def history(history: History, *, ax: Axes | None = None) -> Axes:
-    """The losses of `fit` or of `sweep` during training, on the training and the validation set.
+    """The losses of `fit` or `sweep` during training, on the training and the validation set.
 
-    Of a sweep, a thin line for each member, to where it diverged, and a thick one for their median,
-    which ends where half of them did. The axis is linear where a loss is not positive.
+    A sweep has a thin line for each member, which ends where the member diverges, and a thick line
+    for their median, which ends where half of them have diverged. The axis is linear if a loss is
+    not positive.
 
     Args:
-        history: of the result of `fit` or `sweep`.
+        history: from the result of `fit` or `sweep`.
         ax: where to draw.
 
     Raises:
-        ValueError: where no loss is finite.
+        ValueError: if no loss is finite.
     """
     losses = {"training": history.loss, "validation": history.validation_loss}
     losses = {name: loss for name, loss in losses.items() if np.isfinite(loss).any()}
@@ -109,7 +111,7 @@ def history(history: History, *, ax: Axes | None = None) -> Axes:
 
 
 def median(loss: np.ndarray) -> np.ndarray:
-    """The median over members, the last axis; one that diverged, NaN, has the greatest loss.
+    """The median over members, the last axis; NaN, of a member that diverged, counts as largest.
 
     >>> median(np.array([[1.0, 3.0, np.nan], [1.0, np.nan, np.nan]])).tolist()
     [3.0, nan]
@@ -124,15 +126,15 @@ def prediction(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Predicted prices against true ones; a perfect prediction lies on the diagonal.
+    """Predicted prices against true ones; a perfect prediction is on the diagonal.
 
     Args:
         truth: in dollars, shape (n,).
-        predictions: one or more, by the model they come from; in dollars, shape (n,).
+        predictions: one or more arrays by the names of their models; in dollars, shape (n,).
         ax: where to draw.
 
     Raises:
-        ValueError: without a prediction, or for one of another shape than the truth.
+        ValueError: for no predictions, or predictions that differ from the truth in shape.
     """
     clouds = series(truth, predictions)
     ax = axes(ax)

@@ -1,7 +1,6 @@
 """Gradients, layer by layer and example by example."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import optax
@@ -9,12 +8,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from fcnet.backpropagation import batch_backprop
+from fcnet.losses import as_objective
 from fcnet.plot.canvas import Axes, axes, series, with_legend
 from fcnet.train.per_example import per_example_gradients
 from fcnet.types import Activation, Loss, Pairs
 
 LEAST, MOST = 1e-17, 1.0
-"""The ends of the colour scale of relative errors: below rounding in float64, and all wrong."""
+"""The ends of the colour scale of relative errors: below rounding in float64, and fully wrong."""
 
 
 def agreement(
@@ -23,11 +23,11 @@ def agreement(
     """How well two gradients agree, layer by layer: relative errors of dJ/dW^[k] and dJ/db^[k].
 
     Args:
-        errors: by what was compared, a row for each: r pairs (error of W, error of b), 0 or more.
+        errors: a row for each comparison, by name: r pairs (error of W, error of b), 0 or more.
         ax: where to draw.
 
     Raises:
-        ValueError: for rows of different lengths, or none.
+        ValueError: for rows of different lengths, or no rows.
     """
     if len({np.shape(row) for row in errors.values()}) != 1:
         raise ValueError("errors must have one or more rows, all of the same number of layers")
@@ -59,24 +59,24 @@ def gradient_norms(
     loss: str | Loss = "squared_error",
     ax: Axes | None = None,
 ) -> Axes:
-    """How large the gradients of the examples are: the share of them with at most each norm.
+    """The norms of the examples' gradients: the share of examples with at most each norm.
 
-    The norm is that of all W and b together. A dotted line is the norm of their mean, the gradient
-    of the cost: far left of its curve, the examples pull against each other. Gradients of exactly 0
-    have no place on the logarithmic axis: the curve begins at their share.
+    The norm is that of all W and b together. A dotted line is the norm of the mean gradient, that
+    of the cost; if it is far left of the curve, the examples' gradients mostly cancel. Gradients of
+    exactly 0 are not on the logarithmic axis: the curve begins at their share.
 
     Args:
-        networks: one or more, by name, such as "at the start" and "trained".
+        networks: one or more networks by name, such as "at the start" and "trained".
         X, Y: examples and targets, shapes (n, d) and (n, m_r), n >= 1.
         activation, output_activation, loss: as in `mean_loss`.
         ax: where to draw.
 
     Raises:
-        ValueError, TypeError: as `per_example_gradients`, and without a network.
+        ValueError, TypeError: as `per_example_gradients`, and for no networks.
     """
-    choices: Any = {"activation": activation, "output_activation": output_activation, "loss": loss}
+    objective = as_objective(activation, output_activation, loss).keywords
     norms = {
-        name: per_example_gradients(params, X, Y, keep=optax.tree.norm, **choices)
+        name: per_example_gradients(params, X, Y, keep=optax.tree.norm, **objective)
         for name, params in networks.items()
     }
     shares = np.arange(1, np.shape(X)[0] + 1) / np.shape(X)[0]
@@ -84,7 +84,7 @@ def gradient_norms(
     ax = axes(ax)
     for name, share, norm, color, _ in curves:
         ax.step(np.sort(norm), share, where="post", color=color, label=name)
-        mean = optax.tree.norm(batch_backprop(networks[name], X, Y, **choices))
+        mean = optax.tree.norm(batch_backprop(networks[name], X, Y, **objective))
         ax.axvline(float(mean), linestyle=":", color=color)
     ax.plot([], [], ":", color="black", label="of their mean")
     ax.set(xscale="log", xlabel="norm of the gradient", ylabel="share of the examples")

@@ -1,4 +1,4 @@
-"""What happens inside a network, layer by layer."""
+"""Figures of the inside of a network, layer by layer."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ def pre_activations(
     output_activation: str | Activation = "identity",
     ax: Axes | None = None,
 ) -> Axes:
-    """The pre-activations z^[k] of (2.13), unit by unit, and which units are dead.
+    """The pre-activations z^[k] of (2.13) of each unit, and the dead units.
 
-    A line for each unit from its least z to its largest over the examples, with a dot at the
-    median; in each layer they are sorted by the largest. A unit is dead where sigma'(z) is 0 for
-    every example, so that none of them moves it: with ReLU, where the whole line is below 0.
+    Each unit has a line from its least to its largest z over the examples, with a dot at the
+    median. The units of a layer are sorted by their largest z. A unit is dead if sigma'(z) is 0 for
+    every example, so that its gradient is 0: for ReLU, if its whole line is below 0.
 
     Args:
         params: r layers.

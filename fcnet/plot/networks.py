@@ -11,14 +11,14 @@ from fcnet.types import Pairs
 
 
 def house_network(*, ax: Axes | None = None) -> Axes:
-    """Figure 2: the network whose edges are chosen by hand, from what one knows of houses (2.3).
+    """Figure 2: the house network, whose edges are chosen by hand from prior knowledge (2.3).
 
     Args:
         ax: where to draw.
     """
     ax = axes(ax)
     hidden = tuple(notes.EDGES)
-    _draw(ax, [notes.MASK, np.ones((1, len(hidden)))], [notes.INPUTS, hidden, ["price"]])
+    _draw_units(ax, [notes.MASK, np.ones((1, len(hidden)))], [notes.INPUTS, hidden, ["price"]])
     ax.set_title("Figure 2: the house network, wired by hand")
     return ax
 
@@ -29,12 +29,12 @@ def network(
     """Figure 3: a fully-connected network as circles and lines, for any number of layers (2.12).
 
     The line from unit i to unit j of layer k is W^[k][j, i]: blue and solid if positive, orange and
-    dashed if negative, the wider the larger in its layer, and absent if exactly 0.
+    dashed if negative, absent if exactly 0. Its width is relative to the largest in the layer.
 
     Args:
-        params: r layers; readable up to about 12 units a layer.
-        names: r + 1 lists, what to write beside the inputs and the units of each layer. By default
-            the notes' x_i, a_j^[k] and o_j.
+        params: r layers; readable up to about 12 units in each.
+        names: r + 1 lists of names of the inputs and of the units of each layer; by default the
+            notes' x_i, a_j^[k] and o_j.
         ax: where to draw.
 
     Raises:
@@ -45,10 +45,10 @@ def network(
     names = _symbols(widths) if names is None else names
     if [len(layer) for layer in names] != widths:
         raise ValueError(
-            f"names has {[len(layer) for layer in names]} entries a layer, expected {widths}"
+            f"names has {[len(layer) for layer in names]} entries for the layers, expected {widths}"
         )
     ax = axes(ax)
-    _draw(ax, weights, names, signed=True)
+    _draw_units(ax, weights, names, signed=True)
     ax.plot([], [], "-", color=BLUE, label="positive weight")
     ax.plot([], [], "--", color=ORANGE, label="negative weight")
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2)
@@ -67,14 +67,14 @@ def _symbols(widths: Sequence[int]) -> list[list[str]]:
     return [inputs, *hidden, outputs]
 
 
-def _draw(
+def _draw_units(
     ax: Axes,
     weights: Sequence[np.ndarray],
     names: Sequence[Sequence[str]],
     *,
     signed: bool = False,
 ) -> None:
-    """Circles for the named units, layers from left to right, and a line for each weight."""
+    """A circle for each unit, with layers from left to right, and a line for each weight."""
     from matplotlib.patches import Circle
 
     height = max(map(len, names))

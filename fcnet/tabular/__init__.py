@@ -1,4 +1,4 @@
-"""Networks of the columns of a file: what `fcnet train` stores and `fcnet predict` reads."""
+"""Networks on the columns of a file, which `fcnet train` stores and `fcnet predict` reads."""
 
 from fcnet.tabular.columns import learn_features as learn_features
 from fcnet.tabular.columns import read_table as read_table

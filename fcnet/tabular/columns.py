@@ -1,4 +1,4 @@
-"""The columns of CSV and Parquet files, and which features of a network they make."""
+"""The columns of CSV and Parquet files, and their features."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,18 +12,18 @@ from fcnet.extras import extra
 from fcnet.tables import Column, Feature, as_text, is_missing, is_numeric, learn_feature, read_csv
 
 INDEX = re.compile(r"__index_level_\d+__")
-"""What pandas calls the numbers of a DataFrame's rows in a Parquet file; they are no column."""
+"""pandas' name in a Parquet file for the row numbers of a DataFrame, which are not a column."""
 
 
 def read_table(path: Path) -> dict[str, Column]:
-    """The columns of a file, by its extension; see `fcnet.tables.read_csv` for what CSV may hold.
+    """The columns of a file, by its extension. For the format of CSV, see `fcnet.tables.read_csv`.
 
     Args:
         path: a .csv file in UTF-8, or a .parquet file, which needs the extra `parquet`.
 
     Raises:
-        ValueError: for another extension, and for a file without rows or with bad ones.
-        OSError: for a file that cannot be read.
+        ValueError: for another extension, a file without rows, or rows that cannot be read.
+        OSError: if the file cannot be read.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "houses.csv"
@@ -80,12 +80,12 @@ READERS: MappingProxyType[str, Callable[[Path], dict[str, Column]]] = MappingPro
 """The files that can be read, by extension."""
 
 MISSING_CHOICES = ("error", "drop", "impute")
-"""What to do about missing entries: say which, leave their rows out, or let the median stand for a
-number and a value of its own for a category, here and in new examples."""
+"""What to do about missing entries: raise an error, drop their rows, or impute, here and in new
+examples: a number by the median, a category by a value of its own."""
 
 
 def drop_incomplete(columns: Mapping[str, Column], names: Collection[str]) -> dict[str, Column]:
-    """The rows in which none of the named columns has a missing entry.
+    """The rows without a missing entry in the named columns.
 
     >>> drop_incomplete({"a": np.array([1.0, np.nan]), "b": np.array(["x", "y"])}, ["a", "b"])["b"]
     array(['x'], dtype='<U1')
@@ -103,11 +103,11 @@ def learn_features(
     *,
     fill: bool = False,
 ) -> tuple[Feature, ...]:
-    """The features that these columns make; one of text, or of `categories`, is a category.
+    """The features of these columns; a column of text, or of `categories`, is a category.
 
     Raises:
-        ValueError: for a missing entry unless `fill`, a constant column, a category with a value of
-            its own in most rows, with what to do.
+        ValueError: for a missing entry unless `fill`, a constant column, or a category with more
+            values than half the rows; the error says what to do.
 
     >>> columns = {"sqft": np.array([800.0, 900.0]), "zip": np.array([95838.0, 95823.0])}
     >>> [feature.inputs for feature in learn_features(columns, ["sqft", "zip"], ["zip"])]

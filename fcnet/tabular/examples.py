@@ -1,4 +1,4 @@
-"""From the columns of a file to the examples that a network is trained on."""
+"""The training examples of a table."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,10 +10,11 @@ from fcnet.losses import DISTRIBUTION, get_loss
 from fcnet.tables import Column, Feature, as_text, is_missing, is_numeric
 from fcnet.tabular.columns import MISSING_CHOICES, drop_incomplete, learn_features
 from fcnet.tabular.model import inputs_of
+from fcnet.types import Loss
 
 
 class Examples(NamedTuple):
-    """n examples: their columns, the features these make, X of shape (n, d) and Y, (n, m_r).
+    """n examples: their columns, their features, X of shape (n, d) and Y of shape (n, m_r).
 
     `classes` are the values of a target that is a category, in the order of Y's columns.
     """
@@ -32,20 +33,21 @@ def make_examples(
     features: tuple[str, ...] = (),
     categories: tuple[str, ...] = (),
     missing: str = "error",
-    loss: str = "squared_error",
+    loss: str | Loss = "squared_error",
 ) -> Examples:
     """The examples of a table.
 
     Args:
         columns: arrays of shape (n,), by name.
-        target: the column to predict: numbers, or categories for "softmax_cross_entropy".
+        target: the column to predict: categories if the loss takes distributions over classes, as
+            "softmax_cross_entropy" does, else numbers.
         features: the columns to predict it from; by default, all others.
-        categories: which of these hold names that look like numbers, such as zip codes.
-        missing: a row of `MISSING_CHOICES`; a row without its target is never imputed but left out.
-        loss: the name of a loss.
+        categories: the columns of numbers that are names, such as zip codes.
+        missing: one of `MISSING_CHOICES`; "impute" drops the rows whose target is missing.
+        loss: a name or a `Loss`.
 
     Raises:
-        ValueError: for columns that are not there or do not fit, with what to do.
+        ValueError: for unknown columns, or columns that do not fit; the error says what to do.
 
     >>> table = {"sqft": np.array([800.0, 900.0]), "price": np.array([1.0, 2.0])}
     >>> make_examples(table, "price").X.tolist()
@@ -60,7 +62,7 @@ def make_examples(
     if target in names:
         raise ValueError(f"the target {target!r} is among the features: leave it out")
     if not names:
-        raise ValueError(f"there is no column but the target {target!r}: expected features")
+        raise ValueError(f"the only column is the target {target!r}: expected features")
     if missing != "error":
         needed = (target, *names) if missing == "drop" else (target,)
         columns = drop_incomplete(columns, needed)
@@ -70,9 +72,9 @@ def make_examples(
 
 
 def _targets(
-    name: str, column: Column, loss: str
+    name: str, column: Column, loss: str | Loss
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "n m_r"]]:
-    """The classes, if it has any, and Y."""
+    """The classes, if the target is a category, and Y."""
     absent = is_missing(column)
     if absent.any():
         raise ValueError(

@@ -1,8 +1,7 @@
-"""A network with all it takes to predict from the columns of a file, in one safetensors file."""
+"""A network with the features and scales of its table, stored in one safetensors file."""
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +14,19 @@ from fcnet.activations import get_activation
 from fcnet.checks import as_examples
 from fcnet.data import Standardizer, standardize, unstandardize
 from fcnet.losses import get_loss
-from fcnet.network import forward
+from fcnet.network import outputs
 from fcnet.tables import Column, Feature, encode
 from fcnet.types import Params
 
-VERSION = 1
+MODEL_VERSION = 1
 """The version of the text that `save_model` stores beside the parameters."""
 
 
 class TableModel(NamedTuple):
-    """A network, the features it takes, and how inputs and targets are brought to one scale.
+    """A network, the features that it takes, and the scales of inputs and targets.
 
-    `classes` are the values of a target that is a category, empty for one of numbers. `activation`
-    and `loss` are names of the tables.
+    `classes` are the values of a target that is a category, and empty for numbers. `activation` and
+    `loss` are names of rows of the tables, as the file stores them.
     """
 
     params: Params
@@ -43,10 +42,10 @@ class TableModel(NamedTuple):
 def inputs_of(
     features: tuple[Feature, ...], columns: Mapping[str, Column]
 ) -> Float[np.ndarray, "n d"]:
-    """The inputs of examples in columns, not yet standardised.
+    """The inputs of the examples in these columns, before they are standardised.
 
     Raises:
-        ValueError: for a column that is not there, or entries that a feature does not take.
+        ValueError: for a missing column, or entries that a feature does not take.
 
     >>> inputs_of((Feature("sqft", None),), {"sqft": np.array([800.0])}).tolist()
     [[800.0]]
@@ -66,21 +65,21 @@ def means(model: TableModel, columns: Mapping[str, Column]) -> Float[np.ndarray,
     W = model.params[0].W
     scaled = standardize(model.inputs, inputs_of(model.features, columns))
     X = as_examples("the standardised inputs", scaled, W.shape[1], W.dtype)
-    o = _outputs(model.params, X, activation=model.activation)
+    o = outputs(model.params, X, activation=model.activation)
     return unstandardize(model.targets, jax.vmap(get_loss(model.loss).mean)(o))
 
 
 def predict(model: TableModel, columns: Mapping[str, Column]) -> Column:
-    """The prediction for each example, shape (n,): a number, or the likeliest class.
+    """The prediction for each example, shape (n,): a number, or the most probable class.
 
     Args:
         model: of `load_model`.
-        columns: arrays of shape (n,) by name, with those the features are made of; others are
-            not looked at.
+        columns: arrays of shape (n,) by name, with the columns of the model's features; others are
+            ignored.
 
     Raises:
-        ValueError: for a column that is not there, a missing entry that nothing stands for, or a
-            category with a value that no training example had.
+        ValueError: for a missing column, a missing entry of a feature without a fill, or a value of
+            a category that no training example had.
 
     >>> from fcnet.data import unscaled
     >>> line = TableModel(interchange.params_of([(np.ones((1, 1)), np.ones(1))]),
@@ -93,15 +92,10 @@ def predict(model: TableModel, columns: Mapping[str, Column]) -> Column:
     return np.array(model.classes)[mean.argmax(axis=1)] if model.classes else mean[:, 0]
 
 
-@partial(jax.jit, static_argnames="activation")
-def _outputs(params: Params, X: jax.Array, *, activation: str) -> jax.Array:
-    return jax.vmap(partial(forward, params, activation=activation))(X)
-
-
 def save_model(path: Path, model: TableModel) -> None:
-    """Write a model as a safetensors file, whole or not at all; needs the extra `checkpoint`."""
+    """Write a model to a safetensors file. Needs the extra `checkpoint`."""
     text = {
-        "version": VERSION,
+        "version": MODEL_VERSION,
         "features": [feature._asdict() for feature in model.features],
         "inputs": [array.tolist() for array in model.inputs],
         "target": model.target,
@@ -114,22 +108,24 @@ def save_model(path: Path, model: TableModel) -> None:
 
 
 def load_model(path: Path) -> TableModel:
-    """The model of a file of `save_model`; nothing in it is executed.
+    """The model in a file of `save_model`. Nothing in the file is executed.
 
     Args:
         path: the file, or the folder of `fcnet train --out`.
 
     Raises:
-        OSError: for a file that cannot be read.
-        ValueError: for a file that is no such model, or one of a later version.
+        OSError: if the file cannot be read.
+        ValueError: for a file that is not such a model, or has another version.
     """
     path = Path(path)
     path = path / "model.safetensors" if path.is_dir() else path
     params, stored = interchange.load(path)
     try:
         text = json.loads(stored["fcnet_model"])
-        if text["version"] != VERSION:
-            raise ValueError(f"version {text['version']}, this program reads version {VERSION}")
+        if text["version"] != MODEL_VERSION:
+            raise ValueError(
+                f"version {text['version']}, this program reads version {MODEL_VERSION}"
+            )
         model = TableModel(
             params,
             tuple(_feature(**feature) for feature in text["features"]),
@@ -141,7 +137,7 @@ def load_model(path: Path) -> TableModel:
             get_loss(text["loss"]).name,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no model of fcnet train: {error}") from error
+        raise ValueError(f"{path} is not a model of fcnet train: {error}") from error
     return model
 
 

@@ -1,7 +1,6 @@
-"""The arguments of any function: which leaves have a gradient, and others in their place."""
+"""The arguments of any function: which leaves have a gradient, and calls with others in place."""
 
 import inspect
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -10,28 +9,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from fcnet.arrays import (
     dtype_of,
     is_array,
     is_floating,
-    library_of,
     like,
     shape_of,
     to_numpy,
     unit_roundoff,
 )
-from fcnet.verify.types import Answer, Finding
-
-SHOWN_CHARACTERS = 300
-"""How much of the message of an exception a finding tells."""
-
-Values = Float[np.ndarray, "..."]
+from fcnet.verify.candidate import message_of
+from fcnet.verify.types import Answer, Finding, Format, Values, form_finding, format_of
 
 
 def is_none(value: object) -> bool:
-    """None stands for itself, and is no empty container."""
+    """Whether a value is None, which counts as a leaf and not as an empty container."""
     return value is None
 
 
@@ -40,10 +33,10 @@ class Arguments(NamedTuple):
 
     Attributes:
         structure: of the containers.
-        leaves: all leaves in order, None and what is no array among them.
+        leaves: all leaves in order, with None and what is no array.
         names: of the leaves, such as "params['W'][0]".
-        floating: the places of those that hold floating-point numbers.
-        first: how many leaves the first argument has.
+        floating: the places of the leaves that hold floating-point numbers.
+        first: the number of leaves of the first argument.
     """
 
     structure: Any
@@ -57,6 +50,11 @@ class Arguments(NamedTuple):
         """The user's own floating arrays."""
         return tuple(self.leaves[i] for i in self.floating)
 
+    @property
+    def format(self) -> Format:
+        """The coarsest format of the floating arguments."""
+        return format_of(max(map(dtype_of, self.differentiable), key=unit_roundoff))
+
     def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments for a JAX function, with these floating leaves."""
         leaves = [jnp.asarray(np.asarray(x).copy()) if _is_foreign(x) else x for x in self.leaves]
@@ -68,7 +66,7 @@ class Arguments(NamedTuple):
         return [leaves[i] for i in self.floating]
 
     def fresh(self, values: Sequence[Values], double: bool = False) -> tuple[Any, ...]:
-        """The arguments with these numbers, in new arrays of the user's own kind and dtype."""
+        """The arguments with these numbers, in new arrays of the user's own library and dtype."""
         dtype = np.float64 if double else None
         arrays = zip(values, self.differentiable, strict=True)
         return self._with(list(self.leaves), [like(x, array, dtype) for x, array in arrays])
@@ -93,9 +91,9 @@ def call(
     values: Sequence[Values],
     double: bool = False,
 ) -> Called:
-    """Call a function with these numbers in its floating arguments, in fresh arrays.
+    """Call a function with these numbers in its floating arguments, in new arrays.
 
-    Whatever it does, this returns: an exception is a finding.
+    An exception is a finding.
     """
     wide = double or any(
         isinstance(leaf, jax.Array) and leaf.dtype == np.float64
@@ -107,24 +105,23 @@ def call(
         try:
             value = function(*given)
         except (Exception, SystemExit) as error:
-            text = "".join(traceback.format_exception_only(error)).strip()
-            return Called(None, _fault("raises", f"it raised {text[:SHOWN_CHARACTERS]}"), [])
+            return Called(None, form_finding("raises", f"it raised {message_of(error)}"), [])
     if jax.tree.structure(given, is_leaf=is_none) != arguments.structure:
         message = "the call takes entries out of its arguments, or puts some in; work on a copy"
-        return Called(value, None, [_fault("mutates_inputs", message)])
+        return Called(value, None, [form_finding("mutates_inputs", message)])
     changed = ", ".join(
         arguments.names[i]
         for i, now, then in zip(arguments.floating, arguments.floats(given), values, strict=True)
         if not double and not np.array_equal(to_numpy(now), then)
     )
     message = f"the call changes its {changed}; work on a copy"
-    return Called(value, None, [_fault("mutates_inputs", message)] if changed else [])
+    return Called(value, None, [form_finding("mutates_inputs", message)] if changed else [])
 
 
 def take_apart(function: Callable[..., Any], args: Sequence[Any]) -> Arguments:
-    """Arguments of `function`, any pytrees.
+    """The arguments of `function`, any pytrees.
 
-    Raises TypeError without any floating leaf, ValueError where one is not finite.
+    Raises TypeError if no leaf is floating, ValueError if one is not finite.
     """
     flat, structure = jax.tree_util.tree_flatten_with_path(tuple(args), is_leaf=is_none)
     names = tuple(_name(function, path) for path, _ in flat)
@@ -142,7 +139,7 @@ def take_apart(function: Callable[..., Any], args: Sequence[Any]) -> Arguments:
 
 
 def _name(function: Callable[..., Any], path: tuple[Any, ...]) -> str:
-    """The name of the parameter and the keys below it."""
+    """The name of a leaf: its parameter, and the keys below it."""
     place = path[0].idx
     try:
         parameters = list(inspect.signature(function).parameters.values())
@@ -160,23 +157,23 @@ def read_gradient(
 ) -> tuple[Answer | None, list[Finding]]:
     """The gradient with respect to the first argument, or to the whole tuple of them.
 
-    What belongs to a leaf without a gradient, such as integers, may be None, float0 or zeros.
+    The entry of a leaf without a gradient, such as integers, may be None, float0 or zeros.
     """
     expected = arguments.structure if whole else arguments.structure.children()[0]
     count = len(arguments.leaves) if whole else arguments.first
     flat, structure = jax.tree.flatten(value, is_leaf=is_none)
     if structure != expected:
         message = f"the gradient is a {structure}, expected a {expected}, like the arguments"
-        return None, [_fault("wrong_structure", message)]
+        return None, [form_finding("wrong_structure", message)]
     findings, arrays = [], []
     for i, leaf in enumerate(flat[:count]):
         name = arguments.names[i]
         if i in arguments.floating:
-            findings += _faults(name, leaf, arguments.leaves[i])
+            findings += _check_gradient_leaf(name, leaf, arguments.leaves[i])
             arrays.append(leaf)
         elif not _is_nothing(leaf):
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
-            findings.append(_fault("integer_leaf", message))
+            findings.append(form_finding("integer_leaf", message))
     if any(finding.kind != "integer_leaf" for finding in findings):
         return None, findings
     return as_answer(arrays), findings
@@ -188,29 +185,27 @@ def as_answer(arrays: Sequence[Any]) -> Answer:
     return Answer(gradient, None, max(map(dtype_of, arrays), key=unit_roundoff))
 
 
-def _faults(name: str, leaf: Any, argument: Any) -> list[Finding]:
+def _check_gradient_leaf(name: str, leaf: Any, argument: Any) -> list[Finding]:
     if leaf is None:
-        return [_fault("none_leaf", f"the gradient of {name} is None")]
+        return [form_finding("none_leaf", f"the gradient of {name} is None")]
     if not is_array(leaf) or dtype_of(leaf) == jax.dtypes.float0:
-        return [_fault("wrong_structure", f"the gradient of {name} is a {type(leaf).__name__}")]
+        return [
+            form_finding("wrong_structure", f"the gradient of {name} is a {type(leaf).__name__}")
+        ]
     if not is_floating(leaf):
-        return [_fault("wrong_dtype", f"the gradient of {name} holds {dtype_of(leaf)}")]
+        return [form_finding("wrong_dtype", f"the gradient of {name} holds {dtype_of(leaf)}")]
     if shape_of(leaf) != shape_of(argument):
         shapes = f"has shape {shape_of(leaf)}, expected {shape_of(argument)}"
-        return [_fault("wrong_shape", f"the gradient of {name} {shapes}")]
+        return [form_finding("wrong_shape", f"the gradient of {name} {shapes}")]
     return []
 
 
 def _is_foreign(leaf: Any) -> bool:
-    """Whether it is an array, but not one of JAX; JAX converts those once, in one precision."""
-    return is_array(leaf) and library_of(leaf).name != "JAX" and np.ndim(leaf) > 0
+    """Whether it is an array, but not one of JAX. JAX converts those once, in one precision."""
+    return is_array(leaf) and not isinstance(leaf, jax.Array) and np.ndim(leaf) > 0
 
 
 def _is_nothing(leaf: Any) -> bool:
     if leaf is None or getattr(leaf, "dtype", None) == jax.dtypes.float0:
         return True
     return is_array(leaf) and not np.any(np.asarray(leaf))
-
-
-def _fault(kind: str, message: str) -> Finding:
-    return Finding(None, "", None, kind, message)

@@ -1,4 +1,4 @@
-"""Finding out how a candidate wants its arguments, from shapes and names, or asking."""
+"""How a candidate takes its arguments, from shapes and names, or from keywords."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +12,15 @@ from fcnet.checks import check_finite
 from fcnet.layouts import layouts_of
 from fcnet.losses import check_labels, mean_loss
 from fcnet.trees import rebuild
+from fcnet.verify.arrangement import arrangements
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.examples import arrangements
-from fcnet.verify.types import Case, Problem
+from fcnet.verify.types import Case, Cost
 
-WEIGHTS = {"out_in": False, "in_out": True}
-EXAMPLES = {"rows": 0, "columns": 1}
-"""What may be said by keyword where the shapes leave it open."""
+WEIGHT_LAYOUTS = {"out_in": False, "in_out": True}
+"""`weight_layout`, and whether W is then transposed."""
+
+EXAMPLE_AXES = {"rows": 0, "columns": 1}
+"""`example_axis`, and the axis of x that the examples are on."""
 
 
 def bind(
@@ -26,34 +28,34 @@ def bind(
     params: object,
     x: object,
     y: object,
-    problem: Problem,
+    cost: Cost,
     *,
     batched: bool = False,
-    weights: str | None = None,
-    examples: str | None = None,
+    weight_layout: str | None = None,
+    example_axis: str | None = None,
 ) -> Candidate:
-    """Find out from shapes and names how `function(params, x, y)` wants its arguments.
+    """Read from shapes and names how `function(params, x, y)` takes its arguments.
 
     Args:
-        function: the backward pass. It is called here only where the shapes leave its layout open,
-            once, to see under which reading the loss that it returns is right.
-        params, x, y: what it takes, as the user has it: in any layout of `fcnet.layouts`; x one
-            example or examples in rows or columns; y alike, or class labels.
-        problem: the network's activations and its loss.
+        function: the backward pass. It is called here only if the shapes leave its layout open:
+            once, to see for which layout the loss that it returns is right.
+        params, x, y: its arguments, as the user has them: params in any layout of `fcnet.layouts`;
+            x one example, or examples in rows or columns; y likewise, or class labels.
+        cost: the function whose gradient it returns.
         batched: whether x and y hold several examples; else one.
-        weights: "out_in" or "in_out", to settle the layout of square layers.
-        examples: "rows" or "columns", to settle that of a batch of as many examples as inputs.
+        weight_layout: "out_in" or "in_out", for a network whose layers are all square.
+        example_axis: "rows" or "columns", for a batch of as many examples as inputs.
 
     Returns:
         The candidate, whose `own` is the user's input in the notes' layout.
 
     Raises:
-        TypeError: for a function that is none, and arrays that are none.
+        TypeError: if `function` is not callable, or x or y is no array.
         ValueError: for shapes that fit no layout, values that are not finite, targets that the loss
-            is not made for, and a layout that stays open: the message names the keyword to give.
+            does not accept, and a layout that stays open: the message names the keyword to give.
 
-    >>> from fcnet import ACTIVATIONS, LOSSES
-    >>> linear = Problem(ACTIVATIONS["relu"], ACTIVATIONS["identity"], LOSSES["squared_error"])
+    >>> from fcnet.losses import as_objective
+    >>> linear = Cost(as_objective("relu", "identity", "squared_error"))
     >>> def backward(params, x, y):
     ...     o = x @ params["W1"] + params["b1"]
     ...     return {"dW1": np.outer(x, o - y), "db1": o - y}
@@ -80,14 +82,14 @@ def bind(
     if not readings:
         d, *_, m_r = layout.sizes
         raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
-    _check_finite(readings[0])
-    candidate = _settle(_wanted(readings, weights, examples), problem)
+    _check_own_values(readings[0])
+    candidate = _chosen(_matching(readings, weight_layout, example_axis), cost)
     with jax.enable_x64(True):
-        check_labels("y", jnp.asarray(candidate.own.Y), problem.loss)
+        check_labels("y", jnp.asarray(candidate.own.Y), cost.objective.loss)
     return candidate
 
 
-def _check_finite(candidate: Candidate) -> None:
+def _check_own_values(candidate: Candidate) -> None:
     names = [*(slot.name for slot in candidate.layout.slots), "x", "y"]
     with jax.enable_x64(True):
         for name, values in zip(names, jax.tree.leaves(candidate.own[1:]), strict=True):
@@ -108,31 +110,35 @@ def _misfit(x: tuple[int, ...], y: tuple[int, ...], d: int, m_r: int, batched: b
     )
 
 
-def _wanted(
-    readings: list[Candidate], weights: str | None, examples: str | None
+def _matching(
+    readings: list[Candidate], weight_layout: str | None, example_axis: str | None
 ) -> list[Candidate]:
-    """The readings that agree with the keywords, wherever these make a difference."""
-    for keyword, choice, table in (("weights", weights, WEIGHTS), ("examples", examples, EXAMPLES)):
+    """The readings that agree with the keywords."""
+    for keyword, choice, table in (
+        ("weight_layout", weight_layout, WEIGHT_LAYOUTS),
+        ("example_axis", example_axis, EXAMPLE_AXES),
+    ):
         if choice is not None and choice not in table:
             known = " or ".join(map(repr, table))
             raise ValueError(f"{keyword} must be {known}, got {choice!r}")
     wanted = [
         reading
         for reading in readings
-        if weights is None or reading.layout.transposed in (None, WEIGHTS[weights])
-        if examples is None or reading.examples.axis in (None, EXAMPLES[examples])
+        if weight_layout is None
+        or reading.layout.transposed in (None, WEIGHT_LAYOUTS[weight_layout])
+        if example_axis is None or reading.examples.axis in (None, EXAMPLE_AXES[example_axis])
     ]
     if not wanted:
         raise ValueError(
-            f"the shapes cannot be read with weights={weights!r} and examples={examples!r}; "
-            "leave these keywords out unless you are asked for one"
+            f"the shapes cannot be read with weight_layout={weight_layout!r} and "
+            f"example_axis={example_axis!r}; leave these keywords out unless you are asked for one"
         )
     return wanted
 
 
-def _settle(readings: list[Candidate], problem: Problem) -> Candidate:
-    """The one reading under which the loss takes such y, and comes out as the candidate says."""
-    accepts = problem.loss.labels.accepts
+def _chosen(readings: list[Candidate], cost: Cost) -> Candidate:
+    """The one reading whose targets the loss accepts, and whose loss the candidate returns."""
+    accepts = cost.objective.loss.labels.accepts
     suitable = [r for r in readings if bool(jnp.all(accepts(jnp.asarray(r.own.Y))))]
     first, *others = suitable or readings[:1]
     if not others:
@@ -141,32 +147,26 @@ def _settle(readings: list[Candidate], problem: Problem) -> Candidate:
     if any(finding.kind == "raises" for finding in call.findings):
         return first
     if call.answer is not None and call.answer.loss is not None:
-        losses = [_loss(reading.own, problem) for reading in suitable]
-        right = np.isclose(losses, call.answer.loss, rtol=np.sqrt(first.u), atol=0)
+        losses = [_loss(reading.own, cost) for reading in suitable]
+        right = np.isclose(losses, call.answer.loss, rtol=np.sqrt(first.format.u), atol=0)
         if right.sum() == 1:
             return suitable[int(right.argmax())]
     questions = []
     if first.layout.transposed != others[-1].layout.transposed:
         questions.append(
-            "every layer is square: give weights='out_in' if z = W a + b, as in the notes, "
-            "or weights='in_out' if z = a W + b"
+            "every layer is square: give weight_layout='out_in' if z = W a + b, as in the notes, "
+            "or weight_layout='in_out' if z = a W + b"
         )
     if any(reading.examples.axis != first.examples.axis for reading in others):
         questions.append(
-            "there are as many examples as inputs: give examples='rows' or examples='columns'"
+            "there are as many examples as inputs: give "
+            "example_axis='rows' or example_axis='columns'"
         )
     raise ValueError(f"the shapes leave the layout open; {'; '.join(questions)}")
 
 
-def _loss(case: Case, problem: Problem) -> float:
+def _loss(case: Case, cost: Cost) -> float:
     with jax.enable_x64(True):
         params, X, Y = jax.tree.map(jnp.asarray, (case.params, case.X, case.Y))
-        mean = mean_loss(
-            params,
-            X,
-            Y,
-            activation=problem.activation,
-            output_activation=problem.output_activation,
-            loss=problem.loss,
-        )
-        return float(mean) * (len(X) if problem.reduction == "sum" else 1)
+        mean = mean_loss(params, X, Y, **cost.objective.keywords)
+        return float(mean) * (len(X) if cost.reduction == "sum" else 1)

@@ -1,4 +1,8 @@
-"""The user's function behind one face: cases go in, answers in the notes' layout come out."""
+"""The user's function: called on a case, and its result read in the notes' layout.
+
+Cases go in and answers come out. Everything between is in the user's own layout, array library and
+dtype.
+"""
 
 import traceback
 import warnings
@@ -12,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from fcnet.arrays import assign, dtype_of, is_floating, library_of, to_numpy, unit_roundoff
+from fcnet.arrays import assign, dtype_of, is_floating, to_numpy, unit_roundoff
 from fcnet.layouts import Layout
-from fcnet.verify.examples import Arrangement
+from fcnet.verify.arrangement import Arrangement
 from fcnet.verify.returned import Returned, read_returned
-from fcnet.verify.types import Answer, Case, Finding
+from fcnet.verify.types import Answer, Case, Finding, Format, form_finding, format_of
 
 SHOWN_FRAMES, SHOWN_CHARACTERS = 3, 300
-"""How much a finding tells of an error: innermost frames, and characters of its message."""
+"""How much of an exception a finding shows: innermost frames, and characters of its message."""
 
 
 class Call(NamedTuple):
@@ -37,16 +41,20 @@ class Call(NamedTuple):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the form of the result; "raises" if there is none."""
+        """What is wrong with the form of the result; "raises" if the call returned none."""
         return self.read.findings
 
 
 class Candidate(NamedTuple):
-    """A backward pass and how it wants its arguments.
+    """A backward pass and the form of its arguments.
 
-    given: the user's own params, x and y, the very objects.
-    like: the same arrays in containers of our own, to make others after.
-    own: the case that the user gave.
+    Attributes:
+        function: the backward pass, `function(params, x, y)`.
+        layout, examples, targets: how the user arranges params, x and y.
+        given: the user's own params, x and y, the very objects.
+        like: the same arrays in new containers, from which other arguments are made.
+        own: the case that the user gave.
+        batched: whether the function takes several examples at once.
     """
 
     function: Callable[[Any, Any, Any], Any]
@@ -70,17 +78,22 @@ class Candidate(NamedTuple):
         return max(map(dtype_of, self.leaves[:-2]), key=unit_roundoff)
 
     @property
-    def u(self) -> float:
-        """The unit roundoff of `dtype`."""
-        return unit_roundoff(self.dtype)
+    def format(self) -> Format:
+        """The floating-point format of `dtype`."""
+        return format_of(self.dtype)
 
     @property
     def in_jax(self) -> bool:
-        """Whether the parameters are JAX's, so that the candidate may be one to trace."""
-        return all(library_of(leaf).name == "JAX" for leaf in self.leaves[:-2])
+        """Whether the parameters are arrays of JAX, so that JAX may be able to trace the call."""
+        return all(isinstance(leaf, jax.Array) for leaf in self.leaves[:-2])
+
+    @property
+    def name(self) -> str:
+        """The name of the function."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
 
     def representable(self, case: Case) -> Case:
-        """The case with every value rounded to one that all of the user's own dtypes can hold."""
+        """The case with every value rounded to what all of the user's own dtypes can hold."""
         *floats, x, y = self.leaves
         coarsest = max(
             (dtype_of(leaf) for leaf in (*floats, x, y) if is_floating(leaf)), key=unit_roundoff
@@ -93,7 +106,7 @@ class Candidate(NamedTuple):
         )
 
     def arguments(self, case: Case, dtype: DTypeLike | None = None) -> tuple[Any, Any, Any]:
-        """Fresh arguments of the user's own kind, with the values of a case."""
+        """New arguments like the user's, with the values of a case."""
         params, x, y = self.like
         with self.surroundings(dtype):
             return (
@@ -103,7 +116,7 @@ class Candidate(NamedTuple):
             )
 
     def refill(self, arguments: tuple[Any, Any, Any], case: Case) -> tuple[Any, Any, Any]:
-        """The same objects with other values, for as many examples; new ones where they cannot."""
+        """The same objects with the values of a case of as many examples; new ones if need be."""
         params, x, y = arguments
         new = self.arguments(case)
         try:
@@ -124,12 +137,12 @@ class Candidate(NamedTuple):
         arguments: tuple[Any, Any, Any] | None = None,
         dtype: DTypeLike | None = None,
     ) -> Call:
-        """Call the candidate once. Whatever it does, this returns: a failure is a finding.
+        """Call the candidate once; if it raises, that is a finding.
 
         Args:
             case: the input; of one example unless the candidate takes batches.
-            arguments: the same input as the user's own kind of objects; fresh ones by default.
-            dtype: a floating dtype to try instead of the user's own.
+            arguments: the same input in the user's form; new objects by default.
+            dtype: a floating dtype to use instead of the user's own.
         """
         arguments = self.arguments(case, dtype) if arguments is None else arguments
         return self.run(self.function, case, arguments, dtype)
@@ -146,16 +159,20 @@ class Candidate(NamedTuple):
         try:
             with self.surroundings(dtype):
                 returned = function(*arguments)
-                read = read_returned(self.layout, self.like[0], returned, len(case.X))
+                read = self.read(returned, len(case.X))
         except (Exception, SystemExit) as error:
             read = Returned(None, (_raised(error, case),))
         return Call(case, arguments, returned, read)
 
+    def read(self, returned: Any, n: int) -> Returned:
+        """What the candidate returned for n examples, in the notes' layout."""
+        return read_returned(self.layout, self.like[0], returned, n)
+
     @contextmanager
     def surroundings(self, dtype: DTypeLike | None = None) -> Iterator[None]:
-        """Double precision in JAX where it is asked for, or its arrays have it; no warnings."""
+        """Without warnings, and in JAX with float64 if `dtype` or the user's arrays have it."""
         double = np.float64 == dtype or any(
-            library_of(leaf).name == "JAX" and dtype_of(leaf) == np.float64 for leaf in self.leaves
+            isinstance(leaf, jax.Array) and leaf.dtype == np.float64 for leaf in self.leaves
         )
         with warnings.catch_warnings(), jax.enable_x64(True) if double else nullcontext():
             warnings.simplefilter("ignore")
@@ -170,9 +187,14 @@ def _round(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _raised(error: BaseException, case: Case) -> Finding:
-    """The error and where it came from: the last frames, without the checker's own."""
-    text = "".join(traceback.format_exception_only(error)).strip()
+    """The exception and where it was raised: the last frames, without the checker's own."""
     frames = traceback.extract_tb(error.__traceback__)[1:][-SHOWN_FRAMES:]
     where = [f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames]
-    message = "\n    ".join([f"on {case.name} it raised {text[:SHOWN_CHARACTERS]}", *where])
-    return Finding(None, "", None, "raises", message)
+    return form_finding(
+        "raises", "\n    ".join([f"on {case.name} it raised {message_of(error)}", *where])
+    )
+
+
+def message_of(error: BaseException) -> str:
+    """The type and the message of an exception, cut to a length that a report can show."""
+    return "".join(traceback.format_exception_only(error)).strip()[:SHOWN_CHARACTERS]

@@ -1,34 +1,39 @@
 """`fcnet.check`: a backward pass of the network tried on varied inputs, judged and diagnosed."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 
-from fcnet.activations import get_activation
-from fcnet.losses import get_loss
+from fcnet.losses import as_objective
 from fcnet.types import Activation, Loss
 from fcnet.verify.binding import bind
-from fcnet.verify.candidate import Call, Candidate
-from fcnet.verify.compare import Comparison, compare, persistent_errors, worst_leaves
-from fcnet.verify.diagnosis import Evidence, diagnose
+from fcnet.verify.candidate import Candidate
+from fcnet.verify.compare import Comparison, compare
+from fcnet.verify.diagnose.blame import Evidence, diagnose
 from fcnet.verify.inputs import varied_inputs
-from fcnet.verify.precision import Ruling, Suspect, Trial, rule
-from fcnet.verify.protocol import check_finite, check_protocol
-from fcnet.verify.reference import reference
-from fcnet.verify.report import Report, Verdict
-from fcnet.verify.rounding import precision_of
-from fcnet.verify.types import Answer, Case, Finding, Leaf, Problem, Reference
+from fcnet.verify.judge import Trial, judge
+from fcnet.verify.protocol import check_protocol
+from fcnet.verify.report import Report
+from fcnet.verify.truth.reference import reference
+from fcnet.verify.types import (
+    Answer,
+    Case,
+    Cost,
+    Finding,
+    Format,
+    Leaf,
+    Reference,
+    form_finding,
+)
 
 REDUCTIONS = ("mean", "sum")
 
-UNRELIABLE = {"stateful", "nondeterministic", "stale_cache"}
-"""Kinds of findings after which the numbers of single calls say nothing of the formulas."""
-
 ROWS_ALONE = 8
-"""Batches of up to so many examples are also asked for row by row, to tell what goes wrong."""
+"""Batches of up to this many examples are also tried row by row, to locate their faults."""
 
 
 def check(
@@ -42,16 +47,16 @@ def check(
     loss: str | Loss = "squared_error",
     batched: bool = False,
     reduction: str = "mean",
-    weights: str | None = None,
-    examples: str | None = None,
+    weight_layout: str | None = None,
+    example_axis: str | None = None,
     key: Array | None = None,
 ) -> Report:
     """Check a hand-written backward pass of the network (2.12), and name the line that is wrong.
 
     The candidate is called on the user's input and on about ten others derived from it, and is
-    compared with reverse-mode autodiff in float64. What it may be off by is derived from rounding
-    in its own precision, so there is no tolerance to choose. If it is wrong, each line of
-    Algorithm 5 is judged alone, with the candidate's own values upstream.
+    compared with reverse-mode autodiff in float64. Its tolerance follows from rounding in its own
+    precision, so there is none to choose. If it is wrong, each line of Algorithm 5 is judged alone,
+    with the candidate's own values upstream.
 
     Args:
         backward: `backward(params, x, y)`, in NumPy, JAX or PyTorch; returns the gradient in the
@@ -63,8 +68,8 @@ def check(
         activation, output_activation, loss: as in `fcnet.example_loss`.
         batched: whether the candidate takes several examples at once.
         reduction: of a batch's losses, "mean" or "sum".
-        weights: "out_in" or "in_out", only asked for where square layers leave it open.
-        examples: "rows" or "columns", only asked for where n = d leaves it open.
+        weight_layout: "out_in" or "in_out", only needed where every layer is square.
+        example_axis: "rows" or "columns", only needed where n = d.
         key: of the derived inputs; by default always the same.
 
     Returns:
@@ -83,156 +88,152 @@ def check(
     >>> report.verdict, report.findings[0].line, report.findings[0].kind
     ('wrong', 2, 'factor_2')
     """
-    problem = Problem(
-        get_activation(activation),
-        get_activation(output_activation, "output_activation"),
-        get_loss(loss),
-        reduction,
-    )
+    cost = Cost(as_objective(activation, output_activation, loss), reduction)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
     candidate = bind(
-        backward, params, x, y, problem, batched=batched, weights=weights, examples=examples
+        backward,
+        params,
+        x,
+        y,
+        cost,
+        batched=batched,
+        weight_layout=weight_layout,
+        example_axis=example_axis,
     )
-    cases = varied_inputs(candidate, problem, jax.random.key(0) if key is None else key)
-    cases = [candidate.own, *cases]
-    references = _references(problem, candidate, cases)
+    derived = varied_inputs(candidate, cost, jax.random.key(0) if key is None else key)
+    cases = [candidate.own, *derived]
+    subject = BackwardPass(cost, candidate, max(len(case.X) for case in derived[1:]))
+    references = [subject.truth(case, subject.format) for case in cases]
     protocol = check_protocol(candidate, references[0], cases[1], references[1])
     other = protocol.other or candidate.call(cases[1])
     calls = [protocol.own, other, *map(candidate.call, cases[2:])]
-    form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
     trials = [
         Trial(case, right, call.answer, compare(call.answer, right, case.name))
         for case, right, call in zip(cases, references, calls, strict=True)
         if call.answer is not None
     ]
-    if not trials:
-        return _report(candidate, "wrong", (), _distinct(form), (), cases)
-    ruling = rule(_suspect(candidate, problem), trials)
-    drifting = persistent_errors(ruling.comparisons) if ruling.kind in ("right", "coarse") else ()
-    faulty = ruling.kind == "wrong" or bool(drifting)
-    if faulty and UNRELIABLE.isdisjoint(finding.kind for finding in form):
-        form += _explain(candidate, problem, trials, calls)
-    findings = _distinct(form)
-    told = any(any(comparison.telling) for comparison in ruling.comparisons)
-    verdict: Verdict = "wrong" if faulty or findings else "right" if told else "cannot tell"
-    notes = (*_notes(ruling, trials[0].case is candidate.own, told), *protocol.notes)
-    leaves = _in_their_words(candidate, drifting or worst_leaves(ruling.comparisons))
-    return _report(candidate, verdict, leaves, findings, notes, cases, ruling)
+    form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
+    return judge(subject, cases, trials, first_of_each_kind(form), protocol.notes)
 
 
-def _references(problem: Problem, candidate: Candidate, cases: Sequence[Case]) -> list[Reference]:
-    """What is right on each case; those with n up to 64 share one compiled program."""
-    precision = precision_of(candidate.dtype)
-    own_n = len(candidate.own.X)
-    rows = max(n for case in cases if (n := len(case.X)) != own_n or n == len(cases[-1].X))
-    return [
-        reference(
-            problem,
-            case,
-            precision.u,
-            own_n if len(case.X) == own_n else rows,
-            tiny=precision.tiny,
+@dataclass(frozen=True)
+class BackwardPass:
+    """A backward pass of the network, as a `Subject` to be judged.
+
+    Attributes:
+        cost: the function whose gradient it claims to compute.
+        candidate: the user's function.
+        rows: cases are padded to this many examples, so that they share one compiled reference,
+            except those with as many as the user's own.
+    """
+
+    cost: Cost
+    candidate: Candidate
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """The name of the user's function."""
+        return self.candidate.name
+
+    @property
+    def format(self) -> Format:
+        """The coarsest format among the parameters."""
+        return self.candidate.format
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(d, m_1, ..., m_r)."""
+        return self.candidate.layout.sizes
+
+    def truth(self, case: Case, format: Format) -> Reference:
+        """What is right for a case."""
+        own_n = len(self.candidate.own.X)
+        return reference(self.cost, case, format, own_n if len(case.X) == own_n else self.rows)
+
+    def answer(self, case: Case, double: bool = False) -> Answer | None:
+        """What the candidate returns for a case, or for the case in float64."""
+        return self.candidate.call(case, dtype=np.float64 if double else None).answer
+
+    def moved(self, case: Case, size: float, draw: np.random.Generator) -> Case:
+        """The case with moved parameters and inputs, and the same targets."""
+        params, X = jax.tree.map(
+            lambda leaf: leaf * (1 + size * draw.uniform(-1, 1, leaf.shape)), (case.params, case.X)
         )
-        for case in cases
-    ]
+        return self.candidate.representable(case._replace(params=params, X=X))
+
+    def compare(self, case: Case, answer: Answer, format: Format) -> Comparison:
+        """An answer beside the reference in a format."""
+        return compare(answer, self.truth(case, format), case.name)
+
+    def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
+        """The wrong lines; if none can be blamed, the arrays that are not finite."""
+        evidence = [
+            Evidence(trial.case, trial.reference, trial.answer, self.row_by_row(trial.case))
+            for trial in trials
+        ]
+        slots = self.candidate.layout.slots
+        names = [
+            (W.gradient_name, b.gradient_name) for W, b in zip(slots[::2], slots[1::2], strict=True)
+        ]
+        findings = diagnose(self.cost, evidence, names)
+        findings = findings or [
+            finding
+            for trial in trials
+            for finding in find_non_finite(self.candidate, trial.case, trial.answer)
+        ]
+        message = "the gradient is wrong, but fits no known mistake"
+        return list(first_of_each_kind(findings)) or [form_finding("unknown", message)]
+
+    def row_by_row(self, case: Case) -> tuple[Answer, ...]:
+        """What the candidate returns for each example of a small batch as a batch of one."""
+        n = len(case.X)
+        if not 1 < n <= ROWS_ALONE:
+            return ()
+        rows = (case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(n))
+        answers = [self.answer(row) for row in rows]
+        return tuple(a for a in answers if a is not None) if None not in answers else ()
+
+    def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
+        """What the user's own input cannot show, and the convention for ReLU'(0)."""
+        notes = []
+        own = [c for c in comparisons if c.case == self.candidate.own.name]
+        if not any(any(comparison.informative) for comparison in comparisons):
+            notes.append("every gradient was zero or all rounding, which agrees with anything")
+        elif own and not any(own[0].informative):
+            notes.append(
+                "on your input the gradient is zero or all rounding, which proves nothing; "
+                "the verdict is from the other inputs"
+            )
+        seen = {c.convention for c in comparisons if c.convention is not None}
+        return notes + [
+            f"where a pre-activation is exactly 0 it takes ReLU'(0) = {c:g}"
+            + (", as the notes do" if c == 1 else "; the notes take 1, and both are right")
+            for c in sorted(seen)
+        ]
+
+    def in_user_terms(self, leaf: Leaf) -> Leaf:
+        """The leaf with the user's own name and index of the array."""
+        slots = {f"{slot.role}{slot.layer}": slot for slot in self.candidate.layout.slots}
+        slot = slots[leaf.path]
+        return leaf._replace(path=slot.gradient_name, index=slot.where(leaf.index))
 
 
-def _suspect(candidate: Candidate, problem: Problem) -> Suspect:
-    return Suspect(
-        problem=problem,
-        precision=precision_of(candidate.dtype),
-        call=lambda case: candidate.call(case).answer,
-        representable=candidate.representable,
-        finer=lambda case: candidate.call(case, dtype=np.float64).answer,
-    )
+def find_non_finite(candidate: Candidate, case: Case, answer: Answer) -> list[Finding]:
+    """The first array on the way back from the loss that is not finite, if there is one."""
+    leaves = jax.tree.leaves(answer.gradient)
+    for slot, values in reversed(list(zip(candidate.layout.slots, leaves, strict=True))):
+        if not np.isfinite(values).all():
+            at = slot.where(tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0]))
+            message = f"on {case.name}, {slot.gradient_name} is not finite at {list(at)}"
+            return [Finding(5, f"d{slot.role}", slot.layer, "not_finite", message)]
+    return []
 
 
-def _explain(
-    candidate: Candidate, problem: Problem, trials: Sequence[Trial], calls: Sequence[Call]
-) -> list[Finding]:
-    """The lines that are wrong; if none can be blamed, what is not finite, or at least which."""
-    evidence = [
-        Evidence(trial.case, trial.reference, trial.answer, _alone(candidate, trial.case))
-        for trial in trials
-    ]
-    slots = candidate.layout.slots
-    names = [
-        (W.gradient_name, b.gradient_name) for W, b in zip(slots[::2], slots[1::2], strict=True)
-    ]
-    findings = diagnose(problem, evidence, names)
-    findings = findings or [f for call in calls for f in check_finite(candidate, call)]
-    return findings or [
-        Finding(None, "", None, "unknown", "the gradient is wrong, in no way that has a name here")
-    ]
-
-
-def _alone(candidate: Candidate, case: Case) -> tuple[Answer, ...]:
-    """What the candidate returns for each example of a small batch as a batch of one."""
-    n = len(case.X)
-    if not 1 < n <= ROWS_ALONE:
-        return ()
-    rows = (Case(case.name, case.params, case.X[i : i + 1], case.Y[i : i + 1]) for i in range(n))
-    answers = [candidate.call(row).answer for row in rows]
-    return tuple(a for a in answers if a is not None) if None not in answers else ()
-
-
-def _distinct(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """One finding of each kind, quantity and layer: the first."""
+def first_of_each_kind(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The first finding of each kind, quantity and layer."""
     first: dict[tuple[str, str, int | None], Finding] = {}
     for finding in findings:
         first.setdefault((finding.kind, finding.quantity, finding.layer), finding)
     return tuple(first.values())
-
-
-def _notes(ruling: Ruling, own_answered: bool, told: bool) -> list[str]:
-    notes = [ruling.note] if ruling.note else []
-    if not told:
-        notes.append("every gradient was zero or all rounding, which agrees with anything")
-    elif own_answered and not any(ruling.comparisons[0].telling):
-        notes.append(
-            "on your input the gradient is zero or all rounding, which proves nothing; "
-            "the verdict is from the other inputs"
-        )
-    seen = {c.convention for c in ruling.comparisons if c.convention is not None}
-    notes += [
-        f"where a pre-activation is exactly 0 it takes ReLU'(0) = {c:g}"
-        + (", as the notes do" if c == 1 else "; the notes take 1, and both are right")
-        for c in sorted(seen)
-    ]
-    return notes
-
-
-def _in_their_words(candidate: Candidate, leaves: Iterable[Leaf]) -> tuple[Leaf, ...]:
-    """The leaves under the user's own names and indices."""
-    slots = {f"{slot.role}{slot.layer}": slot for slot in candidate.layout.slots}
-    return tuple(
-        leaf._replace(path=slots[leaf.path].gradient_name, index=slots[leaf.path].where(leaf.index))
-        for leaf in leaves
-    )
-
-
-def _report(
-    candidate: Candidate,
-    verdict: Verdict,
-    leaves: tuple[Leaf, ...],
-    findings: tuple[Finding, ...],
-    notes: tuple[str, ...],
-    cases: Sequence[Case],
-    ruling: Ruling | None = None,
-) -> Report:
-    precision = ruling.precision if ruling else precision_of(candidate.dtype)
-    comparisons: Sequence[Comparison] = ruling.comparisons if ruling else ()
-    conventions = {c.convention for c in comparisons} - {None}
-    return Report(
-        subject=getattr(candidate.function, "__name__", type(candidate.function).__name__),
-        verdict=verdict,
-        leaves=leaves,
-        findings=findings,
-        notes=notes,
-        cases=tuple(case.name for case in cases),
-        precision=precision.name,
-        unit_roundoff=precision.u,
-        convention=conventions.pop() if len(conventions) == 1 else None,
-        sizes=candidate.layout.sizes,
-    )

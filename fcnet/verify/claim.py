@@ -1,4 +1,4 @@
-"""A claim: that a function written by hand equals another, tried at points of its arguments."""
+"""A claim: that a function written by hand equals another, tried at cases of its arguments."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,25 +8,29 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import Array
-from jaxtyping import Float
 
-from fcnet.arrays import dtype_of, to_numpy
+from fcnet.arrays import dtype_of, shape_of, to_numpy
 from fcnet.verify.compare import Comparison, compare_arrays
-from fcnet.verify.double import compile_double, float64
-from fcnet.verify.rounding import KAPPA, Precision, jumps, sample_count, spread
-from fcnet.verify.types import Answer
+from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
+from fcnet.verify.judge import Trial, judge
+from fcnet.verify.protocol import check_repeated, note_noise
+from fcnet.verify.report import Report
+from fcnet.verify.truth.double import compile_double, float64
+from fcnet.verify.truth.rounding import KAPPA, jumps, sample_count, spread
+from fcnet.verify.types import Answer, Finding, Format, Leaf, Values, form_finding
 
 OWN = "your input"
-"""The name of the point that the user gave."""
+"""The name of the case that the user gave."""
+
+AWAY = 0.1
+"""How far the numbers of other cases are from the user's, relatively."""
 
 WIDER = 1.5
 """Choices at several kinks can add up to more than the few combinations that are tried."""
 
-Values = Float[np.ndarray, "..."]
 
-
-class Point(NamedTuple):
-    """The floating arguments at one point, in float64, and its name, to follow "on"."""
+class ArrayCase(NamedTuple):
+    """One input of any function: its floating arguments in float64, and a name to follow "on"."""
 
     name: str
     leaves: tuple[Values, ...]
@@ -34,55 +38,65 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What is right, and who claims to compute it. It can be questioned as `precision.Questioned`.
+    """What is right, and who claims to compute it: a `Subject` to be judged.
 
     Attributes:
-        subject: the candidate's name.
+        name: of the candidate.
         paths: the names of the arrays that are claimed.
-        right: these arrays, as JAX functions of the leaves of a point.
-        call: what the candidate returns for a point; with True in float64; None if it fails.
-        leaves: the user's own arguments, whose kind and dtype the points must fit.
+        right: these arrays, as JAX functions of the leaves of a case.
+        call: what the candidate returns for a case, or for the case in float64; None if it fails.
+        leaves: the user's own arguments, whose kind and dtype the cases must fit.
         names: of these.
-        places: which of them each claimed array is the gradient of; () if of none.
-        precision: of the dtype that the candidate returns.
-        phrase: how to speak of a claimed array, with its name for {}.
+        places: for each claimed array the index of the argument that it is the gradient of; () if
+            they are no gradients.
+        format: of what the candidate returns.
+        phrase: how messages speak of a claimed array, with its name for {}.
+        causes: what explains wrong numbers before the arrays are compared; a function of the claim
+            and the trials.
+        sizes: (), since this is no network.
     """
 
-    subject: str
+    name: str
     paths: tuple[str, ...]
     right: Callable[[Sequence[Array]], list[Array]]
-    call: Callable[[Point, bool], Answer | None]
+    call: Callable[[ArrayCase, bool], Answer | None]
     leaves: tuple[Any, ...]
     names: tuple[str, ...]
     places: tuple[int, ...]
-    precision: Precision
+    format: Format
     phrase: str = "the gradient of {}"
+    causes: Callable[["Claim", Sequence[Trial]], list[Finding]] = lambda claim, trials: []
+    sizes: tuple[int, ...] = ()
 
-    def answer(self, point: Point) -> Answer | None:
-        """What the candidate returns."""
-        return self.call(point, False)
+    def answer(self, case: ArrayCase, double: bool = False) -> Answer | None:
+        """What the candidate returns for a case, or for the case in float64."""
+        return self.call(case, double)
 
-    def finer_answer(self, point: Point) -> Answer | None:
-        """The same in float64."""
-        return self.call(point, True)
+    def moved(self, case: ArrayCase, size: float, draw: np.random.Generator) -> ArrayCase:
+        """The case with each number changed by up to `size`, relatively."""
+        changed = (x * (1 + size * draw.uniform(-1, 1, x.shape)) for x in case.leaves)
+        return representable(case._replace(leaves=tuple(changed)), self.leaves)
 
-    def moved(self, point: Point, size: float, draw: np.random.Generator) -> Point:
-        """The point with each number changed by up to `size`, relatively."""
-        changed = (x * (1 + size * draw.uniform(-1, 1, x.shape)) for x in point.leaves)
-        return representable(point._replace(leaves=tuple(changed)), self.leaves)
+    def near(self, case: ArrayCase, count: int, draw: np.random.Generator) -> list[ArrayCase]:
+        """Other cases near a case."""
+        names = (f"a point near {case.name}, number {i + 1}" for i in range(count))
+        return [self.moved(case, AWAY, draw)._replace(name=name) for name in names]
 
-    def compare(self, point: Point, answer: Answer, precision: Precision) -> Comparison:
-        """Compare, and where that fails allow each decision that hangs by a hair its choice."""
+    def compare(self, case: ArrayCase, answer: Answer, format: Format) -> Comparison:
+        """An answer beside what is right.
+
+        If they do not agree, each decision that rounding can change may come out either way.
+        """
         got = jax.tree.leaves(answer.gradient)
         with float64():
-            floor = np.float64(precision.tiny / precision.u)
-            right, sigma, roundoff = jax.tree.map(np.asarray, self._spread(point.leaves, floor))
-            u = max(precision.u, float(roundoff))
+            floor = np.float64(format.tiny / format.u)
+            right, sigma, roundoff = jax.tree.map(np.asarray, self._spread(case.leaves, floor))
+            u = max(format.u, float(roundoff))
             allowed = [KAPPA * u * s for s in sigma]
-            strict = compare_arrays(self.paths, got, right, allowed, point.name)
+            strict = compare_arrays(self.paths, got, right, allowed, case.name)
             if strict.ok:
                 return strict
-            bounds = self._jumps(point.leaves, size=np.float64(KAPPA * u))
+            bounds = self._jumps(case.leaves, size=np.float64(KAPPA * u))
             low, high = jax.tree.map(np.asarray, bounds)
         hull = list(zip(low, high, strict=True))
         choice = [WIDER * (above - below) / 2 for below, above in hull]
@@ -90,7 +104,11 @@ class Claim:
             return strict
         centre = [r + (below + above) / 2 for r, (below, above) in zip(right, hull, strict=True)]
         allowed = [a + c for a, c in zip(allowed, choice, strict=True)]
-        return compare_arrays(self.paths, got, centre, allowed, point.name)._replace(mixed=True)
+        return compare_arrays(self.paths, got, centre, allowed, case.name)._replace(mixed=True)
+
+    def bounds(self, case: ArrayCase, answer: Answer) -> list[Values]:
+        """How far two answers to a case may be apart by rounding, one of which is `answer`."""
+        return [2 * allowed for allowed in self.compare(case, answer, self.format).allowed]
 
     @cached_property
     def _spread(self) -> Any:
@@ -107,9 +125,91 @@ class Claim:
         leaves = tuple(map(to_numpy, self.leaves))
         return compile_double(partial(jumps, self.right), leaves, size=np.float64(0))
 
+    def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
+        """How the wrong arrays differ from the right ones; or which errors are persistent."""
+        if persistent:
+            return [
+                form_finding(
+                    "persistent", f"{self.phrase.format(leaf.path)} is off alike on {leaf.case}"
+                )
+                for leaf in persistent
+            ]
+        causes = self.causes(self, trials)
+        return causes or explain_arrays(_wrong_arrays(self, trials), self.phrase)
 
-def representable(point: Point, leaves: Sequence[Any]) -> Point:
-    """The point with every number rounded to the dtype of the user's own array."""
-    pairs = zip(point.leaves, leaves, strict=True)
+    def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
+        """The arrays of which no case shows anything."""
+        shown = np.any([comparison.informative for comparison in comparisons], axis=0)
+        silent = ", ".join(path for path, some in zip(self.paths, shown, strict=True) if not some)
+        if not silent:
+            return []
+        return [
+            f"of {silent} nothing is proved: the right values are zero or all rounding everywhere"
+        ]
+
+    def in_user_terms(self, leaf: Leaf) -> Leaf:
+        """The leaf itself: the arrays are the user's own."""
+        return leaf
+
+
+def representable(case: ArrayCase, leaves: Sequence[Any]) -> ArrayCase:
+    """The case with every number rounded to the dtype of the user's own array."""
+    pairs = zip(case.leaves, leaves, strict=True)
     rounded = (x.astype(dtype_of(leaf)).astype(np.float64) for x, leaf in pairs)
-    return point._replace(leaves=tuple(rounded))
+    return case._replace(leaves=tuple(rounded))
+
+
+def judge_claim(
+    claim: Claim,
+    cases: Sequence[ArrayCase],
+    answers: Sequence[Answer | None],
+    findings: Sequence[Finding] = (),
+    notes: Sequence[str] = (),
+) -> Report:
+    """The report on a claim, from what was returned for some cases; None where nothing was."""
+    trials = [
+        Trial(case, None, answer, claim.compare(case, answer, claim.format))
+        for case, answer in zip(cases, answers, strict=True)
+        if answer is not None
+    ]
+    return judge(claim, cases, trials, findings, notes)
+
+
+def call_again(claim: Claim, case: ArrayCase, answer: Answer) -> tuple[list[Finding], list[str]]:
+    """Whether a second call on a case returns the same: findings, or a note on noise."""
+    again = claim.answer(case)
+    findings = check_repeated(answer, again, claim.bounds(case, again or answer))
+    return findings, [] if findings else note_noise(answer, again)
+
+
+def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
+    """The arrays with an error beyond rounding on any case, as they are on all cases."""
+    rights = {
+        path: tuple(trial.comparison.right[i] for trial in trials)
+        for i, path in enumerate(claim.paths)
+    }
+    return [
+        WrongArray(
+            path=path,
+            got=tuple(jax.tree.leaves(trial.answer.gradient)[i] for trial in trials),
+            right=rights[path],
+            allowed=tuple(trial.comparison.allowed[i] for trial in trials),
+            argument=tuple(
+                trial.case.leaves[at] for trial in trials for at in claim.places[i : i + 1]
+            ),
+            others={p: right for p, right in rights.items() if p != path},
+            lengths=_lengths(claim),
+            unit_roundoff=claim.format.u,
+        )
+        for i, path in enumerate(claim.paths)
+        if any((abs(trial.comparison.excess[i]) > 1).any() for trial in trials)
+    ]
+
+
+def _lengths(claim: Claim) -> dict[int, str]:
+    """The lengths of the arguments' axes, each with the first argument that has it."""
+    lengths: dict[int, str] = {}
+    for name, leaf in zip(claim.names, claim.leaves, strict=True):
+        for axis, n in enumerate(shape_of(leaf)):
+            lengths.setdefault(n, f"the length of axis {axis} of {name}")
+    return lengths

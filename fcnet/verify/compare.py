@@ -1,7 +1,7 @@
 """A candidate's answer beside the reference: what rounding explains, and what it does not.
 
-An error is measured in what rounding may do to that very component, so there is no absolute
-tolerance anywhere, and the outcome is the same for a loss times 1e-6 and times 1e6.
+Every error is relative to what rounding may do to that component. So there is no absolute
+tolerance, and a loss times 1e-6 or times 1e6 has the same outcome.
 """
 
 import math
@@ -12,36 +12,35 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
-from fcnet.verify.types import Answer, Leaf, Reference
+from fcnet.verify.types import Answer, Leaf, Reference, Values
 
 CELLS = 40
-"""The heat map of an array has at most so many rows and columns."""
+"""The most rows and columns of a heat map."""
 
-LEAST = 2.0**-53
-"""No agreement is better than to the unit roundoff of the float64 reference: 16 digits."""
+BEST_AGREEMENT = 2.0**-53
+"""The unit roundoff of the float64 reference: no two arrays agree to more than 16 digits."""
 
 FEWEST_INPUTS, MEAN_SHARE = 6, 0.75
-"""On how many inputs an error has to recur to count as persistent, and what share of the allowance
-of one input, over sqrt(C), the mean of C may be off by. In 2,200 groups of correct runs it was 0.5
-at most: a single rounding error may be large, the average of many is not."""
-
-Values = Float[np.ndarray, "..."]
+"""An error is persistent if it recurs on at least `FEWEST_INPUTS` inputs, and the mean of C errors
+exceeds this share of what one input allows, over sqrt(C). In 2,200 groups of correct runs the
+share was 0.5 at most: a single rounding error may be large, the average of many is not."""
 
 
 class Comparison(NamedTuple):
     """How one answer compares with what is right on one input.
 
-    ok: whether rounding, and the freedom at kinks, explains every difference.
-    paths: the names of the arrays; case: that of the input.
-    got: what was returned, array by array.
-    excess: of each array, (returned - right) / allowed, entrywise with its sign; NaN counts as inf.
-    right, allowed: of each array, by the convention that fits best.
-    telling: for each array, whether an entry stands out of rounding. One that is zero, or all
-        rounding, agrees with anything.
-    convention: the ReLU'(0) with which the answer is right, where only one is.
-    mixed: whether units at a kink had to be allowed a choice each.
+    Attributes:
+        ok: whether rounding, and the choice at kinks, explains every difference.
+        paths: the names of the arrays.
+        case: the name of the input.
+        got: what was returned, array by array.
+        excess: of each array, (returned - right) / allowed, entrywise; NaN counts as inf.
+        right, allowed: of each array, by the convention that fits best.
+        informative: for each array, whether some right entry is larger than its rounding error. Any
+            answer agrees with an array that is zero or all rounding.
+        convention: the ReLU'(0) with which the answer is right, if there is exactly one.
+        mixed: whether the answer fits only with a choice for each unit at a kink.
     """
 
     ok: bool
@@ -51,14 +50,14 @@ class Comparison(NamedTuple):
     excess: tuple[Values, ...]
     right: tuple[Values, ...]
     allowed: tuple[Values, ...]
-    telling: tuple[bool, ...]
+    informative: tuple[bool, ...]
     convention: float | None = None
     mixed: bool = False
 
     @property
     def worst(self) -> float:
         """The largest error over what is allowed."""
-        return _worst(self.excess)
+        return largest_excess(self.excess)
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -66,7 +65,7 @@ class Comparison(NamedTuple):
         return tuple(map(self.leaf, range(len(self.paths))))
 
     def leaf(self, i: int) -> Leaf:
-        """The leaf of array i, which is made when it is asked for: most are never shown."""
+        """The leaf of array i. Most are never shown, so each is made on demand."""
         got, right, allowed = self.got[i], self.right[i], self.allowed[i]
         ratio = abs(self.excess[i])
         at = np.unravel_index(ratio.argmax(), ratio.shape) if ratio.size else ()
@@ -88,10 +87,10 @@ class Comparison(NamedTuple):
 def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
     """Compare an answer with the reference of its case.
 
-    At kinks the answer may follow any one convention, or differ from unit to unit.
+    At kinks the answer may follow one convention, or differ from unit to unit.
 
     Args:
-        answer: the gradient of a candidate that rounds as the reference's tolerance assumes.
+        answer: of a candidate that computes in the format that the reference is for.
         reference: of the same case.
         case: its name, for the leaves.
 
@@ -105,15 +104,17 @@ def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
     convention, mixed = None, False
     if reference.by_convention:
         choices = {c: jax.tree.leaves(tree) for c, tree in reference.by_convention.items()}
-        worst = {c: _worst(map(_excess, got, choice, allowed)) for c, choice in choices.items()}
+        worst = {
+            c: largest_excess(map(_excess, got, choice, allowed)) for c, choice in choices.items()
+        }
         fitting = [c for c in choices if worst[c] <= 1]
         if fitting:
             right = choices[min(fitting, key=worst.__getitem__)]
             exact = any((z == 0).any() for z in reference.trace.z)
             convention = fitting[0] if exact and len(fitting) == 1 else None
-        elif _worst(map(_excess, got, right, allowed)) > 1:
+        elif largest_excess(map(_excess, got, right, allowed)) > 1:
             mixed = True
-            # Slopes between 0 and 1: half the way to either side of 1/2.
+            # Slopes between 0 and 1 are within 1/2 of 1/2.
             right = choices[0.5]
             allowed = [
                 a + s / 2 for a, s in zip(allowed, jax.tree.leaves(reference.slack), strict=True)
@@ -129,7 +130,7 @@ def compare_arrays(
     allowed: Iterable[Values],
     case: str,
 ) -> Comparison:
-    """Compare arrays one by one; where what is right is not finite, anything goes.
+    """Compare arrays one by one; where the right value is not finite, any value agrees.
 
     >>> one = np.ones(1)
     >>> compare_arrays(["b1"], [one + 1e-3], [one], [one / 100], "your input").worst
@@ -138,44 +139,44 @@ def compare_arrays(
     got, right, allowed = map(tuple, (got, right, allowed))
     excess = tuple(map(_excess, got, right, allowed))
     return Comparison(
-        ok=_worst(excess) <= 1,
+        ok=largest_excess(excess) <= 1,
         paths=tuple(paths),
         case=case,
         got=got,
         excess=excess,
         right=right,
         allowed=allowed,
-        telling=tuple(
+        informative=tuple(
             bool((np.isfinite(r) & (abs(r) > a)).any()) for r, a in zip(right, allowed, strict=True)
         ),
     )
 
 
 def worst_leaves(comparisons: Iterable[Comparison]) -> tuple[Leaf, ...]:
-    """Of each array, the leaf of the input where it compares worst.
+    """The leaf of each array, on the input where it compares worst.
 
-    Agreement thanks to a choice for each unit at a kink says least, so other inputs come first.
+    An agreement that needs a choice for each unit at a kink says least, so it comes last.
     """
     comparisons = tuple(comparisons)
 
-    def badness(comparison: Comparison, i: int) -> float:
-        worst = _worst(comparison.excess[i : i + 1])
+    def rank(comparison: Comparison, i: int) -> float:
+        worst = largest_excess(comparison.excess[i : i + 1])
         return -1.0 if comparison.mixed and worst <= 1 else worst
 
     arrays = range(len(comparisons[0].paths) if comparisons else 0)
-    return tuple(max(comparisons, key=partial(badness, i=i)).leaf(i) for i in arrays)
+    return tuple(max(comparisons, key=partial(rank, i=i)).leaf(i) for i in arrays)
 
 
 def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
-    """Errors that rounding explains on each input, but not that they recur on all.
+    """Errors that rounding explains on each input alone, but not on all inputs together.
 
-    The roundings of different inputs are independent, so the mean of C errors, each in units of
-    what is allowed and towards a larger gradient, falls as 1 / sqrt(C). That of a wrong factor
-    stays what it is. In coarse precision this is what finds an error of a few per cent.
+    Rounding errors on different inputs are independent. So the mean of C of them, each in units of
+    what is allowed and with the sign of the gradient, falls as 1 / sqrt(C). The mean error of a
+    wrong factor does not fall. In coarse formats this finds errors of a few per cent.
 
     Args:
         comparisons: of the same arrays on different inputs, each of them ok; those with a choice
-            for each unit at a kink tell nothing here, and are left out.
+            for each unit at a kink are left out.
 
     Returns:
         A leaf for each array where the errors persist: the mean error, and what it may be.
@@ -188,9 +189,11 @@ def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
         count = (right != 0).sum(0)
         drift = abs(excess.sum(0)) / np.sqrt(np.maximum(count, 1)) / MEAN_SHARE
         drift = np.where(count >= FEWEST_INPUTS, drift, 0)
-        if _worst([drift]) > 1:
+        if largest_excess([drift]) > 1:
             at = np.unravel_index(drift.argmax(), drift.shape)
-            leaf = max(clear, key=lambda comparison: _worst(comparison.excess[i : i + 1])).leaf(i)
+            leaf = max(
+                clear, key=lambda comparison: largest_excess(comparison.excess[i : i + 1])
+            ).leaf(i)
             allowed = leaf.tolerance * MEAN_SHARE / math.sqrt(count[at])
             found.append(
                 leaf._replace(
@@ -204,7 +207,8 @@ def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
     return tuple(found)
 
 
-def _worst(excess: Iterable[Values]) -> float:
+def largest_excess(excess: Iterable[Values]) -> float:
+    """The largest absolute entry of several arrays; 0 if there is none."""
     return max((float(abs(x).max(initial=0)) for x in excess), default=0.0)
 
 
@@ -223,14 +227,14 @@ def _digits(error: Values, right: Values, known: Any) -> float:
     if not math.isfinite(size):
         return 0.0
     if not size:
-        return -math.log10(LEAST)
+        return -math.log10(BEST_AGREEMENT)
     norms = [float(np.linalg.norm(x / size)) for x in (error, right)]
-    relative = norms[0] / max(norms[1], LEAST)
-    return max(0.0, -math.log10(max(relative, LEAST)))
+    relative = norms[0] / max(norms[1], BEST_AGREEMENT)
+    return max(0.0, -math.log10(max(relative, BEST_AGREEMENT)))
 
 
 def _heat(ratio: Values) -> tuple[tuple[float, ...], ...]:
-    """The array as a grid of at most CELLS by CELLS, the largest of each block in its cell."""
+    """The array as a grid of at most CELLS by CELLS; a cell has the largest entry of its block."""
     if not ratio.size:
         return ()
     grid = ratio.reshape(len(ratio) if ratio.ndim else 1, -1)

@@ -1,4 +1,4 @@
-"""`fcnet.check_gradient`: a hand-written gradient of any scalar JAX function put to the test."""
+"""`fcnet.check_gradient`: a hand-written gradient of any scalar JAX function, tried and judged."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,14 +11,12 @@ from jax import Array
 from fcnet.arrays import to_numpy
 from fcnet.checks import check_key
 from fcnet.verify.arguments import Arguments, call, is_none, read_gradient, take_apart
-from fcnet.verify.claim import OWN, Claim, Point
-from fcnet.verify.conclude import check_repeated, conclude, unread
-from fcnet.verify.report import Report
-from fcnet.verify.rounding import precision_of
-from fcnet.verify.types import Answer
+from fcnet.verify.claim import OWN, ArrayCase, Claim, call_again, judge_claim
+from fcnet.verify.report import Report, unreadable
+from fcnet.verify.types import Answer, format_of
 
-NEARBY_INPUTS, AWAY = 7, 0.1
-"""Besides the user's own, the gradient is tried at so many points, up to 10 % away."""
+NEARBY_CASES = 7
+"""The number of points near the user's own at which the gradient is tried."""
 
 
 def check_gradient(
@@ -30,19 +28,19 @@ def check_gradient(
     """Check a hand-written gradient of any scalar JAX function.
 
     `gradient(*args)` is compared with `jax.grad(function)` in float64, at the given arguments and
-    at points near them. What it may be off by is derived from rounding, and where the function has
-    a kink, or two entries are equally the largest, any choice is right.
+    at points near them. Its tolerance follows from rounding. Where the function has a kink, or two
+    entries are equally the largest, any choice is right.
 
     Args:
         gradient: returns what `jax.grad(function)` does, the gradient with respect to the first
             argument; or a tuple with an entry for every argument. Any arrays: NumPy, JAX, PyTorch.
         function: a JAX function that returns a scalar, the reference.
         args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
-            (integers, None) are kept as they are; theirs may be None, float0 or zeros.
+            (integers, None) are not changed; their gradient may be None, float0 or zeros.
         key: of the points; by default always the same.
 
     Returns:
-        A `Report`, with a leaf for each floating array of the arguments in question.
+        A `Report`, with a leaf for each floating array whose gradient is returned.
 
     Raises:
         TypeError, ValueError: for arguments without a floating array, or not finite, or a function
@@ -59,43 +57,39 @@ def check_gradient(
     """
     check_key(key := jax.random.key(0) if key is None else key)
     arguments = take_apart(function, args)
-    own = Point(OWN, tuple(map(to_numpy, arguments.differentiable)))
+    own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     _check_scalar(function, arguments, own)
     subject = getattr(gradient, "__name__", type(gradient).__name__)
     first = call(gradient, arguments, own.leaves)
-    whole = _is_whole(arguments, first.value)
     if first.error:
-        return unread(subject, arguments, [first.error])
+        return unreadable(subject, OWN, arguments.format, [first.error])
+    whole = jax.tree.structure(first.value, is_leaf=is_none) == arguments.structure
     answer, findings = read_gradient(arguments, first.value, whole)
     findings += first.mutations
     if answer is None:
-        return unread(subject, arguments, findings)
+        return unreadable(subject, OWN, arguments.format, findings)
 
-    def ask(point: Point, double: bool) -> Answer | None:
-        result = call(gradient, arguments, point.leaves, double)
+    def ask(case: ArrayCase, double: bool) -> Answer | None:
+        result = call(gradient, arguments, case.leaves, double)
         return None if result.error else read_gradient(arguments, result.value, whole)[0]
 
     places = tuple(i for i, j in enumerate(arguments.floating) if whole or j < arguments.first)
     names = tuple(arguments.names[i] for i in arguments.floating)
     claim = Claim(
-        subject=subject,
+        name=subject,
         paths=tuple(names[i] for i in places),
         right=_autodiff(function, arguments, places),
         call=ask,
         leaves=arguments.differentiable,
         names=names,
         places=places,
-        precision=precision_of(answer.dtype),
+        format=format_of(answer.dtype),
     )
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    points = [own, *(claim.moved(own, AWAY, draw) for _ in range(NEARBY_INPUTS))]
-    points = [
-        point._replace(name=f"a point near it, number {i}") if i else point
-        for i, point in enumerate(points)
-    ]
-    repeated, notes = check_repeated(claim, own, answer)
-    answers = [answer, *map(claim.answer, points[1:])]
-    return conclude(claim, points, answers, [*findings, *repeated], notes)
+    others = claim.near(own, NEARBY_CASES, draw)
+    repeated, notes = call_again(claim, own, answer)
+    answers = [answer, *map(claim.answer, others)]
+    return judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
 
 
 def _autodiff(
@@ -113,12 +107,7 @@ def _autodiff(
     return right
 
 
-def _is_whole(arguments: Arguments, value: Any) -> bool:
-    """Whether a gradient has an entry for each argument, and is not that of the first alone."""
-    return jax.tree.structure(value, is_leaf=is_none) == arguments.structure
-
-
-def _check_scalar(function: Callable[..., Any], arguments: Arguments, own: Point) -> None:
+def _check_scalar(function: Callable[..., Any], arguments: Arguments, own: ArrayCase) -> None:
     result = jax.eval_shape(lambda leaves: function(*arguments.fill(leaves)), own.leaves)
     scalar = getattr(result, "shape", None) == ()
     if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):

@@ -1,8 +1,8 @@
 """Inputs of the same sizes as the user's, on which mistakes show that hide at special points.
 
-Each is a random network and random examples with something special done to them, scaled so that a
-correct candidate overflows in no floating dtype, and exact in the user's own. The network is drawn
-once: its parameters are many, and the examples make the difference.
+Each is a random network with random examples, changed in one special way. Values are exact in the
+user's own dtype, and scaled so that a correct candidate overflows in no floating dtype. One network
+is drawn for all inputs: it has many parameters, and the examples make the difference.
 """
 
 from collections.abc import Callable
@@ -19,26 +19,26 @@ from fcnet.checks import check_key
 from fcnet.losses import draw_classes
 from fcnet.types import Layer, Params
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.types import Case, Problem
+from fcnet.verify.types import Case, Cost
 
 Input: TypeAlias = tuple[Params, Float[np.ndarray, "n d"]]
 
 USUAL_N, WIDEST_N = 7, 64
-"""Examples in most batches: a multiple of nothing, so that no axis fits by chance. And the largest
-layer that a batch is made to match."""
+"""The number of examples in most batches, a prime, so that no axis fits by chance; and the widest
+layer that gets a batch of as many examples as it has units."""
 
 LARGEST_Z, LARGEST_O = 8.0, 4.0
-"""Bounds on the pre-activations and the outputs; exp(4) is harmless in float16 too."""
+"""Bounds on the pre-activations and the outputs; exp(4) is small in float16 too."""
 
 
 class Special(NamedTuple):
-    """What is special about an input, in words that fit "on ...", and how it is made so."""
+    """A special kind of input: a name that fits "on ...", and the change that makes an input so."""
 
     name: str
     change: Callable[[Params, Float[np.ndarray, "n d"]], Input]
 
 
-def _as_it_is(params: Params, X: np.ndarray) -> Input:
+def _unchanged(params: Params, X: np.ndarray) -> Input:
     return params, X
 
 
@@ -51,7 +51,7 @@ def _dead(params: Params, X: np.ndarray) -> Input:
 
 
 def _pushed(params: Params, shrink: int, z: float, signs: tuple[int, int]) -> Params:
-    """The first half of each hidden layer's units held near +z or -z by their biases."""
+    """Biases hold the first half of each hidden layer's units near +z or -z."""
     pushed: Any = jax.tree.map(np.copy, params)
     for W, b in pushed[:-1]:
         half = len(b) // 2
@@ -83,33 +83,36 @@ def _uneven(params: Params, X: np.ndarray) -> Input:
     return params, X * 2.0 ** np.linspace(-6, 6, len(X))[:, None]
 
 
-ANY = (
-    Special("a random input", _as_it_is),
+COMMON = (
+    Special("a random input", _unchanged),
     Special("an input with saturated units", _saturated),
     Special("an input with dead units", _dead),
     Special("an input with exact ties", _tied),
     Special("a large input", _scaled(2.0**6)),
     Special("a tiny input", _scaled(2.0**-10)),
 )
-SINGLE = (Special("an input of zeros", _scaled(0.0)), Special("another random input", _as_it_is))
-BATCH = (
-    Special("a batch of one example", _as_it_is),
-    Special("a batch as large as a layer is wide", _as_it_is),
+FOR_SINGLES = (
+    Special("an input of zeros", _scaled(0.0)),
+    Special("another random input", _unchanged),
+)
+FOR_BATCHES = (
+    Special("a batch of one example", _unchanged),
+    Special("a batch as large as a layer is wide", _unchanged),
     Special("a batch with repeated examples", _repeated),
     Special("a batch with examples of very different size", _uneven),
 )
-"""The inputs tried: of either kind of candidate, of one for single examples, of one for batches."""
+"""The inputs tried: for all candidates, for those of single examples, for those of batches."""
 
 
-def varied_inputs(candidate: Candidate, problem: Problem, key: Array) -> list[Case]:
+def varied_inputs(candidate: Candidate, cost: Cost, key: Array) -> list[Case]:
     """Inputs beside the user's own: eight for a candidate of single examples, ten for a batch.
 
-    The first, a random one, has as many examples as the user's own; the others have 1, 7, or up to
-    64 if that makes as many as a layer has units.
+    The first, a random one, has as many examples as the user's own. The others have 1 or 7; one has
+    as many as the first layer of 2 to 64 units is wide.
 
     Args:
         candidate: gives the sizes, and what its arrays can hold.
-        problem: its activations decide how far a network must be scaled down.
+        cost: its activations decide how far a network must be scaled down.
         key: a random key; the same key gives the same inputs.
     """
     check_key(key)
@@ -127,28 +130,29 @@ def varied_inputs(candidate: Candidate, problem: Problem, key: Array) -> list[Ca
     ]
     params = tuple(Layer(W, b) for W, b in network)
     cases = []
-    for special in (*ANY, *(BATCH if candidate.batched else SINGLE)):
+    for special in (*COMMON, *(FOR_BATCHES if candidate.batched else FOR_SINGLES)):
         n = numbers.get(special.name, USUAL_N) if candidate.batched else 1
         if n:
             changed, X = special.change(params, rng.normal(size=(n, sizes[0])))
-            Y = _random_targets(rng, candidate, problem, n)
-            case = Case(special.name, _tamed(changed, X, problem), X, Y)
+            Y = _random_targets(rng, candidate, cost, n)
+            case = Case(special.name, _scaled_down(changed, X, cost), X, Y)
             cases.append(candidate.representable(case))
     return cases
 
 
 def _random_targets(
-    rng: np.random.Generator, candidate: Candidate, problem: Problem, n: int
+    rng: np.random.Generator, candidate: Candidate, cost: Cost, n: int
 ) -> Float[np.ndarray, "n m_r"]:
+    """Targets that the loss draws, or else some of the user's own."""
     own = candidate.own.Y
-    draw = draw_classes if candidate.targets.classes else problem.loss.draw
+    draw = draw_classes if candidate.targets.classes else cost.objective.loss.draw
     if draw is None:
         return own[rng.integers(len(own), size=n)]
     return np.asarray(draw(rng, n, own.shape[1]), float)
 
 
-def _tamed(params: Params, X: np.ndarray, problem: Problem) -> Params:
-    """The network with layers halved as often as it takes to bound every z on these examples."""
+def _scaled_down(params: Params, X: np.ndarray, cost: Cost) -> Params:
+    """The network with layers halved until every z on these examples is within its bound."""
     a, layers = X, []
     for k, (W, b) in enumerate(params, start=1):
         z = a @ W.T + b
@@ -157,5 +161,5 @@ def _tamed(params: Params, X: np.ndarray, problem: Problem) -> Params:
             factor = 2.0 ** -np.ceil(np.log2(excess))
             W, b, z = W * factor, b * factor, z * factor
         layers.append(Layer(W, b))
-        a = np.asarray(problem.activation.function(jnp.asarray(z, jnp.float32)))
+        a = np.asarray(cost.objective.activation.function(jnp.asarray(z, jnp.float32)))
     return tuple(layers)

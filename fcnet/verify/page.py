@@ -1,14 +1,16 @@
 """The report as a page: verdict, findings, the network with its edges coloured by error, heat maps.
 
-Plain HTML and SVG made from the report's plain data; no script and nothing to load.
+Plain HTML and SVG from the report's plain data; no script and nothing to load. Blue is within what
+rounding explains and orange beyond it, two hues that colour-blind readers can tell apart.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
-from fcnet.verify.drawing import heat_map, legend, network
-from fcnet.verify.rounding import KAPPA
+from fcnet.verify.truth.rounding import KAPPA
 
 STYLE = """
 .fcnet{font:16px/1.55 system-ui,sans-serif;color:#1f2933;background:#fff;max-width:58rem;
@@ -41,12 +43,33 @@ HEAD = (
     f'<link rel=icon href="data:,"><style>{STYLE}</style></head>'
 )
 
+Heat = Sequence[Sequence[float | None]]
+
+MOST_UNITS = 12
+"""The most circles of a layer. In a wider layer each stands for several units, by the worst."""
+
+LAYER_GAP, UNIT_GAP, RADIUS = 190, 32, 10
+"""Between layers, between units, and of a circle, in pixels."""
+
+MAP, SMALLEST, LARGEST, LEAST_WIDTH = 220, 6, 22, 14
+"""The pixels of a heat map's longer side, of a cell at least and at most, of a vector's width."""
+
+LEGEND = (
+    (0.0, "0"),
+    (1.0, "1"),
+    (10.0, "10"),
+    (1e3, "1000"),
+    (1e6, "a million"),
+    (None, "not finite, or no error is explained"),
+)
+"""The errors over what rounding explains that the legend shows."""
+
 SYMBOLS = {"delta[": "&delta;[", "sigma&#x27;": "&sigma;&prime;", "^T": "<sup>T</sup>"}
 """How formulas are set, once they are escaped."""
 
 SUMMARY = {
     "right": "Every array of the gradient agrees with autodiff, up to what rounding explains.",
-    "wrong": "The gradient, or the way it is computed, is not as it must be.",
+    "wrong": "The gradient, or the way it is computed, is not right.",
     "cannot tell": "Nothing that was tried proves the gradient right or wrong.",
 }
 
@@ -59,22 +82,22 @@ def body(report: Mapping[str, Any]) -> str:
         f"{verdict}</h1><p>{SUMMARY[verdict]}</p></header>"
     ]
     if report["findings"]:
-        parts.append(f"<h2>What is wrong</h2>{''.join(map(_finding, report['findings']))}")
+        parts.append(f"<h2>What is wrong</h2>{''.join(map(_finding_html, report['findings']))}")
     if leaves:
         parts.append("<h2>Where the errors are</h2>")
         if report["sizes"]:
-            parts.append(network(report["sizes"], leaves))
+            parts.append(network_drawing(report["sizes"], leaves))
         parts.append(legend())
         maps = "".join(heat_map(leaf) for leaf in leaves if leaf["heat"])
         parts.append(f"<div class=maps>{maps}</div>")
-        parts.append(f"<h2>Array by array</h2>{_table(leaves)}")
+        parts.append(f"<h2>Array by array</h2>{_leaf_table(leaves)}")
     parts.append(f"<h2>How it was judged</h2>{_judged(report)}")
     if report["notes"]:
         parts.append(f"<h2>Notes</h2>{_list(report['notes'])}")
     return "".join(parts)
 
 
-def _finding(finding: Mapping[str, Any]) -> str:
+def _finding_html(finding: Mapping[str, Any]) -> str:
     where = [f"Line {finding['line']} of Algorithm 5"] if finding["line"] else []
     where += [f"layer {finding['layer']}"] if finding["layer"] else []
     place = ", ".join(where) or "The program"
@@ -94,18 +117,18 @@ def _set(text: str) -> str:
     return text
 
 
-def _table(leaves: Iterable[Mapping[str, Any]]) -> str:
+def _leaf_table(leaves: Iterable[Mapping[str, Any]]) -> str:
     head = (
         "<tr><th>array<th class=n>digits that agree<th class=n>that rounding leaves"
         "<th>worst entry<th class=n>off by<th class=n>rounding explains<th>on"
     )
     rows = [
         f"<tr{' class=beyond' if _is_beyond(leaf) else ''}><td><code>{escape(leaf['path'])}</code>"
-        f"<td class=n>{_number(leaf['digits'], '.1f')}"
-        f"<td class=n>{_number(leaf['digits_expected'], '.1f')}"
+        f"<td class=n>{_number_text(leaf['digits'], '.1f')}"
+        f"<td class=n>{_number_text(leaf['digits_expected'], '.1f')}"
         f"<td>{escape(str(list(leaf['index'])))}"
-        f"<td class=n>{_number(leaf['error'], '.1e')}"
-        f"<td class=n>{_number(leaf['tolerance'], '.1e')}"
+        f"<td class=n>{_number_text(leaf['error'], '.1e')}"
+        f"<td class=n>{_number_text(leaf['tolerance'], '.1e')}"
         f"<td>{escape(leaf['case'])}"
         for leaf in leaves
     ]
@@ -118,7 +141,7 @@ def _is_beyond(leaf: Mapping[str, Any]) -> bool:
     return any(cell is None or cell > 1 for cell in cells)
 
 
-def _number(value: float | None, form: str) -> str:
+def _number_text(value: float | None, form: str) -> str:
     return "not finite" if value is None else format(value, form) if value else "0"
 
 
@@ -136,3 +159,93 @@ def _judged(report: Mapping[str, Any]) -> str:
 
 def _list(items: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(item)}' for item in items)}</ul>"
+
+
+def colour(ratio: float | None) -> str:
+    """The colour of an error of `ratio` times its tolerance; None stands for one not finite."""
+    if ratio is None:
+        return "#3b1500"
+    if ratio <= 1:
+        return f"hsl(202,70%,{93 - 23 * ratio:.0f}%)"
+    return f"hsl(27,100%,{max(28.0, 66 - 6 * math.log10(ratio)):.0f}%)"
+
+
+def legend() -> str:
+    """What the colours mean."""
+    items = (f'<i style="background:{colour(ratio)}"></i>{text}' for ratio, text in LEGEND)
+    spans = "".join(f"<span>{item}</span>" for item in items)
+    return f"<p class=legend>Error over what rounding explains:{spans}</p>"
+
+
+def heat_map(leaf: Mapping[str, Any]) -> str:
+    """An array as a grid of cells."""
+    rows: Heat = leaf["heat"]
+    cell = min(LARGEST, max(SMALLEST, MAP // max(len(rows), len(rows[0]))))
+    width = max(cell, LEAST_WIDTH) if len(rows[0]) == 1 else cell
+    gap = cell > SMALLEST
+    squares = "".join(
+        f'<rect x="{j * width}" y="{i * cell}" width="{width - gap}" height="{cell - gap}" '
+        f'fill="{colour(ratio)}"/>'
+        for i, row in enumerate(rows)
+        for j, ratio in enumerate(row)
+    )
+    drawing = _svg(len(rows[0]) * width, len(rows) * cell, squares, leaf["path"])
+    return f"<figure>{drawing}<figcaption>{escape(leaf['path'])}</figcaption></figure>"
+
+
+def network_drawing(sizes: Sequence[int], leaves: Sequence[Mapping[str, Any]]) -> str:
+    """Layers from left to right, an edge a weight and a circle a unit; the worst edges on top."""
+    shown = [min(size, MOST_UNITS) for size in sizes]
+    height = max(shown) * UNIT_GAP + 40
+
+    def place(k: int, unit: int) -> tuple[float, float]:
+        return 50.0 + k * LAYER_GAP, (height - 30) / 2 + (unit - (shown[k] - 1) / 2) * UNIT_GAP
+
+    edges: list[tuple[float, str]] = []
+    circles = [_circle(*place(0, i), "#fff") for i in range(shown[0])]
+    for k, (below, here) in enumerate(pairwise(shown), start=1):
+        W, b = leaves[2 * k - 2]["heat"], leaves[2 * k - 1]["heat"]
+        for j in range(here):
+            for i in range(below):
+                ratio = _largest_ratio(W, j, here, i, below)
+                edges.append(_edge(place(k - 1, i), place(k, j), ratio))
+            circles.append(_circle(*place(k, j), colour(_largest_ratio(b, j, here, 0, 1))))
+    lines = [line for _, line in sorted(edges, key=lambda edge: edge[0])]
+    labels = [
+        f'<text x="{50 + k * LAYER_GAP}" y="{height - 6}" font-size="13" text-anchor="middle">'
+        f"{'input' if k == 0 else f'layer {k}'} ({size})</text>"
+        for k, size in enumerate(sizes)
+    ]
+    width = 100 + (len(sizes) - 1) * LAYER_GAP
+    return _svg(width, height, "".join(lines + circles + labels), "the network, coloured by error")
+
+
+def _edge(
+    start: tuple[float, float], end: tuple[float, float], ratio: float | None
+) -> tuple[float, str]:
+    """The error, for sorting, and a line, thicker where rounding does not explain it."""
+    (x1, y1), (x2, y2) = start, end
+    rank = math.inf if ratio is None else ratio
+    width = 1.2 if rank <= 1 else 2.6
+    line = f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke-width="{width}" '
+    return rank, f'{line}stroke="{colour(ratio)}"/>'
+
+
+def _circle(x: float, y: float, fill: str) -> str:
+    return f'<circle cx="{x}" cy="{y}" r="{RADIUS}" stroke="#555" fill="{fill}"/>'
+
+
+def _largest_ratio(heat: Heat, j: int, of: int, i: int, below: int) -> float | None:
+    """The largest ratio of the units that circle j of `of` stands for, or edge i of `below`."""
+    rows = heat[j * len(heat) // of : -(-(j + 1) * len(heat) // of)]
+    cells = [
+        c for row in rows for c in row[i * len(row) // below : -(-(i + 1) * len(row) // below)]
+    ]
+    return None if None in cells else max((c for c in cells if c is not None), default=0.0)
+
+
+def _svg(width: int, height: int, content: str, title: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>{content}</svg>'
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fcnet.verify.page import HEAD, STYLE, body
-from fcnet.verify.types import Finding, Leaf
+from fcnet.verify.types import Finding, Format, Leaf
 
 Verdict = Literal["right", "wrong", "cannot tell"]
 
@@ -16,10 +16,10 @@ SCHEMA = 1
 """The version of report.schema.json."""
 
 FINDING_LINES, SHOWN_LEAVES, NOTE_LINES = 12, 6, 4
-"""How much of each the text shows, so that it stays within 30 lines; the rest is counted."""
+"""How much of each the text shows, so that it has at most 30 lines; the rest is counted."""
 
 WIDTH = 100
-"""Of the text, in characters."""
+"""The width of the text, in characters."""
 
 
 class GradientError(AssertionError):
@@ -33,10 +33,10 @@ class Report:
     Attributes:
         subject: the name of what was checked.
         verdict: "right", "wrong" or "cannot tell".
-        leaves: one a parameter array, on the input where it compares worst.
+        leaves: one for each parameter array, on the input where it compares worst.
         findings: the root causes, in the order of the backward pass; none unless wrong.
         notes: what else a reader should know: the precision seen, the ReLU'(0) seen, where the
-            arithmetic is unstable, why nothing could be told.
+            arithmetic is unstable, why nothing is proved.
         cases: the names of the inputs tried.
         precision: the dtype that the tolerance is for, such as "float32".
         unit_roundoff: u of that dtype.
@@ -64,13 +64,13 @@ class Report:
     def __str__(self) -> str:
         """The report as text of at most 30 lines, the verdict first."""
         lines = [f"{self.subject}: {self.verdict.upper()}{self._digits()}", ""]
-        lines += _some(map(_finding, self.findings), FINDING_LINES, "finding")
-        worst = sorted(self.leaves, key=_badness, reverse=True)[:SHOWN_LEAVES]
+        lines += _some(map(_finding_text, self.findings), FINDING_LINES, "finding")
+        worst = sorted(self.leaves, key=_error_ratio, reverse=True)[:SHOWN_LEAVES]
         shown = [leaf for leaf in self.leaves if leaf in worst]
         if shown:
             width = max(len(leaf.path) for leaf in shown)
             lines.append(f"{'array':<{width}}  digits agreeing / expected   worst entry")
-            lines += [_row(leaf, width) for leaf in shown]
+            lines += [_leaf_text(leaf, width) for leaf in shown]
             if len(shown) < len(self.leaves):
                 lines.append(f"... and {len(self.leaves) - len(shown)} more arrays, none worse")
             lines.append("")
@@ -106,7 +106,7 @@ class Report:
             "convention": self.convention,
             "sizes": list(self.sizes),
             "findings": [finding._asdict() for finding in self.findings],
-            "leaves": [_finite(leaf._asdict()) for leaf in self.leaves],
+            "leaves": [_as_json(leaf._asdict()) for leaf in self.leaves],
             "notes": list(self.notes),
             "cases": list(self.cases),
         }
@@ -126,18 +126,23 @@ class Report:
         return f"<div class=fcnet>{body(self.to_dict())}</div>"
 
 
-def _badness(leaf: Leaf) -> float:
+def unreadable(subject: str, case: str, format: Format, findings: Iterable[Finding]) -> Report:
+    """The report on a candidate whose result on the first case cannot be read."""
+    return Report(subject, "wrong", (), tuple(findings), (), (case,), format.name, format.u)
+
+
+def _error_ratio(leaf: Leaf) -> float:
     ratio = leaf.error / leaf.tolerance if leaf.tolerance else math.inf * leaf.error
     return -1.0 if leaf.error == 0 else math.inf if math.isnan(ratio) else ratio
 
 
-def _finding(finding: Finding) -> str:
+def _finding_text(finding: Finding) -> str:
     where = [f"line {finding.line} of Algorithm 5"] if finding.line else []
     where += [f"layer {finding.layer}"] if finding.layer else []
     return f"* {', '.join([*where, finding.kind])}: {finding.message}"
 
 
-def _row(leaf: Leaf, width: int) -> str:
+def _leaf_text(leaf: Leaf, width: int) -> str:
     entry = f"[{', '.join(map(str, leaf.index))}]"
     return (
         f"{leaf.path:<{width}}  {leaf.digits:15.1f} / {leaf.digits_expected:<8.1f}   "
@@ -146,7 +151,7 @@ def _row(leaf: Leaf, width: int) -> str:
 
 
 def _some(items: Iterable[str], most: int, what: str) -> list[str]:
-    """Items in at most so many lines, with a count of what is left out and an empty line after."""
+    """Items in at most `most` lines, with a count of those left out and an empty line after."""
     blocks = [_wrapped(item) for item in items]
     shown: list[str] = []
     left = len(blocks)
@@ -166,10 +171,10 @@ def _wrapped(item: str) -> list[str]:
     return lines + [line for other in others for line in textwrap.wrap(other, WIDTH) or [""]]
 
 
-def _finite(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     """Plain data, with None for each number that is not finite: JSON has no such numbers."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _as_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_finite(item) for item in value]
+        return [_as_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

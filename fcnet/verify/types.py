@@ -1,26 +1,73 @@
 """The nouns of the gradient checker: what is asked, what is tried, what is known, what is found.
 
 Inside this room arrays are NumPy's, in float64 and in the notes' layout: one `Layer(W, b)` a layer,
-`W` of shape (m_k, m_{k-1}), examples as rows. What the candidate sees is in the user's own layout,
-array library and dtype; the translation happens at the border (`candidate.py`).
+`W` of shape (m_k, m_{k-1}), examples as rows. The candidate sees the user's own layout, array
+library and dtype; `candidate.py` translates.
 """
 
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from fcnet.types import Activation, Loss, Params, Trace
+from fcnet.types import Activation, Objective, Params, Trace
+
+Values: TypeAlias = Float[np.ndarray, "..."]
+"""An array of any shape, in float64."""
 
 
-class Problem(NamedTuple):
-    """The function whose gradient the candidate claims to compute."""
+class Cost(NamedTuple):
+    """The cost J(theta) whose gradient the candidate claims to compute.
 
-    activation: Activation
-    output_activation: Activation
-    loss: Loss
+    `reduction` says what the losses of a batch become: their "mean" or their "sum". For one example
+    both are the same.
+    """
+
+    objective: Objective
     reduction: str = "mean"
-    """Over the examples of a batch: "mean" or "sum"; nothing to choose for one example."""
+
+    def activations(self, r: int) -> list[Activation]:
+        """The activation of each of r layers."""
+        hidden = [self.objective.activation] * (r - 1)
+        return [*hidden, self.objective.output_activation]
+
+
+class Format(NamedTuple):
+    """A floating-point format: its unit roundoff u, what underflow loses, its largest number."""
+
+    name: str
+    u: float
+    tiny: float
+    largest: float
+
+
+FORMATS = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            Format("float64", 2.0**-53, 2.0**-1022, 1.797e308),
+            Format("float32", 2.0**-24, 2.0**-126, 3.4e38),
+            Format("tfloat32", 2.0**-11, 2.0**-126, 3.4e38),
+            Format("float16", 2.0**-11, 2.0**-24, 65504.0),
+            Format("bfloat16", 2.0**-8, 2.0**-126, 3.4e38),
+        )
+    }
+)
+"""Finest first. Accelerators round the factors of a float32 product to TensorFloat-32. Most
+hardware flushes underflow to zero, which loses the smallest normal number; float16 always keeps its
+subnormal numbers."""
+
+
+def format_of(dtype: DTypeLike) -> Format:
+    """The row of `FORMATS` for a floating dtype.
+
+    >>> format_of("float32").u == 2.0**-24
+    True
+    """
+    return FORMATS[jnp.dtype(dtype).name]
 
 
 class Case(NamedTuple):
@@ -37,13 +84,17 @@ class Case(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What the judge knows of a case, in float64, for a candidate that rounds to unit roundoff u.
+    """What is right on a case, in float64, and what a candidate may be off by.
 
-    `trace` and `deltas` hold all examples in rows, and delta is that of the single example's loss,
-    without the 1/n of a mean. `gradient` belongs to ReLU'(0) = 1; where `kinks` marks units whose
-    pre-activation is 0, or too near to tell at u, `by_convention` has it also for other values of
-    ReLU'(0), and `slack` bounds per component what any choice for each such unit can add.
-    `tolerance` is what a correct candidate's rounding errors may reach, per component.
+    Attributes:
+        loss, loss_tolerance: the cost J, and what rounding explains of an error in it.
+        trace: of all examples, in rows.
+        deltas: delta^[k] of each example's own loss, in rows, without the 1/n of a mean.
+        kinks: the units whose pre-activation is 0, or so close that rounding decides its sign.
+        gradient: with ReLU'(0) = 1.
+        by_convention: the gradient for other values of ReLU'(0); empty where no unit is at a kink.
+        slack: per component, how much any choice for each unit at a kink can add.
+        tolerance: per component, what the rounding of a correct candidate may reach.
     """
 
     loss: float
@@ -58,22 +109,25 @@ class Reference(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the candidate returned for a case, in the notes' layout, float64 (values unchanged)."""
+    """What the candidate returned for a case, in the notes' layout, in float64, values unchanged.
+
+    `dtype` is the coarsest among the arrays that the candidate returned.
+    """
 
     gradient: Params
     loss: float | None
     dtype: np.dtype
-    """The coarsest dtype among the returned leaves, as the candidate returned them."""
 
 
 class Finding(NamedTuple):
-    """One root cause. `str` of a report prints the message; the rest is for programs.
+    """One root cause. The text of a report shows the message; the rest is for programs.
 
-    line: of Algorithm 5 (1 forward, 2 and 4 deltas, 5 gradients), None for faults of protocol.
-    quantity: "delta", "dW" or "db"; "J" for the loss; "" for faults of protocol.
-    layer: k in 1..r, None where the fault is not of one layer.
-    kind: a slug, such as "transposed" or "unknown".
-    message: a sentence a student understands, in the user's own names.
+    Attributes:
+        line: of Algorithm 5 (1 forward, 2 and 4 deltas, 5 gradients); None for the program's form.
+        quantity: "delta", "dW" or "db"; "J" for the loss; "" for the program's form.
+        layer: k in 1..r; None where the fault is not of one layer.
+        kind: a slug, such as "transposed" or "unknown".
+        message: a sentence that a student understands, in the user's own names.
     """
 
     line: int | None
@@ -83,17 +137,23 @@ class Finding(NamedTuple):
     message: str
 
 
-class Leaf(NamedTuple):
-    """How one parameter array's gradient compares, on the input where it compares worst.
+def form_finding(kind: str, message: str) -> Finding:
+    """A finding about the program's form: no line of Algorithm 5 is to blame."""
+    return Finding(None, "", None, kind, message)
 
-    path: the user's own name of it, such as "params[0].W" or "dW2".
-    error: the largest absolute error relative to its tolerance decides where; this is its size.
-    tolerance: what rounding explains at that entry.
-    index: of that entry, in the user's layout.
-    digits, digits_expected: decimal digits in which the whole leaf agrees, and rounding allows.
-    case: the name of the input.
-    heat: error / tolerance over the whole array, the largest in each cell of a grid of at most
-        40 x 40, for the page that shows it; a vector is one column.
+
+class Leaf(NamedTuple):
+    """How the gradient of one parameter array compares, on the input where it compares worst.
+
+    Attributes:
+        path: the user's own name of the array, such as "params[0].W" or "dW2".
+        error: the absolute error of the entry whose error is largest relative to its tolerance.
+        tolerance: what rounding explains at that entry.
+        index: of that entry, in the user's layout.
+        digits, digits_expected: decimal digits to which the array agrees, and rounding allows.
+        case: the name of the input.
+        heat: error / tolerance over the whole array, the largest in each cell of a grid of at most
+            40 x 40, for the page; a vector is one column.
     """
 
     path: str

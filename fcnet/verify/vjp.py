@@ -1,4 +1,4 @@
-"""`fcnet.check_vjp`: a `jax.custom_vjp` put to the test against its plain twin."""
+"""`fcnet.check_vjp`: the derivative rule of a `jax.custom_vjp` against its plain twin."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,15 +13,27 @@ from jax import Array
 from fcnet.arrays import to_numpy
 from fcnet.checks import check_key
 from fcnet.verify.arguments import Arguments, as_answer, call, take_apart
-from fcnet.verify.claim import OWN, Claim, Point, representable
-from fcnet.verify.conclude import check_repeated, conclude, unread
-from fcnet.verify.cotangents import check_linear, check_traced, cotangent_points
-from fcnet.verify.report import Report
-from fcnet.verify.rounding import precision_of
-from fcnet.verify.types import Answer, Finding
+from fcnet.verify.claim import (
+    OWN,
+    ArrayCase,
+    Claim,
+    call_again,
+    judge_claim,
+    representable,
+)
+from fcnet.verify.judge import Trial
+from fcnet.verify.protocol import agree, distance
+from fcnet.verify.report import Report, unreadable
+from fcnet.verify.types import Answer, Finding, form_finding, format_of
 
-NEARBY, AWAY = 2, 0.1
-"""Besides the user's own, so many points are tried, up to 10 % away."""
+NEAR_ARGUMENTS = 2
+"""The number of points near the user's own at which the rule is tried."""
+
+RANDOM, ONE_HOT = 3, 3
+"""The numbers of random and of one-hot cotangents."""
+
+MULTIPLE = -8.0
+"""The rule must give, for a cotangent times minus a power of two, that multiple to the last bit."""
 
 
 def check_vjp(
@@ -34,17 +46,17 @@ def check_vjp(
 
     First the value, then the cotangents of the arguments, for cotangents of the result that are
     zero, random, one-hot and scaled, at the given arguments and near them, and again under
-    `jax.jit` and `jax.vmap`. What they may be off by is derived from rounding.
+    `jax.jit` and `jax.vmap`. The tolerance follows from rounding.
 
     Args:
         function: with a derivative rule of its own.
         reference: a plain JAX function of the same arguments with the same values.
-        args: the arguments of both, pytrees of arrays; integers and static values stay as they are.
+        args: the arguments of both, pytrees of arrays; integers and static values are not changed.
         key: of the random cotangents and points; by default always the same.
 
     Returns:
         A `Report`, with a leaf for each floating array of the arguments; or of the results, if
-        already these differ.
+        these already differ.
 
     Raises:
         TypeError, ValueError: for arguments without a floating array, or not finite, or a reference
@@ -61,22 +73,22 @@ def check_vjp(
     check_key(key := jax.random.key(0) if key is None else key)
     arguments = take_apart(reference, jax.tree.map(_as_jax, args))
     subject = getattr(function, "__name__", type(function).__name__)
-    own = Point(OWN, tuple(map(to_numpy, arguments.differentiable)))
+    own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     right = _form(call(reference, arguments, own.leaves))
     if not right.names:
         raise TypeError("reference must return floating-point arrays: they have the cotangents")
     value = call(function, arguments, own.leaves)
     different = value.error or _difference(_form(value), right)
     if different:
-        return unread(subject, arguments, [different])
+        return unreadable(subject, OWN, arguments.format, [different])
     twins = _Twins(subject, function, reference, arguments, _form(value))
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    report = _check_values(twins, own, draw)
+    report = _check_results(twins, own, draw)
     return report if report.verdict == "wrong" else _check_rule(twins, own, draw)
 
 
 def _as_jax(leaf: Any) -> Any:
-    """A rule is handed NumPy's arrays as they are, and NumPy may compute in another dtype."""
+    """JAX hands NumPy arrays to a rule unchanged, and NumPy may compute in another dtype."""
     return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
 
 
@@ -125,22 +137,22 @@ def _form(called: Any) -> _Form:
 
 
 def _difference(hand: _Form, right: _Form) -> Finding | None:
-    """What is other about the form of the result than it must be."""
+    """How the form of the result differs from that of the reference."""
     if (hand.structure, hand.names) != (right.structure, right.names):
         message = f"it returns {hand.structure} with {', '.join(hand.names)} in floating point; "
         message += f"the reference {right.structure} with {', '.join(right.names)}"
-        return _fault("wrong_structure", message)
+        return form_finding("wrong_structure", message)
     for name, one, other in zip(hand.names, hand.leaves, right.leaves, strict=True):
         if jnp.shape(one) != jnp.shape(other):
             shapes = f"{jnp.shape(one)}, that of the reference {jnp.shape(other)}"
-            return _fault("wrong_shape", f"{name} has shape {shapes}")
+            return form_finding("wrong_shape", f"{name} has shape {shapes}")
     return None
 
 
-def _check_values(twins: _Twins, own: Point, draw: np.random.Generator) -> Report:
+def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:
     """The results themselves, called plainly and by `jax.vjp`, which runs the rule's own forward.
 
-    Another function has another derivative.
+    If they differ, the function has another derivative, and its rule is not checked.
     """
     arguments = twins.arguments
 
@@ -149,70 +161,143 @@ def _check_values(twins: _Twins, own: Point, draw: np.random.Generator) -> Repor
         leaves = arguments.floats(args)
         return [*values(leaves), *jax.vjp(values, leaves)[0]]
 
-    def ask(point: Point, double: bool) -> Answer | None:
-        called = call(both, arguments, point.leaves, double)
+    def ask(case: ArrayCase, double: bool) -> Answer | None:
+        called = call(both, arguments, case.leaves, double)
         return None if called.error else as_answer(called.value)
 
     first = call(both, arguments, own.leaves)
     if first.error:
-        return unread(twins.subject, arguments, [first.error])
+        return unreadable(twins.subject, OWN, arguments.format, [first.error])
     claim = Claim(
-        subject=twins.subject,
+        name=twins.subject,
         paths=(*twins.result.names, *(f"{name} under jax.vjp" for name in twins.result.names)),
         right=lambda leaves: 2 * twins.values(twins.reference, leaves),
         call=ask,
         leaves=arguments.differentiable,
         names=twins.names,
         places=(),
-        precision=precision_of(as_answer(first.value).dtype),
+        format=format_of(as_answer(first.value).dtype),
         phrase="{}",
     )
-    points = [own, *_nearby(claim, own, draw)]
-    report = conclude(claim, points, [*map(claim.answer, points)], [], [])
-    findings = [_fault("forward_differs", finding.message) for finding in report.findings]
+    cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
+    report = judge_claim(claim, cases, [*map(claim.answer, cases)])
+    findings = [form_finding("forward_differs", finding.message) for finding in report.findings]
     return replace(report, findings=tuple(findings))
 
 
-def _check_rule(twins: _Twins, own: Point, draw: np.random.Generator) -> Report:
-    """The rule: what it makes of cotangents."""
+def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:
+    """The rule itself, on several cotangents."""
     leaves = (*twins.arguments.differentiable, *twins.result.leaves)
     both = take_apart(twins.pull, leaves)
 
     def rule(*leaves: Any) -> list[Array]:
         return twins.pull(twins.function, leaves)
 
-    def ask(point: Point, double: bool, how: Callable[..., Any] = rule) -> Answer | None:
-        pulled = call(how, both, point.leaves, double)
+    def ask(case: ArrayCase, double: bool, how: Callable[..., Any] = rule) -> Answer | None:
+        pulled = call(how, both, case.leaves, double)
         return None if pulled.error else as_answer(pulled.value)
 
     n = len(own.leaves)
-    points = cotangent_points(own, [to_numpy(leaf) for leaf in leaves[n:]], draw)
-    points = [representable(point, leaves) for point in points]
-    pulled = call(rule, both, points[0].leaves)
+    cases = cotangent_cases(own, [to_numpy(leaf) for leaf in leaves[n:]], draw)
+    cases = [representable(case, leaves) for case in cases]
+    pulled = call(rule, both, cases[0].leaves)
     if pulled.error:
-        return unread(twins.subject, twins.arguments, [pulled.error])
+        return unreadable(twins.subject, OWN, twins.arguments.format, [pulled.error])
     first = as_answer(pulled.value)
     claim = Claim(
-        subject=twins.subject,
+        name=twins.subject,
         paths=twins.names,
         right=partial(twins.pull, twins.reference),
         call=ask,
         leaves=leaves,
         names=(*twins.names, *twins.result.names),
         places=tuple(range(n)),
-        precision=precision_of(first.dtype),
+        format=format_of(first.dtype),
+        causes=check_linear,
     )
-    points += _nearby(claim, points[0], draw)
-    answers = [first, *map(claim.answer, points[1:])]
-    repeated, notes = check_repeated(claim, points[0], first)
-    findings = [*repeated, *check_traced(claim, points[0], first, rule, ask)]
-    return conclude(claim, points, answers, findings, notes, check_linear(claim, points, answers))
+    cases += claim.near(cases[0], NEAR_ARGUMENTS, draw)
+    answers = [first, *map(claim.answer, cases[1:])]
+    repeated, notes = call_again(claim, cases[0], first)
+    findings = [*repeated, *check_traced(claim, cases[0], first, rule, ask)]
+    return judge_claim(claim, cases, answers, findings, notes)
 
 
-def _nearby(claim: Claim, point: Point, draw: np.random.Generator) -> list[Point]:
-    names = (f"a point near {point.name}, number {i + 1}" for i in range(NEARBY))
-    return [claim.moved(point, AWAY, draw)._replace(name=name) for name in names]
+def cotangent_cases(
+    own: ArrayCase, results: Sequence[np.ndarray], draw: np.random.Generator
+) -> list[ArrayCase]:
+    """The user's arguments with cotangents of many kinds: random ones first."""
+    sizes = [x.size for x in results]
+
+    def case(name: str, flat: np.ndarray) -> ArrayCase:
+        parts = np.split(flat, np.cumsum(sizes)[:-1])
+        cotangents = (part.reshape(x.shape) for part, x in zip(parts, results, strict=True))
+        return ArrayCase(name, (*own.leaves, *cotangents))
+
+    random = [draw.normal(size=sum(sizes)) for _ in range(RANDOM)]
+    places = draw.integers(sum(sizes), size=ONE_HOT)
+    return [
+        *(case(f"random cotangent {i + 1}", flat) for i, flat in enumerate(random)),
+        case(f"{MULTIPLE:g} times random cotangent 1", MULTIPLE * random[0]),
+        case("a zero cotangent", np.zeros(sum(sizes))),
+        *(
+            case(f"the cotangent that is 1 at {i} only", np.eye(1, sum(sizes), i)[0])
+            for i in places
+        ),
+    ]
 
 
-def _fault(kind: str, message: str) -> Finding:
-    return Finding(None, "", None, kind, message)
+def check_linear(claim: Claim, trials: Sequence[Trial]) -> list[Finding]:
+    """Whether the rule does with a cotangent what no derivative does."""
+    answers = {trial.case.name: trial for trial in trials}
+    one, two = (answers.get(f"random cotangent {i}") for i in (1, 2))
+    multiple = answers.get(f"{MULTIPLE:g} times random cotangent 1")
+    if one is None or two is None or multiple is None:
+        return []
+    values = jax.tree.leaves(one.answer.gradient)
+    if distance(one.answer, two.answer) == 0 and any(x.any() for x in values):
+        return [
+            form_finding("ignores_cotangent", "the rule does not use the cotangent it is given")
+        ]
+    times: Any = tuple(MULTIPLE * x for x in values)
+    expected = one.answer._replace(gradient=times)
+    bounds = claim.bounds(multiple.case, multiple.answer)
+    if not agree(expected, multiple.answer, bounds):
+        message = f"{MULTIPLE:g} times the cotangent does not give {MULTIPLE:g} times the result"
+        return [form_finding("not_linear", message)]
+    return []
+
+
+def check_traced(
+    claim: Claim,
+    case: ArrayCase,
+    plain: Answer,
+    rule: Callable[..., Any],
+    ask: Callable[..., Answer | None],
+) -> list[Finding]:
+    """Whether the rule gives the same under `jax.jit`, and for two cotangents under `jax.vmap`.
+
+    Args:
+        claim: what is right.
+        case: the one for which the rule gave `plain`.
+        plain: what it gave.
+        rule: of the arguments, and then of the cotangents.
+        ask: calls another function in the rule's place.
+    """
+    n = len(claim.paths)
+
+    def stacked(*leaves: Any) -> list[Array]:
+        pairs = [jnp.stack([x, x / 2]) for x in map(jnp.asarray, leaves[n:])]
+        both = jax.vmap(lambda *cotangents: rule(*leaves[:n], *cotangents))(*pairs)
+        return [x[0] for x in both]
+
+    findings = []
+    for kind, how in (("jit", jax.jit(rule)), ("vmap", stacked)):
+        answer = ask(case, False, how)
+        if answer is None:
+            findings.append(form_finding(f"{kind}_disagrees", f"under jax.{kind} the rule fails"))
+            continue
+        traced, known = (claim.compare(case, a, claim.format) for a in (answer, plain))
+        if known.ok and not traced.ok:
+            message = f"under jax.{kind} the rule gives another result, and a wrong one"
+            findings.append(form_finding(f"{kind}_disagrees", message))
+    return findings

@@ -1,1 +1,1 @@
-"""The suites of `scripts/bench.py`, one in each module, and how they measure."""
+"""The suites of `scripts/bench.py`, one a module, and the modules that measure for them."""

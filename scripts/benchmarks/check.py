@@ -1,10 +1,10 @@
-"""How well gradient checkers tell right backward passes from wrong ones.
+"""How well gradient checkers distinguish right backward passes from wrong ones.
 
-Planted faults, one at a time, in eight regimes; correct programs, written independently in many
-ways; and errors of shrinking size in one entry. Each checker answers for the same functions at the
-same points, the slow ones for every fourth. What a checker cannot read at all, such as bfloat16,
-counts as an alarm, on right and wrong programs alike: a column with false alarms everywhere says
-nothing.
+The candidates have one planted fault each, in eight regimes; or they are correct programs, written
+independently in many ways; or one entry of a right gradient has an error of decreasing size. Every
+checker gets the same functions at the same points; the slow ones get every fourth. Arrays that a
+checker cannot read, such as bfloat16, count as an alarm, on right and wrong programs alike: where
+false alarms are 100 %, the detection rate means nothing.
 """
 
 import importlib.util
@@ -32,16 +32,16 @@ SEEDS = 3
 OURS = "fcnet.check"
 
 SIZES = 10.0 ** np.arange(-16, 3)
-"""Relative errors of one entry; a checker's sensitivity is the least from which on it sees all."""
+"""Relative errors of one entry. The sensitivity is the least from which a checker sees all."""
 
 
 class Score(NamedTuple):
-    """How often a checker raised an alarm in a regime, and for what.
+    """How often a checker raised an alarm in a regime.
 
-    ratio: the share of wrong programs that it called wrong; baseline: "all planted faults".
-    false_alarms: the share of right programs that it called wrong, of so many `right`.
+    ratio: the share of wrong programs that it called wrong; `wrong`: their number.
+    false_alarms: the share of right programs that it called wrong; `right`: their number.
     localised: the share of faults that it placed exactly: line, quantity and layer.
-    calls: of the candidate for one answer, the median; seconds: the median.
+    calls, seconds: medians for one answer; `calls` counts the calls of the candidate.
     """
 
     case: str
@@ -69,7 +69,7 @@ class Score(NamedTuple):
 
 
 class Sensitivity(NamedTuple):
-    """The least relative error of one entry of median size that a checker sees, and all above."""
+    """The least relative error of one entry, of median size, that a checker sees."""
 
     case: str
     variant: str
@@ -108,11 +108,11 @@ def sensitivity(quick: bool) -> Iterator[Sensitivity]:
 
 
 def _installed() -> dict[str, Callable[[Claim], Any]]:
-    """The checkers whose libraries are there; the others are told."""
+    """The checkers whose libraries are installed; a line is printed for each of the others."""
     found = {}
     for name, check in CHECKERS.items():
-        library = NEEDS.get(name.split()[0])
-        if library and importlib.util.find_spec(library) is None:
+        library = name.split()[0]
+        if library in NEEDS and importlib.util.find_spec(library) is None:
             print(f"{name} is left out: {library} is not installed")
         else:
             found[name] = check
@@ -124,7 +124,7 @@ def _score(regime: Regime, name: str, check: Callable[[Claim], Any], quick: bool
     some = slice(None, 6 if quick else None, 1 if name == OURS or quick else 4)
     wrong = list(wrong_programs(regime, seeds))[some]
     right = list(right_programs(regime, 2 * seeds))[some]
-    jax.clear_caches()  # of the checker before, which compiled hundreds of programs
+    jax.clear_caches()  # hundreds of programs that the previous checker compiled
     times: list[float] = []
     calls: list[int] = []
     alarms = [_alarm(check, claim, times, calls) for claim, _ in wrong]
@@ -175,7 +175,7 @@ def _alarm(
 
 
 def _least_seen(dtype: str, check: Callable[[Claim], Any], sizes: np.ndarray) -> float:
-    """By the checker, in the first layer's weights of a network of 64 parameters."""
+    """The least error that the checker sees in the first layer's weights, of 64 parameters."""
     regime = Regime(dtype, dtype=dtype)
 
     def seen(size: float) -> bool:

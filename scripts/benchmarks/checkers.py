@@ -1,8 +1,8 @@
-"""Other gradient checkers, each as its documentation has it, at its defaults.
+"""Gradient checkers, each called as its documentation shows, with its default settings.
 
-A row of `CHECKERS` takes a `Claim` and says whether the checker raises an alarm. What the checker
-differentiates is the loss as a function of all parameters in one vector, written once for all in
-NumPy; JAX's checkers get it in JAX.
+A row of `CHECKERS` takes a `Claim` and returns whether the checker raises an alarm. A checker
+differentiates the loss as a function of all parameters in one vector: the same NumPy function for
+all of them, and the same function in JAX for JAX's.
 """
 
 from collections.abc import Callable
@@ -16,20 +16,20 @@ import numpy as np
 import fcnet
 
 SCIPY_THRESHOLD = 1e-4
-"""`scipy.optimize.check_grad` returns a number and leaves the judgement to the reader; with 1e-6 it
-would call every correct float32 gradient wrong, and with 1e-4 still most."""
+"""`scipy.optimize.check_grad` returns an error and no verdict. With a threshold of 1e-6, it would
+call every correct float32 gradient wrong."""
 
 
 class Claim(NamedTuple):
-    """A gradient that somebody claims, at one point of one problem.
+    """A candidate and the point and the problem that it is checked on.
 
     Attributes:
         network: the parameters, pairs (W, b).
-        X, Y: the examples.
-        loss: of such pairs, in NumPy and their dtype.
+        X, Y: the examples and their targets.
+        loss: the mean loss of (pairs, X, Y), in NumPy and in their dtype.
         jax_loss: the same in JAX.
-        backward: the candidate: the gradient of the mean loss, as `fcnet.check` calls it.
-        problem: the choices that `fcnet.check` is told.
+        backward: the candidate, which returns the gradient of the mean loss.
+        problem: the keywords that `fcnet.check` needs.
     """
 
     network: list[tuple[np.ndarray, np.ndarray]]
@@ -46,7 +46,7 @@ class Claim(NamedTuple):
         return np.concatenate([leaf.ravel() for pair in self.network for leaf in pair])
 
     def pairs(self, flat: Any) -> list[tuple[Any, Any]]:
-        """The parameters out of a vector."""
+        """The parameters of a vector."""
         ends = np.cumsum([leaf.size for pair in self.network for leaf in pair])[:-1]
         parts = iter(
             np.split(flat, ends) if isinstance(flat, np.ndarray) else jnp.split(flat, ends)
@@ -66,7 +66,7 @@ class Claim(NamedTuple):
 
 
 def fcnet_check(claim: Claim) -> fcnet.Report:
-    """The report, whose verdict is the answer."""
+    """The report of `fcnet.check`."""
     return fcnet.check(
         claim.backward, claim.network, claim.X, claim.Y, batched=True, **claim.problem
     )
@@ -154,7 +154,7 @@ CHECKERS: MappingProxyType[str, Callable[[Claim], Any]] = MappingProxyType(
         "autograd check_grads": autograd_check_grads,
     }
 )
-"""By name. Each raises, or returns True, for a gradient that it takes to be wrong."""
+"""The checkers by name. Each raises, or returns True, for a gradient that it finds wrong."""
 
-NEEDS = MappingProxyType({"torch": "torch", "scipy": "scipy", "autograd": "autograd"})
-"""The library of a checker by the first word of its name, where fcnet itself has no need of it."""
+NEEDS = frozenset({"autograd", "chex", "scipy", "torch"})
+"""The libraries, by the first words of the checkers' names, that fcnet itself does not need."""

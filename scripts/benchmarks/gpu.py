@@ -1,6 +1,6 @@
-"""On a GPU: `fcnet.fit` beside other libraries' loops, and beside the products of its step alone.
+"""On a GPU: `fcnet.fit` against other libraries' loops, and against its step's products alone.
 
-All in float32 unless a row says otherwise: PyTorch's default, while JAX's own is TensorFloat-32.
+Everything is in float32, PyTorch's default, unless a row says otherwise; JAX's is TensorFloat-32.
 
 The forms of the loop, in microseconds a step (NVIDIA H100, JAX 0.11.2, float32, B = 8, 32, 32 and
 128; medians of 7 turns of 1,024 steps):
@@ -16,12 +16,13 @@ The forms of the loop, in microseconds a step (NVIDIA H100, JAX 0.11.2, float32,
 | constant number, the loop a command buffer | 15.2  | 25.1       | 26.5       | 47.4           |
 | 4 an iteration, the loop a command buffer  | 7.6   | 18.5       | 21.0       | 40.2           |
 
-All rows have --xla_gpu_graph_min_graph_size=1; "a command buffer" has
---xla_gpu_enable_command_buffer=+WHILE, too, which without the other took twice as long. Kept, by
-rows 3 and 5, and not timed together: a given number of runs of 32 steps, 4 an iteration
-(fcnet/train/program.py); 16 compile longer for little. The flags are the user's to set, and bring
-nothing to a constant number. Of `fit` with 784-1024x3-10 and B = 8,192, a step took 3.6 ms in
-float32, 1.3 ms in tensorfloat32 and 0.82 ms in bfloat16, with the number of steps given.
+All rows have --xla_gpu_graph_min_graph_size=1. "A command buffer" also has
+--xla_gpu_enable_command_buffer=+WHILE, which took twice as long without the other flag. fcnet uses
+rows 3 and 5 together, which were not timed together: a given number of runs of 32 steps, 4 an
+iteration (fcnet/train/program.py). 16 an iteration take longer to compile and gain little. The
+flags are the user's to set, and gain nothing with a constant number. A step of `fit` with
+784-1024x3-10 and B = 8,192 took 3.6 ms in float32, 1.3 ms in tensorfloat32 and 0.82 ms in bfloat16,
+with the number of steps given.
 """
 
 from collections.abc import Iterator
@@ -52,12 +53,12 @@ CASES = (  # layer sizes, B, n
 )
 WIDE, WIDE_BATCH = (4096,) * 5, 8192
 STEPS = {"float32": 50, "tensorfloat32": 200, "bfloat16": 400}
-"""The steps of a run on wide layers, by precision: a second or two."""
+"""The steps of a run on wide layers, by precision: one to two seconds."""
 
 
 def run(quick: bool) -> Iterator[Place]:
     if jax.default_backend() != "gpu" and not quick:
-        print("gpu is left out: JAX has none here")
+        print("gpu is left out: JAX finds no GPU")
         return
     fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
@@ -87,7 +88,7 @@ def _beside_products(quick: bool) -> Iterator[Place]:
 
 
 def _repeat(pairs: Factors, steps: int, arithmetic: Precision) -> list[jax.Array]:
-    """The products of so many steps."""
+    """The products of `steps` steps."""
     with arithmetic.scope():
         for _ in range(steps):
             products = _multiply(pairs)

@@ -1,8 +1,8 @@
 """Time two programs side by side.
 
-A busy machine slows whoever runs at the moment. So the two run by turns, in runs short enough that
-a disturbance mostly hits both runs of a pair, and what counts is the median of the pairs' ratios.
-The same of the processor's time, which other processes hardly change, says whether to believe it.
+Other processes slow whichever program runs at the moment. So the two alternate, in runs so short
+that a disturbance mostly hits both runs of a pair, and the result is the median of the pairs'
+ratios. The ratio of processor times, which other processes hardly change, is a check on it.
 """
 
 import os
@@ -16,7 +16,7 @@ import numpy as np
 
 
 class Program(NamedTuple):
-    """Something to time: `run` does `steps` steps of the work and returns its arrays."""
+    """A program to time: `run` does `steps` steps of the work and returns its arrays."""
 
     name: str
     run: Callable[[], Any]
@@ -24,7 +24,7 @@ class Program(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One comparison. `ratio` is the variant's time divided by the baseline's, of equal work."""
+    """One comparison. `ratio` is the variant's time divided by the baseline's for the same work."""
 
     case: str
     variant: str
@@ -32,9 +32,9 @@ class Row(NamedTuple):
     variant_us: float  # medians, in microseconds a step
     baseline_us: float
     ratio: float  # the median over the pairs
-    low: float  # and their quartiles: how noisy it was
+    low: float  # their quartiles, which show the noise
     high: float
-    processor_ratio: float  # the median for the time that the threads of this process ran
+    processor_ratio: float  # the median of the ratios of this process's processor times
     pairs: int
 
     @property
@@ -54,10 +54,10 @@ class Row(NamedTuple):
 
 
 def compare(case: str, variant: Program, baseline: Program, pairs: int) -> Row:
-    """Warm both up, then time them by turns, the first of a pair changing each time."""
+    """Warm both up, then time them in pairs; each pair starts with the other program."""
     for program in (variant, baseline):
         _times(program)
-    times = np.empty((pairs, 2, 2))  # of each pair, of the variant and the baseline, by each clock
+    times = np.empty((pairs, 2, 2))  # pair, variant or baseline, clock
     for pair in range(pairs):
         for i in (0, 1) if pair % 2 else (1, 0):
             times[pair, i] = _times((variant, baseline)[i])
@@ -78,7 +78,7 @@ def compare(case: str, variant: Program, baseline: Program, pairs: int) -> Row:
 
 
 def _times(program: Program) -> np.ndarray:
-    """Seconds a step, by the clock on the wall and by the processor's."""
+    """Seconds a step, in wall time and in processor time."""
     start = np.array([time.perf_counter(), time.process_time()])
     jax.block_until_ready(program.run())
     stop = np.array([time.perf_counter(), time.process_time()])
@@ -86,7 +86,7 @@ def _times(program: Program) -> np.ndarray:
 
 
 def format_rows(rows: Sequence[Any]) -> str:
-    """A table for a terminal, of rows of one kind."""
+    """Rows of one type as a table for a terminal."""
     lines = [list(rows[0].cells), *(list(row.cells.values()) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

@@ -1,10 +1,9 @@
 """The same training in other libraries: descent on the half mean squared error, ReLU, float32.
 
-Each peer is a function of a `Work` that returns a function to run; that returns the trained layers
-as pairs (W, b) of NumPy arrays in the notes' shapes. The batches are drawn exactly, B of n without
-replacement in each step, by the quickest way that the library has; scikit-learn has only shuffled
-passes, and starts from weights of its own. A peer that is not installed, or does not work here,
-raises and is left out.
+Each peer takes a `Work` and returns a function of the number of steps, which returns the trained
+layers as pairs (W, b) of NumPy arrays in the notes' shapes. Each step draws B of n examples without
+replacement, in the library's fastest way; scikit-learn has only shuffled passes, and its own
+initial weights. A peer raises where its library is missing or fails; the suite leaves it out.
 """
 
 import warnings
@@ -24,7 +23,7 @@ Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
 class Work(NamedTuple):
-    """What is trained: from these layers, on these data, so many steps on batches of B."""
+    """What is trained: the initial layers, the data and the batch size."""
 
     layers: Pairs
     X: np.ndarray
@@ -37,7 +36,7 @@ class Work(NamedTuple):
 
 
 Run = Callable[[int], Pairs]
-"""Takes so many steps from the start."""
+"""Trains for a number of steps from the initial layers."""
 
 
 def of_fcnet(work: Work, precision: str | None = None) -> Run:
@@ -80,7 +79,7 @@ def of_numpy(work: Work) -> Run:
 
 
 def in_a_loop(step: Callable[[Any, jax.Array], Any], start: Any, layers: Any) -> Run:
-    """A compiled step, called once a step from Python, with a key that it splits itself."""
+    """Calls a compiled step from a Python loop; the step splits the key."""
 
     def run(steps: int) -> Pairs:
         state, key = start, jax.random.key(0)

@@ -1,7 +1,7 @@
-"""`fcnet.fit` on wide layers beside the products of its step alone, by whoever is best at them.
+"""`fcnet.fit` on wide layers against the matrix products of its step alone, in several libraries.
 
 A step of (2.12) and Algorithm 5 has three products a layer: Z = A W^T, dJ/dA = D W, which the first
-layer does not need, and dJ/dW = D^T A. Whatever else it does is lost time.
+layer does not need, and dJ/dW = D^T A. The rest of the step is overhead.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def factors(sizes: tuple[int, ...], batch_size: int) -> Factors:
 
 
 def repeat(multiply: Callable[[], Any]) -> Any:
-    """The products of some steps."""
+    """The products of `STEPS` steps."""
     for _ in range(STEPS):
         products = multiply()
     return products

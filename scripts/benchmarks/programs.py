@@ -12,10 +12,10 @@ import numpy as np
 
 from fcnet import LOSSES, Loss, mean_loss
 
-sys.path.append(str(Path(__file__).parents[2] / "tests"))  # the faults and variants of the tests
+sys.path.append(str(Path(__file__).parents[2] / "tests"))  # for the tests' programs
 
-from support.faults import MUTATIONS
-from support.faulty_backprop import Mutation, Setting, candidate, forward
+from support.faults import STATELESS
+from support.faulty_backprop import Fault, Setting, candidate, forward
 from support.rounded_backprop import Variant, variants
 
 from benchmarks.checkers import Claim
@@ -46,12 +46,9 @@ REGIMES = (
     Regime("ties", activation="relu", ties=True),
 )
 
-FAULTS = [m for m in MUTATIONS if m.kind not in {"first_call", "cached_activation"}]
-"""Those that keep no state: a checker that calls them in another order sees another fault."""
-
 
 def setting_of(regime: Regime) -> Setting:
-    """What the programs of the tests are told about the problem."""
+    """The regime as the tests' programs take it."""
     return Setting(regime.activation, loss="squared_error", scale=regime.scale)
 
 
@@ -77,7 +74,7 @@ def point(regime: Regime, seed: int) -> tuple[list[Any], np.ndarray, np.ndarray]
 
 @cache
 def _scaled_loss(c: float) -> Loss:
-    """One object for each c, so that what is compiled for it serves again."""
+    """One object for each c, so that a program compiled for it is used again."""
     value, derivative = LOSSES["squared_error"][1:3]
     return Loss("scaled", lambda o, y: c * value(o, y), lambda o, y: c * derivative(o, y))
 
@@ -100,16 +97,16 @@ def claim_at(regime: Regime, seed: int, backward: Callable[..., Any]) -> Claim:
 
 
 def wrong_programs(regime: Regime, seeds: int) -> Iterator[tuple[Claim, tuple[int, str, int]]]:
-    """Every fault in one layer where it can sit, each seed in another; and where that is."""
+    """Each fault in one layer where it applies, another for each seed; with its exact place."""
     setting = setting_of(regime)
     for seed in range(seeds):
         network, X, Y = point(regime, seed)
         right = _flat(candidate(setting, batched=True), network, X, Y)
-        for i, fault in enumerate(FAULTS):
+        for i, fault in enumerate(STATELESS):
             m = forward(setting, network, X, Y)
             layers = [k for k in range(1, m.r + 1) if fault.applies(m, k)]
             own = fault.kind == "derivative_of_relu" and regime.activation == "relu"
-            if own or not layers:  # ReLU's own derivative is no mistake, whatever it is at 0
+            if own or not layers:  # ReLU's own derivative is right, whatever its value at 0
                 continue
             k = layers[(i + seed) % len(layers)]
             backward = candidate(setting, [(fault, k)], batched=True)
@@ -121,7 +118,7 @@ def wrong_programs(regime: Regime, seeds: int) -> Iterator[tuple[Claim, tuple[in
 
 
 def with_error(regime: Regime, size: float) -> Claim:
-    """A relative error in one entry of dW^[1], of median size; with 0, the right program."""
+    """The right program with a relative error in the entry of median size of dW^[1]."""
     network, X, Y = point(regime, 0)
     setting = setting_of(regime)
     entries = np.ravel(candidate(setting, batched=True)(network, X, Y)[0][0])
@@ -132,7 +129,7 @@ def with_error(regime: Regime, size: float) -> Claim:
         v.reshape(-1)[at] *= v.dtype.type(1 + size)
         return v
 
-    fault = (Mutation("", "dW", edit), 1)
+    fault = (Fault("", "dW", edit), 1)
     return claim_at(regime, 0, candidate(setting, [fault], batched=True))
 
 
@@ -164,7 +161,7 @@ def _scaled(pairs: Any, scale: float) -> list[Any]:
 
 
 def _tape(regime: Regime) -> Callable[..., Any]:
-    """Every operation records its own pullback; the tape is played backwards."""
+    """Every operation records its own pullback on a tape, which is read backwards."""
 
     def backward(params: Any, X: Any, Y: Any) -> Any:
         number = X.dtype.type
@@ -206,7 +203,7 @@ def _row_by_row(regime: Regime) -> Callable[..., Any]:
 
 
 def _columns(regime: Regime) -> Callable[..., Any]:
-    """Examples in columns and weights transposed on the way, in Fortran order."""
+    """All arrays in Fortran order."""
     whole = candidate(setting_of(regime), batched=True)
 
     def backward(params: Any, X: Any, Y: Any) -> Any:
@@ -224,14 +221,14 @@ def _convention(slope: float) -> Callable[[Regime], Callable[..., Any]]:
         def kink(m: Any, k: int, v: Any) -> Any:
             return m.back[k] * np.where(m.Z[k] == 0, slope, m.Z[k] > 0).astype(v.dtype)
 
-        faults = [(Mutation("", "delta", kink), k) for k in range(1, len(regime.sizes) - 1)]
+        faults = [(Fault("", "delta", kink), k) for k in range(1, len(regime.sizes) - 1)]
         return candidate(setting_of(regime), faults if regime.activation == "relu" else [], True)
 
     return make
 
 
 def _float32_inside(regime: Regime) -> Callable[..., Any]:
-    """Computes in float32 whatever it is given; coarser dtypes keep their own."""
+    """Computes in float32 on float64 arguments, and otherwise in their own dtype."""
     whole = candidate(setting_of(regime), batched=True)
 
     def backward(params: Any, X: Any, Y: Any) -> Any:

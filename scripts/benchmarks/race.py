@@ -1,8 +1,8 @@
-"""Time several programs that do the same work, by turns.
+"""Time several programs that do the same work, in turn.
 
-Each library leaves threads behind that spin for a while after a call, and slow whoever comes next.
-So there is a rest before each run, and a run is to last 0.3 s or more. What counts is the median
-over the rounds of a program's time divided by that of the first program in the same round.
+After a call, a library's threads keep spinning for a while and slow the next program. So each run
+starts after a pause, and should last 0.3 s or more. The result is the median over the rounds of a
+program's time divided by that of the first program in the same round.
 """
 
 import time
@@ -18,16 +18,16 @@ REST = 0.3
 
 
 class Place(NamedTuple):
-    """How one program did. `ratio` is its time a step divided by that of the first program."""
+    """One program's result. `ratio` is its time a step divided by that of the first program."""
 
     case: str
     program: str
     us: float  # the median, in microseconds a step
     ratio: float  # the median over the rounds
-    low: float  # and the quartiles
+    low: float  # the quartiles
     high: float
-    cold: float  # seconds of the first run, compilation included
-    loss: float  # on all the data, after the training; NaN where nobody asked
+    cold: float  # seconds of the first run, with compilation
+    loss: float  # on all the data after training; NaN if it is not measured
     rounds: int
 
     @property
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 def race(
     case: str, programs: Sequence[Program], losses: Sequence[float] | None, rounds: int
 ) -> list[Place]:
-    """The programs' places, the first being what the others are compared with."""
+    """The results of the programs; all ratios are to the first one."""
     cold = [_seconds(program) for program in programs]
     times = np.empty((rounds, len(programs)))
     for row in times:

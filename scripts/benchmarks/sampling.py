@@ -1,4 +1,4 @@
-"""Algorithm 2 with its exact sampling over the same steps with the indices given."""
+"""Algorithm 2 with exact sampling, against the same steps on given batches."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -32,8 +32,8 @@ def _case(n: int, batch_size: int, steps: int, pairs: int) -> Row:
     Y = jax.random.normal(keys[2], (n, SIZES[-1]))
     batches = jax.random.randint(keys[3], (steps, batch_size), 0, n)
 
-    # Under `jax.jit` the values of X and Y are unknown, so they are not checked in each run. The
-    # key is an argument, since the compiler could draw from a constant one ahead of time.
+    # Under `jax.jit` the values of X and Y are unknown, so no run checks them. The key is an
+    # argument, because the compiler could draw from a constant key ahead of time.
     @jax.jit
     def sampled(X: jax.Array, Y: jax.Array, key: jax.Array) -> fcnet.Params:
         return fcnet.minibatch_sgd(

@@ -1,8 +1,8 @@
 """What must not grow: a step's time with n, a run's memory with the number of steps.
 
-Memory is the most that a process of its own held in the end, less what it had held once JAX had
-started: so the data, the run and its compilation. `ru_maxrss` will not do, which on Linux a process
-has from the one that started it.
+Memory is the peak of a separate process minus its peak right after JAX has started: that is the
+data, the run and its compilation. `ru_maxrss` does not serve, since on Linux a process inherits it
+from its parent.
 """
 
 import json
@@ -24,9 +24,9 @@ SIZES, BATCH_SIZE, STEPS = (10, 64, 64, 1), 32, 131_072
 
 
 def time(quick: bool) -> list[Place]:
-    """`fit`'s time a step for n = 10^4 to 10^7, beside that for 10^4.
+    """The time of a step of `fit` for n = 10^4 to 10^7, against that for 10^4.
 
-    Of long runs, since each reads all its data once to see whether they are finite.
+    The runs are long, since each checks once that all its data are finite.
     """
     fcnet.train.data.EVALUATED_ROWS = 16
     largest, steps = (10**5, 64) if quick else (10**7, STEPS)
@@ -46,7 +46,7 @@ def time(quick: bool) -> list[Place]:
 
 
 class Memory(NamedTuple):
-    """The memory of one run, in MB, and what it may be: data + 4 theta + 2 activations + 300."""
+    """The memory of one run in MB, and its limit: data + 4 theta + 2 activations + 300 MB."""
 
     case: str
     steps: int
@@ -88,7 +88,7 @@ print(peak() - before)
 
 
 def memory(quick: bool) -> list[Memory]:
-    """The memory of short runs and long ones."""
+    """The memory of short and of long runs."""
     rows = []
     for sizes, batch_size, n, lengths in MEMORY[: 1 if quick else None]:
         n = 1000 if quick else n

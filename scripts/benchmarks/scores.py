@@ -1,8 +1,8 @@
-"""How well networks predict what they have not seen, and how long they take to learn.
+"""How well networks predict held-out examples, and how long a fit takes.
 
-Every model sees the same inputs, standardised by the training examples, and the same folds. The two
-networks have the same layers, passes, step size and penalty, and each is trained from several
-seeds. FCNetRegressor compiles in its first fit: `first` is the time of that one, `later` the median
+All models get the same folds and the same inputs, standardised by the training examples. The two
+networks have the same layers, passes, learning rate and penalty, and each is trained from several
+seeds. FCNetRegressor compiles in its first fit: `first` is the time of that fit, `later` the median
 of the others.
 """
 
@@ -30,7 +30,7 @@ HOUSES = {  # the penalty alpha of both networks, chosen once by cross-validatio
 
 
 class Score(NamedTuple):
-    """One model on one data set: its mean scores by seed, on held-out folds; seconds a fit."""
+    """One model on one data set: its mean held-out score for each seed, and seconds a fit."""
 
     case: str
     model: str
@@ -105,7 +105,7 @@ def score(
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     seeds: int,
 ) -> Score:
-    """A model's scores; the networks compute in float32, both of them."""
+    """The scores of a model; both networks compute in float32."""
     scores, seconds = np.empty((seeds, len(splits))), []
     dtype = np.float64 if "regression" in name else np.float32
     for fold, (training, held_out) in enumerate(splits):

@@ -1,4 +1,4 @@
-"""A step with the gradient by hand (Algorithm 5) over the same step with it by `jax.grad`."""
+"""A step with the gradient by hand (Algorithm 5), against the same step with `jax.grad`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ CASES = (  # layer sizes, B, steps a run
     ((256, 1024, 1024, 1024, 1), 256, 2),
     ((1024, 2048, 2048, 10), 512, 1),
 )
-BATCHES = 8  # so that a step's batch is no constant of the loop
+BATCHES = 8  # more than one, so that a step's batch is no constant of the loop
 
 GRADIENTS = {"by hand": fcnet.batch_backprop, "autodiff": jax.grad(fcnet.mean_loss)}
 

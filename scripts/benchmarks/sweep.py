@@ -1,7 +1,7 @@
-"""`fcnet.sweep`'s throughput in steps of a network, beside that of `fcnet.fit` one at a time.
+"""The throughput of `fcnet.sweep` in steps of a network, against `fcnet.fit` one at a time.
 
-How a member's step with batches of its own is laid out, in nanoseconds on one core for 4-3-1 with
-B = 8 and 128 members in one loop (two cores, AMD EPYC, JAX 0.10.2):
+Layouts of a member's step with its own batches, in nanoseconds on one core for 4-3-1 with B = 8 and
+128 members in one loop (two cores, AMD EPYC, JAX 0.10.2):
 
 | layout                                                                         | ns  |
 |--------------------------------------------------------------------------------|-----|
@@ -10,12 +10,12 @@ B = 8 and 128 members in one loop (two cores, AMD EPYC, JAX 0.10.2):
 | members last for the gradient alone, products written out term by term         | 160 |
 | members last for parameters and optimiser too, products written out            | 88  |
 
-The first is kept. The last is a second Algorithm 5, and gains for such networks under plain SGD
-alone: a whole sweep takes 125 ns a step where the first takes 193, but with Adam 312 to 304, and
-for 4-16-1 written-out products take fifteen times as long. Batches drawn exactly take 63 ns of a
-member's step beside these, and gathering their rows 20. They are drawn for eight members at a time,
-which fits a core's cache (`KEYS_AT_ONCE` in fcnet/train/sampling.py): a sweep of 256 takes 0.84 to
-0.89 of the time that it takes with all at once.
+fcnet uses the first. The last would be a second Algorithm 5, and it gains only for networks of this
+size under plain SGD: a whole sweep takes 125 ns a step against 193, but 312 against 304 with Adam,
+and for 4-16-1 the products written out take fifteen times as long. A member's step takes 63 ns more
+to draw its batch exactly and 20 ns to gather the rows. Batches are drawn for eight members at a
+time, which fits a core's cache (`KEYS_AT_ONCE` in fcnet/train/sampling.py): a sweep of 256 takes
+0.84 to 0.89 of the time of drawing for all at once.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,6 @@ import jax.numpy as jnp
 
 import fcnet
 import fcnet.train.data
-import fcnet.train.sweep
 from benchmarks.measure import Program
 from benchmarks.race import Place, race
 

@@ -1,11 +1,11 @@
-"""`fcnet.fit` beside other libraries' loops: the same work, the same precision, exact batches.
+"""`fcnet.fit` against other libraries' loops: the same work, the same precision, exact batches.
 
-`ratio` is a program's time a step divided by that of `fcnet.fit`; above 1, fcnet is the faster. A
-first run of one step is "cold"; scikit-learn's is one of a whole pass, since it takes no less. The
-others are of whole passes, too, and last about two seconds each, or longer, so that what is done
-once a run counts little. The loss is that after as many steps in each library.
+`ratio` is a program's time a step divided by that of `fcnet.fit`; above 1, fcnet is faster. "Cold"
+is the first run, of one step; scikit-learn's is of a whole pass, its least. The other runs are of
+whole passes and last two seconds or more, so that work done once a run counts little. The loss is
+the one after the same number of steps in each library.
 
-How the weight gradient D^T A is contracted, in microseconds a step by the wall (two cores, AMD
+Ways to contract the weight gradient D^T A, in microseconds of wall time a step (two cores, AMD
 EPYC, JAX 0.10.2, medians of 15 turns on a busy machine):
 
 | network, B, members       | einsum nj,ni->ji | barrier(D^T) A | (barrier(A^T) D)^T | (A^T D)^T |
@@ -17,10 +17,10 @@ EPYC, JAX 0.10.2, medians of 15 turns on a busy machine):
 | 784-256-128-10, 128, 1    | 1,270            | 1,294          | 1,461              | 1,247     |
 | 256-1024x3-1, 256, 1      | 22,463           | 22,528         | 23,644             | 22,244    |
 
-The second is kept: the smaller the layers the more it gains, and for wide ones the four are alike.
+fcnet uses the second: it gains most for small layers, and for wide ones the four are equal.
 
-The form of the loop, as the time of a step over that with the number of steps given at the start
-(the same machine, quiet, medians of 7 turns):
+Forms of the loop: the time of a step divided by that with the number of steps given at the start
+(the same machine, idle, medians of 7 turns):
 
 | network, B          | constant | 4 unrolled | 16   | one flat vector | 16 gathered first | all  |
 |---------------------|----------|------------|------|-----------------|-------------------|------|
@@ -29,15 +29,15 @@ The form of the loop, as the time of a step over that with the number of steps g
 | 784-256-128-10, 128 | 0.99     | 1.02       | 0.99 | 11.6            | 1.01              | 1.27 |
 | 256-1024x3-1, 256   | 1.00     | 0.99       | 1.00 | 2.8             | 1.00              | 1.00 |
 
-None is worth its lines for tables that fit the caches: a given number needs no other program for
-another number of steps. From larger ones rows are gathered for several steps at once, within 256
-KiB (`repeat_gathered` in fcnet/train/program.py): 10-64-64-1 takes 0.89 of the time with a million
-rows, and 0.85 with four million. Kept, too, is one thing that XLA does not see: the update of a
-large array waits for the last gradient, so that it is not copied first (`in_place`). Were the small
-ones to wait too, a step of 4-3-1 would take 1.1 to 1.5 times as long, from run to run.
+For tables that fit the caches none is worth its lines, and with a given number another number of
+steps compiles no other program. From larger tables, rows are gathered for several steps at once,
+within 256 KiB (`repeat_gathered` in fcnet/train/program.py): 10-64-64-1 then takes 0.89 of the time
+with a million rows, and 0.85 with four million. The update of a large array waits for the last
+gradient, so that XLA does not copy the array first (`in_place`). If small arrays waited too, a step
+of 4-3-1 would take 1.1 to 1.5 times as long, varying from run to run.
 
-Who multiplies, as the time of a step over that of what is kept, by YNNPACK with examples as rows
-(two cores, AMD EPYC without AVX-512, JAX 0.10.2, medians of 9 turns):
+Libraries for the products: the time of a step divided by that of fcnet's choice, YNNPACK with
+examples as rows (two cores, AMD EPYC without AVX-512, JAX 0.10.2, medians of 9 turns):
 
 | network, B          | rows, Eigen | columns, YNNPACK | columns, Eigen | columns, W^T written out |
 |---------------------|-------------|------------------|----------------|--------------------------|
@@ -46,8 +46,8 @@ Who multiplies, as the time of a step over that of what is kept, by YNNPACK with
 | 784-256-128-10, 128 | 0.96        | 1.09             | 1.03           | 1.18                     |
 | 256-1024x3-1, 256   | 1.29        | 1.04             | 1.36           | 1.05                     |
 
-Eigen it is where the compiler's option xla_cpu_experimental_ynn_fusion_type is empty. oneDNN, a
-vector width of 512 and one thread for Eigen change the wide ones by no more than the noise.
+XLA uses Eigen where its option xla_cpu_experimental_ynn_fusion_type is empty. oneDNN, a vector
+width of 512 and one thread for Eigen change the wide networks by no more than the noise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -72,11 +72,11 @@ CASES = (  # layer sizes, B, n, the peers
     ((784, 256, 128, 10), 128, 20_000, QUICK),
     ((256, 1024, 1024, 1024, 1), 256, 10_000, QUICK),
 )
-LASTING = 2.0  # seconds a run, about
+LASTING = 2.0  # seconds a run, approximately
 
 
 def run(quick: bool) -> Iterator[Place]:
-    # The peers evaluate nothing, `fit` at the start and at the end: on a few examples here.
+    # The peers evaluate nothing; `fit` evaluates at the start and the end, here on few examples.
     fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
         yield from compete(*case, quick=quick)
@@ -85,7 +85,7 @@ def run(quick: bool) -> Iterator[Place]:
 def compete(
     sizes: tuple[int, ...], batch_size: int, n: int, peers: Mapping[str, Peer], quick: bool
 ) -> list[Place]:
-    """How the peers do at one network; one that does not work here is left out."""
+    """The results of the peers for one network, without those that raise here."""
     work = draw_work(sizes, batch_size, n)
     per_pass = -(-n // batch_size)
     programs, losses, cold = [], [], []
@@ -112,14 +112,14 @@ def compete(
 
 
 def _whole(steps: int, per_pass: int) -> int:
-    """So many steps, or some more that complete a pass."""
+    """The number of steps, rounded up to whole passes."""
     return -(-steps // per_pass) * per_pass
 
 
 def _steps(seconds: float, train: Run, batch_size: int) -> int:
-    """So many steps that a run lasts long enough; measured twice, since the first few are slow.
+    """The number of steps for a run of `LASTING` seconds, and at least one block of fcnet's.
 
-    At least as many as fcnet draws the batches of at once.
+    Measured twice, since the first few steps are slow.
     """
     for _ in range(2):
         steps = max(20, round(LASTING / seconds / 2))
@@ -130,7 +130,7 @@ def _steps(seconds: float, train: Run, batch_size: int) -> int:
 
 
 def draw_work(sizes: tuple[int, ...], batch_size: int, n: int) -> Work:
-    """A network to start from, and data that a network can learn."""
+    """A random network, and data that a network can learn."""
     rng = np.random.default_rng(0)
     layers = [
         (rng.normal(0, (2 / m_below) ** 0.5, (m, m_below)).astype("f"), np.zeros(m, "f"))
@@ -142,7 +142,7 @@ def draw_work(sizes: tuple[int, ...], batch_size: int, n: int) -> Work:
 
 
 def _loss(layers: Pairs, work: Work) -> float:
-    """The half mean squared error on all the data, in NumPy for every library alike."""
+    """The half mean squared error on all the data, in NumPy for every library."""
     a = work.X
     for W, b in layers[:-1]:
         a = np.maximum(a @ W.T + b, 0)

@@ -113,6 +113,7 @@ def test_modules_of_pytorch():
             assert new.requires_grad == old.requires_grad
 
 
+@pytest.mark.usefixtures("exact_products")
 def test_estimators_of_scikit_learn():
     neural_network = pytest.importorskip("sklearn.neural_network")
     model = neural_network.MLPRegressor(hidden_layer_sizes=(3,), max_iter=1, random_state=0)

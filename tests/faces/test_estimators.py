@@ -3,6 +3,7 @@
 Run without the type checker: scikit-learn hands over wrong types on purpose.
 """
 
+import copy
 import functools
 import os
 import pickle
@@ -26,6 +27,7 @@ import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 from fcnet.estimators.training import held_out
 from fcnet.train import NonFiniteError
+from fcnet.train.optimizer import OPTIMIZERS
 
 pytestmark = pytest.mark.untyped
 
@@ -164,7 +166,7 @@ def test_warm_start_goes_on_and_needs_the_same_network(houses):
     first = model.loss_curve_
     assert model.fit(X, y).loss_curve_[0] < first[-1] < first[0]
     model.set_params(hidden_layer_sizes=7)
-    with pytest.raises(ValueError, match=r"sizes \(2, 8, 1\), .* got \(2, 7, 1\)"):
+    with pytest.raises(ValueError, match=r"has sizes \(2, 8, 1\), .* sizes \(2, 7, 1\)"):
         model.fit(X, y)
     with pytest.raises(ValueError, match="3 features"):
         model.fit(np.ones((80, 3)), y)
@@ -216,6 +218,12 @@ def test_any_optimizer_of_optax_learns(houses, optimizer):
     assert clone(model).fit(X, y).score(X, y) > 0.8
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_name_of_an_optimizer_learns_at_the_default_rate(houses, optimizer):
+    model = FCNetRegressor(8, optimizer=optimizer, max_iter=50, random_state=0).fit(*houses)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
 def test_a_fitted_estimator_can_be_stored_and_gives_the_same(houses):
     X, y = houses
     model = FCNetRegressor(8, max_iter=5, random_state=0).fit(X, y)
@@ -223,6 +231,56 @@ def test_a_fitted_estimator_can_be_stored_and_gives_the_same(houses):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert all(type(W) is np.ndarray and W.flags.writeable for W in model.coefs_)
     assert again.partial_fit(X, y).n_iter_ == 6
+
+
+def hinge(o, y):
+    return abs(o - y).sum()
+
+
+def hinge_derivative(o, y):
+    return jax.numpy.sign(o - y)
+
+
+ROWS = [
+    {"loss": "squared_error", "activation": "relu"},
+    {"loss": fcnet.LOSSES["poisson"], "activation": fcnet.ACTIVATIONS["gelu"]},
+    {"loss": fcnet.LOSSES["logistic"], "activation": fcnet.ACTIVATIONS["relu"]},
+    {"loss": fcnet.Loss("poisson", hinge, hinge_derivative), "activation": "tanh"},
+]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_rows_of_the_tables_are_stored_and_cloned(houses, rows):
+    X, y = houses
+    rich = (y > np.median(y)).astype(float)
+    model = FCNetRegressor(8, max_iter=5, random_state=0, **rows).fit(X, rich)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    for name, row in rows.items():
+        assert getattr(again, name) == getattr(clone(model), name) == row
+
+
+def test_a_copy_of_a_row_is_the_row_itself():
+    """JAX would compile anew for a copy of its functions."""
+    mine = fcnet.Activation("relu", jax.numpy.sin, jax.numpy.cos)
+    for row in (*fcnet.ACTIVATIONS.values(), *fcnet.LOSSES.values()):
+        assert pickle.loads(pickle.dumps(row)) is row
+    assert copy.deepcopy(mine) is mine
+    with pytest.raises(pickle.PicklingError):  # its functions are JAX's: no row of the table
+        pickle.dumps(mine)
+
+
+@pytest.mark.slow
+def test_a_search_over_two_processes_finds_what_one_finds(houses):
+    X, y = houses
+    rows = {"loss": fcnet.LOSSES["squared_error"], "activation": fcnet.ACTIVATIONS["tanh"]}
+    model = FCNetRegressor(8, max_iter=20, random_state=0, **rows)
+    one, two = (
+        GridSearchCV(model, {"learning_rate_init": [1e-3, 1e-2]}, cv=2, n_jobs=n).fit(X, y)
+        for n in (None, 2)
+    )
+    for name in ("mean_test_score", "std_test_score"):
+        np.testing.assert_allclose(two.cv_results_[name], one.cv_results_[name], rtol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -336,7 +394,7 @@ def test_after_a_refusal_other_classes_can_be_named():
 def test_targets_that_are_refused_leave_the_shape_of_predictions():
     X = np.arange(6.0)[:, None]
     model = FCNetRegressor(4, max_iter=2, warm_start=True, random_state=0).fit(X, X[:, 0])
-    with pytest.raises(ValueError, match="to go on with a network of sizes"):
+    with pytest.raises(ValueError, match="the fitted network has sizes"):
         model.fit(X, np.hstack([X, X]))
     assert model.predict(X).shape == (6,)
 

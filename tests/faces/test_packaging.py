@@ -24,7 +24,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 NO_FEATURES = {"all", "bench", "dev"}  # they are for who works on fcnet
 
 MUST = {
-    *("fcnet/__init__.py", "fcnet/py.typed", "fcnet/verify/report.schema.json", "fcnet_cli.py"),
+    *("fcnet/__init__.py", "fcnet/__init__.pyi", "fcnet/py.typed", "fcnet/cli/__init__.py"),
+    "fcnet/verify/report.schema.json",
     *("fcnet/sacramento.csv", "fcnet/sacramento.LICENSE"),
 }
 SOURCE = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
@@ -69,10 +70,9 @@ def in_sdist(dist: Path) -> set[str]:
 
 
 def sources() -> set[str]:
-    """What a checkout has of the package, and the command line beside it."""
+    """What a checkout has of the package."""
     inside = (path for path in (ROOT / "fcnet").rglob("*") if path.is_file())
-    names = {path.relative_to(ROOT).as_posix() for path in inside if path.suffix != ".pyc"}
-    return names | {"fcnet_cli.py"}
+    return {path.relative_to(ROOT).as_posix() for path in inside if path.suffix != ".pyc"}
 
 
 def astray(names: Iterable[str], expected: set[str]) -> set[str]:
@@ -80,7 +80,11 @@ def astray(names: Iterable[str], expected: set[str]) -> set[str]:
     return set(names) ^ expected
 
 
-def test_the_wheel_is_the_package_and_the_command_line(dist: Path) -> None:
+def test_no_python_file_stands_beside_the_package() -> None:
+    assert not list(ROOT.glob("*.py"))
+
+
+def test_the_wheel_is_the_package(dist: Path) -> None:
     assert astray(in_wheel(dist), sources()) == set()
     assert in_wheel(dist) >= MUST
     with zipfile.ZipFile(wheel(dist)) as archive:
@@ -101,7 +105,7 @@ def test_the_sdist_is_the_same_and_what_is_needed_to_build_it(dist: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "name", ["tests/conftest.py", "scripts/bench.py", "notebooks/01_one_neuron.ipynb"]
+    "name", ["tests/conftest.py", "scripts/notes_index.py", "notebooks/01_one_neuron.ipynb"]
 )
 def test_what_does_not_belong_there_is_noticed(name: str) -> None:
     assert (ROOT / name).is_file()
@@ -159,16 +163,20 @@ def test_the_wheel_checks_gradients_in_an_environment_with_nothing_else(
 ) -> None:
     done = run([empty, "-c", ALONE], tmp_path)
     assert not done.returncode, done.stderr
-    told = json.loads(done.stdout)
-    assert Path(told["file"]).is_relative_to(empty.parents[1])
-    assert {canonicalize_name(name) for name in told["installed"]} == required_by() | {"fcnet"}
-    assert told["verdicts"] == ["right", "wrong"]
-    assert told["findings"] == [["dW", 1]]
-    assert told["houses"] == 932
+    shown = json.loads(done.stdout)
+    assert Path(shown["file"]).is_relative_to(empty.parents[1])
+    assert {canonicalize_name(name) for name in shown["installed"]} == required_by() | {"fcnet"}
+    assert shown["verdicts"] == ["right", "wrong"]
+    assert shown["findings"] == [["dW", 1]]
+    assert shown["houses"] == 932
     command = empty.with_name("fcnet")
     version = run([command, "--version"], tmp_path)
     assert (version.returncode, version.stdout.split()) == (0, ["fcnet", PROJECT["version"]])
     assert run([command, "dance"], tmp_path).returncode == 2
+    notes = run([command, "notes"], tmp_path)
+    assert (notes.returncode, notes.stderr) == (0, "")
+    assert "fcnet.backpropagation.deltas" in notes.stdout
+    assert "tests/" not in notes.stdout  # they are in the repository, not in the package
 
 
 def required_by(extra: str | None = None) -> set[str]:
@@ -231,7 +239,7 @@ X = jnp.arange(4.0)[:, None]
 Path("houses.csv").write_text("size,price\\n" + "\\n".join(f"{i},{2 * i}" for i in range(9)))
 """
 COMMAND = """
-from fcnet_cli import main
+from fcnet.cli import main
 sys.exit(main(["{}", "houses.csv", "--target", "price", "--hidden", "2", "--steps", "4",
                "--evaluate-every", "2", "--batch-size", "4", "--learning-{}", "0.01"]))
 """
@@ -244,6 +252,7 @@ FEATURES = {
     ),
     "train": ("cli", COMMAND.format("train", "rate")),
     "sweep": ("cli", COMMAND.format("sweep", "rates")),
+    "completion": ("cli", 'from fcnet.cli import main\nsys.exit(main(["completion", "bash"]))'),
     "ames": ("data", "from fcnet.data import ames\nassert len(ames().X) == 2930"),
     "mnist": ("data", "from fcnet.data import mnist_5k\nassert len(mnist_5k().X) == 5000"),
     "parquet": (

@@ -128,12 +128,15 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: plot.network(p, [["a"], ["b"]]), r"\[1, 1\] entries a layer, expected \[2, 1\]"),
+        (
+            lambda p: plot.network(p, [["a"], ["b"]]),
+            r"\[1, 1\] entries for the layers, expected \[2, 1\]",
+        ),
         (lambda p: plot.network([(p[0].W, p[0].b, 0)]), "must be a pair"),
         (lambda p: plot.loss_curve(np.arange(3), {}), "at least one named series"),
-        (lambda p: plot.loss_curve(np.arange(3), {"a": np.ones(2)}), "what is drawn over shape"),
-        (lambda p: plot.prediction(np.ones((3, 1)), {"a": np.ones(3)}), "what is drawn over shape"),
-        (lambda p: plot.kink(np.ones(3), np.ones(2), 1.0, 0.0), "what is drawn over shape"),
+        (lambda p: plot.loss_curve(np.arange(3), {"a": np.ones(2)}), "expected values of shape"),
+        (lambda p: plot.prediction(np.ones((3, 1)), {"a": np.ones(3)}), "expected values of shape"),
+        (lambda p: plot.kink(np.ones(3), np.ones(2), 1.0, 0.0), "expected values of shape"),
         (lambda p: plot.agreement({}), "one or more rows"),
         (lambda p: plot.agreement({"a": [(1, 1)], "b": [(1, 1)] * 2}), "same number of layers"),
     ],

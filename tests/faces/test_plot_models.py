@@ -17,6 +17,8 @@ from fcnet.plot.canvas import BLUE, ORANGE
 from fcnet.train.types import History
 from fcnet.types import Layer, Params
 
+pytestmark = pytest.mark.usefixtures("exact_products")
+
 RELATIVE = 1e-5  # of float32
 
 
@@ -256,7 +258,7 @@ ONE, TWO = jnp.ones((3, 1)), jnp.ones((3, 2))
         (lambda p: plot.gradient_norms({"a": p}, TWO, ONE[:2]), "X has 3 examples but Y has 2"),
         (lambda p: plot.pre_activations(p, TWO[:0]), "X has no examples"),
         (lambda p: plot.pre_activations(p, TWO, activation="rely"), "unknown activation 'rely'"),
-        (lambda p: plot.ensemble_band(p, TWO, ONE), "an axis of members in front"),
+        (lambda p: plot.ensemble_band(p, TWO, ONE), "a leading axis of members"),
         (lambda p: plot.ensemble_band(stacked([1.0]), TWO, ONE, along=2), "between 0 and 1"),
         (lambda p: plot.ensemble_band(stacked([np.nan]), TWO, ONE), "no member has finite"),
         (lambda p: plot.history(history(np.array([np.nan]), np.array([np.nan]))), "at least one"),

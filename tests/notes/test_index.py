@@ -1,36 +1,73 @@
 """The index of the notes is complete: a function and a test an item, a test a misprint."""
 
+import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fcnet.notes.index import ITEMS, by_mark, documented, index, markdown, marked, mentions
+from fcnet.notes import index as package_index
+from fcnet.notes.index import ITEMS, documented, index, markdown, mentions, table
 from fcnet.notes.misprints import MISPRINTS
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+script = SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "notes_index.py")))
 
 
-def uncovered(items):
-    return [item.name for item in items if not (item.functions and item.tests)]
+def without_functions(items):
+    return [item.name for item in items if not item.functions]
 
 
-def test_every_item_has_a_function_and_a_test():
-    assert uncovered(index()) == []
+def without_tests(names, tests):
+    return [name for name in names if not tests.get(name)]
 
 
-def test_an_item_without_function_or_test_is_noticed():
-    item = ITEMS[0]
-    assert uncovered([item._replace(functions=("f",))]) == [item.name]
-    assert uncovered([item._replace(tests=("t",))]) == [item.name]
-    assert uncovered([item._replace(functions=("f",), tests=("t",))]) == []
+def test_every_item_has_a_function():
+    assert without_functions(index()) == []
+    assert without_functions(ITEMS[:1]) == [ITEMS[0].name]
+
+
+def test_every_item_has_a_test_and_every_mark_an_item():
+    tests, names = script.tests_by("notes"), [item.name for item in ITEMS]
+    assert without_tests(names, tests) == []
+    assert set(tests) == set(names)
+    assert without_tests(names, {**tests, "(2.12)": ()}) == ["(2.12)"]
 
 
 def test_every_misprint_has_a_test_and_every_mark_a_misprint():
-    assert set(by_mark("misprint")) == {misprint.where for misprint in MISPRINTS}
+    assert set(script.tests_by("misprint")) == {misprint.where for misprint in MISPRINTS}
 
 
-def test_every_mark_names_an_item():
-    assert set(by_mark("notes")) <= {item.name for item in ITEMS}
+def test_the_tests_of_an_item_are_shown_and_counted_where_they_are_given():
+    tests = script.tests_by("notes") | script.tests_by("misprint")
+    (first,) = tests["(2.14)"][:1]
+    assert first.startswith("tests/core/test_activations.py::test_")
+    assert first in table(tests)
+    assert tests["(2.19)"][0] in table(tests)
+    assert f"| {len(tests['(2.14)'])} |" in markdown(tests)
+    assert "tests/" not in table() + markdown()
+
+
+def test_the_package_reads_no_file_outside_itself(tmp_path):
+    """An installed package may lie beside a folder `tests` that is not fcnet's."""
+    shutil.copytree(package_index.PACKAGE, tmp_path / "fcnet")
+    (tmp_path / "tests").mkdir()
+    foreign = '@pytest.mark.notes("(2.12)")\ndef test_of_another_library(): ...'
+    (tmp_path / "tests" / "test_foreign.py").write_text(foreign)
+    code = "from fcnet.notes import index; print(index.__file__); print(index.table())"
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert shown.startswith(str(tmp_path / "fcnet"))
+    assert shown.partition("\n")[2].strip() == table()
 
 
 def test_equations_are_numbered_without_gaps():
@@ -56,11 +93,18 @@ def test_mentions(text, items):
 def test_private_names_and_plain_decorators_are_left_out():
     assert list(documented('def _f():\n    "(1.1)"')) == []
     source = '@pytest.mark.slow\n@pytest.mark.misprint("x")\ndef test_f(): ...'
-    assert list(marked(source, "notes")) == []
-    assert list(marked(source, "misprint")) == [("test_f", "x")]
+    assert list(script.marked(source, "notes")) == []
+    assert list(script.marked(source, "misprint")) == [("x", "test_f")]
 
 
-def test_the_readme_shows_the_index_as_it_is():
-    assert markdown() in README.read_text(encoding="utf-8"), (
-        "README.md is out of date: paste the output of `fcnet notes --markdown` between its marks"
-    )
+def test_the_readme_shows_the_index():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    new = script.with_tables(readme, markdown(script.tests_by("notes")))
+    assert readme == new, "README.md is out of date: run python scripts/notes_index.py --write"
+    assert script.with_tables(readme, "| other |") != readme
+
+
+@pytest.mark.parametrize("readme", ["{begin}", "{end}{begin}", "{begin}{end}{end}", "{begin}" * 2])
+def test_a_readme_without_its_two_marks_is_refused(readme):
+    with pytest.raises(ValueError, match="each once"):
+        script.with_tables(readme.format(begin=script.BEGIN, end=script.END), "| |")

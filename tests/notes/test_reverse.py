@@ -128,11 +128,14 @@ accumulate = reverse._accumulate
 
 
 @pytest.mark.parametrize(
-    ("name", "defect"),
+    ("name", "fault"),
     [
         ("_accumulate", overwrite),
-        ("_fit", lambda contribution, operand: contribution),
-        ("_fit", lambda contribution, operand: contribution.ravel()[0] + jnp.zeros_like(operand)),
+        ("_unbroadcast", lambda contribution, operand: contribution),
+        (
+            "_unbroadcast",
+            lambda contribution, operand: contribution.ravel()[0] + jnp.zeros_like(operand),
+        ),
         ("INLINED", (*reverse.INLINED, "custom_jvp_call")),  # ReLU'(0) becomes max's 1/2
         ("RULES", {**RULES, "sub": RULES["add"]}),
         ("RULES", {**RULES, "mul": lambda g, v, a, b, **_: (g * a, g * b)}),
@@ -144,10 +147,10 @@ accumulate = reverse._accumulate
         ("RULES", {**RULES, "slice": lambda g, v, a, **_: (jnp.resize(g, a.shape),)}),
     ],
 )
-def test_a_planted_defect_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, name: str, defect: object
+def test_a_planted_fault_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, name: str, fault: object
 ) -> None:
-    monkeypatch.setattr(reverse, name, defect)
+    monkeypatch.setattr(reverse, name, fault)
     search = settings(phases=[Phase.generate], max_examples=500, database=None)(
         given(circuits(), INPUTS)(check_random_circuit)
     )

@@ -14,7 +14,7 @@ from support.notes_cases import (
     random_params,
 )
 from support.problems import assert_close
-from support.two_layer_defects import ALGORITHMS, STRICT, WRONG, algorithm_4, each_algorithm
+from support.two_layer_faults import ALGORITHMS, STRICT, WRONG, algorithm_4, each_algorithm
 
 from fcnet import Layer, backprop
 from fcnet.notes import two_layer, two_layer_loss

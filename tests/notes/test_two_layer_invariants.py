@@ -7,7 +7,7 @@ import pytest
 from jax import Array
 from support.notes_cases import assert_rejects, random_case
 from support.problems import assert_close
-from support.two_layer_defects import WRONG, algorithm_4, each_algorithm
+from support.two_layer_faults import WRONG, algorithm_4, each_algorithm
 
 from fcnet import Layer, Params
 from fcnet.notes import two_layer
@@ -30,8 +30,8 @@ def assert_balanced(gradient, case) -> None:
 def test_each_unit_is_in_balance(gradient, key: Array) -> None:
     case = random_case(key)
     assert_balanced(gradient, case)
-    for defect in ("no mask", "no w2", "x and delta swapped", "no db", "db as a column"):
-        assert_rejects(lambda wrong: assert_balanced(wrong, case), WRONG[defect])
+    for fault in ("no mask", "no w2", "x and delta swapped", "no db", "db as a column"):
+        assert_rejects(lambda wrong: assert_balanced(wrong, case), WRONG[fault])
 
 
 @pytest.mark.notes("Algorithm 3", "Algorithm 4")
@@ -83,8 +83,8 @@ def test_without_biases_both_layers_have_the_same_inner_product(gradient, key: A
             assert_close(product, (o - y) * o, 1e-11)
 
     assert_euler(gradient)
-    for defect in ("no mask", "no w2", "sign", "no 1/2 in the loss", "dW2 as a column"):
-        assert_rejects(assert_euler, WRONG[defect])
+    for fault in ("no mask", "no w2", "sign", "no 1/2 in the loss", "dW2 as a column"):
+        assert_rejects(assert_euler, WRONG[fault])
 
 
 @pytest.mark.notes("(3.10)", "Algorithm 3", "Algorithm 4")
@@ -107,8 +107,8 @@ def test_the_bias_gradients_are_the_deltas(gradient, key: Array) -> None:
             assert jnp.linalg.matrix_rank(layer.W) == 1
 
     assert_deltas(gradient)
-    for defect in ("no mask", "mask turned around", "no w2", "no db", "db as a column"):
-        assert_rejects(assert_deltas, WRONG[defect])
+    for fault in ("no mask", "mask turned around", "no w2", "no db", "db as a column"):
+        assert_rejects(assert_deltas, WRONG[fault])
 
 
 @pytest.mark.notes("Algorithm 3", "Algorithm 4")

@@ -1,1 +1,4 @@
-"""What several tests share: problems, candidates, planted faults and source mutants."""
+"""What several tests share.
+
+Problems, public calls, correct candidates, candidates with planted faults, and source mutants.
+"""

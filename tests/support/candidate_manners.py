@@ -1,4 +1,7 @@
-"""Candidates that keep to the protocol, and ones that break it in one way; parameters by name."""
+"""Candidates that follow the protocol of the checker, and ones that each break one rule of it.
+
+The candidates take their parameters by name.
+"""
 
 import jax
 import numpy as np
@@ -7,7 +10,7 @@ from support.correct_candidates import LAYOUTS, gradient, network
 
 
 def by_name(function=gradient):
-    """A candidate for parameters by name from one for pairs; the names of the gradient are d..."""
+    """A candidate for parameters by name from one for pairs; the gradient of W1 is called dW1."""
 
     def backward(params, X, Y):
         _, pairs = function(LAYOUTS["names"].read(params), X, Y)
@@ -58,7 +61,7 @@ def irrelevant_randomness(params, X, Y):
 
 
 def scratch_in_place(params, X, Y):
-    """Changes in place, but copies only."""
+    """Changes only its own copies in place."""
     X, params = X.copy(), {name: leaf.copy() for name, leaf in params.items()}
     grads = right(params, X, Y)
     X -= 1
@@ -150,7 +153,7 @@ class First:
 
 
 class ByIdentity:
-    """Keeps what it computed by the identity of the weights, as if they never changed."""
+    """Caches results by the identity of the weights, as if their values never changed."""
 
     def __init__(self):
         self.known = {}
@@ -163,7 +166,7 @@ class ByIdentity:
 
 
 class Running:
-    """Centres by a mean that it goes on updating, as batch normalisation does when training."""
+    """Centres by a running mean that each call updates, as batch normalisation does in training."""
 
     def __init__(self):
         self.mean = None
@@ -184,7 +187,7 @@ class OnlyOnce:
 
 
 class Network:
-    """Holds its parameters, whatever it is given."""
+    """Uses parameters of its own in place of those it gets."""
 
     params = LAYOUTS["names"].write(network())
 

@@ -1,4 +1,4 @@
-"""What the tests of circuits share: the shapes of a network's loss."""
+"""The shapes of a network's loss, for the tests of circuit sizes."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Correct backward passes as people write them, in their own layouts, and what to judge them by.
+"""Correct backward passes as people write them, in many layouts, and a reference for them.
 
-Written without fcnet's own forward or backward pass, so that the checker is judged by something
-else than itself. `LAYOUTS` translates by hand, one row a layout, what `fcnet.layouts` infers.
+Written without fcnet's own forward or backward pass, so that the oracle is independent of the
+checker. `LAYOUTS` translates by hand, one row a layout, what `fcnet.layouts` infers.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fcnet import ACTIVATIONS, LOSSES, Layer, mean_loss
+from fcnet import Layer, mean_loss
+from fcnet.losses import as_objective
 from fcnet.types import Trace
-from fcnet.verify.types import Case, Problem, Reference
+from fcnet.verify.types import Case, Cost, Reference
 
 Pairs = list[tuple[Any, Any]]
 """(W, b) of each layer as in the notes, of any array library."""
 
-ReLU = Problem(ACTIVATIONS["relu"], ACTIVATIONS["identity"], LOSSES["squared_error"])
+
+def cost(activation: Any = "relu", loss: Any = "squared_error", reduction: str = "mean") -> Cost:
+    return Cost(as_objective(activation, "identity", loss), reduction)
+
+
+ReLU = cost()
 SIZES = (4, 3, 2)
 
 
@@ -139,7 +145,7 @@ LAYOUTS: dict[str, UserLayout] = {
 def in_layout(
     name: str, function: Callable[..., Any] = gradient, columns: bool = False, loss: str = "no"
 ) -> Callable[..., Any]:
-    """A batch function in a user's layout; its loss is returned not at all, "first" or "last"."""
+    """A batch function in a user's layout; it returns its loss "first", "last" or not at all."""
     layout = LAYOUTS[name]
 
     def backward(params: Any, X: Any, Y: Any) -> Any:
@@ -182,7 +188,7 @@ def student(params: dict[str, np.ndarray], X: np.ndarray, Y: np.ndarray) -> dict
 
 
 def loops(params: list[Any], x: list[float], y: list[float]) -> list[Any]:
-    """One example, [W1, b1, W2, b2, ...] as lists of numbers, no library at all."""
+    """One example, [W1, b1, W2, b2, ...] as lists of numbers, without any library."""
     layers = list(zip(params[::2], params[1::2], strict=True))
     a, z = [list(x)], []
     for W, b in layers:
@@ -254,20 +260,18 @@ def counted(function: Callable[..., Any]) -> tuple[Callable[..., Any], SimpleNam
 
 
 @cache
-def _loss_and_gradient(problem: Problem) -> Callable[..., Any]:
-    choices: Any = problem._asdict()
-    reduction = choices.pop("reduction")
-
+def _loss_and_gradient(cost: Cost) -> Callable[..., Any]:
     def loss(params: Any, X: Any, Y: Any) -> Any:
-        return (len(X) if reduction == "sum" else 1) * mean_loss(params, X, Y, **choices)
+        mean = mean_loss(params, X, Y, **cost.objective.keywords)
+        return (len(X) if cost.reduction == "sum" else 1) * mean
 
     return jax.jit(jax.value_and_grad(loss))
 
 
-def reference_of(problem: Problem, case: Case, u: float) -> Reference:
-    """By `jax.grad` in float64, with a plain tolerance: some u of each array's largest entry."""
+def reference_of(cost: Cost, case: Case, u: float) -> Reference:
+    """`jax.grad` in float64; the tolerance is a multiple of u times each array's largest entry."""
     with jax.enable_x64(True):
-        loss, gradient = _loss_and_gradient(problem)(case.params, case.X, case.Y)
+        loss, gradient = _loss_and_gradient(cost)(case.params, case.X, case.Y)
     gradient = jax.tree.map(np.asarray, gradient)
     return Reference(
         loss=float(loss),

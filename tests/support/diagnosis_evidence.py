@@ -1,4 +1,4 @@
-"""Evidence for the diagnosis: cases, what a candidate answers on them, and the reference."""
+"""Evidence for the diagnosis: cases, the answers of candidates, and a plain reference."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,13 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from fcnet import ACTIVATIONS, LOSSES, Layer, Loss, Params, deltas, forward_trace, mean_loss
+from fcnet import LOSSES, Layer, Loss, Params, deltas, forward_trace, mean_loss
+from fcnet.losses import as_objective
 from fcnet.types import Trace
-from fcnet.verify.types import Answer, Case, Problem, Reference
+from fcnet.verify.types import Answer, Case, Cost, Reference
 from support.faulty_backprop import Setting
 
 
-def problem_of(setting: Setting) -> Problem:
+def cost_of(setting: Setting) -> Cost:
     loss = LOSSES[setting.loss]
     if setting.scale != 1:
         c, plain = setting.scale, loss
@@ -24,12 +25,8 @@ def problem_of(setting: Setting) -> Problem:
             lambda o, y: c * plain.derivative(o, y),
             plain.labels,
         )
-    return Problem(
-        ACTIVATIONS[setting.activation],
-        ACTIVATIONS[setting.output_activation],
-        loss,
-        setting.reduction,
-    )
+    objective = as_objective(setting.activation, setting.output_activation, loss)
+    return Cost(objective, setting.reduction)
 
 
 def targets(setting: Setting, generator: np.random.Generator, n: int, m_r: int) -> np.ndarray:
@@ -43,7 +40,7 @@ def targets(setting: Setting, generator: np.random.Generator, n: int, m_r: int) 
 def cases(
     setting: Setting, sizes: tuple[int, ...], seed: int, rows: tuple[int, ...], dtype: Any = float
 ) -> list[Case]:
-    """Random cases with so many rows, on one set of parameters; exact in dtype."""
+    """Random cases on one set of parameters, one for each number of rows; exact in dtype."""
     g = np.random.default_rng(seed)
 
     def exact(x: np.ndarray) -> np.ndarray:
@@ -70,13 +67,8 @@ def cases(
 
 @cache
 def _functions(setting: Setting) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    problem = problem_of(setting)
-    names = dict(
-        activation=problem.activation,
-        output_activation=problem.output_activation,
-        loss=problem.loss,
-    )
-    sigmas = {k: v for k, v in names.items() if k != "loss"}
+    objective = cost_of(setting).objective
+    names, sigmas = objective.keywords, objective.sigmas
 
     def cost(params: Params, X: Any, Y: Any) -> Any:
         J = mean_loss(params, X, Y, **names)
@@ -90,7 +82,7 @@ def _functions(setting: Setting) -> tuple[Callable[..., Any], Callable[..., Any]
 
 
 def reference_of(setting: Setting, case: Case, u: float = 2.0**-53) -> Reference:
-    """A plain stand-in: autodiff in float64, rounding from inputs off by one unit roundoff."""
+    """Autodiff in float64, with tolerances from inputs perturbed by one unit roundoff."""
     g = np.random.default_rng(0)
     with jax.enable_x64(True):
         gradients, traces = _functions(setting)

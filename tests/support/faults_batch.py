@@ -1,4 +1,7 @@
-"""Planted faults that only a batch of several examples shows; D holds their shares already."""
+"""Faults that only a batch of several examples shows.
+
+The delta that an edit gets already holds each example's share of the mean or the sum.
+"""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -6,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from support.faults import DB, DELTA, DW, everywhere, hidden, inner, output
-from support.faulty_backprop import MEANS, Mutation, slope
+from support.faulty_backprop import MEANS, Fault, slope
 
 
 def _mean(m: SimpleNamespace, k: int) -> bool:
@@ -26,7 +29,7 @@ def _some(
     rows: slice,
     applies: Callable[[SimpleNamespace, int], bool] = lambda m, k: True,
     renormalised: bool = False,
-) -> list[Mutation]:
+) -> list[Fault]:
     """delta, dW and db made of some examples only."""
 
     def only(m: SimpleNamespace, D: np.ndarray) -> np.ndarray:
@@ -35,9 +38,9 @@ def _some(
         return chosen * (np.divide(m.n, len(D[rows])) if renormalised else 1)
 
     return [
-        Mutation(kind, DELTA, lambda m, k, v: only(m, v), applies),
-        Mutation(kind, DW, lambda m, k, v: only(m, m.D[k]).T @ m.A[k - 1], applies),
-        Mutation(kind, DB, lambda m, k, v: only(m, m.D[k]).sum(0), applies),
+        Fault(kind, DELTA, lambda m, k, v: only(m, v), applies),
+        Fault(kind, DW, lambda m, k, v: only(m, m.D[k]).T @ m.A[k - 1], applies),
+        Fault(kind, DB, lambda m, k, v: only(m, m.D[k]).sum(0), applies),
     ]
 
 
@@ -66,51 +69,47 @@ SHARES = (
 )
 
 COUPLINGS = (
-    Mutation("targets_averaged", DELTA, lambda m, k, v: _targets(m, k, m.Y.mean(0)), output),
-    Mutation("first_target", DELTA, lambda m, k, v: _targets(m, k, m.Y[0]), output),
-    Mutation("targets_shifted", DELTA, lambda m, k, v: _targets(m, k, np.roll(m.Y, 1, 0)), output),
-    Mutation(
+    Fault("targets_averaged", DELTA, lambda m, k, v: _targets(m, k, m.Y.mean(0)), output),
+    Fault("first_target", DELTA, lambda m, k, v: _targets(m, k, m.Y[0]), output),
+    Fault("targets_shifted", DELTA, lambda m, k, v: _targets(m, k, np.roll(m.Y, 1, 0)), output),
+    Fault(
         "targets_shifted_back", DELTA, lambda m, k, v: _targets(m, k, np.roll(m.Y, -1, 0)), output
     ),
-    Mutation("targets_reversed", DELTA, lambda m, k, v: _targets(m, k, m.Y[::-1]), output),
-    Mutation(
+    Fault("targets_reversed", DELTA, lambda m, k, v: _targets(m, k, m.Y[::-1]), output),
+    Fault(
         "softmax_over_examples",
         DELTA,
         lambda m, k, v: (MEANS[m.setting.loss](m.A[k].T).T - m.Y) * m.share,
         _several_classes,
     ),
-    Mutation("delta_averaged", DELTA, lambda m, k, v: np.broadcast_to(v.mean(0), v.shape), inner),
-    Mutation("first_mask", DELTA, lambda m, k, v: m.back[k] * slope(m, k)[0], hidden),
-    Mutation("last_mask", DELTA, lambda m, k, v: m.back[k] * slope(m, k)[-1], hidden),
-    Mutation("summed_factors", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1].sum(0))),
-    Mutation("averaged_factors", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1].mean(0))),
-    Mutation("first_activation", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1][0])),
-    Mutation("last_activation", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1][-1])),
-    Mutation("rows_shifted", DW, lambda m, k, v: m.D[k].T @ np.roll(m.A[k - 1], 1, 0)),
-    Mutation("rows_reversed", DW, lambda m, k, v: m.D[k].T @ m.A[k - 1][::-1]),
-    Mutation("largest_example", DB, lambda m, k, v: m.D[k].max(0)),
+    Fault("delta_averaged", DELTA, lambda m, k, v: np.broadcast_to(v.mean(0), v.shape), inner),
+    Fault("first_mask", DELTA, lambda m, k, v: m.back[k] * slope(m, k)[0], hidden),
+    Fault("last_mask", DELTA, lambda m, k, v: m.back[k] * slope(m, k)[-1], hidden),
+    Fault("summed_factors", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1].sum(0))),
+    Fault("averaged_factors", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1].mean(0))),
+    Fault("first_activation", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1][0])),
+    Fault("last_activation", DW, lambda m, k, v: np.outer(m.D[k].sum(0), m.A[k - 1][-1])),
+    Fault("rows_shifted", DW, lambda m, k, v: m.D[k].T @ np.roll(m.A[k - 1], 1, 0)),
+    Fault("rows_reversed", DW, lambda m, k, v: m.D[k].T @ m.A[k - 1][::-1]),
+    Fault("largest_example", DB, lambda m, k, v: m.D[k].max(0)),
 )
 
-OVER_UNITS = Mutation("over_units", DB, lambda m, k, v: m.D[k].sum(1))
+OVER_UNITS = Fault("over_units", DB, lambda m, k, v: m.D[k].sum(1))
 """Only on layers with as many units as the batch has examples."""
 
-BATCH_MUTATIONS = (*SHARES, *COUPLINGS)
-"""With the kind the checker should name."""
+BATCH_FAULTS = (*SHARES, *COUPLINGS)
+"""Each with the kind that the checker should name."""
 
-BATCH_VARIANTS = (
+UNLISTED_BATCH_FAULTS = (
     *everywhere("unknown", lambda m, k, v: v * (1 + np.log(m.n))),
     *everywhere("unknown", lambda m, k, v: v + 0.01 * (m.n - 1)),
-    Mutation("unknown", DELTA, lambda m, k, v: v - 0.3 * (v - v[0])),
-    Mutation("unknown", DELTA, lambda m, k, v: v * (1 + np.arange(m.n)[:, None])),
-    Mutation("unknown", DELTA, lambda m, k, v: v - v.mean(0) * (m.n > 1)),
-    Mutation(
-        "unknown", DELTA, lambda m, k, v: np.sort(v, axis=0), inner
-    ),  # db[1] would not show it
-    Mutation("unknown", DW, lambda m, k, v: m.D[k].T @ np.sort(m.A[k - 1], axis=0)),
-    Mutation(
-        "unknown", DW, lambda m, k, v: m.D[k].T @ (m.A[k - 1] - 0.1 * m.A[k - 1][0] * (m.n > 1))
-    ),
-    Mutation("unknown", DB, lambda m, k, v: np.median(m.D[k], axis=0) * m.n),
-    Mutation("unknown", DB, lambda m, k, v: v - m.D[k].std(0)),
+    Fault("unknown", DELTA, lambda m, k, v: v - 0.3 * (v - v[0])),
+    Fault("unknown", DELTA, lambda m, k, v: v * (1 + np.arange(m.n)[:, None])),
+    Fault("unknown", DELTA, lambda m, k, v: v - v.mean(0) * (m.n > 1)),
+    Fault("unknown", DELTA, lambda m, k, v: np.sort(v, axis=0), inner),  # db[1] would not show it
+    Fault("unknown", DW, lambda m, k, v: m.D[k].T @ np.sort(m.A[k - 1], axis=0)),
+    Fault("unknown", DW, lambda m, k, v: m.D[k].T @ (m.A[k - 1] - 0.1 * m.A[k - 1][0] * (m.n > 1))),
+    Fault("unknown", DB, lambda m, k, v: np.median(m.D[k], axis=0) * m.n),
+    Fault("unknown", DB, lambda m, k, v: v - m.D[k].std(0)),
 )
-"""Beyond the table."""
+"""Faults that the table of mistakes does not have: the checker places them and says unknown."""

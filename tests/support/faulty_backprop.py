@@ -1,8 +1,8 @@
 """Backward passes with planted faults: Algorithm 5 in NumPy, in any dtype, with edits at its lines.
 
-Written without fcnet, so that the checker is judged by something else than itself. A `Mutation`
-says where it may sit and what a programmer might have written there instead; `candidate` builds the
-function with any number of them, none for a correct one.
+Written without fcnet, so that the oracle is independent of the checker. A `Fault` says at which
+line it may be planted and what a programmer might have written there; `candidate` builds the
+function with any number of faults, or with none for a correct one.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,8 +50,8 @@ class Setting(NamedTuple):
 Edit = Callable[[SimpleNamespace, int, np.ndarray], Any]
 
 
-class Mutation(NamedTuple):
-    """One planted fault: `edit(m, k, value)` takes the pass so far, the layer, the right value.
+class Fault(NamedTuple):
+    """A planted fault: `edit(m, k, value)` takes the pass so far, the layer, the right value.
 
     kind: the name the checker should give it; "unknown" for one that its table need not have.
     applies: whether a layer of a network is a place for it, given the pass's shapes and setting.
@@ -63,7 +63,7 @@ class Mutation(NamedTuple):
     applies: Callable[[SimpleNamespace, int], bool] = lambda m, k: True
 
 
-Site = tuple[Mutation, int]
+Site = tuple[Fault, int]
 
 
 def candidate(

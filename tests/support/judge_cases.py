@@ -1,25 +1,25 @@
-"""Cases for the judge of the gradient checker, and what correct programs answer on them."""
+"""Cases for the tests of tolerances, and the answers of correct programs on them."""
 
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from fcnet import ACTIVATIONS, LOSSES, Layer
+from fcnet import Layer
+from fcnet.losses import as_objective
 from fcnet.verify.compare import Comparison, compare
-from fcnet.verify.reference import reference
-from fcnet.verify.rounding import PRECISIONS, Precision
-from fcnet.verify.types import Answer, Case, Problem, Reference
+from fcnet.verify.truth.reference import reference
+from fcnet.verify.types import FORMATS, Answer, Case, Cost, Format, Reference
 from support.rounded_backprop import DTYPES, Variant
 
 
-def problem(
+def cost(
     activation: str = "tanh",
     loss: str = "squared_error",
     output_activation: str = "identity",
     reduction: str = "mean",
-) -> Problem:
-    return Problem(ACTIVATIONS[activation], ACTIVATIONS[output_activation], LOSSES[loss], reduction)
+) -> Cost:
+    return Cost(as_objective(activation, output_activation, loss), reduction)
 
 
 def targets(loss: str, generator: np.random.Generator, n: int, m_r: int) -> np.ndarray:
@@ -51,32 +51,36 @@ def case(
     return Case(f"input {seed}", params, X, exact(targets(loss, g, n, sizes[-1])))
 
 
-def answer(variant: Variant, p: Problem, c: Case, dtype: str) -> Answer:
+def answer(variant: Variant, p: Cost, c: Case, dtype: str) -> Answer:
     """What a correct program that computes in the dtype returns."""
     kind = DTYPES[dtype]
     params = [(W.astype(kind), b.astype(kind)) for W, b in c.params]
     with np.errstate(all="ignore"):
         gradient = variant.gradient(
-            params, c.X.astype(kind), c.Y.astype(kind), p.activation.name, p.loss.name
+            params,
+            c.X.astype(kind),
+            c.Y.astype(kind),
+            p.objective.activation.name,
+            p.objective.loss.name,
         )
     layers = tuple(Layer(W.astype(float), b.astype(float)) for W, b in gradient)
     return Answer(layers, None, np.dtype(kind))
 
 
-def precision(variant: Variant, dtype: str) -> Precision:
-    return PRECISIONS["tfloat32" if variant.product == "tensor core" else dtype]
+def format_in(variant: Variant, dtype: str) -> Format:
+    return FORMATS["tfloat32" if variant.product == "tensor core" else dtype]
 
 
-def right(p: Problem, c: Case, at: Precision) -> Reference:
-    return reference(p, c, at.u, rows=8, tiny=at.tiny)
+def right(p: Cost, c: Case, at: Format) -> Reference:
+    return reference(p, c, at, rows=8)
 
 
-def judge(variant: Variant, p: Problem, c: Case, dtype: str) -> Comparison:
-    return compare(answer(variant, p, c, dtype), right(p, c, precision(variant, dtype)), c.name)
+def judge(variant: Variant, p: Cost, c: Case, dtype: str) -> Comparison:
+    return compare(answer(variant, p, c, dtype), right(p, c, format_in(variant, dtype)), c.name)
 
 
 def planted(a: Answer, error: float, at: Any = None, k: int = 0) -> Answer:
-    """The answer with one entry of dW off by a relative error: the one of median size."""
+    """The answer with a relative error in one entry of dW, the one of median size."""
     layers = [Layer(W.copy(), b.copy()) for W, b in a.gradient]
     W = layers[k].W
     if at is None:

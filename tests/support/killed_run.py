@@ -1,9 +1,9 @@
-"""A training run that ends by SIGKILL: at a moment that it is told, or when its parent likes.
+"""A training run that ends by SIGKILL, at a given event or at any time by its parent.
 
     python killed_run.py FOLDER RESULT [EVENT COUNT]
 
-Goes on from the checkpoints in FOLDER and writes the parameters to RESULT. With an event, such as
-"replace", it kills itself the COUNT-th time that this happens.
+The run resumes from the checkpoints in FOLDER and writes its parameters to RESULT. With an event,
+such as "replace", it kills itself when the event happens the COUNT-th time.
 """
 
 import builtins
@@ -24,7 +24,7 @@ STEPS, EVERY = 1500, 10
 
 
 def kill_at(event, count):
-    """Have the COUNT-th event of a kind be the last thing that this program does."""
+    """Make the program kill itself at the COUNT-th event of a kind."""
     left = [count]
 
     def happens():

@@ -1,6 +1,6 @@
-"""What may be wrong with each argument of the public functions, as strategies for hypothesis.
+"""Malformed values of each argument of the public functions, as strategies for hypothesis.
 
-They spoil the calls of `calls.good_calls`: layer sizes (3, 2, 2), 4 examples in X and Y.
+They replace an argument of `public_calls.good_calls`: layer sizes (3, 2, 2), 4 examples in X and Y.
 """
 
 from functools import cache
@@ -44,7 +44,7 @@ def array_of_shape(wrong: Any) -> Bad:
 
 @st.composite
 def with_one_entry(draw: Any, shape: tuple[int, ...], values: Bad) -> Any:
-    """A good array but for one entry."""
+    """A valid array except for one entry."""
     array = np.full(shape, 0.5)
     array[draw(st.tuples(*(st.integers(0, m - 1) for m in shape)))] = draw(values)
     return array
@@ -62,7 +62,7 @@ def targets(*shape: int) -> Bad:
 
 @st.composite
 def broken_params(draw: Any) -> Any:
-    """Layers of which one array, or one pair, is no good."""
+    """Layers of which one array, or one pair, is malformed."""
     layers = [list(layer) for layer in good()["forward"]["params"]]
     k, i = draw(st.integers(0, 1)), draw(st.integers(0, 1))
     if draw(st.integers(0, 4)) == 0:
@@ -206,7 +206,7 @@ CHECK: dict[str, Bad] = {
 }
 
 SINGLE = good_calls()["fit"]["params"]
-"""Where members are wanted, a network without them is no good."""
+"""A network without the axis of members, where one is needed."""
 
 
 @st.composite
@@ -235,7 +235,7 @@ DESCENT = {"gradient_descent", "sgd", "minibatch_sgd"}
 
 
 def bad(function: str, argument: str) -> Bad:
-    """What may be wrong with an argument of a function."""
+    """The malformed values of an argument of a function."""
     special = SPECIAL.get(function, {})
     if argument in special:
         return special[argument]

@@ -2,7 +2,7 @@
 
     python mesh_run.py FOLDER DEVICES CASE ...
 
-Each process has so many devices and writes what came of the cases to FOLDER/PROCESS.npz.
+Each process has DEVICES devices and writes the results of the cases to FOLDER/PROCESS.npz.
 """
 
 import os
@@ -28,7 +28,7 @@ PARAMS = tuple(
 
 
 def train(X=X, Y=Y, **changed):
-    """A run of 100 steps, of which the cases change an argument or two."""
+    """A run of 100 steps; each case changes one or two arguments."""
     choices = {
         **{"key": jax.random.key(7), "batch_size": B, "steps": STEPS, "evaluate_every": STEPS // 2},
         **{"optimizer": "adam", "hyperparameters": {"learning_rate": 1e-2}},
@@ -82,7 +82,7 @@ def wrong_rows(folder, **where):
 
 
 def halves(folder, **where):
-    """From the checkpoint in the middle on; only the first process may write."""
+    """A run resumed from the checkpoint in the middle; only the first process may write."""
     if jax.process_index():
         checkpoint.write = None
     kept = {"checkpoint": Path(folder) / "kept", **where}
@@ -99,7 +99,7 @@ def own_key(folder, **where):
 
 
 def full_disk(folder, **where):
-    """Where the first process cannot write, the others hear of it."""
+    """The first process cannot write, and all processes raise."""
 
     def write(*_):
         raise CheckpointError("no space left")
@@ -114,14 +114,14 @@ def full_disk(folder, **where):
 
 
 def signalled(folder, **where):
-    """The last process alone gets a signal, and all stop."""
+    """Only the last process gets a signal, and all processes stop."""
 
-    def tell(step, history):
+    def interrupt(step, history):
         if jax.process_index() == PROCESSES - 1:
             signal.raise_signal(signal.SIGTERM)
 
     try:
-        train(progress=tell, **where)
+        train(progress=interrupt, **where)
     except Interrupted as error:
         return [np.array(int(error.signal)), np.array(error.result.step)]
 
@@ -138,7 +138,7 @@ def diverging(folder, **where):
 
 
 def indivisible(folder, **where):
-    """Batches that do not divide among the devices, or would be all the examples."""
+    """Batches that do not divide among the devices, and batches of all the examples."""
     messages = []
     for changed in ({"batch_size": B + 1}, {"sampling": "full", "validation": 0.01}):
         try:
@@ -159,7 +159,7 @@ def across(folder, **where):
 
 
 def operations(folder, **where):
-    """How many floating operations a device does in a step of 64 examples."""
+    """The number of floating operations of one device in a step of 64 examples."""
     counts, advance = [], run.advance
 
     def counted(*arguments, **static):

@@ -1,4 +1,4 @@
-"""What the tests of the notes' models share: random cases, exact differences, planted defects."""
+"""Random cases and central differences for the tests of the notes' models, and planted faults."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from fcnet import Layer, Params
 
 
 def assert_rejects(check: Callable[[Any], None], wrong: Any) -> None:
-    """The check fails for a planted defect."""
+    """The check fails for a planted fault."""
     with pytest.raises(AssertionError):
         check(wrong)
 

@@ -1,7 +1,7 @@
-"""What the tests of the core share: problems as data, and a comparison relative to each array.
+"""Random problems for the tests of the core, and comparisons relative to each array's norm.
 
-`test_source_mutants.py` runs the tests that take the package as their argument `fc` on wrong
-versions of it, too; see the fixture of that name.
+Tests that take the package as the fixture `fc` also run on wrong versions of it, in
+`test_source_mutants.py`.
 """
 
 from functools import partial, wraps

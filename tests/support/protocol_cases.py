@@ -1,4 +1,4 @@
-"""What the tests of the protocol share: a candidate on batches, and what is found."""
+"""Runs the protocol tests of the checker on a candidate for batches."""
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +13,19 @@ from support.correct_candidates import LAYOUTS, ReLU, data, network, reference_o
 N = 5
 
 
-def check(function, library=np.asarray, name="names", n=N, problem=ReLU, dtype=np.float64):
+def check(function, library=np.asarray, name="names", n=N, cost=ReLU, dtype=np.float64):
     """The protocol of a candidate on batches, in one library's arrays."""
     with jax.enable_x64(library is jnp.asarray):
         params = jax.tree.map(library, LAYOUTS[name].write(network(dtype=dtype)))
         x, y = map(library, data(n, dtype=dtype))
-    candidate = bind(function, params, x, y, problem, batched=True)
+    candidate = bind(function, params, x, y, cost, batched=True)
     pairs, (X, Y) = network(dtype=dtype, seed=3), data(n, dtype=dtype, seed=4)
     layers = tuple(Layer(*(a.astype(float) for a in pair)) for pair in pairs)
-    return protocol_of(candidate, Case("", layers, X.astype(float), Y.astype(float)), problem)
+    return protocol_of(candidate, Case("", layers, X.astype(float), Y.astype(float)), cost)
 
 
-def protocol_of(candidate, other, problem=ReLU):
-    references = [reference_of(problem, case, candidate.u) for case in (candidate.own, other)]
+def protocol_of(candidate, other, cost=ReLU):
+    references = [reference_of(cost, case, candidate.format.u) for case in (candidate.own, other)]
     return check_protocol(candidate, references[0], other, references[1])
 
 

@@ -1,4 +1,4 @@
-"""One good call of every public function, by keyword, to be transformed or spoiled by the tests."""
+"""One valid call of every public function, by keyword, for tests that transform or break it."""
 
 import inspect
 from typing import Any
@@ -11,9 +11,9 @@ from support.problems import Case, problem
 
 PURE = [
     name
-    for name, value in vars(fcnet).items()
-    if inspect.isfunction(value)
-    and value.__module__.startswith("fcnet.")
+    for name in dir(fcnet)
+    if inspect.isfunction(value := getattr(fcnet, name))
+    and value.__module__.count(".") == 1  # a file of the core, not of a wing
     and not name.startswith("count_")
 ]
 """The public functions of arrays, which JAX can transform: those of the core, but for counts."""
@@ -23,11 +23,11 @@ ARRAYS = {"params", "x", "y", "X", "Y", "weights", "trace", "delta", "key", "lea
 
 
 def print_nothing(step: int, history: Any) -> None:
-    """A progress bar that nobody sees."""
+    """A progress function that does nothing."""
 
 
 def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
-    """The arguments of a call that works, for each function that fcnet offers."""
+    """The arguments of a valid call, for each public function."""
     params, X, Y = problem(Case((3, 2, 2), n=4, seed=seed))
     x, y, key = X[0], Y[0], jax.random.key(seed)
     sigmas = {"activation": "tanh", "output_activation": "sigmoid"}

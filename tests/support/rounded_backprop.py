@@ -1,7 +1,7 @@
-"""Correct backward passes that round in many ways, written apart from the package, in NumPy.
+"""Correct backward passes that round in different ways, in NumPy and without fcnet.
 
-Four orders of summation, tensor-core products, two formulas for each derivative, the mean taken
-early or late; every operation rounded to the dtype in question.
+They differ in the order of summation (four, and tensor-core products), in the formula of each
+derivative (two), and in taking the mean early or late. Every operation is rounded to the dtype.
 """
 
 from collections.abc import Callable, Iterator
@@ -135,7 +135,7 @@ class Variant(NamedTuple):
 
 
 def variants(dtype: str) -> Iterator[Variant]:
-    """All that make sense in a dtype."""
+    """All variants that a dtype allows."""
     for product in PRODUCTS:
         if product != "tensor core" or dtype == "float32":
             for formula in (0, 1):

@@ -1,4 +1,4 @@
-"""Planted faults put before the diagnosis, and how its answers are scored."""
+"""Runs the diagnosis on planted faults, and scores its answers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -8,12 +8,12 @@ from unittest.mock import patch
 
 import numpy as np
 
-from fcnet.verify import diagnosis, single_diagnosis
-from fcnet.verify.diagnosis import Evidence, diagnose
-from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
+from fcnet.verify.diagnose import blame
+from fcnet.verify.diagnose.blame import Evidence, diagnose
+from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES
 from fcnet.verify.types import Answer, Case, Finding, Reference
-from support.diagnosis_evidence import answer_of, cases, problem_of, reference_of
-from support.faulty_backprop import Mutation, Setting, Site, candidate, forward
+from support.diagnosis_evidence import answer_of, cases, cost_of, reference_of
+from support.faulty_backprop import Fault, Setting, Site, candidate, forward
 
 NETWORKS: tuple[tuple[Setting, tuple[int, ...]], ...] = (
     (Setting("tanh"), (5, 4, 4, 4, 3)),
@@ -25,7 +25,7 @@ NETWORKS: tuple[tuple[Setting, tuple[int, ...]], ...] = (
 """Square layers and others, deep and shallow, several losses, both reductions."""
 
 SINGLE, BATCHED = (1,) * 8, (5, 1, 2, 3, 7, 1, 5)
-"""How many rows each input has."""
+"""The number of rows of each input."""
 
 LINES = {"delta": (2, 4), "dW": (5, 5), "db": (5, 5)}
 """The line of Algorithm 5 that computes a quantity: at the output, and below it."""
@@ -34,7 +34,7 @@ Rows = tuple[int, ...]
 
 
 class Trial(NamedTuple):
-    """A candidate with faults on one network, and what the diagnosis says of it."""
+    """A candidate with faults on one network, and the findings of the diagnosis."""
 
     network: int
     sites: tuple[Site, ...]
@@ -56,8 +56,8 @@ class Trial(NamedTuple):
     def named(self) -> bool:
         """Whether the only fault has its name, or one whose row gives the very same numbers here.
 
-        Such rows are merged, and the plainer one is named first; the planted one fits as well if
-        it gets its own name where its row stands alone in the tables.
+        Rows that give the same numbers are merged under the name of the first. The planted fault
+        is named if the diagnosis names it where its row is alone in the tables.
         """
         ((fault, _),) = self.sites
         if self.kinds == [fault.kind]:
@@ -65,8 +65,8 @@ class Trial(NamedTuple):
         own = tuple(row for row in MISTAKES if row.kind == fault.kind)
         batch = tuple(row for row in BATCH_MISTAKES if row.kind == fault.kind)
         with (
-            patch.object(single_diagnosis, "MISTAKES", own),
-            patch.object(diagnosis, "BATCH_MISTAKES", batch),
+            patch.object(blame, "MISTAKES", own),
+            patch.object(blame, "BATCH_MISTAKES", batch),
         ):
             return Trial(*self[:3], judged(*self[:3])).kinds == [fault.kind]
 
@@ -78,7 +78,7 @@ def known(network: int, rows: Rows) -> list[tuple[Case, Reference]]:
 
 
 def evidence(network: int, faults: Sequence[Site], rows: Rows) -> list[Evidence]:
-    """What a candidate with the faults returns for inputs with so many rows each."""
+    """What a candidate with the faults returns, for inputs of these numbers of rows."""
     batched = max(rows) > 1
     backward = candidate(NETWORKS[network][0], faults, batched)
     return [
@@ -115,27 +115,24 @@ def is_wrong(items: Iterable[Evidence]) -> bool:
 
 
 def judged(network: int, faults: Sequence[Site], rows: Rows) -> list[Finding]:
-    """What the diagnosis says of a candidate with the faults."""
+    """The findings of the diagnosis for a candidate with the faults."""
     setting, sizes = NETWORKS[network]
     names = [(f"dW{k}", f"db{k}") for k in range(1, len(sizes))]
-    return diagnose(problem_of(setting), evidence(network, faults, rows), names)
+    return diagnose(cost_of(setting), evidence(network, faults, rows), names)
 
 
-def trials(mutations: Iterable[Mutation], rows: Rows, every: int = 1) -> Iterator[Trial]:
-    """Each fault in every layer of every network where it is one; or each so many of these."""
+def trials(faults: Iterable[Fault], rows: Rows, every: int = 1) -> Iterator[Trial]:
+    """Each fault in each layer of each network where it is one, or every `every`-th of these."""
     places = [
-        (i, (fault, k))
-        for i in range(len(NETWORKS))
-        for fault in mutations
-        for k in layers(i, fault)
+        (i, (fault, k)) for i in range(len(NETWORKS)) for fault in faults for k in layers(i, fault)
     ]
     for i, site in places[::every]:
         if is_wrong(evidence(i, [site], rows)):
             yield Trial(i, (site,), rows, judged(i, [site], rows))
 
 
-def layers(network: int, fault: Mutation) -> Iterator[int]:
-    """Where a fault can sit on a network."""
+def layers(network: int, fault: Fault) -> Iterator[int]:
+    """The layers of a network in which a fault can be planted."""
     setting, sizes = NETWORKS[network]
     draw = np.random.default_rng(0)
     params = [(draw.normal(size=(m, d)), draw.normal(size=m)) for d, m in pairwise(sizes)]

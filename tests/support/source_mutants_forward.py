@@ -1,31 +1,10 @@
-"""Wrong versions of the activations, the losses and the network: one edit each, and its test."""
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
+"""Source mutants of activations, losses and network, each with the test that notices it."""
 
 import test_activations as activations
 import test_losses as losses
 import test_network as network
 
-
-class Mutant(NamedTuple):
-    """A mistake: the piece of source, what stands there instead, and the test that must notice."""
-
-    mistake: str
-    file: str
-    right: str
-    wrong: str
-    test: Callable[..., None]
-    parameters: tuple[tuple[str, Any], ...]
-
-
-def mutants(file: str, *rows: tuple[Any, ...]) -> list[Mutant]:
-    """The mutants of one file, whose tests have the parameters that end a row by name."""
-    return [
-        Mutant(mistake, file, right, wrong, test, tuple(*(p.items() for p in parameters)))
-        for mistake, right, wrong, test, *parameters in rows
-    ]
-
+from support.source_mutants import mutants
 
 CLOSED = activations.test_value_and_derivative_have_their_closed_forms
 SLOPES = activations.test_derivative_agrees_with_autodiff_and_differences
@@ -35,42 +14,47 @@ ACTIVATIONS = mutants(
     "activations.py",
     (
         "relu: NaN becomes 0",
-        "return jnp.maximum(z, 0)",
-        "return jnp.where(z >= 0, z, 0)",
+        "jnp.maximum(z, 0)",
+        "jnp.where(z >= 0, z, 0)",
         activations.test_nan_stays_nan,
         {"name": "relu"},
     ),
     (
         "relu: the absolute value",
-        "return jnp.maximum(z, 0)",
-        "return jnp.abs(z)",
+        "jnp.maximum(z, 0)",
+        "jnp.abs(z)",
         activations.test_relu_splits_numbers_into_their_halves,
     ),
     (
         "relu: the tangent is 0 at 0",
-        "jnp.where(z >= 0, dz,",
-        "jnp.where(z > 0, dz,",
+        "jnp.where(z >= 0, dz, jnp.zeros_like(dz))",
+        "jnp.where(z > 0, dz, jnp.zeros_like(dz))",
         AT_ZERO,
     ),
-    ("relu: the derivative is 0 at 0", "(z >= 0).astype", "(z > 0).astype", AT_ZERO),
+    (
+        "relu: the derivative is 0 at 0",
+        "(z >= 0).astype(z.dtype)",
+        "(z > 0).astype(z.dtype)",
+        AT_ZERO,
+    ),
     (
         "sigmoid: the derivative takes a for z",
-        "return s * (1 - s)",
-        "return z * (1 - z)",
+        "s * (1 - s)",
+        "z * (1 - z)",
         CLOSED,
         {"name": "sigmoid"},
     ),
     (
         "tanh: the square is left out",
-        "return (1 + t) * (1 - t)",
-        "return 1 - t",
+        "(1 + t) * (1 - t)",
+        "1 - t",
         SLOPES,
         {"name": "tanh"},
     ),
     (
         "identity: its derivative is itself",
-        "_identity, jnp.ones_like",
-        "_identity, _identity",
+        'Activation("identity", _identity, jnp.ones_like)',
+        'Activation("identity", _identity, _identity)',
         SLOPES,
         {"name": "identity"},
     ),
@@ -83,15 +67,15 @@ ACTIVATIONS = mutants(
     ),
     (
         "softplus: the derivative of something similar",
-        "jax.nn.softplus, jax.nn.sigmoid",
-        "jax.nn.softplus, jnp.tanh",
+        'Activation("softplus", jax.nn.softplus, jax.nn.sigmoid)',
+        'Activation("softplus", jax.nn.softplus, jnp.tanh)',
         SLOPES,
         {"name": "softplus"},
     ),
     (
         "gelu: the approximation by tanh",
-        "approximate=False",
-        "approximate=True",
+        "jax.nn.gelu(z, approximate=False)",
+        "jax.nn.gelu(z, approximate=True)",
         CLOSED,
         {"name": "gelu"},
     ),
@@ -166,22 +150,22 @@ LOSSES = mutants(
     ),
     (
         "poisson: the target multiplies in the derivative",
-        "lambda o, y: jnp.exp(o) - y,",
-        "lambda o, y: jnp.exp(o) - y * o,",
+        "lambda o, y: jnp.exp(o) - y",
+        "lambda o, y: jnp.exp(o) - y * o",
         DIFFERENCES,
         {"name": "poisson"},
     ),
     (
         "mean_loss: the sum",
-        "return jnp.mean(losses)",
-        "return jnp.sum(losses)",
+        "jnp.mean(losses)",
+        "jnp.sum(losses)",
         losses.test_mean_loss_is_the_mean_of_the_examples,
         {"loss": "squared_error"},
     ),
     (
         "mean_loss: weights that are no shares",
-        "return (w / jnp.where(total > 0, total, 1)).astype(w.dtype)",
-        "return (w / n).astype(w.dtype)",
+        "(w / jnp.where(total > 0, total, 1)).astype(w.dtype)",
+        "(w / n).astype(w.dtype)",
         losses.test_weights_are_shares_of_the_examples,
     ),
 )
@@ -211,14 +195,14 @@ NETWORK = mutants(
     ),
     (
         "features: the pre-activations",
-        "activation=activation).a[-2]",
-        "activation=activation).z[-2]",
+        "forward_trace(params, x, activation=activation).a[-2]",
+        "forward_trace(params, x, activation=activation).z[-2]",
         network.test_the_output_is_linear_in_the_features,
     ),
     (
         "init: weights the other way round",
-        "(m, m_below), dtype)",
-        "(m_below, m), dtype)",
+        "jax.random.normal(k, (m, m_below), dtype)",
+        "jax.random.normal(k, (m_below, m), dtype)",
         network.test_init_gives_the_notes_shapes_and_zero_biases,
     ),
     (
@@ -229,14 +213,14 @@ NETWORK = mutants(
     ),
     (
         "init: one key for all layers",
-        "jax.random.normal(k, ",
-        "jax.random.normal(key, ",
+        "jax.random.normal(k, (m, m_below), dtype)",
+        "jax.random.normal(key, (m, m_below), dtype)",
         network.test_init_draws_normal_weights_of_variance_two_over_fan_in,
     ),
     (
         "count_params: one bias a layer",
-        "(m_below + 1) * m for",
-        "m_below * m + 1 for",
+        "(m_below + 1) * m",
+        "m_below * m + 1",
         network.test_counts,
         {"sizes": (4, 3, 1), "parameters": 19, "neurons": 4},
     ),

@@ -19,6 +19,8 @@ from fcnet.train import run as host
 from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
 
+pytestmark = pytest.mark.usefixtures("signals_as_in_a_terminal")
+
 SCRIPT = Path(__file__).parents[1] / "support" / "killed_run.py"
 MOMENTS = ("half written", "before replace", "after replace", "before removal", "block boundary")
 
@@ -91,16 +93,6 @@ def run():
         key=key, batch_size=6, steps=3000, hyperparameters={"learning_rate": 0.01},
         evaluate_every=500,
     )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def handlers_as_in_a_terminal():
-    """A shell starts what it runs in the background with SIGINT ignored."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def raise_at(step, number):

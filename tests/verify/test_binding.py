@@ -3,9 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.correct_candidates import LAYOUTS, ReLU, counted, data, in_layout, network
+from support.correct_candidates import LAYOUTS, ReLU, cost, counted, data, in_layout, network
 
-from fcnet import LOSSES
 from fcnet.verify.binding import bind
 
 SQUARE = (3, 3, 3)
@@ -44,8 +43,8 @@ def test_the_loss_is_compared_in_its_own_reduction(reduction):
         loss, result = in_layout("pairs", loss="first")(params, X, Y)
         return (len(X) if reduction == "sum" else 1) * loss, result
 
-    problem = ReLU._replace(reduction=reduction)
-    candidate = bind(backward, network(SQUARE), X, Y, problem, batched=True)
+    choice = ReLU._replace(reduction=reduction)
+    candidate = bind(backward, network(SQUARE), X, Y, choice, batched=True)
     assert candidate.layout.transposed is False
 
 
@@ -53,7 +52,7 @@ def test_the_loss_is_compared_in_its_own_reduction(reduction):
 def test_a_keyword_settles_square_layers(keyword, expected):
     X, Y = data(N, SQUARE)
     function, count = counted(in_layout("pairs"))
-    candidate = bind(function, network(SQUARE), X, Y, ReLU, batched=True, weights=keyword)
+    candidate = bind(function, network(SQUARE), X, Y, ReLU, batched=True, weight_layout=keyword)
     assert candidate.layout.transposed == expected
     assert not count.calls
 
@@ -63,7 +62,7 @@ def test_a_keyword_settles_as_many_examples_as_inputs(keyword, axis):
     sizes = (4, 3, 1)
     X, Y = data(4, sizes)
     function = in_layout("pairs")
-    candidate = bind(function, network(sizes), X, Y[:, 0], ReLU, batched=True, examples=keyword)
+    candidate = bind(function, network(sizes), X, Y[:, 0], ReLU, batched=True, example_axis=keyword)
     assert candidate.examples.axis == axis
     np.testing.assert_array_equal(candidate.own.X, X.T if axis else X)
 
@@ -78,15 +77,15 @@ def test_the_targets_settle_as_many_examples_as_inputs():
 def test_a_loss_that_refuses_the_targets_settles_too():
     sizes = (3, 4, 3)
     X, Y = data(3, sizes)[0], np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
-    problem = ReLU._replace(loss=LOSSES["softmax_cross_entropy"])
-    candidate = bind(in_layout("pairs"), network(sizes), X, Y, problem, batched=True)
+    choice = cost(loss="softmax_cross_entropy")
+    candidate = bind(in_layout("pairs"), network(sizes), X, Y, choice, batched=True)
     assert candidate.examples.axis == 0
 
 
 def square(**changes):
     X, Y = data(3, SQUARE)
     arguments = {"function": in_layout("pairs"), "params": network(SQUARE), "x": X, "y": Y}
-    arguments |= {"problem": ReLU, "batched": True} | changes
+    arguments |= {"cost": ReLU, "batched": True} | changes
     return bind(**arguments)
 
 
@@ -101,7 +100,7 @@ def single(**changes):
 
 
 def softmax(y):
-    return {"y": y, "problem": ReLU._replace(loss=LOSSES["softmax_cross_entropy"])}
+    return {"y": y, "cost": cost(loss="softmax_cross_entropy")}
 
 
 def wrong_loss(params, X, Y):
@@ -112,13 +111,13 @@ def wrong_loss(params, X, Y):
 @pytest.mark.parametrize(
     ("call", "changes", "error", "words"),
     [
-        (square, {}, ValueError, "give weights='out_in'.*give examples='rows' or"),
-        (square, {"weights": "out_in"}, ValueError, "open; there are as many examples as inputs"),
-        (square, {"examples": "rows"}, ValueError, "open; every layer is square.*a W [+] b$"),
+        (square, {}, ValueError, "give weight_layout='out_in'.*give example_axis='rows' or"),
+        (square, {"weight_layout": "out_in"}, ValueError, "open; there are as many examples"),
+        (square, {"example_axis": "rows"}, ValueError, "open; every layer is square.*a W [+] b$"),
         (square, {"function": wrong_loss}, ValueError, "the shapes leave the layout open"),
-        (square, {"weights": "rows"}, ValueError, "must be 'out_in' or 'in_out', got 'rows'"),
-        (oblong, {"weights": "in_out"}, ValueError, "cannot be read with weights='in_out'"),
-        (oblong, {"examples": "columns"}, ValueError, "cannot be read with .*examples='columns'"),
+        (square, {"weight_layout": "rows"}, ValueError, "must be 'out_in' or 'in_out', got 'rows'"),
+        (oblong, {"weight_layout": "in_out"}, ValueError, "read with weight_layout='in_out'"),
+        (oblong, {"example_axis": "columns"}, ValueError, "read with .*example_axis='columns'"),
         (oblong, {"batched": False}, ValueError, r"x has shape \(5, 4\).*give batched=True"),
         (single, {"batched": True}, ValueError, r"x has shape \(4,\).*leave out batched=True"),
         (oblong, {"y": data(6)[1]}, ValueError, r"y \(6, 2\); expected n examples as rows"),
@@ -139,7 +138,7 @@ def test_what_stays_open_or_does_not_fit_is_an_error(call, changes, error, words
 
 
 def test_the_same_calls_without_the_mistake():
-    assert square(weights="in_out", examples="columns").layout.transposed
-    assert oblong(weights="out_in", examples="rows").own.X.shape == (N, 4)
+    assert square(weight_layout="in_out", example_axis="columns").layout.transposed
+    assert oblong(weight_layout="out_in", example_axis="rows").own.X.shape == (N, 4)
     assert single().own.X.shape == (1, 4)
     assert oblong(**softmax(np.array([0, 1, 1, 0, 1]))).targets.classes == 2

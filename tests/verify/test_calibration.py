@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from support.judge_cases import answer, case, judge, planted, precision, problem, right
+from support.judge_cases import answer, case, cost, format_in, judge, planted, right
 from support.rounded_backprop import DTYPES, Variant, variants
 
 from fcnet import Loss
 from fcnet.verify.compare import Comparison, compare, persistent_errors
-from fcnet.verify.rounding import PRECISIONS
-from fcnet.verify.types import Problem
+from fcnet.verify.types import FORMATS, Cost
 
 COMBINATIONS = [
     ("relu", "squared_error"),
@@ -24,7 +23,7 @@ def groups(
     sizes: tuple[int, ...], activation: str, loss: str, dtype: str, seeds: int
 ) -> dict[Variant, list[Comparison]]:
     """The comparisons of every variant on inputs with 1 to 8 examples, some with exact ties."""
-    p = problem(activation, loss)
+    p = cost(activation, loss)
     found: dict[Variant, list[Comparison]] = {}
     for seed in range(seeds):
         c = case(sizes, (1, 2, 7, 8)[seed % 4], seed, dtype, loss)
@@ -32,9 +31,9 @@ def groups(
             c.X[-1] = 0
             for _, b in c.params[:-1]:
                 b[:] = 0
-        known = {at: right(p, c, at) for at in {precision(v, dtype) for v in variants(dtype)}}
+        known = {at: right(p, c, at) for at in {format_in(v, dtype) for v in variants(dtype)}}
         for v in variants(dtype):
-            comparison = compare(answer(v, p, c, dtype), known[precision(v, dtype)], c.name)
+            comparison = compare(answer(v, p, c, dtype), known[format_in(v, dtype)], c.name)
             found.setdefault(v, []).append(comparison)
     return found
 
@@ -44,7 +43,7 @@ def assert_all_right(found: dict[Variant, list[Comparison]]) -> None:
         for comparison in comparisons:
             assert comparison.ok, (variant, comparison.leaves)
         assert not persistent_errors(comparisons), variant
-        assert any(any(comparison.telling) for comparison in comparisons)
+        assert any(any(comparison.informative) for comparison in comparisons)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,9 +72,9 @@ def test_a_hundred_thousand_parameters_cause_no_false_alarm(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_one_wrong_entry_is_seen_on_one_input(dtype: str) -> None:
-    p, c = problem("relu"), case((4, 3, 1), seed=4, dtype=dtype)
+    p, c = cost("relu"), case((4, 3, 1), seed=4, dtype=dtype)
     variant = Variant("wide", 0)
-    known = right(p, c, PRECISIONS[dtype])
+    known = right(p, c, FORMATS[dtype])
     good = answer(variant, p, c, dtype)
     bad = planted(good, SMALLEST_CAUGHT[dtype])
     assert compare(good, known, c.name).ok
@@ -92,11 +91,11 @@ def test_one_wrong_entry_is_seen_on_one_input(dtype: str) -> None:
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_in_bfloat16_one_wrong_entry_is_seen_on_eight_inputs(activation: str) -> None:
     loss = "logistic" if activation == "sigmoid" else "squared_error"
-    p, at = problem(activation, loss), (1, 2)
+    p, at = cost(activation, loss), (1, 2)
     cases = [case((4, 3, 1), 7, seed, "bfloat16", loss) for seed in range(8)]
     good, bad = [], []
     for c in cases:
-        known = right(p, c, PRECISIONS["bfloat16"])
+        known = right(p, c, FORMATS["bfloat16"])
         a = answer(Variant("wide", 0), p, c, "bfloat16")
         good.append(compare(a, known, c.name))
         bad.append(compare(planted(a, SMALLEST_CAUGHT["bfloat16"], at), known, c.name))
@@ -107,16 +106,16 @@ def test_in_bfloat16_one_wrong_entry_is_seen_on_eight_inputs(activation: str) ->
 
 
 def test_the_scale_of_the_loss_changes_nothing() -> None:
-    def scaled(factor: float) -> Problem:
-        plain = problem("tanh")
-        value = plain.loss.value
-        loss = Loss("scaled", lambda o, y: factor * value(o, y), plain.loss.derivative)
-        return plain._replace(loss=loss)
+    def scaled(factor: float) -> Cost:
+        plain = cost("tanh")
+        loss = plain.objective.loss
+        scaled = Loss("scaled", lambda o, y: factor * loss.value(o, y), loss.derivative)
+        return plain._replace(objective=plain.objective._replace(loss=scaled))
 
     c = case((4, 3, 1), seed=2)
     judgements = []
     for factor in (2.0**-20, 1.0, 2.0**20):
-        p, known = problem("tanh"), right(scaled(factor), c, PRECISIONS["float64"])
+        p, known = cost("tanh"), right(scaled(factor), c, FORMATS["float64"])
         good = answer(Variant("in order", 0), p, c, "float64")
         for a in (good, planted(good, 1e-13), planted(good, 1e-15)):
             layers = tuple(type(layer)(*(factor * x for x in layer)) for layer in a.gradient)
@@ -127,11 +126,11 @@ def test_the_scale_of_the_loss_changes_nothing() -> None:
         np.testing.assert_allclose(other, first, rtol=1e-6)
 
 
-def test_a_wrong_formula_is_wrong_in_every_precision() -> None:
+def test_a_wrong_formula_is_wrong_in_every_format_in() -> None:
     for dtype in DTYPES:
-        p, c = problem("tanh"), case((4, 3, 1), seed=3, dtype=dtype)
+        p, c = cost("tanh"), case((4, 3, 1), seed=3, dtype=dtype)
         a = answer(Variant("in pairs", 0), p, c, dtype)
         doubled = a._replace(gradient=tuple(type(x)(2 * x.W, x.b) for x in a.gradient))
-        comparison = compare(doubled, right(p, c, PRECISIONS[dtype]), c.name)
+        comparison = compare(doubled, right(p, c, FORMATS[dtype]), c.name)
         assert not comparison.ok, dtype
         assert judge(Variant("in pairs", 0), p, c, dtype).ok

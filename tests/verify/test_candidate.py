@@ -9,6 +9,7 @@ from support.correct_candidates import (
     SIZES,
     ReLU,
     alone,
+    cost,
     data,
     gradient,
     in_layout,
@@ -21,10 +22,10 @@ from support.correct_candidates import (
     torch_functions,
 )
 
-from fcnet import LOSSES, Layer, backprop, batch_backprop
-from fcnet.verify.agreement import agree
+from fcnet import Layer, backprop, batch_backprop
 from fcnet.verify.binding import bind
 from fcnet.verify.candidate import Candidate
+from fcnet.verify.protocol import agree, bounds_of
 from fcnet.verify.types import Case
 
 N = 5
@@ -35,9 +36,11 @@ def right(candidate: Candidate, case: Case | None = None) -> None:
     case = candidate.own if case is None else case
     call = candidate.call(case)
     assert call.findings == ()
-    reference = reference_of(ReLU, case, candidate.u)
+    reference = reference_of(ReLU, case, candidate.format.u)
     assert all(np.any(leaf) for leaf in jax.tree.leaves(reference.gradient))
-    assert agree(call.answer._replace(gradient=reference.gradient), call.answer, reference)
+    assert agree(
+        call.answer._replace(gradient=reference.gradient), call.answer, bounds_of(reference)
+    )
     if call.answer.loss is not None:
         assert abs(call.answer.loss - reference.loss) <= reference.loss_tolerance
 
@@ -155,10 +158,10 @@ def test_a_number_as_target():
 @pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float64])
 def test_class_labels(shape, kind):
     labels = np.array([0, 1, 1, 0, 1]).astype(kind).reshape(shape)
-    problem = ReLU._replace(loss=LOSSES["softmax_cross_entropy"])
+    choice = cost(loss="softmax_cross_entropy")
     seen = []
     candidate = bind(
-        lambda p, x, y: seen.append(y), network(), data(N)[0], labels, problem, batched=True
+        lambda p, x, y: seen.append(y), network(), data(N)[0], labels, choice, batched=True
     )
     np.testing.assert_array_equal(candidate.own.Y, np.eye(2)[[0, 1, 1, 0, 1]])
     candidate.call(candidate.own)
@@ -167,9 +170,9 @@ def test_class_labels(shape, kind):
 
 
 def test_a_single_class_label():
-    problem = ReLU._replace(loss=LOSSES["softmax_cross_entropy"])
+    choice = cost(loss="softmax_cross_entropy")
     for label in (1, np.int32(1), np.array(1), jnp.array([1])):
-        candidate = bind(lambda p, x, y: None, network(), data(1)[0][0], label, problem)
+        candidate = bind(lambda p, x, y: None, network(), data(1)[0][0], label, choice)
         assert candidate.own.Y.tolist() == [[0.0, 1.0]]
         again = candidate.arguments(candidate.own)[2]
         assert np.shape(again) == np.shape(label)
@@ -199,7 +202,7 @@ def test_another_precision_on_request():
         finer = candidate.call(candidate.own, dtype=np.float64).answer
         assert finer.dtype == np.float64
         expected = reference_of(ReLU, candidate.own, 2.0**-53)
-        assert agree(finer._replace(gradient=expected.gradient), finer, expected)
+        assert agree(finer._replace(gradient=expected.gradient), finer, bounds_of(expected))
 
 
 def test_values_are_rounded_to_what_the_user_can_hold():

@@ -258,7 +258,7 @@ def test_weights_updated_on_the_way_back_are_found_in_mazurs_example():
     settings = {
         "activation": "sigmoid",
         "output_activation": "sigmoid",
-        "weights": "out_in",
+        "weight_layout": "out_in",
     }
     for in_place, findings in ((False, []), (True, [(4, "delta", 1, "updated_weights")])):
         report = fcnet.check(

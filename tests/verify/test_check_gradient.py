@@ -277,7 +277,7 @@ def fails_later():
 
 
 MANNERS = {
-    "adds up between calls": (Counter, "nondeterministic"),
+    "adds up between calls": (Counter, "stateful"),
     "random": (lambda: noisy(np.random.default_rng(0)), "nondeterministic"),
     "works on its argument": (lambda: changes_its_argument, "mutates_inputs"),
     "raises": (lambda: lambda x: 1 / 0, "raises"),

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from support.faults import MUTATIONS
-from support.faults_batch import BATCH_MUTATIONS, BATCH_VARIANTS, OVER_UNITS
-from support.faults_odd import ODD_MUTATIONS
-from support.faults_unlisted import VARIANTS
-from support.faulty_backprop import Mutation, Site
+from support.faults import FAULTS, STATELESS
+from support.faults_batch import BATCH_FAULTS, OVER_UNITS, UNLISTED_BATCH_FAULTS
+from support.faults_rare import RARE_FAULTS
+from support.faults_unlisted import UNLISTED_FAULTS
+from support.faulty_backprop import Fault, Site
 from support.scored_diagnoses import (
     BATCHED,
     NETWORKS,
@@ -26,15 +26,13 @@ from support.scored_diagnoses import (
 )
 from support.scored_diagnoses import trials as tried
 
-from fcnet.verify.mistakes import BATCH_MISTAKES, MISTAKES
+from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES
 
 pytestmark = (
     pytest.mark.untyped
 )  # thousands of small arrays: checked types take longer than all else
 
-SINGLE_MUTATIONS = (*MUTATIONS, *ODD_MUTATIONS)
-STATELESS = [m for m in MUTATIONS if m.kind not in {"first_call", "cached_activation"}]
-"""In batches of several sizes, what a fault keeps from an earlier call is of other rows."""
+SINGLE_FAULTS = (*FAULTS, *RARE_FAULTS)
 
 SQUARE = (4,) * 5
 """As many rows as the hidden layers of the first network have units."""
@@ -57,20 +55,20 @@ def assert_honest(trials: list[Trial]) -> None:
 
 
 def test_single_faults_are_placed_and_named() -> None:
-    trials = list(tried(SINGLE_MUTATIONS, SINGLE, every=7))
+    trials = list(tried(SINGLE_FAULTS, SINGLE, every=7))
     assert len(trials) > 250
     assert_scores(trials, 0.99)
 
 
 @pytest.mark.slow
 def test_faults_of_batches_are_placed_and_named() -> None:
-    trials = list(tried(BATCH_MUTATIONS, BATCHED, every=41))
+    trials = list(tried(BATCH_FAULTS, BATCHED, every=41))
     assert len(trials) > 10
     assert_scores(trials, 0.99)
 
 
 def test_faults_beyond_the_table_are_placed_and_called_unknown() -> None:
-    trials = list(tried(VARIANTS, SINGLE, every=4))
+    trials = list(tried(UNLISTED_FAULTS, SINGLE, every=4))
     assert len(trials) > 150
     assert_honest(trials)
 
@@ -78,30 +76,30 @@ def test_faults_beyond_the_table_are_placed_and_called_unknown() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("mutations", "rows"),
+    ("faults", "rows"),
     [
-        (SINGLE_MUTATIONS, SINGLE),
+        (SINGLE_FAULTS, SINGLE),
         (STATELESS, BATCHED),
-        (BATCH_MUTATIONS, BATCHED),
+        (BATCH_FAULTS, BATCHED),
     ],
     ids=["one example", "examples of a batch", "batches"],
 )
-def test_every_single_fault_is_placed_and_named(mutations: Sequence[Mutation], rows: Rows) -> None:
-    every = 4 if mutations is STATELESS else 1
-    assert_scores(list(tried(mutations, rows, every)), 0.99)
+def test_every_single_fault_is_placed_and_named(faults: Sequence[Fault], rows: Rows) -> None:
+    every = 4 if faults is STATELESS else 1
+    assert_scores(list(tried(faults, rows, every)), 0.99)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("mutations", "rows"),
-    [(VARIANTS, SINGLE), (BATCH_VARIANTS, BATCHED)],
+    ("faults", "rows"),
+    [(UNLISTED_FAULTS, SINGLE), (UNLISTED_BATCH_FAULTS, BATCHED)],
     ids=["one example", "batches"],
 )
 def test_every_fault_beyond_the_table_is_called_unknown(
-    mutations: Sequence[Mutation], rows: Rows
+    faults: Sequence[Fault], rows: Rows
 ) -> None:
-    assert_honest(list(tried(mutations, rows)))
+    assert_honest(list(tried(faults, rows)))
 
 
 def both_tell(network: int, sites: Sequence[Site]) -> bool:
@@ -126,7 +124,7 @@ def pairs(count: int) -> list[Trial]:
     found: list[Trial] = []
     while len(found) < count:
         i = int(draw.integers(len(NETWORKS)))
-        faults = [SINGLE_MUTATIONS[j] for j in draw.choice(len(SINGLE_MUTATIONS), 2, replace=False)]
+        faults = [SINGLE_FAULTS[j] for j in draw.choice(len(SINGLE_FAULTS), 2, replace=False)]
         places = [list(layers(i, fault)) for fault in faults]
         if not all(places):
             continue
@@ -149,7 +147,7 @@ def test_every_row_of_the_tables_is_planted_and_found() -> None:
     """A row that no fault of the suites is called by is a row that nobody has seen at work."""
     kinds = {row.kind for row in (*MISTAKES, *BATCH_MISTAKES)}
     assert len(kinds) > 150
-    planted = {m.kind for m in (*SINGLE_MUTATIONS, *BATCH_MUTATIONS, OVER_UNITS)}
+    planted = {m.kind for m in (*SINGLE_FAULTS, *BATCH_FAULTS, OVER_UNITS)}
     assert planted - kinds == set()
     assert kinds - planted == set()
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from support import candidate_manners as manners
 from support.candidate_manners import right
-from support.correct_candidates import ReLU, alone, counted, data, gradient, network, student
+from support.correct_candidates import ReLU, alone, cost, counted, data, gradient, network, student
 from support.protocol_cases import N, check, kinds, protocol_of
 
 from fcnet import Layer, Loss
 from fcnet.verify.binding import bind
-from fcnet.verify.protocol import check_finite
+from fcnet.verify.check import find_non_finite
 from fcnet.verify.types import Case
 
 
@@ -64,9 +64,9 @@ def test_correct_candidates_in_pytorch():
         ),
         (manners.Running(), "stateful", "a call on another input changed the gradient"),
         (manners.First(), "stale_cache", "another input gave the gradient of the first"),
-        (manners.ByIdentity(), "stale_cache", "the gradient of their old ones"),
+        (manners.ByIdentity(), "stale_cache", "the gradient of their old values"),
         (manners.Network(), "ignores_params", "params of its own"),
-        (manners.dropout, "nondeterministic", "something random"),
+        (manners.dropout, "nondeterministic", "something is random"),
     ],
 )
 def test_planted_defects(function, kind, words):
@@ -133,7 +133,7 @@ def test_another_loss_is_another_forward_pass(factor, words):
     (finding,) = check(backward, name="pairs").findings
     assert finding[:4] == (1, "J", None, "forward_differs")
     assert finding.message.endswith(words)
-    assert kinds(check(backward, name="pairs", problem=ReLU._replace(reduction="sum"))) == (
+    assert kinds(check(backward, name="pairs", cost=ReLU._replace(reduction="sum"))) == (
         ["forward_differs"] if factor != N else []
     )
 
@@ -158,7 +158,7 @@ def test_noise_is_noted():
 
 
 def test_a_right_gradient_may_be_the_same_for_other_params():
-    hinge = ReLU._replace(loss=Loss("hinge", lambda o, y: (1 - o * y).sum(), lambda o, y: -y))
+    hinge = cost(loss=Loss("hinge", lambda o, y: (1 - o * y).sum(), lambda o, y: -y))
     params, x, y = (
         [(np.array([[1.0, 2.0]]), np.array([0.5]))],
         np.array([1.0, 3.0]),
@@ -187,8 +187,8 @@ def test_the_uppermost_array_that_is_not_finite_is_told(bad, where):
 
     X, Y = data(N)
     candidate = bind(backward, network(), X, Y, ReLU, batched=True)
-    (finding,) = check_finite(candidate, candidate.call(candidate.own))
+    (finding,) = find_non_finite(candidate, candidate.own, candidate.call(candidate.own).answer)
     assert finding[:4] == (5, "dW", 2, "not_finite")
     assert finding.message.endswith(f"not finite at {list(where)}")
     healthy = bind(alone(), network(), X, Y, ReLU, batched=True)
-    assert check_finite(healthy, healthy.call(healthy.own)) == []
+    assert find_non_finite(healthy, healthy.own, healthy.call(healthy.own).answer) == []

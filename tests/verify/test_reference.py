@@ -6,17 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.judge_cases import case, problem
+from support.judge_cases import case, cost
 
 import fcnet
+from fcnet.losses import as_objective
 from fcnet.types import Activation, Layer
-from fcnet.verify.reference import reference
-from fcnet.verify.types import Case, Problem
+from fcnet.verify.truth.reference import reference
+from fcnet.verify.types import FORMATS, Case, Cost
 
-U = 2.0**-53
+FLOAT64 = FORMATS["float64"]
 
 
-def cost(params: Any, X: np.ndarray, Y: np.ndarray) -> float:
+def half_mean_square(params: Any, X: np.ndarray, Y: np.ndarray) -> float:
     """Half the mean squared error of a ReLU network, in NumPy."""
     A = X
     for k, (W, b) in enumerate(params):
@@ -35,7 +36,7 @@ def central_differences(c: Case, h: float) -> Any:
             ends = []
             for x in (middle + h, middle - h):
                 array[at] = x
-                ends.append(cost(params, c.X, c.Y))
+                ends.append(half_mean_square(params, c.X, c.Y))
             array[at] = middle
             slope[at] = (ends[0] - ends[1]) / (2 * h)
     return result
@@ -54,15 +55,15 @@ def close(one: Any, other: Any, digits: float) -> bool:
 def test_central_differences_agree_where_they_are_exact(sizes: tuple[int, ...], seed: int) -> None:
     """In one parameter the cost is a parabola as long as no unit crosses its kink."""
     c, h = case(sizes, n=3, seed=seed), 1e-4
-    judged = reference(problem("relu"), c, U)
+    judged = reference(cost("relu"), c, FLOAT64)
     assert min(abs(z).min() for z in judged.trace.z) > 20 * h
     assert close(judged.gradient, central_differences(c, h), 10)
-    assert judged.loss == pytest.approx(cost(c.params, c.X, c.Y), rel=1e-14)
+    assert judged.loss == pytest.approx(half_mean_square(c.params, c.X, c.Y), rel=1e-14)
 
 
 def test_central_differences_notice_an_error_of_a_billionth() -> None:
     c = case(n=3)
-    gradient = reference(problem("relu"), c, U).gradient
+    gradient = reference(cost("relu"), c, FLOAT64).gradient
     off = (gradient[0]._replace(W=gradient[0].W * (1 + 1e-9)), *gradient[1:])
     assert not close(off, central_differences(c, 1e-4), 10)
 
@@ -77,7 +78,7 @@ def test_central_differences_notice_an_error_of_a_billionth() -> None:
 )
 def test_algorithm_5_agrees(activation: str, loss: str, reduction: str) -> None:
     c = case(n=5, loss=loss)
-    judged = reference(problem(activation, loss, reduction=reduction), c, U)
+    judged = reference(cost(activation, loss, reduction=reduction), c, FLOAT64)
     choices = {"activation": activation, "loss": loss}
     with jax.enable_x64(True):
         params, X, Y = jax.tree.map(jnp.asarray, (c.params, c.X, c.Y))
@@ -95,16 +96,15 @@ def test_algorithm_5_agrees(activation: str, loss: str, reduction: str) -> None:
 def test_derivatives_in_the_tables_are_not_trusted() -> None:
     tanh = fcnet.ACTIVATIONS["tanh"]
     lying = Activation("tanh", tanh.function, lambda z: 0 * z)
-    squared = fcnet.LOSSES["squared_error"]
     c = case()
-    told = reference(problem("tanh"), c, U)
-    kept = reference(Problem(lying, fcnet.ACTIVATIONS["identity"], squared), c, U)
+    told = reference(cost("tanh"), c, FLOAT64)
+    kept = reference(Cost(as_objective(lying, "identity", "squared_error")), c, FLOAT64)
     assert close(kept.gradient, told.gradient, 15)
 
 
 def test_rows_that_fill_up_count_for_nothing() -> None:
     c = case(n=3)
-    few, many = (reference(problem(), c, U, rows) for rows in (None, 30))
+    few, many = (reference(cost(), c, FLOAT64, rows) for rows in (None, 30))
     assert close(many.gradient, few.gradient, 14)
     assert [z.shape for z in many.trace.z] == [(3, 3), (3, 2)]
     assert [d.shape for d in many.deltas] == [(3, 3), (3, 2)]
@@ -112,7 +112,7 @@ def test_rows_that_fill_up_count_for_nothing() -> None:
 
 def test_the_tolerance_follows_the_precision_and_the_loss() -> None:
     c = case()
-    fine, coarse = (reference(problem(), c, u).tolerance for u in (U, 2.0**-24))
+    fine, coarse = (reference(cost(), c, u).tolerance for u in (FLOAT64, FORMATS["float32"]))
     assert close(coarse, jax.tree.map(lambda t: 2.0**29 * t, fine), 12)
     for judged in map(jax.tree.leaves, (fine, coarse)):
         assert all((t > 0).all() for t in judged)
@@ -137,7 +137,7 @@ def by_hand(c: Case, at: Any) -> Any:
 
 def test_at_a_kink_each_convention_has_its_gradient() -> None:
     c = tied()
-    judged = reference(problem("relu"), c, U)
+    judged = reference(cost("relu"), c, FLOAT64)
     assert [kink.sum() for kink in judged.kinks] == [3, 0]
     for at in (0.0, 0.5, 1.0):
         assert close(judged.by_convention[at], by_hand(c, at), 13)
@@ -147,7 +147,7 @@ def test_at_a_kink_each_convention_has_its_gradient() -> None:
 
 def test_the_slack_covers_a_choice_for_each_unit_and_no_more() -> None:
     c, draw = tied(), np.random.default_rng(0)
-    judged = reference(problem("relu"), c, U)
+    judged = reference(cost("relu"), c, FLOAT64)
     leaves = jax.tree.leaves
     reached = [np.zeros(g.shape) for g in leaves(judged.gradient)]
     for _ in range(40):
@@ -159,7 +159,7 @@ def test_the_slack_covers_a_choice_for_each_unit_and_no_more() -> None:
 
 
 def test_without_a_kink_there_is_no_slack() -> None:
-    judged = reference(problem("relu"), case(), U)
+    judged = reference(cost("relu"), case(), FLOAT64)
     assert judged.by_convention == {}
     assert not any(s.any() for s in jax.tree.leaves(judged.slack))
-    assert not any(k.any() for k in reference(problem("tanh"), tied(), U).kinks)
+    assert not any(k.any() for k in reference(cost("tanh"), tied(), FLOAT64).kinks)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fcnet.verify.compare import compare_arrays
-from fcnet.verify.drawing import colour
+from fcnet.verify.page import colour
 from fcnet.verify.report import GradientError, Report
 from fcnet.verify.types import Finding, Leaf
 

@@ -10,9 +10,10 @@ import pytest
 from jax import lax
 
 from fcnet.arrays import unit_roundoff
-from fcnet.verify.arithmetic import MonteCarlo, Pair, decides, scramble
-from fcnet.verify.double import compile_double, float64
-from fcnet.verify.rounding import PRECISIONS, jumps, precision_of, sample_count, spread
+from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides, scramble
+from fcnet.verify.truth.double import compile_double, float64
+from fcnet.verify.truth.rounding import jumps, sample_count, spread
+from fcnet.verify.types import FORMATS, format_of
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -23,10 +24,10 @@ def sigma(function: Any, *args: Any, samples: int = 64, floor: float = 0.0) -> n
 
 def test_the_table_of_precisions_is_that_of_the_dtypes() -> None:
     for name in ("float64", "float32", "float16", "bfloat16"):
-        row = precision_of(name)
+        row = format_of(name)
         assert (row.name, row.u) == (name, unit_roundoff(name))
         assert row.largest == pytest.approx(float(jnp.finfo(name).max), rel=1e-2)
-    assert [row.u for row in PRECISIONS.values()] == sorted(row.u for row in PRECISIONS.values())
+    assert [row.u for row in FORMATS.values()] == sorted(row.u for row in FORMATS.values())
 
 
 def test_one_rounding_moves_a_result_by_one_unit() -> None:

@@ -1,0 +1,52 @@
+"""The public names of `fcnet`, for type checkers and editors: those of `__init__.py`."""
+
+from fcnet import data as data
+from fcnet import estimators as estimators
+from fcnet import interchange as interchange
+from fcnet import metrics as metrics
+from fcnet import notes as notes
+from fcnet import plot as plot
+from fcnet.activations import ACTIVATIONS as ACTIVATIONS
+from fcnet.backpropagation import backprop as backprop
+from fcnet.backpropagation import batch_backprop as batch_backprop
+from fcnet.backpropagation import deltas as deltas
+from fcnet.backpropagation import gradients as gradients
+from fcnet.descent import gradient_descent as gradient_descent
+from fcnet.descent import minibatch_sgd as minibatch_sgd
+from fcnet.descent import sgd as sgd
+from fcnet.losses import LOSSES as LOSSES
+from fcnet.losses import example_loss as example_loss
+from fcnet.losses import mean_loss as mean_loss
+from fcnet.network import count_neurons as count_neurons
+from fcnet.network import count_params as count_params
+from fcnet.network import features as features
+from fcnet.network import forward as forward
+from fcnet.network import forward_trace as forward_trace
+from fcnet.network import init as init
+from fcnet.sampling import sample_batch as sample_batch
+from fcnet.train.checkpoint import CheckpointError as CheckpointError
+from fcnet.train.checkpoint import Checkpoints as Checkpoints
+from fcnet.train.ensemble import Ensemble as Ensemble
+from fcnet.train.ensemble import ensemble as ensemble
+from fcnet.train.fit import fit as fit
+from fcnet.train.per_example import per_example_gradients as per_example_gradients
+from fcnet.train.sweep import SweepResult as SweepResult
+from fcnet.train.sweep import sweep as sweep
+from fcnet.train.types import FitResult as FitResult
+from fcnet.train.types import History as History
+from fcnet.train.types import Interrupted as Interrupted
+from fcnet.train.types import NonFiniteError as NonFiniteError
+from fcnet.types import Activation as Activation
+from fcnet.types import Labels as Labels
+from fcnet.types import Layer as Layer
+from fcnet.types import Loss as Loss
+from fcnet.types import Params as Params
+from fcnet.types import Trace as Trace
+from fcnet.verify.check import check as check
+from fcnet.verify.general import check_gradient as check_gradient
+from fcnet.verify.report import GradientError as GradientError
+from fcnet.verify.report import Report as Report
+from fcnet.verify.types import Finding as Finding
+from fcnet.verify.vjp import check_vjp as check_vjp
+
+__version__: str

@@ -1,0 +1,116 @@
+"""The command line: `fcnet COMMAND`.
+
+Each command has a file: its `COMMAND` says which options it takes, its function does the work. This
+package loads no JAX until a command runs, so that `fcnet --help`, a misspelt option and the
+completion of a word are quick: what a function needs is imported inside it.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import fcnet
+from fcnet.cli import check, completion, demo, notes, predict, sweep, train
+from fcnet.cli.options import STATUSES
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"fcnet {fcnet.__version__}")
+        parser.exit()
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of one command: an option that it does not know is its error, with its usage."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
+
+
+def parser(complete: Mapping[str, Any] = {}) -> argparse.ArgumentParser:
+    """The parser of the whole command line, made from `COMMANDS`.
+
+    Args:
+        complete: shtab's completer for the arguments of a metavar.
+    """
+    formatter = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog="fcnet",
+        description="Fully-connected networks after the CS229 deep-learning notes, in JAX.",
+        epilog=f"fcnet COMMAND --help shows a command's options, with examples.\n\n{STATUSES}",
+        formatter_class=formatter,
+    )
+    top.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="show the version and exit",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_CommandParser)
+    for name, command in COMMANDS.items():
+        examples = "\n".join(["examples:", *(f"  {example}" for example in command.examples)])
+        sub = commands.add_parser(
+            name,
+            help=command.help,
+            description=command.help,
+            epilog=f"{examples}\n\n{command.statuses}",
+            formatter_class=formatter,
+        )
+        for option, settings in command.options.items():
+            argument = sub.add_argument(option, **settings)
+            if completer := complete.get(settings.get("metavar", "")):
+                argument.complete = completer  # type: ignore[attr-defined]
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        sub.set_defaults(command=command)
+    return top
+
+
+COMMANDS = {
+    "demo": demo.COMMAND,
+    "check": check.COMMAND,
+    "notes": notes.COMMAND,
+    "train": train.COMMAND,
+    "sweep": sweep.COMMAND,
+    "predict": predict.COMMAND,
+    "completion": completion.command(parser),
+}
+"""The commands by name."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status.
+
+    Args:
+        arguments: the words after `fcnet`, by default those of the process.
+
+    Raises:
+        SystemExit: for wrong usage, with status 2, and after --help or --version, with 0.
+        Exception: whatever the command raised, with --debug.
+    """
+    options = vars(parser().parse_args(arguments))
+    command, debug = options.pop("command"), options.pop("debug")
+    try:
+        status = command.run(**options)
+        sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):
+            print(f"fcnet: {interrupt}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python must not flush to it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return command.failure
+    except Exception as error:
+        if debug:
+            raise
+        print(f"fcnet: {type(error).__name__}: {error}", file=sys.stderr)
+        return command.failure
+    return status or 0

@@ -1,0 +1,231 @@
+"""`fcnet check`: a backward pass in a file, tried on a random network of the sizes asked for."""
+
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import Any
+
+import fcnet
+from fcnet.cli.options import Command, file, option, widths
+
+STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
+"""The exit status for each verdict; 2 is that of an error."""
+
+LAYOUTS: dict[str, Callable[[list[tuple[Any, Any]]], Any]] = {
+    "pairs": list,
+    "flat": lambda pairs: list(chain.from_iterable(pairs)),
+    "dict": lambda pairs: {
+        f"{name}{k}": array
+        for k, pair in enumerate(pairs, start=1)
+        for name, array in zip("Wb", pair, strict=True)
+    },
+}
+"""How the candidate gets its parameters: [(W1, b1), ...], [W1, b1, ...] or {"W1": ..., "b1": ...}.
+"""
+
+
+def _numpy(values: Any, dtype: str) -> Any:
+    import jax.numpy as jnp
+
+    return values.astype(jnp.dtype(dtype))  # of jnp, which has bfloat16
+
+
+def _jax(values: Any, dtype: str) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.asarray(values, dtype)
+
+
+def _torch(values: Any, dtype: str) -> Any:
+    import torch
+
+    return torch.tensor(values, dtype=getattr(torch, dtype))
+
+
+LIBRARIES: dict[str, Callable[[Any, str], Any]] = {"numpy": _numpy, "jax": _jax, "torch": _torch}
+"""The candidate's arrays: made of NumPy's, in a precision."""
+
+
+def check(
+    candidate: str,
+    sizes: tuple[int, ...],
+    activation: str,
+    output_activation: str,
+    loss: str,
+    batched: bool,
+    reduction: str,
+    layout: str,
+    weight_layout: str,
+    library: str,
+    dtype: str,
+    seed: int,
+    html: Path | None,
+    json: Path | None,
+) -> int:
+    """Check a backward pass in a file, print the report, and return the exit status.
+
+    A candidate that raises or returns nonsense is a finding of the report. Whatever prevents the
+    check is an error.
+
+    Raises:
+        ValueError, TypeError: for a candidate that cannot be loaded, or options that do not fit.
+        OSError: where the report cannot be written.
+    """
+    import jax
+
+    with loaded(candidate) as function:
+        params, x, y = _example(sizes, loss, batched, layout, weight_layout, library, dtype, seed)
+        report = fcnet.check(
+            function,
+            params,
+            x,
+            y,
+            activation=activation,
+            output_activation=output_activation,
+            loss=loss,
+            batched=batched,
+            reduction=reduction,
+            weight_layout=weight_layout,
+            example_axis="rows",
+            key=jax.random.key(seed),
+        )
+    print(report)
+    _write(report, html, json)
+    return STATUS[report.verdict]
+
+
+@contextmanager
+def loaded(candidate: str) -> Iterator[Callable[..., Any]]:
+    """The function that "FILE.py:FUNCTION" names; it can import the modules beside its file.
+
+    The file does not run as the main program. Its modules leave `sys.modules` afterwards.
+
+    Raises:
+        ValueError: for another form, a missing file, one that fails, or a name of no function.
+    """
+    file, colon, name = candidate.rpartition(":")
+    if not colon or not name.isidentifier():
+        raise ValueError(f"expected FILE.py:FUNCTION, got {candidate!r}")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise ValueError(f"there is no file {file}")
+    before, modules = list(sys.path), set(sys.modules)
+    sys.path.insert(0, str(path.parent))
+    try:
+        found = _run(path)
+        if not callable(found.get(name)):
+            functions = ", ".join(n for n, v in found.items() if callable(v) and n[0] != "_")
+            raise ValueError(f"{file} has no function {name!r}, only: {functions or 'none'}")
+        yield found[name]
+    finally:
+        sys.path[:] = before
+        for module in set(sys.modules) - modules:
+            source = Path(getattr(sys.modules[module], "__file__", None) or "/")
+            if source.is_relative_to(path.parent) and "site-packages" not in source.parts:
+                del sys.modules[module]
+
+
+def _run(path: Path) -> dict[str, Any]:
+    try:
+        return runpy.run_path(str(path), run_name=path.stem)
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"{path.name} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _example(
+    sizes: tuple[int, ...],
+    loss: str,
+    batched: bool,
+    layout: str,
+    weight_layout: str,
+    library: str,
+    dtype: str,
+    seed: int,
+) -> tuple[Any, Any, Any]:
+    """A random network, and examples, in the layout and the arrays of the candidate."""
+    import jax
+    import numpy as np
+
+    from fcnet.losses import get_loss
+    from fcnet.verify.inputs import USUAL_N
+
+    if len(sizes) < 2:
+        raise ValueError(f"--sizes must be the input's width and those of the layers, got {sizes}")
+    draw = np.random.default_rng(seed)
+    pairs = [
+        (draw.normal(size=(m, below)) * np.sqrt(2 / below), draw.normal(size=m) / 2)
+        for below, m in pairwise(sizes)
+    ]
+    n = USUAL_N if batched else 1
+    targets = get_loss(loss).draw
+    assert targets is not None  # every row of LOSSES has it
+    X, Y = draw.normal(size=(n, sizes[0])), targets(draw, n, sizes[-1])
+    x, y = (X, Y) if batched else (X[0], Y[0])
+    if weight_layout == "in_out":
+        pairs = [(W.T.copy(), b) for W, b in pairs]
+    with jax.enable_x64(dtype == "float64"):
+        arrays = jax.tree.map(
+            lambda a: LIBRARIES[library](np.asarray(a, float), dtype), (pairs, x, y)
+        )
+    pairs, x, y = arrays
+    return LAYOUTS[layout](pairs), x, y
+
+
+def _write(report: "fcnet.Report", html: Path | None, json: Path | None) -> None:
+    for path, text in ((html, report.to_html), (json, report.to_json)):
+        if path is not None:
+            path.write_text(text(), encoding="utf-8")
+
+
+COMMAND = Command(
+    check,
+    "check a backward pass in a file, and name the line of Algorithm 5 that is wrong",
+    (
+        "fcnet check mine.py:backprop --sizes 4,3,1",
+        "fcnet check mine.py:backprop --sizes 784,64,10 --activation tanh "
+        "--loss softmax_cross_entropy --batched --layout dict --weight-layout in_out",
+        "fcnet check mine.py:backprop --sizes 4,3,1 --html report.html --json report.json",
+    ),
+    {
+        "candidate": {
+            "metavar": "FILE.py:FUNCTION",
+            "help": "the candidate, a function of (params, x, y) that returns the gradient, "
+            "alone or with the loss",
+        },
+        "--sizes": {
+            "required": True, "type": widths, "metavar": "D,M1,...,MR",
+            "help": "the width of the input and of each layer",
+        },
+        "--activation": option("relu", "of the hidden layers: relu, tanh, sigmoid, ..."),
+        "--output-activation": option("identity", "of the last layer"),
+        "--loss": option(
+            "squared_error", "squared_error, logistic, softmax_cross_entropy or poisson"
+        ),
+        "--batched": {
+            "action": "store_true", "help": "it takes several examples, as rows, at once"
+        },
+        "--reduction": option("mean", "of the examples' losses", choices=("mean", "sum")),
+        "--layout": option(
+            "pairs", "its params: [(W1, b1), ...], [W1, b1, ...] or {'W1': ..., 'b1': ...}",
+            choices=tuple(LAYOUTS),
+        ),
+        "--weight-layout": option(
+            "out_in", "the shape of a W: (out, in) for z = W a + b, (in, out) for z = a W + b",
+            choices=("out_in", "in_out"),
+        ),
+        "--library": option("numpy", "the arrays it is given", choices=tuple(LIBRARIES)),
+        "--dtype": option(
+            "float64", "of these arrays", choices=("float64", "float32", "bfloat16", "float16")
+        ),
+        "--seed": option(0, "for the network and its inputs"),
+        "--html": file("write the report as a page"),
+        "--json": file("write the report as JSON"),
+    },
+    "exit status: 0 right, 1 wrong, 3 cannot tell, 2 an error, 130 interrupted",
+    failure=2,
+)  # fmt: skip

@@ -1,0 +1,135 @@
+"""What a command is, how options are read, and the options that `train` and `sweep` share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STATUSES = (
+    "exit status: 0 done, 1 an error, in one line (--debug shows its traceback),\n"
+    "2 wrong usage, 130 interrupted"
+)
+
+
+class Command(NamedTuple):
+    """A command: the function that runs it, its help, examples, and its options.
+
+    The options are what argparse's `add_argument` takes, by name; without their dashes, the names
+    are the arguments of the function. It returns the exit status, or None for 0.
+    """
+
+    run: Callable[..., int | None]
+    help: str
+    examples: Sequence[str]
+    options: Mapping[str, Mapping[str, Any]]
+    statuses: str = STATUSES
+    failure: int = 1
+    """The exit status of an error."""
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Names with commas in between."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """Positive whole numbers with commas in between; an empty text is none."""
+    numbers = tuple(int(word) for word in words(text))
+    if any(number < 1 for number in numbers):
+        raise ValueError
+    return numbers
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas in between."""
+    return tuple(float(word) for word in words(text))
+
+
+def option(default: Any, help: str, **settings: Any) -> dict[str, Any]:
+    """An option with a default, which its help shows."""
+    kind = {} if default is None or isinstance(default, str) else {"type": type(default)}
+    shown = "" if default in (None, ()) else " (default: %(default)s)"
+    return {"default": default, "help": help + shown, **kind, **settings}
+
+
+def folder(default: str, help: str) -> dict[str, Any]:
+    """The option of a folder to write to."""
+    return option(Path(default), help, type=Path, metavar="FOLDER")
+
+
+def file(help: str) -> dict[str, Any]:
+    """The option of a file to write, none by default."""
+    return option(None, help, type=Path, metavar="FILE")
+
+
+DATA = {"type": Path, "metavar": "DATA", "help": "a .csv or .parquet file with a header"}
+
+
+class TaskOptions(NamedTuple):
+    """A task: what a network learns, from which file, and how it is trained.
+
+    The options of both `fcnet train` and `fcnet sweep`, which `task_options` describes.
+    """
+
+    data: Path
+    target: str
+    features: tuple[str, ...]
+    categories: tuple[str, ...]
+    missing: str
+    hidden: tuple[int, ...]
+    activation: str
+    loss: str
+    optimizer: str
+    batch_size: int
+    steps: int
+    validation: float
+    evaluate_every: int
+    seed: int
+    out: Path
+
+
+def task_options(steps: int, out: str) -> dict[str, Any]:
+    """The options of `TaskOptions`, with the defaults in which commands differ."""
+    return {
+        "data": DATA,
+        "--target": {"required": True, "metavar": "COLUMN", "help": "the column to predict"},
+        "--features": option(
+            (), "the columns to predict it from (default: all others)", type=words,
+            metavar="A,B,...",
+        ),
+        "--categories": option(
+            (), "columns of numbers that are names, such as zip codes (text always is)",
+            type=words, metavar="A,B,...",
+        ),
+        "--missing": option(
+            "error", "what to do about missing entries: refuse them, drop their rows, or "
+            "impute: the median for a number, a value of its own for a category",
+            choices=("error", "drop", "impute"),
+        ),
+        "--hidden": option(
+            "64,64", "the widths of the hidden layers", type=widths, metavar="M1,M2,..."
+        ),
+        "--activation": option("relu", "relu, tanh, sigmoid, gelu, silu, ..."),
+        "--loss": option(
+            "squared_error", "squared_error for numbers, poisson for counts, logistic for 0 "
+            "and 1, softmax_cross_entropy for classes",
+        ),
+        "--optimizer": option("adam", "adam, sgd, adamw, rmsprop, adagrad or lion"),
+        "--batch-size": option(32, "examples in a step"),
+        "--steps": option(steps, "number of steps"),
+        "--validation": option(0.2, "the share of rows held out, to choose the best network by"),
+        "--evaluate-every": option(200, "steps between two evaluations"),
+        "--seed": option(0, "for the split, the first parameters and the batches"),
+        "--out": folder(out, "where all results go"),
+    }  # fmt: skip
+
+
+def takes_task(run: Callable[..., int | None]) -> Callable[..., int | None]:
+    """The command `run(task, ...)` as one that takes the fields of `TaskOptions` by keyword."""
+
+    @wraps(run)
+    def collected(**options: Any) -> int | None:
+        task = TaskOptions(**{name: options.pop(name) for name in TaskOptions._fields})
+        return run(task, **options)
+
+    return collected

@@ -1,0 +1,148 @@
+"""`fcnet sweep`: networks of many seeds and hyper-parameters trained at once on a file's rows."""
+
+import csv
+import time
+from functools import partial
+from itertools import product
+from typing import Any
+
+import fcnet
+from fcnet.cli.options import Command, TaskOptions, numbers, option, takes_task, task_options
+
+WEIGHT_DECAYED = ("adamw", "lion")
+"""The optimizers that take a weight decay."""
+
+
+def sweep(
+    task: TaskOptions,
+    learning_rates: tuple[float, ...],
+    weight_decays: tuple[float, ...],
+    seeds: int,
+) -> None:
+    """Train a network for each learning rate, weight decay and seed, and keep the best of them.
+
+    A seed draws the first parameters and the batches, the same for every setting. In `out` are the
+    best member's model, a table of all members and the settings' learning curves.
+
+    Raises:
+        ValueError: for columns or options that do not fit, before anything is written.
+        ArithmeticError: where every member diverged.
+        ModuleNotFoundError: without the extra `cli`.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from fcnet.cli.task import make_task, progress_bar
+    from fcnet.plot.fits import loss_curve, median
+    from fcnet.train.checkpoint import saved
+
+    started = time.perf_counter()
+    out = task.out
+    if (out / "model.safetensors").exists() or saved(out / "checkpoints"):
+        raise ValueError(f"{out} holds a model already, or a run: choose another --out")
+    if seeds < 1 or not learning_rates:
+        raise ValueError("there is nothing to train: expected a learning rate and a seed at least")
+    if weight_decays and task.optimizer not in WEIGHT_DECAYED:
+        raise ValueError(f"--weight-decays needs --optimizer adamw or lion, got {task.optimizer!r}")
+    names = ("learning_rate", *(("weight_decay",) if weight_decays else ()))
+    settings = list(product(*filter(len, (learning_rates, weight_decays))))
+    ready = make_task(task)
+    print(
+        f"{len(settings)} settings of {seeds} seeds: {len(settings) * seeds} networks", flush=True
+    )
+    every_seed = jnp.tile(jnp.arange(seeds), len(settings))
+    starts = jax.random.split(ready.start_key, seeds)[every_seed]
+    with progress_bar(1, "{task.percentage:.0f} %") as update:
+        result = fcnet.sweep(
+            jax.vmap(partial(fcnet.init, sizes=ready.sizes))(starts),
+            **ready.training(),
+            key=jax.random.split(ready.fit_key, seeds)[every_seed],
+            hyperparameters={
+                name: jnp.repeat(jnp.array(values), seeds)
+                for name, values in zip(names, zip(*settings, strict=True), strict=True)
+            },
+            progress=update and (lambda share: update(share, "")),
+        )
+    held_out = "validation" in ready.parts
+    losses = result.history.validation_loss if held_out else result.history.loss
+    rows = [
+        {**dict(zip(names, setting, strict=True)), "seed": k, "loss": losses[-1, i * seeds + k]}
+        for i, setting in enumerate(settings)
+        for k in range(seeds)
+    ]
+    _print_settings(names, settings, losses[-1].reshape(len(settings), seeds))
+    if result.best is None:
+        raise ArithmeticError("every network diverged: try smaller learning rates")
+    model = ready.save(result.member(result.best))
+    with (out / "members.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    medians = median(losses.reshape(len(losses), len(settings), seeds))
+    curves = {
+        ", ".join(_named(names, setting)): medians[:, i]
+        for i, setting in enumerate(settings)
+        if np.isfinite(medians[:, i]).any()
+    }
+    title = f"{'Validation' if held_out else 'Training'}: seeds' medians"
+    ready.save_figure(
+        "curves.png",
+        lambda ax: loss_curve(result.history.step, curves, ax=ax).set_title(title),
+    )
+    best = ", ".join(f"{name} {value:.4g}" for name, value in rows[result.best].items())
+    print(f"The best has {best}; its scores:")
+    ready.print_scores(model)
+    print(f"In {out}: its model.safetensors, members.csv and curves.png.")
+    print(f"Took {time.perf_counter() - started:.1f} s.")
+
+
+def _named(names: tuple[str, ...], setting: tuple[float, ...]) -> list[str]:
+    """A setting in words."""
+    return [
+        f"{name.replace('_', ' ')} {value:g}" for name, value in zip(names, setting, strict=True)
+    ]
+
+
+def _print_settings(names: tuple[str, ...], settings: list[tuple[float, ...]], last: Any) -> None:
+    """A line for each setting: its least loss, its median loss, and how many members diverged.
+
+    Args:
+        names: of the hyper-parameters.
+        settings: their values.
+        last: the last loss of each member, shape (settings, seeds).
+    """
+    import numpy as np
+
+    titles = (*(name.replace("_", " ") for name in names), "least loss", "median", "diverged")
+    print("  " + "".join(f"{title:<16}" for title in titles).rstrip())
+    for setting, losses in zip(settings, last, strict=True):
+        finite = losses[~np.isnan(losses)]
+        shown = (finite.min(), np.median(finite)) if len(finite) else (np.nan, np.nan)
+        cells = [*(f"{value:g}" for value in setting), *(f"{value:.4g}" for value in shown)]
+        diverged = f"{len(losses) - len(finite)} of {len(losses)}"
+        print("  " + "".join(f"{cell:<16}" for cell in cells) + diverged)
+
+
+COMMAND = Command(
+    takes_task(sweep),
+    "train networks of many seeds and settings at once on the rows of a file (needs the extra cli)",
+    (
+        "fcnet sweep houses.csv --target price",
+        "fcnet sweep houses.csv --target price --learning-rates 1e-4,1e-3,1e-2 --seeds 32",
+        "fcnet sweep houses.csv --target price --optimizer adamw --weight-decays 1e-4,1e-2",
+        "fcnet predict runs/sweep houses.csv",
+    ),
+    {
+        **task_options(steps=5000, out="runs/sweep"),
+        "--learning-rates": option(
+            "3e-4,1e-3,3e-3,1e-2", "the sizes of a step to try", type=numbers,
+            metavar="A,B,...",
+        ),
+        "--weight-decays": option(
+            (), "the weight decays to try, of adamw or lion", type=numbers,
+            metavar="A,B,...",
+        ),
+        "--seeds": option(8, "networks for each setting"),
+    },
+)  # fmt: skip

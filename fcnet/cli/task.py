@@ -1,0 +1,195 @@
+"""What `fcnet train` and `fcnet sweep` share: a task made ready to train on, and its results."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fcnet.cli.options import TaskOptions
+from fcnet.data import Standardizer, fit_standardizer, standardize, unscaled
+from fcnet.extras import extra
+from fcnet.losses import get_loss
+from fcnet.network import count_params
+from fcnet.tables import Column, as_text
+from fcnet.tabular.columns import read_table
+from fcnet.tabular.examples import Examples, make_examples
+from fcnet.tabular.model import TableModel, predict, save_model
+from fcnet.types import Params
+
+
+class Task(NamedTuple):
+    """The examples of a file, split and brought to one scale.
+
+    `parts` has the rows of "training" and, if any are held out, of "validation"; `scaled` has X and
+    Y of each. `sizes` are those of the network. The keys are for the first parameters and for the
+    batches.
+    """
+
+    options: TaskOptions
+    examples: Examples
+    parts: dict[str, np.ndarray]
+    inputs: Standardizer
+    targets: Standardizer
+    scaled: dict[str, tuple[np.ndarray, np.ndarray]]
+    sizes: tuple[int, ...]
+    start_key: jax.Array
+    fit_key: jax.Array
+
+    def training(self) -> dict[str, Any]:
+        """The arguments that `fcnet.fit` and `fcnet.sweep` share."""
+        options = self.options
+        X, Y = self.scaled["training"]
+        return {
+            "X": X,
+            "Y": Y,
+            "batch_size": min(options.batch_size, len(X)),
+            "steps": options.steps,
+            "optimizer": options.optimizer,
+            "activation": options.activation,
+            "loss": options.loss,
+            "validation": self.scaled.get("validation"),
+            "evaluate_every": options.evaluate_every,
+        }
+
+    def save(self, params: Params) -> TableModel:
+        """Write a network to the folder `out`, with all that it takes to predict, and return it."""
+        options, examples = self.options, self.examples
+        model = TableModel(
+            params,
+            examples.features,
+            self.inputs,
+            options.target,
+            self.targets,
+            examples.classes,
+            options.activation,
+            options.loss,
+        )
+        options.out.mkdir(parents=True, exist_ok=True)
+        save_model(options.out / "model.safetensors", model)
+        return model
+
+    def save_figure(self, name: str, draw: Callable[[Any], Any]) -> None:
+        """Write a figure to the folder `out`."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6.4, 4), layout="constrained")
+        draw(figure.add_subplot())
+        figure.savefig(self.options.out / name, dpi=150)
+
+    def print_scores(self, model: TableModel) -> None:
+        """A table of the scores of each part."""
+        columns = self.examples.columns
+        predicted = predict(model, columns)
+        found = {
+            name: scores(model, predicted[rows], columns[model.target][rows])
+            for name, rows in self.parts.items()
+        }
+        lines = {"": found["training"], **{name: row.values() for name, row in found.items()}}
+        for name, cells in lines.items():
+            print(f"  {name:<14}" + "".join(f"{cell:>12}" for cell in cells))
+
+
+def make_task(options: TaskOptions) -> Task:
+    """Read a file, draw the rows to hold out, scale, and print what there is to train on.
+
+    Raises:
+        ValueError: for columns or options that do not fit.
+        ModuleNotFoundError: without the extra `cli`, which the results need.
+    """
+    with extra("cli"):
+        import matplotlib  # noqa: F401
+        import safetensors  # noqa: F401
+    split_key, start_key, fit_key = jax.random.split(jax.random.key(options.seed), 3)
+    table = read_table(options.data)
+    examples = make_examples(
+        table,
+        options.target,
+        features=options.features,
+        categories=options.categories,
+        missing=options.missing,
+        loss=options.loss,
+    )
+    parts = _split(len(examples.X), options.validation, split_key)
+    X, Y = (array[parts["training"]] for array in (examples.X, examples.Y))
+    inputs, targets = fit_standardizer(X), _target_scales(Y, options.loss)
+    scaled = {
+        name: (standardize(inputs, examples.X[rows]), standardize(targets, examples.Y[rows]))
+        for name, rows in parts.items()
+    }
+    sizes = (X.shape[1], *options.hidden, Y.shape[1])
+    task = Task(options, examples, parts, inputs, targets, scaled, sizes, start_key, fit_key)
+    _describe(task, len(table[options.target]))
+    return task
+
+
+def scores(model: TableModel, predicted: Column, truth: Column) -> dict[str, str]:
+    """The scores of predictions by their names: accuracy, or RMSE and R^2."""
+    if model.classes:
+        return {"accuracy": f"{np.mean(predicted == np.array(as_text(truth))):.3f}"}
+    error = predicted - truth.astype(np.float64)
+    rmse = np.sqrt(np.mean(error**2))
+    r2 = 1 - np.mean(error**2) / np.var(truth) if np.ptp(truth) else 0.0
+    return {"RMSE": f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}", "R^2": f"{r2:.3f}"}
+
+
+def _split(n: int, validation: float, key: jax.Array) -> dict[str, np.ndarray]:
+    """The rows of each part, drawn at random."""
+    held = round(validation * n) if 0 <= validation < 1 else n
+    if held >= n or (validation > 0 and not held):
+        raise ValueError(
+            f"--validation must be 0 or a share that leaves at least one of {n} rows on each side, "
+            f"got {validation:g}"
+        )
+    order = np.asarray(jax.random.permutation(key, n))
+    parts = {"training": order[held:], "validation": order[:held]}
+    return {name: rows for name, rows in parts.items() if len(rows)}
+
+
+def _target_scales(Y: np.ndarray, loss: str) -> Standardizer:
+    """Numbers are standardised for the squared error; counts and classes stay as they are."""
+    return fit_standardizer(Y) if get_loss(loss).is_scalable else unscaled(Y.shape[1])
+
+
+def _describe(task: Task, rows: int) -> None:
+    """Print which rows of the file's and which columns the network is trained on."""
+    examples, sizes = task.examples, task.sizes
+    used = ", ".join(f"{len(part)} for {name}" for name, part in task.parts.items())
+    left_out = rows - len(examples.X)
+    shown = f"{task.options.data}: {rows} rows, {used}"
+    print(shown + (f", {left_out} left out" if left_out else ""))
+    for feature in examples.features:
+        kind = f"{len(feature.values)} categories" if feature.values else "number"
+        print(f"  {feature.name:<24}{kind}")
+    print(f"Network {'-'.join(map(str, sizes))}, {count_params(sizes):,} parameters", flush=True)
+
+
+@contextmanager
+def progress_bar(total: float, text: str) -> Iterator[Callable[[float, str], None] | None]:
+    """A progress bar, on a terminal and where rich is installed; otherwise None.
+
+    Args:
+        total: what is done at the end.
+        text: before the bar; it may name `task.completed` and `task.total`.
+
+    Yields:
+        A function of what is done and of the text after the bar.
+    """
+    if not sys.stderr.isatty() or find_spec("rich") is None:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns: tuple[Any, ...] = (
+        TextColumn(text),
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done, after: bar.update(task, completed=done, description=after)

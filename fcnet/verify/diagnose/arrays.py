@@ -1,0 +1,215 @@
+"""How a wrong array differs from the right one: by a factor, a transpose, a swap, zeros.
+
+For functions of which only the arguments are known. Each row of `SIGNATURES` compares the array on
+all inputs and yields what it recognises.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fcnet.verify.diagnose.pattern import FEW, factor, few_entries, few_indices, rank_one
+from fcnet.verify.types import Finding, Values, form_finding
+
+Sign = tuple[str, str]
+"""A kind, and a phrase to follow the name of the array."""
+
+
+class WrongArray(NamedTuple):
+    """A wrong array on every input where it was tried.
+
+    Attributes:
+        path: its name.
+        got, right, allowed: returned, right, and what rounding explains, one array for each input.
+        argument: the argument whose gradient it is; empty if there is none.
+        others: the other right arrays, by name.
+        lengths: of the axes of all arguments, with a phrase for each: means are over one of them.
+        unit_roundoff: u of what was returned.
+    """
+
+    path: str
+    got: tuple[Values, ...]
+    right: tuple[Values, ...]
+    allowed: tuple[Values, ...]
+    argument: tuple[Values, ...]
+    others: dict[str, tuple[Values, ...]]
+    lengths: dict[int, str]
+    unit_roundoff: float
+
+    def agrees(self, values: Sequence[Values], allowed: Sequence[Values]) -> bool:
+        """Whether `values` are what was returned, with twice the tolerance for their rounding."""
+        with np.errstate(invalid="ignore"):
+            return all(
+                v.shape == g.shape
+                and bool(((abs(g - v) <= 2 * a + 4 * self.unit_roundoff * abs(v)) | (g == v)).all())
+                for g, v, a in zip(self.got, values, allowed, strict=True)
+            )
+
+    def is_edit(self, edit: Callable[[Values], Values]) -> bool:
+        """Whether it is the right array rearranged."""
+        return self.agrees([*map(edit, self.right)], [*map(edit, self.allowed)])
+
+    def is_multiple(self, c: Any) -> bool:
+        """Whether it is c times the right array; c may be an array."""
+        return self.agrees([c * r for r in self.right], [abs(c) * a for a in self.allowed])
+
+
+def explain_arrays(
+    wrong: Sequence[WrongArray], phrase: str = "the gradient of {}"
+) -> list[Finding]:
+    """A finding for each kind of mistake, which names the arrays that share it by `phrase`."""
+    signs = [(_recognise(array), array.path) for array in wrong]
+    signs.sort(key=lambda pair: pair[0])
+    findings = []
+    for (kind, text), group in groupby(signs, key=lambda pair: pair[0]):
+        paths = ", ".join(path for _, path in group)
+        findings.append(form_finding(kind, f"{phrase.format(paths)} {text}"))
+    return findings
+
+
+def _recognise(array: WrongArray) -> Sign:
+    return next(sign for find in SIGNATURES for sign in find(array))
+
+
+def _not_finite(array: WrongArray) -> Iterator[Sign]:
+    for got in array.got:
+        if not np.isfinite(got).all():
+            at = np.argwhere(~np.isfinite(got))[0].tolist()
+            yield "not_finite", f"is {got[tuple(at)]} at {at}"
+
+
+def _zero(array: WrongArray) -> Iterator[Sign]:
+    if not any(got.any() for got in array.got):
+        yield "zero", "is 0 everywhere: it is not computed, or cut off"
+
+
+def _one_factor(array: WrongArray) -> Iterator[Sign]:
+    named = {-1.0: "sign", 2.0: "factor_2", 0.5: "factor_half", -2.0: "factor_minus_2"}
+    for c, kind in named.items():
+        if array.is_multiple(c):
+            yield kind, "has the opposite sign" if c == -1 else f"is {c:g} times what it must be"
+    for n, phrase in array.lengths.items():
+        for c, kind, text in (
+            (n, "times_n", f"is multiplied by {n}"),
+            (1 / n, "per_n", f"is divided by {n}"),
+            (math.sqrt(n), "times_root_n", f"is multiplied by the square root of {n}"),
+            (1 / math.sqrt(n), "per_root_n", f"is divided by the square root of {n}"),
+        ):
+            if n > 2 and array.is_multiple(c):
+                yield kind, f"{text}, {phrase}"
+    c = factor(array.got, array.right, default=0).item()
+    if array.got[0].size > 1 and c and array.is_multiple(c):
+        yield "scaled", f"is {c:.6g} times what it must be"
+
+
+def _rearranged(array: WrongArray) -> Iterator[Sign]:
+    ndim = array.right[0].ndim
+    if ndim > 1 and array.is_edit(np.transpose):
+        yield "transposed", "is transposed"
+    for axis in range(ndim):
+        if array.is_edit(partial(np.flip, axis=axis)):
+            yield "flipped", f"is in reverse order along axis {axis}"
+        for shift in (1, -1):
+            if array.is_edit(partial(np.roll, shift=shift, axis=axis)):
+                yield "shifted", f"is shifted by {shift} along axis {axis}"
+    if all(np.unique(right).size > 3 for right in array.right):
+        order = [np.argsort(right, None) for right in array.right]
+        got = tuple(np.sort(got, None) for got in array.got)
+        right = [r.ravel()[o] for r, o in zip(array.right, order, strict=True)]
+        allowed = [a.ravel()[o] for a, o in zip(array.allowed, order, strict=True)]
+        if array._replace(got=got).agrees(right, allowed):
+            yield "permuted", "has the right numbers in wrong places"
+
+
+def _swapped(array: WrongArray) -> Iterator[Sign]:
+    for path, right in array.others.items():
+        if array.agrees(right, array.allowed):
+            yield "swapped", f"is that of {path}"
+
+
+def _added(array: WrongArray) -> Iterator[Sign]:
+    difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
+    rounding = [
+        a + array.unit_roundoff * abs(g) for g, a in zip(array.got, array.allowed, strict=True)
+    ]
+    for kind, base, what in (
+        ("adds_argument", array.argument, "the argument itself, as of an L2 penalty"),
+        ("adds_constant", [np.ones_like(right) for right in array.right], "1"),
+    ):
+        if not base:
+            continue
+        own, way = (_in_roundings(values, rounding) for values in (difference, base))
+        c = factor(own, way, default=0).item()
+        value = [right + c * way for right, way in zip(array.right, base, strict=True)]
+        if c and array.got[0].size > 1 and array.agrees(value, array.allowed):
+            yield kind, f"has an extra {c:.4g} times {what}"
+
+
+def _few_places(array: WrongArray) -> Iterator[Sign]:
+    """Wrong at a few places only, along an axis or anywhere."""
+    wrong = np.any(
+        [abs(g - r) > a for g, r, a in zip(array.got, array.right, array.allowed, strict=True)], 0
+    )
+    zero = not np.any([got[wrong].any() for got in array.got])
+    value = "0" if zero else "wrong"
+    for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
+        if where := few_indices(wrong, axis):
+            yield "dropped" if zero else "places", f"is {value} at {where} along axis {axis}"
+    if entries := few_entries(wrong):
+        yield "dropped" if zero else "places", f"is {value} at {', '.join(map(str, entries))} only"
+
+
+def _factor_along_axis(array: WrongArray) -> Iterator[Sign]:
+    for axis in range(array.right[0].ndim):
+        over = tuple(i for i in range(array.right[0].ndim) if i != axis)
+        c = factor(array.got, array.right, over, default=0)
+        if over and array.is_multiple(c):
+            listed = ", ".join(f"{x:.4g}" for x in np.ravel(c)[:FEW])
+            more = ", ..." if np.size(c) > FEW else ""
+            yield "scaled_along_axis", f"has a factor for each index of axis {axis}: {listed}{more}"
+
+
+def _pattern(array: WrongArray) -> Iterator[Sign]:
+    """A difference that is constant along an axis, or of rank one."""
+    difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
+    for axis, length in enumerate(difference[0].shape):
+        mean = [d.mean(axis, keepdims=True) for d in difference]
+        value = [r + m for r, m in zip(array.right, mean, strict=True)]
+        if length > 2 and array.agrees(value, array.allowed):
+            yield "constant_difference", f"is off by a constant along axis {axis}"
+    if difference[0].ndim == 2 and min(difference[0].shape) > 2:
+        value = [r + rank_one(d) for r, d in zip(array.right, difference, strict=True)]
+        if array.agrees(value, array.allowed):
+            yield "rank_one_difference", "is off by a matrix of rank one"
+
+
+def _unknown(array: WrongArray) -> Iterator[Sign]:
+    got, right, allowed = array.got[0], array.right[0], array.allowed[0]
+    at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
+    index = list(map(int, at))
+    yield "unknown", f"is {got[at]:.6g} where {right[at]:.6g} must be, for instance at {index}"
+
+
+SIGNATURES = (
+    _not_finite,
+    _zero,
+    _one_factor,
+    _rearranged,
+    _swapped,
+    _added,
+    _few_places,
+    _factor_along_axis,
+    _pattern,
+    _unknown,
+)
+"""The simplest first; the last one recognises everything."""
+
+
+def _in_roundings(values: Sequence[Values], rounding: Sequence[Values]) -> list[Values]:
+    """Values in units of their rounding errors, so that the most precise count most."""
+    least = max(min(r.min() for r in rounding), 1e-300)
+    return [v * (least / np.maximum(r, least)) for v, r in zip(values, rounding, strict=True)]

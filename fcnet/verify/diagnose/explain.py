@@ -1,0 +1,200 @@
+"""Why a line is wrong: the table of mistakes tried on it, and the error's pattern if none fits."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+
+from fcnet.verify.diagnose.line import Line, Mistake
+from fcnet.verify.diagnose.pattern import FEW, factor, few_entries, few_indices, rank_one
+from fcnet.verify.types import Values
+
+CHANCE = 6.0
+"""Decimal digits of evidence, of all entries together. A mistake with fewer may fit by accident;
+mistakes whose evidence differs by less cannot be told apart."""
+
+ALTERNATIVES = 1
+"""How many other mistakes that give the same numbers are mentioned."""
+
+KNOWN, FITTED, UNKNOWN = 2, 3, 4
+"""Complexities: a mistake without a constant is simpler than one whose constant is fitted, and both
+are simpler than an unknown one. Two mistakes are more complex than one."""
+
+
+class Explanation(NamedTuple):
+    """What was most likely written instead of a line: a kind, a phrase, and how complex that is."""
+
+    kind: str
+    says: str
+    complexity: int
+
+
+class Fault(NamedTuple):
+    """A wrong line: its key in `PLACES`, its layer, and why it is wrong."""
+
+    place: str
+    k: int
+    why: Explanation
+
+
+class _Fit(NamedTuple):
+    """A mistake that explains a line: its explanation, and its evidence in decimal digits."""
+
+    why: Explanation
+    digits: float
+
+
+def explain(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> Explanation:
+    """Why a line is wrong that is wrong on at least one input.
+
+    A mistake explains it only if it gives the candidate's numbers on every input, in enough digits.
+    If several do, the simplest is named and another is mentioned: these inputs cannot tell them
+    apart.
+    """
+    if any(not np.isfinite(s.got).all() and np.isfinite(s.expected).all() for s in lines):
+        return Explanation("not_finite", "is not a number: overflow, 0/0 or log 0", KNOWN)
+    # A unit at a kink can hide a mistake that mixes units, so inputs without kinks are preferred.
+    clear = [line for line in lines if line.explained.all()]
+    lines = clear if any(line.wrong.any() for line in clear) else lines
+    lines = sorted(lines, key=_largest_error, reverse=True)
+    tried = [_try_mistake(m, lines) for m in mistakes if lines[0].place in m.places]
+    fits = [fit for fit in tried if fit and fit.digits >= CHANCE]
+    if not fits:
+        return Explanation("unknown", f"fits no known mistake: {describe_error(lines)}", UNKNOWN)
+    best = max(fit.digits for fit in fits)
+    found = [fit.why for fit in fits if fit.digits > best - CHANCE]
+    first, *others = sorted(found, key=lambda why: why.complexity)
+    also = [why.says for why in others if why.complexity == first.complexity][:ALTERNATIVES]
+    return first._replace(
+        says="".join(
+            [first.says, *(f" (or it {says}; no input here tells them apart)" for says in also)]
+        )
+    )
+
+
+def _largest_error(line: Line) -> float:
+    return float(line.excess(line.expected, line.tolerance).max())
+
+
+def _try_mistake(mistake: Mistake, lines: Sequence[Line]) -> _Fit | None:
+    """The explanation by one mistake, or None if it does not fit."""
+    edits = (line.edited(mistake.edit) for line in lines)
+    try:
+        first = next(edits)
+        if isinstance(first, tuple):
+            return _try_constant(mistake, lines, [first, *edits])
+        digits = evidence(lines, chain([first], edits))
+    except (ValueError, LookupError):
+        return None
+    return None if digits is None else _Fit(Explanation(mistake.kind, mistake.says, KNOWN), digits)
+
+
+def evidence(lines: Sequence[Line], values: Iterable[Values]) -> float | None:
+    """The digits of evidence for values that agree with all the lines; None if some do not."""
+    digits = 0.0
+    for line, value in zip(lines, values, strict=True):
+        if not line.agrees(value):
+            return None
+        digits += float(line.evidence(value).sum())
+    return digits
+
+
+def _try_constant(
+    mistake: Mistake, lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]
+) -> _Fit | None:
+    """As `_try_mistake`, with one constant for all inputs, by least squares."""
+    c = _constant(lines, pairs)
+    values = [base + c * way for base, way in pairs]
+    digits = evidence(lines, values)
+    if digits is None:
+        return None
+    # The entry with the most evidence determines the constant, so it does not count.
+    digits -= max(line.evidence(value).max() for line, value in zip(lines, values, strict=True))
+    says = mistake.says.replace("{c}", f"{c:.6g}")
+    return _Fit(Explanation(mistake.kind, says, FITTED), digits)
+
+
+def _constant(lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]) -> float:
+    """c of got = base + c way, by least squares in units of rounding.
+
+    Raises ValueError for shapes that do not fit.
+    """
+    top = bottom = 0.0
+    for line, (base, way) in zip(lines, pairs, strict=True):
+        terms = max(line.size, abs(base).max(), abs(way).max())
+        rounding = line.tolerance + line.noise * terms
+        counts = line.explained & (way != 0) & (rounding > 0)
+        weight = np.where(counts, rounding, np.inf) ** -2.0
+        top += np.sum((line.got - base) * way * weight)
+        bottom += np.sum(way**2 * weight)
+    return float(np.divide(top, bottom))
+
+
+def describe_error(lines: Sequence[Line]) -> str:
+    """A phrase on how the candidate's numbers differ from the line's; the worst input comes first.
+
+    Tried in turn: one factor on each input, one for each unit or each input of the layer, a few
+    wrong units, inputs or entries, a difference of rank one. {k} is left for the layer.
+    """
+    return (
+        _as_factors(lines) or _as_places(lines) or _as_rank_one(lines[0]) or _as_example(lines[0])
+    )
+
+
+def _as_factors(lines: Sequence[Line]) -> str | None:
+    informative = [line for line in lines if line.expected.any() and line.got.size > 1]
+    own = [_line_factor([line], None) for line in informative]
+    if own and all(map(_is_multiple, informative, own)):
+        return f"a factor that changes with the input, {_listed([c.item() for c in own])}"
+    axes = {"unit": (1,), "input": (0,)} if lines[0].got.ndim == 2 else {"unit": ()}
+    for name, axis in axes.items():
+        c = _line_factor(lines, axis)
+        if len(informative) > 1 and all(_is_multiple(line, c) for line in lines):
+            return f"a factor for each {name} of layer {{k}}, {_listed(c.ravel())}"
+    return None
+
+
+def _line_factor(lines: Sequence[Line], axis: tuple[int, ...] | None) -> Values:
+    return factor([line.got for line in lines], [line.expected for line in lines], axis)
+
+
+def _is_multiple(line: Line, c: Values) -> bool:
+    return line.agrees(c * line.expected)
+
+
+def _as_places(lines: Sequence[Line]) -> str | None:
+    wrong = np.any([line.wrong for line in lines], axis=0)
+    for axis, name in enumerate(("unit", "input")[: wrong.ndim]):
+        if where := few_indices(wrong, axis):
+            return f"it is wrong in {name} {_listed(where)} of layer {{k}} only, counted from 0"
+    if entries := few_entries(wrong):
+        return f"it is wrong in entry {_listed(entries)} only, as (unit, input) from 0"
+    return None
+
+
+def _as_rank_one(worst: Line) -> str | None:
+    difference = worst.got - worst.expected
+    if difference.ndim < 2 or min(difference.shape) < 3 or not np.isfinite(difference).all():
+        return None
+    if worst.agrees(worst.expected + rank_one(difference)):
+        return "the difference has rank one"
+    return None
+
+
+def _as_example(worst: Line) -> str:
+    index = np.unravel_index(
+        np.argmax(worst.excess(worst.expected, worst.tolerance)), worst.got.shape
+    )
+    return f"for instance {worst.got[index]:.6g} where {worst.expected[index]:.6g} must be"
+
+
+def _listed(values: Iterable[object]) -> str:
+    words = [_factor_text(value) if isinstance(value, float) else str(value) for value in values]
+    return ", ".join(words[:FEW]) + (", ..." if len(words) > FEW else "")
+
+
+def _factor_text(value: float) -> str:
+    """Four digits; or how far it is from 1, where these would not show it."""
+    text = f"{value:.4g}"
+    return f"1 {value - 1:+.0e}" if text == "1" and value != 1 else text

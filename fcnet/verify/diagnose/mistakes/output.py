@@ -1,0 +1,98 @@
+"""Known mistakes in line 2 of Algorithm 5: the derivative of the loss."""
+
+import numpy as np
+
+from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.single import Step
+
+
+def _residual(s: Step) -> np.ndarray:
+    return s.example.a(s.k) - s.example.y
+
+
+def _choice(mean: np.ndarray) -> np.ndarray:
+    return np.eye(len(mean))[mean.argmax()] if len(mean) > 1 else (mean > 0.5).astype(float)
+
+
+OUTPUT = (
+    Mistake(
+        "target_not_subtracted",
+        "2",
+        lambda s, e, k: e.prediction * e.slope(k),
+        "does not subtract the target y",
+    ),
+    Mistake(
+        "target_added",
+        "2",
+        lambda s, e, k: (2 * e.prediction - s.back) * e.slope(k),
+        "adds the target y instead of subtracting it",
+    ),
+    Mistake(
+        "link_missing",
+        "2",
+        lambda s, e, k: _residual(s) * e.slope(k),
+        "is o - y with the raw output o: the step from o to the prediction is missing",
+    ),
+    Mistake(
+        "extra_derivative",
+        "2",
+        lambda s, e, k: s.expected * e.prediction * (1 - e.prediction),
+        "has an extra factor p (1 - p) of the prediction p: dJ/do of this loss contains it already",
+    ),
+    Mistake(
+        "extra_jacobian",
+        "2",
+        lambda s, e, k: e.prediction * (s.expected - e.prediction @ s.expected),
+        "has the Jacobian of softmax once more: dJ/do of this loss contains it already",
+    ),
+    Mistake(
+        "jacobian_diagonal",
+        "2",
+        lambda s, e, k: -e.y * (1 - e.prediction),
+        "uses only the diagonal p (1 - p) of the Jacobian: the entries beside it are missing",
+    ),
+    Mistake(
+        "loss_of_prediction",
+        "2",
+        lambda s, e, k: -e.y / e.prediction,
+        "is -y / p, the derivative by the prediction p; its derivative by o is missing",
+    ),
+    Mistake(
+        "true_class_only",
+        "2",
+        lambda s, e, k: s.expected * e.y,
+        "is kept for the true class only, and multiplied by y elsewhere",
+    ),
+    Mistake(
+        "squared_error",
+        "2",
+        lambda s, e, k: _residual(s) ** 2 / 2 * e.slope(k),
+        "has the squared error (o - y)^2 / 2 itself for its derivative o - y",
+    ),
+    Mistake(
+        "decision",
+        "2",
+        lambda s, e, k: _choice(e.prediction) - e.y,
+        "compares the decision with y, not the prediction",
+    ),
+    Mistake(
+        "label_off_by_one",
+        "2",
+        lambda s, e, k: s.expected + (e.y - np.roll(e.y, 1)) * e.slope(k),
+        "has the labels off by one: class c is taken for class c + 1",
+    ),
+    Mistake(
+        "label_off_by_minus_one",
+        "2",
+        lambda s, e, k: s.expected + (e.y - np.roll(e.y, -1)) * e.slope(k),
+        "has the labels off by one: class c is taken for class c - 1",
+    ),
+    Mistake("relative_error", "2", lambda s, e, k: s.expected / e.y, "is divided by the target y"),
+    Mistake(
+        "smoothed_labels",
+        "2",
+        lambda s, e, k: (s.expected, (e.y - e.y.mean()) * e.slope(k)),
+        "has its labels smoothed by {c}, which the loss does not",
+    ),
+)
+"""Tried on line 2."""

@@ -1,0 +1,110 @@
+"""Known mistakes in line 4 of Algorithm 5: the way back from layer k+1."""
+
+import numpy as np
+
+from fcnet.verify.diagnose.line import Mistake
+
+PROPAGATION = (
+    Mistake(
+        "not_transposed",
+        "4",
+        lambda s, e, k: (e.W(k + 1) @ s.above) * e.slope(k),
+        "multiplies by W[{above}], not by its transpose",
+    ),
+    Mistake(
+        "weights_of_this_layer",
+        "4",
+        lambda s, e, k: (e.W(k).T @ s.above) * e.slope(k),
+        "goes back through W[{k}], not through W[{above}]",
+    ),
+    Mistake(
+        "weights_missing",
+        "4",
+        lambda s, e, k: s.above * e.slope(k),
+        "does not go through W[{above}] at all",
+    ),
+    Mistake(
+        "weights_summed_out",
+        "4",
+        lambda s, e, k: np.full_like(s.expected, s.above.sum()) * e.slope(k),
+        "adds up delta[{above}] without the weights W[{above}]",
+    ),
+    Mistake(
+        "absolute_weights",
+        "4",
+        lambda s, e, k: (abs(e.W(k + 1)).T @ s.above) * e.slope(k),
+        "has lost the signs of W[{above}]",
+    ),
+    Mistake(
+        "squared_weights",
+        "4",
+        lambda s, e, k: (e.W(k + 1).T ** 2 @ s.above) * e.slope(k),
+        "has the weights W[{above}] squared",
+    ),
+    Mistake(
+        "above_without_derivative",
+        "4",
+        lambda s, e, k: (e.W(k + 1).T @ s.back_at(k + 1)) * e.slope(k),
+        "goes back from delta[{above}] without its own factor sigma'(z[{above}])",
+    ),
+    Mistake(
+        "above_derivative_twice",
+        "4",
+        lambda s, e, k: (e.W(k + 1).T @ (s.above * e.slope(k + 1))) * e.slope(k),
+        "has sigma'(z[{above}]) once more, which delta[{above}] has already",
+    ),
+    Mistake(
+        "derivative_misplaced",
+        "4",
+        lambda s, e, k: e.W(k + 1).T @ (s.above * e.slope(k + 1)),
+        "has sigma'(z[{above}]) before W[{above}]^T where sigma'(z[{k}]) must come after it",
+    ),
+    Mistake(
+        "first_above_dropped",
+        "4",
+        lambda s, e, k: (e.W(k + 1)[1:].T @ s.above[1:]) * e.slope(k),
+        "leaves out the first unit of layer {above}",
+    ),
+    Mistake(
+        "last_above_dropped",
+        "4",
+        lambda s, e, k: (e.W(k + 1)[:-1].T @ s.above[:-1]) * e.slope(k),
+        "leaves out the last unit of layer {above}",
+    ),
+    Mistake(
+        "first_above_only",
+        "4",
+        lambda s, e, k: e.W(k + 1)[0] * s.above[0] * e.slope(k),
+        "has the first unit of layer {above} only: = instead of +=",
+    ),
+    Mistake(
+        "last_above_only",
+        "4",
+        lambda s, e, k: e.W(k + 1)[-1] * s.above[-1] * e.slope(k),
+        "has the last unit of layer {above} only: = instead of +=",
+    ),
+    Mistake(
+        "bias_added",
+        "4",
+        lambda s, e, k: (s.back + e.b(k)) * e.slope(k),
+        "has the bias b[{k}] added before sigma'(z[{k}]), as on the way forward",
+    ),
+    Mistake(
+        "residual_added",
+        "4",
+        lambda s, e, k: s.expected + s.above,
+        "has delta[{above}] added, as if there were a connection past layer {above}",
+    ),
+    Mistake(
+        "times_activation", "4", lambda s, e, k: s.expected * e.a(k), "has an extra factor a[{k}]"
+    ),
+    Mistake(
+        "updated_weights",
+        "4",
+        lambda s, e, k: (s.expected, -(e.dW(k + 1).T @ s.above) * e.slope(k)),
+        "goes back through weights that were updated before: the updated weights "
+        "W[{above}] - {c} dJ/dW[{above}] were used in the backward pass of layer {k}, so all "
+        "layers' deltas must be computed before any weight changes",
+    ),
+)
+"""Tried on line 4."""

@@ -1,0 +1,160 @@
+"""Known mistakes with sigma' in lines 2 and 4: forgotten, repeated, or taken elsewhere."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.single import Single, Step, slope
+from fcnet.verify.types import Values
+
+
+class Familiar(NamedTuple):
+    """An activation, beside its derivative as people write it: a formula in a = sigma(z)."""
+
+    name: str
+    function: Callable[[Values], Values]
+    formula: Callable[[Values], Values]
+
+
+FAMILIAR = (
+    Familiar("sigmoid", lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
+    Familiar("relu", lambda z: np.maximum(z, 0), lambda a: 1.0 * (a > 0)),
+    Familiar("tanh", np.tanh, lambda a: 1 - a**2),
+)
+
+
+def _derivative_of(other: Familiar) -> Callable[[Step, Single, int], Values]:
+    return lambda s, e, k: s.back * other.formula(other.function(e.z(k)))
+
+
+def _has_values(row: Familiar, e: Single, k: int) -> bool:
+    return np.allclose(row.function(e.z(k)), e.a(k), rtol=1e-9, atol=1e-12)
+
+
+def _formula_at_z(s: Step, e: Single, k: int) -> Values:
+    """The formula in a of the activation with these values, whatever it is called."""
+    for row in FAMILIAR:
+        if all(_has_values(row, p.example, k) for p in s.peers):
+            return s.back * row.formula(e.z(k))
+    raise ValueError("no formula in a is in use")
+
+
+def _hidden(s: Step) -> np.ndarray:
+    return slope(s.example.cost.objective.activation, s.example.z(s.k))
+
+
+def _of_output(s: Step) -> np.ndarray:
+    return slope(s.example.cost.objective.output_activation, s.example.z(s.k))
+
+
+SLOPES = (
+    Mistake("missing_derivative", "24", lambda s, e, k: s.back, "lacks the factor sigma'(z[{k}])"),
+    Mistake(
+        "doubled_derivative",
+        "24",
+        lambda s, e, k: s.back * e.slope(k) ** 2,
+        "has the factor sigma'(z[{k}]) twice",
+    ),
+    Mistake(
+        "derivative_at_a",
+        "24",
+        lambda s, e, k: s.back * e.slope_at_a(k),
+        "takes sigma' at the activation a[{k}], not at z[{k}]",
+    ),
+    Mistake(
+        "output_formula_at_z",
+        "24",
+        _formula_at_z,
+        "puts z[{k}] into the formula of sigma' that is made for a[{k}] = sigma(z[{k}])",
+    ),
+    Mistake(
+        "derivative_above",
+        "4",
+        lambda s, e, k: s.back * e.slope(k + 1),
+        "takes sigma' at z[{above}], of the layer above, not at z[{k}]",
+    ),
+    Mistake(
+        "derivative_below",
+        "24",
+        lambda s, e, k: s.back * e.slope(k - 1),
+        "takes sigma' at z[{below}], of the layer below, not at z[{k}]",
+    ),
+    Mistake(
+        "activation_for_derivative",
+        "24",
+        lambda s, e, k: s.back * e.a(k),
+        "is multiplied by a[{k}] = sigma(z[{k}]), not by sigma'(z[{k}])",
+    ),
+    Mistake(
+        "z_for_derivative",
+        "24",
+        lambda s, e, k: s.back * e.z(k),
+        "is multiplied by z[{k}], not by sigma'(z[{k}])",
+    ),
+    Mistake(
+        "hidden_derivative",
+        "2",
+        lambda s, e, k: s.back * _hidden(s),
+        "has the hidden layers' sigma' at the output, which has its own",
+    ),
+    Mistake(
+        "output_derivative",
+        "4",
+        lambda s, e, k: s.back * _of_output(s),
+        "has the output's sigma' in a hidden layer, which has its own",
+    ),
+    *(
+        Mistake(
+            f"derivative_of_{row.name}",
+            "24",
+            _derivative_of(row),
+            f"has the derivative of {row.name}, which is not this layer's activation",
+        )
+        for row in FAMILIAR
+    ),
+    Mistake(
+        "inverted_mask",
+        "24",
+        lambda s, e, k: s.back * (1 - e.slope(k)),
+        "has 1 - sigma'(z[{k}]) for sigma'(z[{k}]): for ReLU, the mask is the wrong way round",
+    ),
+    Mistake(
+        "divided_by_derivative",
+        "24",
+        lambda s, e, k: s.back / e.slope(k),
+        "is divided by sigma'(z[{k}]) instead of multiplied",
+    ),
+    Mistake(
+        "derivative_added",
+        "24",
+        lambda s, e, k: s.back + e.slope(k),
+        "has sigma'(z[{k}]) added instead of multiplied",
+    ),
+    Mistake(
+        "derivative_alone",
+        "24",
+        lambda s, e, k: e.slope(k),
+        "is sigma'(z[{k}]) alone: the factor before it is missing",
+    ),
+    Mistake(
+        "mask_from_above",
+        "4",
+        lambda s, e, k: s.back * (s.back > 0),
+        "has its mask from the sign of W[{above}]^T delta[{above}], not of z[{k}]",
+    ),
+    Mistake(
+        "guided",
+        "4",
+        lambda s, e, k: s.expected * (s.back > 0),
+        "is masked a second time, by the sign of W[{above}]^T delta[{above}]",
+    ),
+    Mistake(
+        "derivative_at_back",
+        "4",
+        lambda s, e, k: s.back * slope(e.cost.objective.activation, s.back),
+        "takes sigma' at W[{above}]^T delta[{above}], not at z[{k}]",
+    ),
+)
+"""Tried on lines 2 and 4."""

@@ -1,0 +1,53 @@
+"""The pattern of an error: one factor, a few places, a difference of rank one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fcnet.verify.types import Values
+
+FEW = 4
+"""The most indices or factors that a message lists."""
+
+
+def factor(
+    got: Sequence[Values],
+    base: Sequence[Values],
+    axis: tuple[int, ...] | None = None,
+    default: float = 1.0,
+) -> Values:
+    """The least-squares c of got = c base, on all inputs; the axes summed over have length 1.
+
+    `default` stands where the base is zero.
+
+    >>> factor([np.array([2.0, 4.0])], [np.array([1.0, 2.0])])
+    array([2.])
+    """
+    pairs = list(zip(got, base, strict=True))
+    top = sum(np.sum(g * b, axis, keepdims=True) for g, b in pairs)
+    bottom = sum(np.sum(b * b, axis, keepdims=True) for _, b in pairs)
+    return np.asarray(np.where(bottom > 0, top / np.where(bottom > 0, bottom, 1), default))
+
+
+def few_indices(wrong: Bool[np.ndarray, "..."], axis: int) -> list[int]:
+    """The indices along an axis with a wrong entry, if they are few; else none.
+
+    >>> few_indices(np.array([[False, True], [False, False], [False, False]]), axis=0)
+    [0]
+    """
+    lines = np.moveaxis(wrong, axis, 0).reshape(wrong.shape[axis], -1).any(1)
+    where: list[int] = np.flatnonzero(lines).tolist()
+    return where if len(where) <= min(FEW, wrong.shape[axis] // 2) else []
+
+
+def few_entries(wrong: Bool[np.ndarray, "..."]) -> list[tuple[int, ...]]:
+    """The indices of the wrong entries, if they are few; else none."""
+    entries = [tuple(at) for at in np.argwhere(wrong).tolist()]
+    return entries if len(entries) <= min(FEW, wrong.size // 2) else []
+
+
+def rank_one(matrix: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
+    """The matrix of rank one with the row and the column of the largest entry."""
+    i, j = np.unravel_index(np.argmax(abs(matrix)), matrix.shape)
+    return np.outer(matrix[:, j], matrix[i]) / (matrix[i, j] or 1)

@@ -1,0 +1,308 @@
+"""One example as Algorithm 5 sees it, and the lines of Algorithm 5 on it.
+
+On a single example dJ/db^[k] *is* delta^[k]. So a returned gradient shows every intermediate of
+Algorithm 5, and each line can be judged alone, with the candidate's own values upstream.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+
+from fcnet.arrays import unit_roundoff
+from fcnet.types import Activation, Loss
+from fcnet.verify.diagnose.line import Line, Vector
+from fcnet.verify.types import Answer, Case, Cost, Reference, Values
+
+Matrix = Float[np.ndarray, "m_k m_below"]
+
+Deltas: TypeAlias = Mapping[int, Vector]
+"""The candidate's delta^[j] on one example, for the layers j = k..r that have been read."""
+
+SLOPE_ERROR = 4
+"""Units in the last place of sigma', relative to 1: what 1 - a^2 loses where a is near 1."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Single:
+    """A case of one example with its reference, and the gradient that the candidate returned.
+
+    Every method takes the notes' k: `a(0)` is x, and `W(1)` the first layer's weights. A layer that
+    does not exist raises IndexError. Tolerances are divided by `strictness`.
+    """
+
+    cost: Cost
+    case: Case
+    reference: Reference
+    answer: Answer
+    slopes: dict[str, tuple[Vector, ...]]
+    strictness: float = 1.0
+
+    @property
+    def r(self) -> int:
+        """The number of layers."""
+        return len(self.case.params)
+
+    @property
+    def y(self) -> Vector:
+        """The target."""
+        return self.case.Y[0]
+
+    def W(self, k: int) -> Matrix:  # noqa: N802 - the notes' symbol, as in all that follow
+        """W^[k]."""
+        return np.asarray(self.case.params[self._index(k)].W)
+
+    def b(self, k: int) -> Vector:
+        """b^[k]."""
+        return np.asarray(self.case.params[self._index(k)].b)
+
+    def a(self, k: int) -> Vector:
+        """a^[k], for k = 0..r."""
+        return np.asarray(self.reference.trace.a[self._index(k) + 1 if k else 0][0])
+
+    def z(self, k: int) -> Vector:
+        """z^[k]."""
+        return np.asarray(self.reference.trace.z[self._index(k)][0])
+
+    def dW(self, k: int) -> Matrix:  # noqa: N802
+        """The candidate's dJ/dW^[k]."""
+        return np.asarray(self.answer.gradient[self._index(k)].W)
+
+    def db(self, k: int) -> Vector:
+        """The candidate's dJ/db^[k]."""
+        return np.asarray(self.answer.gradient[self._index(k)].b)
+
+    def true_delta(self, k: int) -> Vector:
+        """delta^[k] by the reference."""
+        return self.reference.deltas[self._index(k)][0]
+
+    def slope(self, k: int) -> Vector:
+        """sigma'(z^[k]), the output activation's for k = r."""
+        return self.slopes["here"][self._index(k)]
+
+    def slope_at_a(self, k: int) -> Vector:
+        """sigma'(a^[k]), which is a mistake."""
+        return self.slopes["at a"][self._index(k)]
+
+    def kink_slopes(self, k: int) -> tuple[Vector, Vector]:
+        """sigma' to the left and to the right of z^[k], wide enough to straddle a kink at 0."""
+        return self.slopes["left"][self._index(k)], self.slopes["right"][self._index(k)]
+
+    def tied(self, k: int) -> Bool[np.ndarray, " m_k"]:
+        """Which units of layer k are at a kink, up to rounding."""
+        return self.reference.kinks[self._index(k)][0]
+
+    def back(self, k: int, deltas: Deltas) -> Vector:
+        """dJ/da^[k] from delta^[k+1]: W^[k+1]^T delta^[k+1], or dJ/do for k = r."""
+        return self.error if k == self.r else self.W(k + 1).T @ deltas[k + 1]
+
+    @cached_property
+    def error(self) -> Vector:
+        """dJ/do."""
+        return dJ_do(self.cost.objective.loss, self.a(self.r), self.y)
+
+    @cached_property
+    def prediction(self) -> Vector:
+        """dJ/do for the target 0: the mean that o stands for, such as softmax(o)."""
+        return dJ_do(self.cost.objective.loss, self.a(self.r), 0 * self.y)
+
+    @cached_property
+    def noise(self) -> float:
+        """How large rounding errors of the true delta are, relative to its largest entry."""
+        pairs = zip(self.reference.tolerance, self.reference.deltas, strict=True)
+        ratios = [layer.b.max() / abs(delta).max() for layer, delta in pairs if delta.any()]
+        return max(ratios, default=32 * self.unit_roundoff)
+
+    @property
+    def unit_roundoff(self) -> float:
+        """u of what the candidate returned."""
+        return unit_roundoff(self.answer.dtype)
+
+    def delta_tolerance(self, k: int, terms: Vector) -> Vector:
+        """What rounding explains in delta^[k], or in db^[k], with terms of this size.
+
+        The reference's tolerance is for the true values. A wrong value upstream may be larger, and
+        rounding errors grow with it.
+        """
+        usual, size = self.reference.tolerance[self._index(k)].b, abs(self.true_delta(k)).max()
+        noise = usual.max() / size if size else self.noise
+        return np.asarray(usual + noise * terms) / self.strictness
+
+    def weight_tolerance(self, k: int, delta: Vector) -> Matrix:
+        """What rounding explains in dW^[k] = delta a^[k-1]^T, for any delta.
+
+        The rounding error of a^[k-1] follows from the reference's tolerance at the largest delta.
+        """
+        usual, true = self.reference.tolerance[self._index(k)].W, abs(self.true_delta(k))
+        j = int(true.argmax())
+        known = usual[j] / true[j] if true[j] else self.noise * abs(self.a(k - 1))
+        return np.asarray(usual + np.outer(abs(delta), known)) / self.strictness
+
+    def _index(self, k: int) -> int:
+        if not 1 <= k <= self.r:
+            raise IndexError(f"there is no layer {k}")
+        return k - 1
+
+
+def slope(activation: Activation, z: Values) -> Values:
+    """sigma'(z) by autodiff, in float64."""
+    with jax.enable_x64(True):
+        return np.asarray(_slope(activation.function, z))
+
+
+def dJ_do(loss: Loss, o: Vector, y: Vector) -> Vector:  # noqa: N802 - the notes' symbol
+    """dJ/do of one example by autodiff, in float64."""
+    with jax.enable_x64(True):
+        return np.asarray(_dJ_do(loss.value, o, y))
+
+
+def means_of(loss: Loss, O: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:  # noqa: E741
+    """The means that the rows of O stand for, in float64."""
+    with jax.enable_x64(True):
+        return np.asarray(jax.vmap(loss.mean)(jnp.asarray(O)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _slope(function: Callable[[Array], Array], z: Array) -> Array:
+    _, pull = jax.vjp(function, z)
+    return pull(jnp.ones_like(z))[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def _dJ_do(value: Callable[[Array, Array], Array], o: Array, y: Array) -> Array:  # noqa: N802
+    return jax.grad(value)(o, y)
+
+
+def single_of(
+    cost: Cost, case: Case, reference: Reference, answer: Answer, strictness: float = 1.0
+) -> Single:
+    """The example of a case with one row. All slopes take two calls, since each shape compiles."""
+    z = np.concatenate([row[0] for row in reference.trace.z])
+    a = np.concatenate([row[0] for row in reference.trace.a[1:]])
+    away = 2 * abs(z) + 1e-6
+    points = np.stack([z, a, z - away, z + away])
+    m_r = reference.trace.z[-1].shape[1]
+    values = slope(cost.objective.activation, points)
+    output = slope(cost.objective.output_activation, points[:, -m_r:])
+    values = np.concatenate([values[:, :-m_r], output], axis=1)
+    cuts = np.cumsum([row.shape[1] for row in reference.trace.z])[:-1]
+    slopes = {
+        name: tuple(np.split(row, cuts))
+        for name, row in zip(("here", "at a", "left", "right"), values, strict=True)
+    }
+    return Single(cost, case, reference, answer, slopes, strictness)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Step(Line):
+    """A line on one example.
+
+    Attributes:
+        example: the example.
+        deltas: the candidate's delta^[j], for j = k..r.
+        peers: the same line on every example, in the order of the calls, this one included.
+    """
+
+    example: Single
+    deltas: Deltas
+    peers: list["Step"] = field(default_factory=list)
+
+    @property
+    def delta(self) -> Vector:
+        """delta^[k] of the candidate."""
+        return self.deltas[self.k]
+
+    @property
+    def above(self) -> Vector:
+        """delta^[k+1] of the candidate; LookupError for k = r."""
+        return self.deltas[self.k + 1]
+
+    @property
+    def back(self) -> Vector:
+        """All of delta^[k] but its factor sigma'(z^[k]), from the candidate's delta^[k+1]."""
+        return self.back_at(self.k)
+
+    def back_at(self, k: int) -> Vector:
+        """dJ/da^[k] from the candidate's delta^[k+1]; dJ/do for k = r."""
+        return self.example.back(k, self.deltas)
+
+    def edited(self, edit: Callable[..., Any]) -> Any:
+        """What the line gives after an edit of the line, its example, and k."""
+        return edit(self, self.example, self.k)
+
+
+def delta_steps(examples: Sequence[Single], k: int, deltas: Sequence[Deltas]) -> list[Step]:
+    """Line 2 (k = r) or line 4 on every example: is delta^[k] what follows from delta^[k+1]?
+
+    A unit at a kink may have any slope between the two one-sided ones. Its delta is right if some
+    such slope gives it; if none does, it is no evidence for or against a mistake.
+    """
+    steps = []
+    for e, own in zip(examples, deltas, strict=True):
+        delta, back = own[k], e.back(k, own)
+        terms = abs(back) if k == e.r else abs(e.W(k + 1)).T @ abs(own[k + 1])
+        tolerance = e.delta_tolerance(k, terms * abs(e.slope(k)))
+        tolerance = tolerance + SLOPE_ERROR * e.unit_roundoff * terms
+        ends = [back * slope for slope in e.kink_slopes(k)]
+        allowed = (np.minimum(*ends) - tolerance <= delta) & (
+            delta <= np.maximum(*ends) + tolerance
+        )
+        steps.append(
+            Step(
+                place="2" if k == e.r else "4",
+                k=k,
+                expected=np.where(e.tied(k) & allowed, delta, back * e.slope(k)),
+                got=delta,
+                tolerance=tolerance,
+                noise=e.noise,
+                size=terms.max(),
+                unit_roundoff=e.unit_roundoff,
+                explained=~e.tied(k),
+                example=e,
+                deltas=own,
+            )
+        )
+    return _linked(steps)
+
+
+def gradient_steps(
+    examples: Sequence[Single], place: str, k: int, deltas: Sequence[Deltas]
+) -> list[Step]:
+    """Line 5 on every example: do dW^[k] ("W") or db^[k] ("b") follow from delta^[k]?"""
+    steps = []
+    for e, own in zip(examples, deltas, strict=True):
+        delta = own[k]
+        if place == "W":
+            expected, got = np.outer(delta, e.a(k - 1)), e.dW(k)
+            tolerance = e.weight_tolerance(k, delta)
+        else:
+            expected, got = delta, e.db(k)
+            tolerance = e.delta_tolerance(k, abs(delta))
+        steps.append(
+            Step(
+                place=place,
+                k=k,
+                expected=expected,
+                got=got,
+                tolerance=tolerance,
+                noise=e.noise,
+                size=abs(expected).max(),
+                unit_roundoff=e.unit_roundoff,
+                explained=np.ones(expected.shape, bool),
+                example=e,
+                deltas=own,
+            )
+        )
+    return _linked(steps)
+
+
+def _linked(steps: list[Step]) -> list[Step]:
+    for step in steps:
+        step.peers.extend(steps)
+    return steps

@@ -1,0 +1,269 @@
+"""The verdict: right, wrong or "cannot tell", from what a candidate returned on several inputs.
+
+A program may be right and yet not to the digits of the format that it returns: it computes in a
+coarser one inside, or its formula loses digits on some inputs. Rounding errors differ from mistakes
+in two ways. They shrink in a finer format, and they change at random when the input moves a little,
+where the error of a wrong formula is smooth.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcnet.verify.compare import Comparison, persistent_errors, worst_leaves
+from fcnet.verify.report import Report, Verdict
+from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf
+
+NEIGHBOURS = 5
+"""How many moved inputs are tried. Errors of six roundings that all move together, the least random
+there are, look smooth once in 300 times."""
+
+SMOOTH = 0.15
+"""Errors are smooth if their variance between neighbours is less than this share of their mean
+square."""
+
+UNRELIABLE = {"stateful", "nondeterministic", "stale_cache"}
+"""Kinds of findings after which the numbers of single calls show nothing about the formulas."""
+
+
+@runtime_checkable
+class Subject(Protocol):
+    """What is judged: a candidate, what is right, and how to explain what is wrong.
+
+    A case is whatever the candidate is tried on; it has a name. Attributes:
+        name: of the candidate.
+        format: of what it returns.
+        sizes: (d, m_1, ..., m_r) of a network, else empty.
+    """
+
+    @property
+    def name(self) -> str:
+        """Of the candidate."""
+
+    @property
+    def format(self) -> Format:
+        """Of what the candidate returns."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes (d, m_1, ..., m_r) of a network; empty for any other function."""
+
+    def answer(self, case: Any, double: bool = False) -> Answer | None:
+        """What the candidate returns for a case, or for the case in float64; None if it fails."""
+
+    def moved(self, case: Any, size: float, draw: np.random.Generator) -> Any:
+        """The case with each number changed by up to `size`, relatively, in the user's dtype."""
+
+    def compare(self, case: Any, answer: Answer, format: Format) -> Comparison:
+        """An answer beside what is right, for a candidate that computes in `format`."""
+
+    def explain(self, trials: Sequence["Trial"], persistent: Sequence[Leaf]) -> list[Finding]:
+        """The root causes of wrong answers, at least one."""
+
+    def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
+        """Notes for the report on what the comparisons show, or cannot show."""
+
+    def in_user_terms(self, leaf: Leaf) -> Leaf:
+        """The leaf with the user's own name and index."""
+
+
+class Trial(NamedTuple):
+    """One case, what is right there, what the candidate returned, and how the two compare.
+
+    `reference` is None where the function is no network.
+    """
+
+    case: Any
+    reference: Any
+    answer: Answer
+    comparison: Comparison
+
+
+class Ruling(NamedTuple):
+    """Whether the candidate is right, and in which format.
+
+    Attributes:
+        kind: "right" to the precision of its format; "coarse", right to that of a coarser one on
+            all cases; "unstable", right in exact arithmetic, but digits are lost on some cases; or
+            "wrong".
+        format: the one to which it is right; its own if it is wrong.
+        comparisons: of all trials, in that format.
+        note: a sentence for the report, or "".
+    """
+
+    kind: Literal["right", "coarse", "unstable", "wrong"]
+    format: Format
+    comparisons: tuple[Comparison, ...]
+    note: str
+
+
+def judge(
+    subject: Subject,
+    cases: Sequence[Any],
+    trials: Sequence[Trial],
+    findings: Sequence[Finding],
+    notes: Sequence[str],
+) -> Report:
+    """The report on a subject.
+
+    Args:
+        subject: the candidate.
+        cases: all that were tried.
+        trials: those on which it answered.
+        findings: what is wrong with its form.
+        notes: what else is known of it.
+    """
+    if not trials:
+        return _report(subject, cases, "wrong", (), tuple(findings), notes, subject.format)
+    ruling = rule(subject, trials)
+    persistent = persistent_errors(ruling.comparisons) if ruling.kind in ("right", "coarse") else ()
+    found = list(findings)
+    reliable = UNRELIABLE.isdisjoint(finding.kind for finding in findings)
+    is_wrong = ruling.kind == "wrong" or bool(persistent)
+    if is_wrong and reliable:
+        found += subject.explain(trials, persistent)
+    shown = any(any(comparison.informative) for comparison in ruling.comparisons)
+    verdict: Verdict = "wrong" if is_wrong or found else "right" if shown else "cannot tell"
+    said = [*([ruling.note] if ruling.note else []), *subject.remarks(ruling.comparisons), *notes]
+    leaves = persistent or worst_leaves(ruling.comparisons)
+    conventions = {c.convention for c in ruling.comparisons} - {None}
+    convention = conventions.pop() if len(conventions) == 1 else None
+    return _report(subject, cases, verdict, leaves, tuple(found), said, ruling.format, convention)
+
+
+def _report(
+    subject: Subject,
+    cases: Sequence[Any],
+    verdict: Verdict,
+    leaves: tuple[Leaf, ...],
+    findings: tuple[Finding, ...],
+    notes: Sequence[str],
+    format: Format,
+    convention: float | None = None,
+) -> Report:
+    return Report(
+        subject=subject.name,
+        verdict=verdict,
+        leaves=tuple(map(subject.in_user_terms, leaves)),
+        findings=findings,
+        notes=tuple(notes),
+        cases=tuple(case.name for case in cases),
+        precision=format.name,
+        unit_roundoff=format.u,
+        convention=convention,
+        sizes=subject.sizes,
+    )
+
+
+def rule(subject: Subject, trials: Sequence[Trial]) -> Ruling:
+    """Decide whether errors beyond rounding come from the arithmetic or from the formula.
+
+    Args:
+        subject: the candidate.
+        trials: its comparisons in its own format, at least one.
+    """
+    own = subject.format
+    comparisons = tuple(trial.comparison for trial in trials)
+    failing = [trial for trial in trials if not trial.comparison.ok]
+    if not failing:
+        return Ruling("right", own, comparisons, "")
+    where = ", ".join(trial.case.name for trial in failing)
+    breaks = f"right in exact arithmetic, but unstable in {own.name}: it breaks on {where}"
+    unstable = Ruling("unstable", own, comparisons, breaks)
+    rare = 2 * len(failing) < len(trials)
+    if rare and (_overflows(failing, own) or _right_in_float64(subject, failing)):
+        return unstable
+    coarser, again = _explanation(subject, trials) or (own, comparisons)
+    worst = max(failing, key=lambda trial: trial.comparison.worst)
+    if again is comparisons or not (
+        _is_representable(trials, coarser, own) or _is_rough(subject, worst, coarser)
+    ):
+        right = not rare and _right_in_float64(subject, failing)
+        return unstable if right else Ruling("wrong", own, comparisons, "")
+    if coarser.name == own.name:
+        note = f"on {where} an error is up to twice what rounding usually does, and as random"
+        return Ruling("right", own, again, note)
+    if rare:
+        note = f"right in exact arithmetic, but on {where} only to the digits of {coarser.name}"
+        return Ruling("unstable", own, again, note)
+    note = f"returns {own.name}, but its errors are those of a computation in {coarser.name}"
+    return Ruling("coarse", coarser, again, note)
+
+
+def _overflows(failing: Sequence[Trial], format: Format) -> bool:
+    """Whether all errors are values that are not finite, where exp or its square overflows."""
+    limit = math.log(format.largest) / 2
+    return all(
+        trial.reference is not None
+        and max(abs(z).max() for z in trial.reference.trace.z) > limit
+        and all(
+            (abs(excess) <= 1)[np.isfinite(got)].all()
+            for excess, got in zip(
+                trial.comparison.excess, jax.tree.leaves(trial.answer.gradient), strict=True
+            )
+        )
+        for trial in failing
+    )
+
+
+def _right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
+    """Whether errors shrink in float64 at least to the geometric mean of both roundoffs."""
+    own, double = subject.format, FORMATS["float64"]
+    between = own._replace(u=math.sqrt(own.u * double.u), tiny=double.tiny)
+    return own.u > double.u and all(
+        (answer := subject.answer(trial.case, double=True)) is not None
+        and subject.compare(trial.case, answer, between).ok
+        for trial in failing
+    )
+
+
+def _explanation(
+    subject: Subject, trials: Sequence[Trial]
+) -> tuple[Format, tuple[Comparison, ...]] | None:
+    """The finest format coarser than the candidate's own whose rounding explains all errors.
+
+    If a single case fails, its own format with twice the roundoff is tried first: one rounding
+    error in a million is that large.
+    """
+    own = subject.format
+    hardest_first = sorted(trials, key=lambda trial: -trial.comparison.worst)
+    formats = [format for format in FORMATS.values() if format.u > own.u]
+    if len(trials) > 1 and hardest_first[1].comparison.ok:
+        formats = [own._replace(u=2 * own.u), *formats]
+    for format in formats:
+        if all(subject.compare(t.case, t.answer, format).ok for t in hardest_first):
+            again = tuple(subject.compare(t.case, t.answer, format) for t in trials)
+            if not persistent_errors(again):
+                return format, again
+    return None
+
+
+def _is_representable(trials: Sequence[Trial], format: Format, own: Format) -> bool:
+    """Whether all numbers that the candidate returned are numbers of that format."""
+    if format.name in (own.name, "tfloat32"):  # that is one of factors, not of results
+        return False
+    leaves = jax.tree.leaves([trial.answer.gradient for trial in trials])
+    with np.errstate(over="ignore"):
+        return all((leaf == leaf.astype(jnp.dtype(format.name))).all() for leaf in leaves)
+
+
+def _is_rough(subject: Subject, trial: Trial, coarser: Format) -> bool:
+    """Whether the errors on a case change at random when it moves by a few roundings."""
+    draw = np.random.default_rng(0)
+    excess = [trial.comparison.excess]
+    for _ in range(NEIGHBOURS):
+        case = subject.moved(trial.case, 8 * coarser.u, draw)
+        answer = subject.answer(case)
+        if answer is None or not subject.compare(case, answer, coarser).ok:
+            return False
+        excess.append(subject.compare(case, answer, subject.format).excess)
+    variance = square = 0.0
+    for errors in map(np.stack, zip(*excess, strict=True)):
+        beyond = errors[:, (abs(errors) > 1).any(0)]
+        variance += beyond.var(0).sum()
+        square += (beyond**2).mean(0).sum()
+    return bool(variance > SMOOTH * square)

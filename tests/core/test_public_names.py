@@ -1,0 +1,187 @@
+"""The public door: `dir(fcnet)`, the stub, tab completion, type checkers, and module names."""
+
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from support.public_names import PACKAGE, offered, run_program
+
+import fcnet
+
+
+def stub_of(package: ModuleType) -> dict[str, str]:
+    """What the stub of a package must offer."""
+    modules = {name: f"fcnet.{home}" for name, home in package._HOMES.items()}
+    return modules | dict.fromkeys(package._ROOMS, "fcnet")
+
+
+def test_the_stub_offers_what_the_package_does() -> None:
+    stub = offered("__init__.pyi")
+    assert stub == stub_of(fcnet)
+    assert sorted(stub) == fcnet.__all__
+    assert {"GradientError", "CheckpointError", "Interrupted", "NonFiniteError"} < set(stub)
+
+
+def test_a_public_name_that_the_stub_lacks_is_noticed() -> None:
+    more = SimpleNamespace(_HOMES={**fcnet._HOMES, "as_params": "checks"}, _ROOMS=fcnet._ROOMS)
+    moved = SimpleNamespace(_HOMES={**fcnet._HOMES, "fit": "train.sweep"}, _ROOMS=fcnet._ROOMS)
+    for package in (more, moved):
+        assert offered("__init__.pyi") != stub_of(package)
+
+
+def test_dir_is_the_public_names_before_and_after_their_use() -> None:
+    script = """
+import fcnet
+before = dir(fcnet)
+for name in before:
+    getattr(fcnet, name)
+import fcnet.train.fit, fcnet.cli
+assert dir(fcnet) == before == fcnet.__all__
+names = {}
+exec("from fcnet import *", names)
+assert sorted(names.keys() - {"__builtins__"}) == before
+print(*before)
+"""
+    done = run_program(script)
+    assert not done.stderr
+    assert done.stdout.split() == sorted(offered("__init__.pyi"))
+
+
+def test_each_public_name_is_what_its_module_defines() -> None:
+    for name, home in fcnet._HOMES.items():
+        value = getattr(fcnet, name)
+        assert value is getattr(importlib.import_module(f"fcnet.{home}"), name)
+        assert getattr(value, "__module__", f"fcnet.{home}") in (f"fcnet.{home}", "builtins")
+    with pytest.raises(AttributeError, match="module 'fcnet' has no attribute 'fitt'"):
+        _ = fcnet.fitt  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match="cannot import name 'fitt' from 'fcnet'"):
+        exec("from fcnet import fitt")
+
+
+def test_ipython_completes_public_names_and_loads_no_jax_for_it() -> None:
+    script = """
+import sys
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+
+completer = InteractiveShell.instance(history_length=0).Completer
+completer.namespace = {"fcnet": __import__("fcnet")}
+def complete(text):
+    with provisionalcompleter():
+        print(*(found.text.strip(".") for found in completer.completions(text, len(text))))
+
+completer.use_jedi = False
+complete("fcnet.")
+complete("from fcnet import per")
+print("jax" in sys.modules)
+completer.use_jedi = True
+complete("fcnet.Che")
+"""
+    done = run_program(script)
+    assert not done.stderr
+    names, imports, loaded, by_jedi = done.stdout.splitlines()
+    assert names.split() == fcnet.__all__
+    assert imports.split() == ["per_example_gradients"]
+    assert loaded == "False"
+    assert by_jedi.split() == ["CheckpointError", "Checkpoints"]
+
+
+MODULES = [found.name for found in pkgutil.walk_packages(fcnet.__path__, "fcnet.")]
+
+
+def hidden(modules: Iterable[str]) -> set[str]:
+    """The modules that `import MODULE as m` does not give."""
+    names: dict[str, Any] = {}
+    found = set()
+    for module in modules:
+        exec(f"import {module} as m", names)
+        if names["m"] is not sys.modules[module]:
+            found.add(module)
+    return found
+
+
+def test_every_module_can_be_imported_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function of a module's name in its package would hide it."""
+    for name in dir(fcnet):
+        getattr(fcnet, name)
+    assert not hidden(MODULES)
+    monkeypatch.setattr("fcnet.descent", fcnet.sgd)
+    assert hidden(MODULES) == {"fcnet.descent"}
+
+
+CLIENT = """
+import jax
+import fcnet
+from fcnet import CheckpointError, GradientError, Interrupted, Labels, Loss, fit, plot
+from fcnet.estimators import FCNetRegressor
+
+params: fcnet.Params = fcnet.init(jax.random.key(0), (4, 3, 1))
+X, Y = jax.numpy.ones((5, 4)), jax.numpy.ones((5, 1))
+result: fcnet.FitResult = fit(
+    params, X, Y, key=jax.random.key(1), batch_size=2, steps=3, optimizer="sgd",
+    hyperparameters={"learning_rate": 0.1}, checkpoint=fcnet.Checkpoints("runs"),
+)
+history: fcnet.History = result.history
+loss: Loss = fcnet.LOSSES["squared_error"]
+labels: Labels | None = loss.labels
+report: fcnet.Report = fcnet.check(fcnet.backprop, params, X[0], Y[0])
+finding: fcnet.Finding = report.findings[0]
+caught = (CheckpointError, GradientError, Interrupted, fcnet.NonFiniteError)
+house = fcnet.notes.house_network
+rooms = (fcnet.data, fcnet.estimators, fcnet.interchange, fcnet.metrics)
+axes = plot.network(params)
+version: str = fcnet.__version__
+"""
+
+
+@pytest.fixture(scope="module")
+def mypy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """What mypy says of a program, with the settings of this project, which are strict."""
+    folder = tmp_path_factory.mktemp("client")
+    root = PACKAGE.parent
+
+    def say(source: str) -> str:
+        (folder / "client.py").write_text(source, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", "client.py"],
+            cwd=folder,
+            env={**os.environ, "MYPYPATH": str(root)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    return say
+
+
+@pytest.mark.slow
+def test_type_checkers_see_every_public_name(mypy: Callable[[str], str]) -> None:
+    assert mypy(CLIENT).startswith("Success")
+    uses = "".join(f"reveal_type(fcnet.{name})\n" for name in fcnet.__all__)
+    shown = mypy(f"import fcnet\n{uses}").splitlines()
+    revealed = [line for line in shown if "Revealed type is" in line]
+    assert len(revealed) == len(fcnet.__all__)
+    assert not [line for line in shown if "error:" in line or '"Any"' in line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("right", "wrong", "error"),
+    [
+        ("fcnet.Report", "fcnet.Rapport", "[name-defined]"),
+        ("fcnet.metrics)", "fcnet.metrix)", "[attr-defined]"),
+        ("history: fcnet.History", "history: fcnet.Report", "[assignment]"),
+        ("steps=3", "stepz=3", "[call-arg]"),
+    ],
+)
+def test_type_checkers_notice_a_wrong_use(
+    right: str, wrong: str, error: str, mypy: Callable[[str], str]
+) -> None:
+    assert error in mypy(CLIENT.replace(right, wrong, 1))

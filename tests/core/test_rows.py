@@ -1,0 +1,219 @@
+"""What a loss or an activation does comes from its row: its name is for messages and files only."""
+
+import ast
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcnet
+
+PACKAGE = Path(fcnet.__file__).parent
+SOURCES = {
+    path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+NAMES = {*fcnet.LOSSES, *fcnet.ACTIVATIONS}
+TEXT_METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "lower", "casefold"}
+
+
+def is_row(node: ast.AST) -> bool:
+    """Whether an expression is called a loss or an activation, such as `problem.loss`."""
+    called = getattr(node, "id", getattr(node, "attr", ""))
+    return called.endswith(("loss", "activation"))
+
+
+def is_name(node: ast.AST) -> bool:
+    """Whether an expression is the name of a row, such as `problem.loss.name`."""
+    return isinstance(node, ast.Attribute) and node.attr == "name" and is_row(node.value)
+
+
+def is_known(node: ast.AST) -> bool:
+    """Whether an expression is a known name, or a collection of known names."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return any(map(is_known, node.elts))
+    return isinstance(node, ast.Constant) and node.value in NAMES
+
+
+def keys(node: ast.AST) -> list[ast.expr]:
+    """What an expression looks up, if it is a look-up."""
+    if isinstance(node, ast.Subscript):
+        return [node.slice]
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("get", "pop", "index"):
+        return node.args[:1]
+    if isinstance(node, ast.Match):
+        return [node.subject]
+    return []
+
+
+def by_name(tree: ast.AST) -> Iterator[int]:
+    """The lines in which the name of a loss or an activation decides something."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(map(is_name, sides)) or (any(map(is_row, sides)) and any(map(is_known, sides))):
+                yield node.lineno
+        elif any(is_name(key) or is_row(key) for key in keys(node)):
+            yield getattr(node, "lineno", 0) or keys(node)[0].lineno
+        elif isinstance(node, ast.Attribute) and node.attr in TEXT_METHODS and is_name(node.value):
+            yield node.lineno
+
+
+def test_no_behaviour_depends_on_a_name() -> None:
+    found = [f"{file}:{line}" for file, tree in SOURCES.items() for line in by_name(tree)]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'if problem.loss.name == "logistic": pass',
+        'if loss != "poisson": pass',
+        'if output_activation in ("identity", "relu"): pass',
+        "if activation.name not in FAMILIAR: pass",
+        "METRICS[objective.loss.name]",
+        "TABLE[loss]",
+        "SLOPES.get(self.activation.name, None)",
+        'loss.name.startswith("softmax")',
+        'match loss:\n    case "poisson": pass',
+    ],
+)
+def test_a_look_up_by_name_is_noticed(source: str) -> None:
+    assert list(by_name(ast.parse(source))) == [1]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'print(f"for {loss.name}")',
+        '{"loss": objective.loss.name}',
+        "loss.labels == DISTRIBUTION",
+        'LOSSES["squared_error"]',
+        "if loss is None: pass",
+        "if loss < least: pass",
+        'reduction == "sum"',
+        "history.loss[-1]",
+    ],
+)
+def test_other_uses_of_rows_are_no_look_ups(source: str) -> None:
+    assert not list(by_name(ast.parse(source)))
+
+
+def half_square(o: Any, y: Any) -> Any:
+    return ((o - y) ** 2).sum() / 2
+
+
+def residual(o: Any, y: Any) -> Any:
+    return o - y
+
+
+def rows(name: str) -> dict[str, Any]:
+    """A loss and activations of the caller's own, which do the same under every name."""
+    wave = fcnet.Activation(name, jnp.sin, jnp.cos)
+    return {
+        "activation": wave,
+        "output_activation": fcnet.Activation(name, jnp.arctan, lambda z: 1 / (1 + z**2)),
+        "loss": fcnet.Loss(name, half_square, residual),
+    }
+
+
+PARAMS = fcnet.init(jax.random.key(0), (2, 3, 2))
+X = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+Y = 2 * X[:, ::-1] - 1  # negative, above 1, not whole: no targets of the other losses
+RATES = np.array([0.1, 0.2], np.float32)
+TRAINING: dict[str, Any] = {
+    "key": jax.random.key(1),
+    "batch_size": 4,
+    "steps": 6,
+    "evaluate_every": 3,
+    "validation": (X[:5], Y[:5]),
+}
+
+
+def fitted(name: str) -> Any:
+    result = fcnet.fit(
+        PARAMS, X, Y, optimizer="sgd", hyperparameters={"learning_rate": 0.1},
+        **TRAINING, **rows(name),
+    )  # fmt: skip
+    return result.params, result.opt_state, result.history
+
+
+def swept(name: str) -> Any:
+    result = fcnet.sweep(
+        PARAMS, X, Y, optimizer="sgd", hyperparameters={"learning_rate": RATES},
+        **TRAINING, **rows(name),
+    )  # fmt: skip
+    return result.params, result.history
+
+
+def estimated(name: str) -> Any:
+    estimators = pytest.importorskip("fcnet.estimators")
+    given = {key: row for key, row in rows(name).items() if key != "output_activation"}
+    model = estimators.FCNetRegressor(3, max_iter=3, early_stopping=True, random_state=0, **given)
+    model.fit(X, Y)
+    return model.predict(X), model.score(X, Y), model.validation_scores_, model.coefs_
+
+
+@cache
+def expected(run: Callable[[str], Any]) -> Any:
+    return run("mine")
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("run", [fitted, swept])
+def test_training_is_the_same_under_every_name(run: Callable[[str], Any], name: str) -> None:
+    jax.tree.map(np.testing.assert_array_equal, run(name), expected(run))
+
+
+def with_slope(slope: Callable[[Any], Any], where: str = "activation") -> Callable[..., Any]:
+    """Backpropagation for `rows`, with another derivative of one of the activations."""
+    given = rows("candidate")
+    return partial(fcnet.batch_backprop, **given | {where: given[where]._replace(derivative=slope)})
+
+
+def softmax_over_examples(params: Any, X: Any, Y: Any) -> Any:
+    """Backpropagation for `rows`, with the loss of a softmax over the wrong axis."""
+    sigmas = {key: row for key, row in rows("candidate").items() if key != "loss"}
+    o, pull = jax.vjp(lambda p: jax.vmap(lambda x: fcnet.forward(p, x, **sigmas))(X), params)
+    return pull((jax.nn.softmax(o, axis=0) - Y) / len(X))[0]
+
+
+WRONG = {
+    "tanh": with_slope(lambda z: 1 - z**2),
+    "sigmoid": with_slope(lambda z: z * (1 - z)),
+    "relu": with_slope(lambda z: (z > 0).astype(z.dtype)),
+    "identity": with_slope(jnp.ones_like, "output_activation"),
+    "softmax_cross_entropy": softmax_over_examples,
+}
+"""Mistakes that would be other mistakes if the rows were those that have these names."""
+
+
+def checked(candidate: Callable[..., Any], name: str) -> Any:
+    """The verdict and the findings of a check whose description has the rows of that name."""
+    report = fcnet.check(candidate, PARAMS, X, Y, batched=True, **rows(name))
+    return report.verdict, [(f.kind, f.line, f.layer, f.message) for f in report.findings]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_check_finds_the_same_under_every_name(name: str) -> None:
+    assert checked(WRONG[name], name) == checked(WRONG[name], "mine")
+    assert checked(WRONG[name], "mine")[0] == "wrong"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) for name in sorted(NAMES)]
+)
+def test_a_check_finds_nothing_wrong_under_every_name(name: str) -> None:
+    right = partial(fcnet.batch_backprop, **rows("candidate"))
+    assert checked(right, name) == ("right", [])
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_an_estimator_does_the_same_under_every_name(name: str) -> None:
+    jax.tree.map(np.testing.assert_array_equal, estimated(name), expected(estimated))

@@ -1,0 +1,185 @@
+"""The rarer faults: single wrong lines that one example shows, with the kind to be named."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+
+from support.faults import (
+    DB,
+    DELTA,
+    DW,
+    back,
+    everywhere,
+    hidden,
+    left_out,
+    output,
+    own_units,
+    product,
+    square,
+    through,
+    wide,
+)
+from support.faulty_backprop import Fault, sigma, slope
+
+Along = Callable[[np.ndarray, int], np.ndarray]
+"""An edit of an array along the axis of its units."""
+
+
+def along_units(kind: str, edit: Along) -> list[Fault]:
+    """The same fault in delta, which has its examples in rows, in dW and in db."""
+    axes = {DELTA: 1, DW: 0, DB: 0}
+    return [
+        Fault(kind, quantity, lambda m, k, v, axis=axis: edit(v, axis), wide)
+        for quantity, axis in axes.items()
+    ]
+
+
+def _only(i: int) -> Along:
+    def edit(v: np.ndarray, axis: int) -> np.ndarray:
+        kept = np.zeros_like(v)
+        np.moveaxis(kept, axis, 0)[i] = np.moveaxis(v, axis, 0)[i]
+        return kept
+
+    return edit
+
+
+def _without(i: int) -> Along:
+    return lambda v, axis: left_out(axis, i)(SimpleNamespace(), 0, v)
+
+
+def _inputs(m: SimpleNamespace, k: int) -> int:
+    return m.W[k].shape[1]
+
+
+def _below(m: SimpleNamespace, k: int) -> np.ndarray:
+    """delta^[k-1]."""
+    return (m.D[k] @ m.W[k]) * slope(m, k - 1)
+
+
+def _several_outputs(m: SimpleNamespace, k: int) -> bool:
+    return k == m.r and m.Y.shape[1] > 2
+
+
+def _decision(m: SimpleNamespace, k: int, v: np.ndarray) -> np.ndarray:
+    if m.setting.loss == "logistic":
+        return (m.mean > 0.5) - m.Y
+    return np.eye(m.Y.shape[1])[m.mean.argmax(1)] - m.Y
+
+
+def _classified(m: SimpleNamespace, k: int) -> bool:
+    return k == m.r and m.setting.loss != "squared_error"
+
+
+def _square_below(m: SimpleNamespace, k: int) -> bool:
+    return k > 1 and square(m, k)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+ANYWHERE = [
+    *everywhere("factor_minus_2", lambda m, k, v: -2 * v),
+    *everywhere("times_units", lambda m, k, v: v * own_units(m, k, v)),
+    *everywhere("per_input", lambda m, k, v: v / _inputs(m, k)),
+    *everywhere("times_inputs", lambda m, k, v: v * _inputs(m, k)),
+    *everywhere("per_root_input", lambda m, k, v: v / np.sqrt(_inputs(m, k))),
+    *everywhere("positive_part", lambda m, k, v: np.maximum(v, 0)),
+    *everywhere("rounded", lambda m, k, v: np.round(v)),
+    *everywhere("normalised", lambda m, k, v: _unit(v)),
+    *everywhere("clipped_norm", lambda m, k, v: v * min(1, 0.01 / np.linalg.norm(v))),
+    *everywhere("constant_added", lambda m, k, v: v + 0.1),
+    *along_units("cumulated", lambda v, axis: v.cumsum(axis)),
+    *along_units("first_unit_dropped", _without(0)),
+    *along_units("first_unit_only", _only(0)),
+    *along_units("last_unit_only", _only(-1)),
+    *along_units("units_shifted", lambda v, axis: np.roll(v, 1, axis)),
+    *along_units("units_shifted_back", lambda v, axis: np.roll(v, -1, axis)),
+    Fault("summed", DELTA, lambda m, k, v: np.full_like(v, v.sum()), wide),
+    Fault("averaged", DELTA, lambda m, k, v: np.full_like(v, v.mean()), wide),
+    Fault("summed", DW, lambda m, k, v: np.full_like(v, v.sum())),
+    Fault("averaged", DW, lambda m, k, v: np.full_like(v, v.mean())),
+]
+
+DELTAS = [
+    Fault("bias_added", DELTA, lambda m, k, v: (m.back[k] + m.b[k]) * slope(m, k), hidden),
+    Fault("squared_weights", DELTA, through(lambda m, k, v: m.W[k + 1] ** 2), hidden),
+    Fault(
+        "first_above_dropped",
+        DELTA,
+        lambda m, k, v: (m.D[k + 1][:, 1:] @ m.W[k + 1][1:]) * slope(m, k),
+        lambda m, k: hidden(m, k) and wide(m, k + 1),
+    ),
+    Fault(
+        "first_above_only",
+        DELTA,
+        lambda m, k, v: m.D[k + 1][:, :1] * m.W[k + 1][0] * slope(m, k),
+        lambda m, k: hidden(m, k) and wide(m, k + 1),
+    ),
+    Fault("divided_by_derivative", DELTA, lambda m, k, v: m.back[k] / slope(m, k)),
+    Fault("derivative_at_back", DELTA, back(lambda m, k, v: sigma(m, k)[1](m.back[k])), hidden),
+    Fault("output_derivative", DELTA, back(lambda m, k, v: sigma(m, m.r)[1](m.Z[k])), hidden),
+    Fault("decision", DELTA, _decision, _classified),
+    Fault("relative_error", DELTA, lambda m, k, v: v / m.Y, output),
+    Fault(
+        "smoothed_labels",
+        DELTA,
+        lambda m, k, v: v + 0.1 * (m.Y - m.Y.mean(1, keepdims=True)) * m.share * slope(m, k),
+        _several_outputs,
+    ),
+    Fault(
+        "label_off_by_minus_one",
+        DELTA,
+        lambda m, k, v: (m.mean - np.roll(m.Y, -1, 1)) * m.share * slope(m, k),
+        _several_outputs,
+    ),
+]
+
+WEIGHTS = [
+    Fault("own_pre_activation", DW, product(lambda m, k, v: m.Z[k]), square),
+    Fault(
+        "input_for_activation",
+        DW,
+        product(lambda m, k, v: m.X),
+        lambda m, k: k > 2 and m.X.shape == m.A[k - 1].shape,
+    ),
+    Fault("absolute_activation", DW, product(lambda m, k, v: abs(m.A[k - 1]))),
+    Fault("centred_activation", DW, product(lambda m, k, v: m.A[k - 1] - m.A[k - 1].mean())),
+    Fault("normalised_activation", DW, product(lambda m, k, v: _unit(m.A[k - 1]))),
+    Fault("normalised_twice", DW, product(lambda m, k, v: m.A[k - 1] / (m.A[k - 1] ** 2).sum())),
+    Fault("shifted_activation", DW, product(lambda m, k, v: np.roll(m.A[k - 1], 1, 1))),
+    Fault("shifted_back_activation", DW, product(lambda m, k, v: np.roll(m.A[k - 1], -1, 1))),
+    Fault(
+        "summed_activation",
+        DW,
+        product(lambda m, k, v: np.full_like(m.A[k - 1], m.A[k - 1].sum())),
+    ),
+    Fault(
+        "summed_delta", DW, lambda m, k, v: np.full_like(m.D[k], m.D[k].sum()).T @ m.A[k - 1], wide
+    ),
+    Fault("absolute_delta", DW, lambda m, k, v: abs(m.D[k]).T @ m.A[k - 1]),
+    Fault("delta_below", DW, lambda m, k, v: _below(m, k).T @ m.A[k - 1], _square_below),
+    Fault(
+        "swapped_below",
+        DW,
+        lambda m, k, v: _below(m, k).T @ m.A[k - 2],
+        lambda m, k: k > 1 and m.W[k].shape == m.W[k - 1].shape,
+    ),
+    Fault("lower_triangle", DW, lambda m, k, v: np.tril(v), wide),
+    Fault("upper_triangle", DW, lambda m, k, v: np.triu(v), wide),
+    Fault("symmetrised", DW, lambda m, k, v: (v + v.T) / 2, square),
+    Fault("weights_for_gradient", DW, lambda m, k, v: 0.1 * m.W[k]),
+]
+
+BIASES = [
+    Fault("row_means", DB, lambda m, k, v: v * m.A[k - 1].mean()),
+    Fault("first_column", DB, lambda m, k, v: v * m.A[k - 1][0, 0]),
+    Fault("last_column", DB, lambda m, k, v: v * m.A[k - 1][0, -1]),
+    Fault("times_own_activation", DB, lambda m, k, v: v * m.A[k][0]),
+    Fault("parameter_returned", DB, lambda m, k, v: m.b[k] - 0.1 * v),
+    Fault("bias_for_gradient", DB, lambda m, k, v: 0.1 * m.b[k]),
+    Fault("swapped_below", DB, lambda m, k, v: _below(m, k).sum(0), _square_below),
+]
+
+RARE_FAULTS = (*ANYWHERE, *DELTAS, *WEIGHTS, *BIASES)

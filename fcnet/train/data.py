@@ -19,7 +19,7 @@ from fcnet.train.types import Data
 from fcnet.types import Objective, Pairs, Params
 
 EVALUATED_ROWS, EVALUATED_BYTES = 10_000, 2**23
-"""The history measures all training examples, or at most so many drawn once, within these bytes."""
+"""The history measures at most this many training examples, and bytes; of more, a sample."""
 
 
 class Table(NamedTuple):

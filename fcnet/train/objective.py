@@ -22,7 +22,7 @@ GRADIENTS: MappingProxyType[str, Callable[..., Params]] = MappingProxyType(
 """The gradient of the mean loss by name: Algorithm 5 by hand, or JAX's reverse mode."""
 
 EVALUATION_BYTES = 2**22
-"""An evaluation takes so many rows at a time that their activations fit into these bytes."""
+"""The size of the activations of the rows that an evaluation takes at a time."""
 
 
 def as_gradient(choice: str | Callable[..., Params]) -> Callable[..., Params]:

@@ -36,10 +36,10 @@ from fcnet.train.types import Data, Window
 from fcnet.types import Objective, Params
 
 LOADED_BYTES = 2**26
-"""A block that is loaded from outside the device takes at most so many bytes, or is one step's."""
+"""A block that is loaded from outside the device takes at most this many bytes, or is one step's."""
 
 STREAM_STEPS = 64
-"""A block of an iterable has at most so many batches, for all of which the first step waits."""
+"""A block of an iterable has at most this many batches; the first step waits for all of them."""
 
 
 class Source(NamedTuple):

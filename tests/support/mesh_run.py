@@ -2,7 +2,8 @@
 
     python mesh_run.py FOLDER DEVICES CASE ...
 
-Each process has DEVICES devices and writes the results of the cases to FOLDER/PROCESS.npz.
+Each process has DEVICES CPU devices, whatever else the machine has, and writes the result of each
+case to FOLDER/CASE-PROCESS.npz. There is no mesh for one device in all.
 """
 
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 
 from fcnet.train import CheckpointError, Interrupted, NonFiniteError, checkpoint, run
 from fcnet.train.fit import fit
@@ -67,6 +69,12 @@ def on_disk(folder, **where):
 
 def full(folder, **where):
     return arrays(train(sampling="full", validation=0.2, patience=9, **where))
+
+
+def line_search(folder, **where):
+    """An optimiser that evaluates the loss of the batch, too."""
+    choices = {"optimizer": optax.lbfgs(memory_size=4), "hyperparameters": None, "steps": 20}
+    return arrays(train(sampling="full", **choices, **where))
 
 
 def iterable(folder, *, process=None, **where):
@@ -182,19 +190,22 @@ def plain(folder, **where):
 CASES = {
     case.__name__: case
     for case in (
-        *(resident, on_disk, full, iterable, wrong_rows, halves, own_key, full_disk),
+        *(resident, on_disk, full, line_search, iterable, wrong_rows, halves, own_key, full_disk),
         *(signalled, diverging, indivisible, across, operations, plain),
     )
 }
 
 
 def main(folder, devices, *cases):
+    jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", int(devices))
     if PROCESSES > 1:
         jax.distributed.initialize(
             os.environ["JAX_COORDINATOR_ADDRESS"], PROCESSES, int(os.environ["JAX_PROCESS_ID"])
         )
-    mesh = jax.make_mesh((jax.device_count() // 2, 2), ("data", "model"))
+    mesh = None
+    if jax.device_count() > 1:
+        mesh = jax.make_mesh((jax.device_count() // 2, 2), ("data", "model"))
     for case in cases:
         outcome = CASES[case](folder, mesh=mesh)
         np.savez(Path(folder) / f"{case}-{jax.process_index()}.npz", *outcome)

@@ -38,14 +38,15 @@ def by_loop(params, X, Y, batches, weights=None, optimizer=None):
     return params
 
 
+@pytest.mark.usefixtures("x64")
 def test_full_batches_are_gradient_descent(problem, key):
     params, X, Y = problem
     run = partial(fit, params, X, Y, key=key, batch_size=1, steps=7, sampling="full")
     expected = fcnet.gradient_descent(params, X, Y, learning_rate=0.05, steps=7)
-    assert_close(run(optimizer="sgd", hyperparameters=RATE).params, expected, 1e-6)
+    assert_close(run(optimizer="sgd", hyperparameters=RATE).params, expected, 1e-12)
     with pytest.raises(AssertionError):
         assert_close(
-            run(optimizer="sgd", hyperparameters={"learning_rate": 0.06}).params, expected, 1e-6
+            run(optimizer="sgd", hyperparameters={"learning_rate": 0.06}).params, expected, 1e-12
         )
 
 
@@ -111,17 +112,19 @@ def test_epochs_with_weights_and_masks_beside_a_plain_loop(problem, key):
         assert_close(result.params, by_loop(params, X, Y, batches), 1e-5)
 
 
+@pytest.mark.usefixtures("x64")
 def test_a_ready_optimizer_and_its_factory_agree(problem, key):
     params, X, Y = problem
     run = partial(fit, params, X, Y, key=key, batch_size=6, steps=10)
     ready = run(optimizer=optax.adamw(1e-2, weight_decay=0.1))
     made = run(optimizer="adamw", hyperparameters={"learning_rate": 1e-2, "weight_decay": 0.1})
-    assert_close(ready.params, made.params, 1e-6)
+    assert_close(ready.params, made.params, 1e-12)
     other = run(optimizer="adamw", hyperparameters={"learning_rate": 1e-2, "weight_decay": 0.2})
     with pytest.raises(AssertionError):
-        assert_close(other.params, made.params, 1e-6)
+        assert_close(other.params, made.params, 1e-12)
 
 
+@pytest.mark.usefixtures("x64")
 def test_history_is_of_the_loss_and_metric_at_its_steps(problem, key):
     params, X, Y = problem
     reported = []
@@ -138,13 +141,14 @@ def test_history_is_of_the_loss_and_metric_at_its_steps(problem, key):
     np.testing.assert_allclose(
         [result.history.loss[-1], result.history.validation_loss[-1]],
         [fcnet.mean_loss(result.params, X[rows], Y[rows]) for rows in (kept, held)],
-        rtol=1e-6,
+        rtol=1e-12,
     )
     o = jax.vmap(fcnet.forward, in_axes=(None, 0))(result.params, X[held])
     r2 = 1 - ((o - Y[held]) ** 2).sum() / ((Y[held] - Y[held].mean()) ** 2).sum()
-    np.testing.assert_allclose(result.history.validation_metric[-1], r2, rtol=1e-5)
+    np.testing.assert_allclose(result.history.validation_metric[-1], r2, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("x64")
 def test_early_stopping_returns_the_best_parameters(problem, key):
     params, X, Y = problem
     run = partial(
@@ -156,27 +160,29 @@ def test_early_stopping_returns_the_best_parameters(problem, key):
     assert result.stopped == "patience"
     assert len(result.history.step) == best + 4
     assert result.step == result.history.step[best]
-    assert_close(result.params, run(steps=max(result.step, 0)).params, 1e-7)
+    assert_close(result.params, run(steps=max(result.step, 0)).params, 1e-12)
 
 
+@pytest.mark.usefixtures("x64")
 def test_validation_examples_may_have_weights(problem, key):
     params, X, Y = problem
     weights = jnp.arange(1.0, 12.0)
     run = partial(fit, params, X[:12], Y[:12], key=key, batch_size=4, steps=5, hyperparameters=RATE)
     weighted, plain = (run(validation=(X[12:], Y[12:], *w)).history for w in ((weights,), ()))
     expected = fcnet.mean_loss(params, X[12:], Y[12:], weights=weights)
-    np.testing.assert_allclose(weighted.validation_loss[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(weighted.validation_loss[0], expected, rtol=1e-12)
     assert abs(plain.validation_loss[0] - expected) > 1e-3
 
 
+@pytest.mark.usefixtures("x64")
 def test_an_optimizer_goes_on_from_what_it_remembers(problem, key):
     params, X, Y = problem
     run = partial(fit, X=X, Y=Y, key=key, batch_size=1, sampling="full", hyperparameters=RATE)
     whole = run(params, steps=12)
     half = run(params, steps=6)
-    assert_close(run(half.params, steps=6, opt_state=half.opt_state).params, whole.params, 1e-6)
+    assert_close(run(half.params, steps=6, opt_state=half.opt_state).params, whole.params, 1e-12)
     with pytest.raises(AssertionError):
-        assert_close(run(half.params, steps=6).params, whole.params, 1e-6)
+        assert_close(run(half.params, steps=6).params, whole.params, 1e-12)
 
 
 def test_what_stops_being_finite_is_named_with_its_step(problem, key):

@@ -87,15 +87,17 @@ def test_a_schedule_beside_its_formula(problem, key):
         assert_close(run(optimizer=optax.sgd(0.1)).params, expected, 1e-5)
 
 
+@pytest.mark.usefixtures("x64")
 def test_algorithm_2_is_minibatch_sgd(problem, key):
+    start = jax.tree.map(lambda leaf: leaf.astype(float), LINEAR)
     given = {"batch_size": 6, "steps": 40}
-    result = fit(LINEAR, *problem, key=key, optimizer=optax.sgd(0.05), **given)
+    result = fit(start, *problem, key=key, optimizer=optax.sgd(0.05), **given)
     draw_key = jax.random.split(key, 3)[1]
-    twin = fcnet.minibatch_sgd(LINEAR, *problem, key=draw_key, learning_rate=0.05, **given)
-    assert_close(result.params, twin, 1e-6)
-    other = fcnet.minibatch_sgd(LINEAR, *problem, key=key, learning_rate=0.05, **given)
+    twin = fcnet.minibatch_sgd(start, *problem, key=draw_key, learning_rate=0.05, **given)
+    assert_close(result.params, twin, 1e-12)
+    other = fcnet.minibatch_sgd(start, *problem, key=key, learning_rate=0.05, **given)
     with pytest.raises(AssertionError):
-        assert_close(result.params, other, 1e-6)
+        assert_close(result.params, other, 1e-12)
 
 
 @pytest.mark.parametrize("patience", [1, 2, 5])
@@ -130,14 +132,15 @@ def test_without_a_better_loss_the_start_is_kept(problem, key):
 
 
 def test_history_in_pieces_is_history_at_once(problem, key, monkeypatch):
-    run = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=20, evaluate_every=5)
+    run = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=20, evaluate_every=5,
+                  precision="float64")  # fmt: skip
     once = run(hyperparameters={"learning_rate": 0.1}, weights=np.arange(23.0)).history
-    monkeypatch.setattr(objective, "EVALUATION_BYTES", 4 * 7)
+    monkeypatch.setattr(objective, "EVALUATION_BYTES", 8 * 7)
     objective.evaluate.clear_cache()
     pieces = run(hyperparameters={"learning_rate": 0.1}, weights=np.arange(23.0)).history
     objective.evaluate.clear_cache()
-    np.testing.assert_allclose(pieces.loss, once.loss, rtol=1e-6)
-    np.testing.assert_allclose(pieces.metric, once.metric, rtol=1e-5)
+    np.testing.assert_allclose(pieces.loss, once.loss, rtol=1e-12)
+    np.testing.assert_allclose(pieces.metric, once.metric, rtol=1e-12)
     assert once.metric[-1] > once.metric[0]
 
 
@@ -158,7 +161,7 @@ def test_the_loop_takes_each_step_once_and_in_turn(first, last, inner, monkeypat
 
 def test_a_run_in_inner_loops_ends_at_the_same_place(problem, key, monkeypatch):
     train = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=43,
-                    evaluate_every=20, hyperparameters=RATE)  # fmt: skip
+                    evaluate_every=20, hyperparameters=RATE, precision="float64")  # fmt: skip
     monkeypatch.setattr(program, "INNER_LOOP", {})
     program.advance.clear_cache()
     once = train().params
@@ -166,7 +169,7 @@ def test_a_run_in_inner_loops_ends_at_the_same_place(problem, key, monkeypatch):
     program.advance.clear_cache()
     in_inner_loops = train().params
     program.advance.clear_cache()
-    assert_close(in_inner_loops, once, 1e-6)
+    assert_close(in_inner_loops, once, 1e-12)
 
 
 def test_a_large_array_waits_for_the_gradient_of_layer_1_and_stays_as_it_is(key):

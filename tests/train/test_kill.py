@@ -134,7 +134,7 @@ def test_between_two_evaluations_a_run_ends_where_its_block_does(run, tmp_path, 
     jax.tree.map(np.testing.assert_array_equal, resumed, long())
 
 
-def test_the_step_told_is_the_one_reached_not_the_best(run):
+def test_the_step_named_is_the_one_reached_not_the_best(run):
     """The held-out targets are as far off as can be, so that the start stays the best."""
     validation = (np.ones((4, 4), np.float32), np.full((4, 1), -1e6, np.float32))
     with pytest.raises(Interrupted, match="SIGINT after step 500;") as caught:

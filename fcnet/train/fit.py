@@ -87,7 +87,8 @@ def fit(
         validation: examples to validate on, (X, Y) or (X, Y, weights), or the share of the training
             examples to hold out, drawn by the key. They are kept in memory.
         evaluate_every: the number of steps between two entries of the history, the first of which
-            is of the start. None evaluates after the last step only.
+            is of the start. None evaluates after the last step only, so that an
+            interrupted run has no entry.
         patience: stop after this many evaluations without a lower validation loss, and return the
             parameters with the lowest. None never stops early.
         opt_state: the optimiser's state to start from, as returned by an earlier run. None starts

@@ -36,7 +36,7 @@ from fcnet.train.types import Data, Window
 from fcnet.types import Objective, Params
 
 LOADED_BYTES = 2**26
-"""A block that is loaded from outside the device takes at most this many bytes, or is one step's."""
+"""A block from outside the device takes at most this many bytes, unless it is a single step's."""
 
 STREAM_STEPS = 64
 """A block of an iterable has at most this many batches; the first step waits for all of them."""

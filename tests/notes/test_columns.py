@@ -207,7 +207,7 @@ def test_bad_input(key: Array) -> None:
         affine_columns(*params[0], X[0])
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         repeat_bias(params[0].b, 0)
-    with pytest.raises(ValueError, match=r"Y\[0\] must be probabilities"):
+    with pytest.raises(ValueError, match=r"Y\[\d\] must be probabilities"):
         backprop_columns(params, X.T, Y.T, loss="logistic")
     rows = to_row_params(params)
     with pytest.raises(ValueError, match=r"X has shape \(4, 5\), expected \(n, d\)"):

@@ -200,8 +200,8 @@ CHECK: dict[str, Bad] = {
     "y": array_of_shape(lambda shape: shape not in [(2,), (1,), ()])
     | with_one_entry((2,), one_of(np.nan, np.inf)),
     "reduction": NO_NAME,
-    "weights": NO_NAME.filter(lambda name: name is not None),
-    "examples": NO_NAME.filter(lambda name: name is not None),
+    "weight_layout": NO_NAME.filter(lambda name: name is not None),
+    "example_axis": NO_NAME.filter(lambda name: name is not None),
     "key": BAD["key"].filter(lambda junk: junk is not None),
 }
 

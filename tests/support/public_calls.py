@@ -79,6 +79,6 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
         "ensemble": {"params": members, "X": X, **sigmas},
         "check": {
             **{"backward": fcnet.backprop, "params": params, "x": x, "y": y, **choices},
-            **{"reduction": "mean", "weights": None, "examples": None, "key": key},
+            **{"reduction": "mean", "weight_layout": None, "example_axis": None, "key": key},
         },
     }

@@ -23,15 +23,35 @@ NAMES = {*fcnet.LOSSES, *fcnet.ACTIVATIONS}
 TEXT_METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "lower", "casefold"}
 
 
+NO_ROWS = {"feature", "item", "primitive", "special", "dtype"}
+"""What else has a name: of a column, an item of the notes, an operation, an axis, a dtype."""
+RESOLVES = {"pickle_by_name"}
+"""The function that turns a name into its row."""
+
+
+def called(node: ast.AST) -> str:
+    """What an expression is called, such as `loss` for `problem.loss`."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return getattr(node, "id", getattr(node, "attr", ""))
+
+
 def is_row(node: ast.AST) -> bool:
     """Whether an expression is called a loss or an activation, such as `problem.loss`."""
-    called = getattr(node, "id", getattr(node, "attr", ""))
-    return called.endswith(("loss", "activation"))
+    return called(node).endswith(("loss", "activation"))
 
 
 def is_name(node: ast.AST) -> bool:
-    """Whether an expression is the name of a row, such as `problem.loss.name`."""
-    return isinstance(node, ast.Attribute) and node.attr == "name" and is_row(node.value)
+    """Whether an expression is the name of what may be a row, such as `J.name`."""
+    named = isinstance(node, ast.Attribute) and node.attr == "name"
+    return named and called(node.value) not in NO_ROWS  # type: ignore[attr-defined]
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree, but for those of the function that resolves names."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if getattr(child, "name", None) not in RESOLVES:
+            yield from nodes(child)
 
 
 def is_known(node: ast.AST) -> bool:
@@ -54,10 +74,11 @@ def keys(node: ast.AST) -> list[ast.expr]:
 
 def by_name(tree: ast.AST) -> Iterator[int]:
     """The lines in which the name of a loss or an activation decides something."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            if any(map(is_name, sides)) or (any(map(is_row, sides)) and any(map(is_known, sides))):
+            own = any(is_name(side) and is_row(side.value) for side in sides)  # type: ignore[attr-defined]
+            if own or any(map(is_known, sides)):
                 yield node.lineno
         elif any(is_name(key) or is_row(key) for key in keys(node)):
             yield getattr(node, "lineno", 0) or keys(node)[0].lineno
@@ -81,6 +102,11 @@ def test_no_behaviour_depends_on_a_name() -> None:
         "TABLE[loss]",
         "SLOPES.get(self.activation.name, None)",
         'loss.name.startswith("softmax")',
+        'J.name == "poisson"',
+        'sigma.name == "relu"',
+        'choice in ("tanh", "sigmoid")',
+        "TABLE[J.name]",
+        'row.name in {"relu", "tanh"}',
         'match loss:\n    case "poisson": pass',
     ],
 )
@@ -95,6 +121,8 @@ def test_a_look_up_by_name_is_noticed(source: str) -> None:
         '{"loss": objective.loss.name}',
         "loss.labels.one_hot",
         'LOSSES["squared_error"]',
+        "columns[feature.name]",
+        "def pickle_by_name(table, row): table.get(row.name)",
         "if loss is None: pass",
         "if loss < least: pass",
         'reduction == "sum"',

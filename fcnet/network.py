@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
-from fcnet.activations import get_activation
+from fcnet.activations import check_activations, get_activation
 from fcnet.checks import as_count, as_example, as_floating, as_params, check_key
 from fcnet.types import Activation, Layer, Pairs, Params, Trace
 
@@ -74,7 +74,7 @@ def forward_trace(
 
     Raises:
         ValueError, TypeError: for layers that do not chain, an x of another shape (a batch: use
-            `jax.vmap`) or not finite, an unknown activation.
+            `jax.vmap`) or not finite, an unknown activation, one that does not keep the shape of z.
 
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
@@ -86,6 +86,7 @@ def forward_trace(
     x = as_example("x", x, layers[0].W.shape[1], layers[0].W.dtype)
     hidden = get_activation(activation)
     output = get_activation(output_activation, "output_activation")
+    check_activations(hidden, output, [layer.b for layer in layers])
     a, z = [x], []
     for layer, sigma in zip(layers, [hidden] * (len(layers) - 1) + [output], strict=True):
         z.append(layer.W @ a[-1] + layer.b)

@@ -430,3 +430,16 @@ for kind in (FCNetRegressor, FCNetClassifier):
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stdout == "passed\npassed\n"
+
+
+@pytest.mark.parametrize("optimizer", [optax.lbfgs(), optax.polyak_sgd(), optax.polyak_sgd])
+def test_a_penalty_beside_an_optimizer_that_reads_the_loss_is_refused(optimizer: Any) -> None:
+    """The loss that it reads is without the penalty."""
+    X = np.linspace(-1, 1, 8)[:, None]
+    given = {"optimizer": optimizer, "max_iter": 2, "learning_rate_init": 1.0, "random_state": 0}
+    if not isinstance(optimizer, optax.GradientTransformation):
+        given["optimizer"] = lambda learning_rate: optimizer(scaling=learning_rate)
+    with pytest.raises(ValueError, match=r"alpha is added to the gradient only, .* set alpha=0"):
+        FCNetRegressor(3, **given).fit(X, X[:, 0])
+    model = FCNetRegressor(3, alpha=0, **given).fit(X, X[:, 0])
+    assert model.loss_curve_[-1] < 0.5

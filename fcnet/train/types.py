@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import optax
@@ -151,6 +151,10 @@ class NonFiniteError(ArithmeticError):
         self.step = step
         self.params = params
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arguments of the constructor, as processes hand exceptions on."""
+        return type(self), (self.step, self.params)
+
 
 class Interrupted(KeyboardInterrupt):
     """SIGINT (Ctrl-C) or SIGTERM ended a run, after the block of steps at work.
@@ -159,6 +163,7 @@ class Interrupted(KeyboardInterrupt):
         signal: the signal.
         step: the number of steps taken.
         result: the `FitResult` of these steps.
+        saved: where the run is saved, in words.
     """
 
     def __init__(self, received: signal.Signals, step: int, result: FitResult, saved: str) -> None:
@@ -170,3 +175,8 @@ class Interrupted(KeyboardInterrupt):
         self.signal = received
         self.step = step
         self.result = result
+        self.saved = saved
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arguments of the constructor, as processes hand exceptions on."""
+        return type(self), (self.signal, self.step, self.result, self.saved)

@@ -1,5 +1,6 @@
 """Runs that are evaluated at the end only, and gradients of the caller's own."""
 
+import pickle
 import signal
 from functools import partial
 
@@ -99,6 +100,17 @@ def test_the_first_bad_step_is_named(run, problem):
     with pytest.raises(NonFiniteError) as once:
         fit(params, batches, **streams)
     assert once.value.step == often.value.step > 0
+
+
+def test_errors_of_a_run_can_be_pickled(run, problem):
+    """A pool of processes pickles the errors of its workers."""
+    for error in (
+        NonFiniteError(7, problem[0]),
+        Interrupted(signal.SIGTERM, 50, run(), "it is saved"),
+    ):
+        other = pickle.loads(pickle.dumps(error))
+        assert (type(other), str(other)) == (type(error), str(error))
+        assert_same_bits(vars(other), vars(error))
 
 
 @pytest.mark.untyped

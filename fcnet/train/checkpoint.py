@@ -16,7 +16,7 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -322,7 +322,6 @@ def configuration(
     W = [layer.W for layer in state.params]
     optimizer, objective = program.optimizer, program.objective
     ready = isinstance(optimizer, optax.GradientTransformation)
-    step = np.frombuffer(step_text(program, hyperparameters, state, data[0]).encode(), np.uint8)
     rows = {
         "sizes": (W[0].shape[1], *(layer.shape[0] for layer in W)),
         "dtype": W[0].dtype,
@@ -334,21 +333,42 @@ def configuration(
         **choices,
         "key": key_data(key).tolist(),
         "data's checksum": checksum(*jax.tree.leaves(data)),
-        "compiled step": checksum(step),
+        "compiled step": step_checksum(program, hyperparameters, state, data[0]),
         "jax": jax.__version__,
     }
     return {name: str(value) for name, value in rows.items()}
 
 
-def step_text(program: Program, hyperparameters: Hyperparameters, state: State, data: Data) -> str:
-    """One step as JAX traces it, with the constants and schedules of the optimiser."""
+def step_checksum(
+    program: Program, hyperparameters: Hyperparameters, state: State, data: Data
+) -> str:
+    """A checksum of one step as JAX traces it: its operations, and the arrays that they read.
+
+    These include the constants and schedules of the optimiser, and arrays that the loss reads.
+    """
 
     def step(state: State, batch: Data, hyperparameters: Hyperparameters) -> State:
         return descend(program, build(program.optimizer, hyperparameters), state, batch)
 
     batch = take_rows(data, np.zeros(1, int))
-    traced = str(jax.make_jaxpr(step)(state, batch, hyperparameters))
-    return re.sub(r"0x[0-9a-f]+", "", traced)  # addresses of Python functions
+    traced = jax.make_jaxpr(step)(state, batch, hyperparameters)
+    text = re.sub(r"0x[0-9a-f]+", "", str(traced))  # addresses of Python functions
+    constants = [_as_numpy(constant) for constant in constants_of(traced)]
+    return checksum(np.frombuffer(text.encode(), np.uint8), *constants)
+
+
+def constants_of(traced: Any) -> Iterator[Any]:
+    """The arrays that a traced function reads beside its arguments, those of its parts too.
+
+    >>> weight = jax.device_put(np.array([5, 6], np.int32))
+    >>> [leaf.tolist() for leaf in constants_of(jax.make_jaxpr(lambda x: weight * x)(1))]
+    [[5, 6]]
+    """
+    yield from getattr(traced, "consts", ())
+    for equation in getattr(traced, "eqns", ()):
+        for part in jax.tree.leaves([*equation.params.values()]):
+            if hasattr(part, "eqns"):
+                yield from constants_of(part)
 
 
 def checksum(*arrays: Any) -> str:

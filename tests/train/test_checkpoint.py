@@ -147,6 +147,32 @@ def test_constants_inside_a_ready_optimizer_are_part_of_the_run(run, tmp_path):
     run(checkpoint=tmp_path, resume=True, **{**changed, "optimizer": optax.adam(0.02)})
 
 
+def weighted_loss(weight):
+    """A loss that reads an array, whose functions have the same text whatever its values."""
+    weight = jnp.array([weight])
+    return fcnet.Loss(
+        "weighted",
+        lambda o, y: (weight * (o - y) ** 2).sum() / 2,
+        jax.jit(lambda o, y: weight * (o - y)),
+    )
+
+
+def scheduled(rate):
+    """An optimiser whose schedule reads an array."""
+    rates = jnp.array([0.01, rate, 0.03])
+    return optax.adam(lambda step: rates[step % 3])
+
+
+@pytest.mark.parametrize(("name", "make"), [("loss", weighted_loss), ("optimizer", scheduled)])
+def test_arrays_that_a_step_reads_are_part_of_the_run(run, tmp_path, name, make):
+    run = partial(run, hyperparameters=None)
+    cut(run, tmp_path, **{name: make(1.0)})
+    with pytest.raises(CheckpointError, match="another run: compiled step was"):
+        run(checkpoint=tmp_path, resume=True, **{name: make(5.0)})
+    same = run(checkpoint=tmp_path, resume=True, **{name: make(1.0)})
+    assert_same_bits(same.params, run(**{name: make(1.0)}).params)
+
+
 def test_a_folder_in_use_and_a_resume_without_one_are_refused(run, tmp_path):
     cut(run, tmp_path)
     with pytest.raises(CheckpointError, match="holds checkpoints already, the last of step 30"):

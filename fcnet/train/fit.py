@@ -18,7 +18,7 @@ from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum,
 from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
 from fcnet.train.objective import as_gradient, check_gradient_shapes
-from fcnet.train.optimizer import as_optimizer, reads_loss, start_state
+from fcnet.train.optimizer import as_optimizer, check_optimizer, start_state
 from fcnet.train.precision import as_precision
 from fcnet.train.run import Plan, begin, run
 from fcnet.train.source import as_training_data
@@ -70,8 +70,8 @@ def fit(
         optimizer: an `optax.GradientTransformation`; a factory that makes one of the
             hyper-parameters, such as `optax.adamw`; or a name, for a factory with a default
             learning rate: "adam", "adamw", "rmsprop" (1e-3), "sgd", "adagrad" (1e-2) or "lion"
-            (1e-4). Optimisers that read the loss, such as `optax.lbfgs` and `optax.polyak_sgd`,
-            get the arguments `value`, `grad` and `value_fn` for the loss of the batch; a line
+            (1e-4). Those that read the loss of the batch, such as `optax.lbfgs` and
+            `optax.polyak_sgd`, get it by the arguments `value`, `grad` and `value_fn`; a line
             search that differentiates `value_fn` gets `gradient`. Line searches are made for
             sampling="full".
         hyperparameters: numbers for the factory, such as {"learning_rate": 1e-3}. They override the
@@ -151,8 +151,8 @@ def fit(
         devices = as_mesh(mesh)
         saves = as_checkpoints(checkpoint, resume)
         layers = as_start(params, arithmetic.dtype)
-        reads = reads_loss(chosen, hyper, layers)
-        program = Program(objective, derivative, arithmetic.compute, chosen, reads, devices)
+        check_optimizer(chosen, hyper, layers)
+        program = Program(objective, derivative, arithmetic.compute, chosen, devices)
         source, seen, held_out, examples = as_training_data(
             layers, X, Y, weights, validation,
             key=key, sampling=sampling, batch_size=batch_size, objective=objective, mesh=devices,

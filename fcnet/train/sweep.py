@@ -42,8 +42,8 @@ from fcnet.train.optimizer import (
     as_factory,
     build,
     check_factory,
+    check_optimizer,
     named,
-    reads_loss,
 )
 from fcnet.train.precision import Precision, as_precision
 from fcnet.train.program import advance, all_finite
@@ -145,8 +145,8 @@ def sweep(
         members = as_members(params, key, numbers, arithmetic.dtype)
         first = members.first()
         check_factory(chosen, {name: float(n) for name, n in first.hyperparameters.items()})
-        reads = reads_loss(chosen, first.hyperparameters, first.params)
-        program = Program(objective, as_gradient(gradient), arithmetic.compute, chosen, reads)
+        check_optimizer(chosen, first.hyperparameters, first.params)
+        program = Program(objective, as_gradient(gradient), arithmetic.compute, chosen)
         steps = as_count("steps", steps, least=0, most=INT32_MAX)
         every = as_interval(evaluate_every)
         if progress is not None and not callable(progress):

@@ -62,7 +62,6 @@ class Program(NamedTuple):
         gradient: a function like `batch_backprop`.
         compute: the dtype in which the gradient is computed; None is that of the parameters.
         optimizer: an optax transformation, or a factory that makes one of the hyper-parameters.
-        reads_loss: whether the optimiser reads the loss of the batch beside its gradient.
         mesh: the devices that share a step; None is one device.
     """
 
@@ -70,7 +69,6 @@ class Program(NamedTuple):
     gradient: Callable[..., Params]
     compute: str | None
     optimizer: Optimizer
-    reads_loss: bool = False
     mesh: Mesh | None = None
 
 

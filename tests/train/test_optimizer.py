@@ -1,5 +1,7 @@
 """Optimisers: defaults by name, and those that read the loss, beside optax's own loop."""
 
+import re
+from collections import Counter
 from functools import partial
 
 import jax
@@ -15,9 +17,10 @@ from fcnet.losses import as_objective
 from fcnet.train import Checkpoints
 from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
-from fcnet.train.objective import differentiable_loss
-from fcnet.train.optimizer import OPTIMIZERS, reads_loss
-from fcnet.train.program import descend
+from fcnet.train.mesh import as_mesh, keep_placed, keep_split
+from fcnet.train.objective import batch_gradient, batch_loss, differentiable_loss
+from fcnet.train.optimizer import OPTIMIZERS
+from fcnet.train.program import descend, in_place
 from fcnet.train.sampling import SAMPLINGS
 from fcnet.train.sweep import sweep
 from fcnet.train.types import Data, Program, State
@@ -114,27 +117,62 @@ def test_a_line_search_differentiates_by_the_chosen_gradient(problem):
     assert_close(gradient, jax.tree.map(lambda leaf: 3 * leaf, by_autodiff), 1e-5)
 
 
-def test_only_those_that_read_the_loss_are_given_it(problem):
+@pytest.mark.parametrize("compute", [None, "bfloat16"])
+@pytest.mark.parametrize("with_mesh", [False, True])
+def test_the_compiled_step_leaves_out_a_loss_that_is_not_read(problem, compute, with_mesh):
     params, X, Y = problem
-    traces = []
+    mesh = as_mesh(jax.make_mesh((1, 1), ("data", "model"))) if with_mesh else None
+    objective = as_objective("relu", "identity", "squared_error")
 
-    def counted(o, y):
-        traces.append(o)
-        return jnp.sum((o - y) ** 2) / 2
+    def operations(optimizer, step):
+        program = Program(objective, fcnet.batch_backprop, compute, optimizer, mesh)
 
-    loss = fcnet.Loss("counted", counted, lambda o, y: o - y)
-    objective = as_objective("relu", "identity", loss)
-    readers = {name: (optimizer, {}) for name, optimizer in READERS.items()}
-    others = {name: (row.func, row.keywords) for name, row in OPTIMIZERS.items()}
-    expected = {name: name in READERS and name != "prodigy" for name in readers | others}
-    for name, (optimizer, numbers) in (readers | others).items():
-        reads = reads_loss(optimizer, numbers, params)
-        made = optimizer if name in READERS else optimizer(**numbers)
-        program = Program(objective, fcnet.batch_backprop, None, made, reads)
-        traces.clear()
-        state = State(params, made.init(params))
-        jax.eval_shape(partial(descend, program, made), state, Data(X, Y, None))
-        assert (reads, bool(traces)) == (expected[name],) * 2, name
+        def placed(state, batch):
+            state, batch = keep_placed(mesh, state), keep_split(mesh, batch)
+            return keep_placed(mesh, step(program, optimizer, state, batch))
+
+        state = State(params, optimizer.init(params))
+        text = jax.jit(placed).lower(state, Data(X, Y, None)).compile().as_text()
+        return Counter(re.findall(r"^ .* ([a-z-]+)\(", text, re.MULTILINE))
+
+    def without_loss(program, optimizer, state, batch):
+        gradient = in_place(batch_gradient(program, state.params, batch))
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        return State(optax.apply_updates(state.params, updates), opt_state)
+
+    adam = optax.adam(0.1)
+    assert operations(adam, descend) == operations(adam, without_loss)
+
+    def reading(program, optimizer, state, batch):
+        after = descend(program, optimizer, state, batch)
+        value = batch_loss(program, state.params, batch)
+        return after._replace(params=jax.tree.map(lambda leaf: leaf + value, after.params))
+
+    assert operations(adam, reading) != operations(adam, without_loss)
+
+
+def recorder(name):
+    """A transformation that needs one of the arguments for the loss, and stores a number of it."""
+
+    def update(updates, state, params=None, **extra):
+        given = extra[name](params) if name == "value_fn" else extra[name]
+        return updates, optax.tree.norm(given)
+
+    start = optax.GradientTransformationExtraArgs(lambda params: jnp.zeros(()), update)
+    return optax.chain(start, optax.sgd(0.1))
+
+
+@pytest.mark.parametrize("name", ["value", "grad", "value_fn"])
+def test_each_argument_for_the_loss_is_given_by_itself(problem, run, name):
+    params, X, Y = problem
+    run = partial(run, optimizer=recorder(name), steps=1, precision="float32")
+    loss, gradient = jax.value_and_grad(fcnet.mean_loss)(params, X, Y, activation="tanh")
+    expected = optax.tree.norm(gradient) if name == "grad" else loss
+    np.testing.assert_allclose(run().opt_state[0], expected, rtol=1e-5)
+    mesh = jax.make_mesh((1, 1), ("data", "model"))
+    np.testing.assert_allclose(run(mesh=mesh).opt_state[0], expected, rtol=1e-5)
+    coarse = run(precision="bfloat16").opt_state[0]
+    np.testing.assert_allclose(coarse, expected, rtol=3e-2)
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])

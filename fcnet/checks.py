@@ -7,7 +7,7 @@ Shapes and dtypes are always checked. Values can be checked only where they are 
 import copyreg
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +88,15 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
             "cast with .astype(float)"
         )
     return jnp.asarray(cast)
+
+
+def reraise(error: Exception, message: str) -> NoReturn:
+    """Raise a TypeError for a TypeError, and a ValueError for any other error, with a new message.
+
+    Some errors of JAX derive from these, and cannot be made of a message.
+    """
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    raise kind(message) from error
 
 
 def fails(array: Array, predicate: Callable[[Array], Array]) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_params
+from fcnet.checks import as_array, as_params, reraise
 from fcnet.losses import as_batch, as_shares
 from fcnet.train.types import Data
 from fcnet.types import Objective, Pairs, Params
@@ -143,7 +143,7 @@ def hold_out(
         try:
             return table, as_data(params, validation[0], validation[1], weights, objective)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"validation: {error}") from error
+            reraise(error, f"validation: {error}")
     if table is None:
         raise ValueError("validation must be a pair (X, Y) where X is an iterable of batches")
     held = as_held("validation", validation, table.n)

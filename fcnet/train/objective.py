@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from fcnet.backpropagation import batch_backprop
-from fcnet.checks import look_up_name
+from fcnet.checks import look_up_name, reraise
 from fcnet.losses import mean_loss
 from fcnet.network import forward
 from fcnet.train.types import Data, Program
@@ -43,11 +43,12 @@ def check_gradient_shapes(program: Program, params: Params, batch: Data) -> None
         computed = jax.eval_shape(partial(_gradient, program), params, batch)
         shapes = jax.tree.map(jnp.shape, computed), jax.tree.structure(computed)
     except (TypeError, ValueError) as error:
-        raise type(error)(
+        reraise(
+            error,
             "gradient must be a function like fcnet.batch_backprop, called as gradient(params, X, "
-            "Y, activation=..., output_activation=..., loss=..., weights=...); it raised "
-            f"{type(error).__name__}: {error}"
-        ) from error
+            "Y, activation=..., output_activation=..., loss=..., weights=...), that JAX can trace: "
+            f"of jax.numpy, not numpy. It raised {type(error).__name__}: {error}",
+        )
     expected = jax.tree.map(jnp.shape, params), jax.tree.structure(params)
     if shapes != expected:
         raise ValueError(

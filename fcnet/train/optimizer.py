@@ -12,7 +12,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, check_finite, check_shape, look_up_name
+from fcnet.checks import as_array, check_finite, check_shape, look_up_name, reraise
 from fcnet.train.types import Optimizer
 from fcnet.types import Params
 
@@ -99,7 +99,7 @@ def check_factory(optimizer: Optimizer, numbers: Mapping[str, Any]) -> None:
     try:
         made = optimizer(**numbers)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"hyperparameters do not fit the optimizer: {error}") from error
+        reraise(error, f"hyperparameters do not fit the optimizer: {error}")
     if not isinstance(made, optax.GradientTransformation):
         raise TypeError(
             "optimizer must make an optax.GradientTransformation of the hyperparameters, "

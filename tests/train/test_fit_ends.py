@@ -194,6 +194,11 @@ def test_an_optimizer_that_reads_the_loss_has_the_gradient_function(run):
     [
         (lambda params, X, Y: params, TypeError, "called as gradient.params, X, Y, activation=.*"),
         (fcnet.backprop, TypeError, "unexpected keyword argument 'weights'"),
+        (
+            lambda params, X, Y, **_: jax.tree.map(np.sin, params),
+            TypeError,
+            "of jax.numpy, not numpy. It raised TracerArrayConversionError",
+        ),
         (lambda params, X, Y, **_: params[0], ValueError, "structure and the shapes of params"),
         (
             lambda params, X, Y, **_: jax.tree.map(lambda leaf: leaf[None], params),

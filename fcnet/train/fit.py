@@ -32,7 +32,7 @@ def fit(
     Y: Num[ArrayLike, "n m_r"] | None = None,
     *,
     key: Array,
-    batch_size: int,
+    batch_size: int | None = None,
     steps: int,
     optimizer: str | Optimizer = "adam",
     hyperparameters: Mapping[str, ArrayLike] | None = None,
@@ -64,8 +64,8 @@ def fit(
             starts again at its end; an iterator ends the run at its end.
         Y: targets, shape (n, m_r); None if X is an iterable.
         key: a random key. The same key gives the same bits on the same machine.
-        batch_size: B, from 1 to n. Ignored by sampling="full". Smaller batches of an iterable are
-            padded to B rows, and the padding is masked.
+        batch_size: B, from 1 to n. Leave it out with sampling="full", whose batches are all n
+            examples. Smaller batches of an iterable are padded to B rows, and the padding is masked.
         steps: the number of steps, 0 or more.
         optimizer: an `optax.GradientTransformation`; a factory that makes one of the
             hyper-parameters, such as `optax.adamw`; or a name, for a factory with a default
@@ -153,7 +153,7 @@ def fit(
         layers = as_start(params, arithmetic.dtype)
         check_optimizer(chosen, hyper, layers)
         program = Program(objective, derivative, arithmetic.compute, chosen, devices)
-        source, seen, held_out, examples = as_training_data(
+        source, B, seen, held_out, examples = as_training_data(
             layers, X, Y, weights, validation,
             key=key, sampling=sampling, batch_size=batch_size, objective=objective, mesh=devices,
         )  # fmt: skip
@@ -166,7 +166,7 @@ def fit(
             identity = configuration(
                 program, hyper, state, (seen, held_out), key,
                 gradient=name, evaluate_every=every, patience=waiting, precision=arithmetic,
-                sampling=sampling, batch_size=batch_size, examples=examples,
+                sampling=sampling, batch_size=B, examples=examples,
             )  # fmt: skip
         if is_shared(devices):
             start_from = checksum(*jax.tree.leaves(layers))

@@ -66,6 +66,7 @@ class TrainingData(NamedTuple):
     """
 
     source: Source
+    batch_size: int
     seen: Data
     held_out: Data | None
     examples: str
@@ -80,7 +81,7 @@ def as_training_data(
     *,
     key: Array,
     sampling: str,
-    batch_size: int,
+    batch_size: int | None,
     objective: Objective,
     mesh: Mesh | None = None,
 ) -> TrainingData:
@@ -89,21 +90,20 @@ def as_training_data(
     if Y is None:
         batches = as_iterable(X, weights, sampling)
         _, held_out = hold_out(None, validation, split_key, params, objective)
-        most = evaluated_rows(params)
-        source, seen = streamed(params, batches, batch_size, objective, most, mesh)
-        return TrainingData(source, seen, held_out, "a stream")
+        most, B = evaluated_rows(params), as_batch_size(batch_size)
+        source, seen = streamed(params, batches, B, objective, most, mesh)
+        return TrainingData(source, B, seen, held_out, "a stream")
     table = as_table(params, X, Y, weights, objective)
     table, held_out = hold_out(table, validation, split_key, params, objective)
-    source = drawn(table, sampling, draw_key, batch_size, mesh)
+    B = as_sampling(sampling, table.n, batch_size)
+    source = drawn(table, sampling, draw_key, B, mesh)
     seen = sample_rows(table, evaluated_rows(params), sample_key)
-    return TrainingData(source, seen, held_out, str(table.n))
+    return TrainingData(source, B, seen, held_out, str(table.n))
 
 
-def drawn(
-    table: Table, sampling: str, key: Array, batch_size: object, mesh: Mesh | None = None
-) -> Source:
+def drawn(table: Table, sampling: str, key: Array, B: int, mesh: Mesh | None = None) -> Source:
     """The batches that a way to sample draws from a table."""
-    sample, B = as_sampling(sampling, table.n, batch_size)
+    sample = SAMPLINGS.get(sampling)
     if sample is None:
         if table.resident is None:
             raise ValueError(
@@ -134,13 +134,26 @@ def drawn(
     return Source(block, load, True)
 
 
-def as_sampling(sampling: str, n: int, batch_size: object) -> tuple[Any, int]:
-    """The row of SAMPLINGS and B; of "full", None and n."""
+def as_sampling(sampling: str, n: int, batch_size: object) -> int:
+    """B, once it goes with the way to sample n examples: "full" takes them all."""
     sample = look_up_name("sampling", {**SAMPLINGS, "full": None}, sampling)
-    if sample is None:
-        return None, n
-    as_count("n, the number of examples,", n, least=1, most=INT32_MAX)
-    return sample, as_count("batch_size", batch_size, least=1, most=n)
+    if sample is not None:
+        as_count("n, the number of examples,", n, least=1, most=INT32_MAX)
+        return as_batch_size(batch_size, n)
+    if batch_size is not None and as_count("batch_size", batch_size, least=1) != n:
+        raise ValueError(
+            f"sampling 'full' takes all {n} examples in each step, got batch_size={batch_size}: "
+            "leave batch_size out, or choose another sampling"
+        )
+    return n
+
+
+def as_batch_size(batch_size: object, n: int | None = None) -> int:
+    """B, from 1 to n where the examples are counted."""
+    if batch_size is None:
+        among = "" if n is None else f", from 1 to the {n} training examples"
+        raise TypeError(f"batch_size is missing: give the number of examples in a batch{among}")
+    return as_count("batch_size", batch_size, least=1, most=n)
 
 
 def loaded_steps(batch_size: int, row_bytes: int) -> int:
@@ -220,7 +233,7 @@ def as_iterable(X: Any, weights: ArrayLike | None, sampling: str) -> Iterable[An
 def streamed(
     params: Params,
     batches: Iterable[Any],
-    batch_size: object,
+    B: int,
     objective: Objective,
     most: int,
     mesh: Mesh | None = None,
@@ -231,7 +244,6 @@ def streamed(
     again, such as a list, does so at its end; an iterator ends the run. In a run of several
     processes each yields its own rows of every batch.
     """
-    B = as_count("batch_size", batch_size, least=1)
     check_own(mesh)
     own = len(own_rows(mesh, "batch_size", B))
     weighted = is_shared(mesh)

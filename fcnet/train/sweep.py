@@ -86,7 +86,7 @@ def sweep(
     Y: Num[ArrayLike, "n m_r"],
     *,
     key: Array,
-    batch_size: int,
+    batch_size: int | None = None,
     steps: int,
     optimizer: str | Optimizer = "adam",
     hyperparameters: Mapping[str, ArrayLike] | None = None,
@@ -156,7 +156,7 @@ def sweep(
             raise TypeError("sweep needs its data in memory: load X and Y with np.asarray")
         table = on_device(as_data(first.params, X, Y, weights, objective))
         table, held_out = hold_out(table, validation, split_key, first.params, objective)
-        as_sampling(sampling, table.n, batch_size)
+        B = as_sampling(sampling, table.n, batch_size)
         seen = sample_rows(table, evaluated_rows(first.params), sample_key)
         if not isinstance(gradient, str):
             check_gradient_shapes(program, first.params, seen)
@@ -166,13 +166,13 @@ def sweep(
             members=members,
             table=table,
             sampling=sampling,
-            batch_size=batch_size,
+            batch_size=B,
             seen=seen,
             held_out=held_out,
             steps=steps,
             evaluate_every=every,
         )
-        parts = groups(members, table.n if sampling == "full" else batch_size)
+        parts = groups(members, B)
         states, measured = zip(*_run(plan, parts, progress), strict=True)
         return _result(plan, jax.device_get(states), np.concatenate(measured, axis=2))
 

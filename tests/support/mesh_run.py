@@ -29,6 +29,9 @@ PARAMS = tuple(
 )
 
 
+FULL = {"sampling": "full", "batch_size": None}
+
+
 def train(X=X, Y=Y, **changed):
     """A run of 100 steps; each case changes one or two arguments."""
     choices = {
@@ -68,13 +71,13 @@ def on_disk(folder, **where):
 
 
 def full(folder, **where):
-    return arrays(train(sampling="full", validation=0.2, patience=9, **where))
+    return arrays(train(**FULL, validation=0.2, patience=9, **where))
 
 
 def line_search(folder, **where):
     """An optimiser that evaluates the loss of the batch, too."""
     choices = {"optimizer": optax.lbfgs(memory_size=4), "hyperparameters": None, "steps": 20}
-    return arrays(train(sampling="full", **choices, **where))
+    return arrays(train(**FULL, **choices, **where))
 
 
 def iterable(folder, *, process=None, **where):
@@ -148,7 +151,7 @@ def diverging(folder, **where):
 def indivisible(folder, **where):
     """Batches that do not divide among the devices, and batches of all the examples."""
     messages = []
-    for changed in ({"batch_size": B + 1}, {"sampling": "full", "validation": 0.01}):
+    for changed in ({"batch_size": B + 1}, FULL | {"validation": 0.01}):
         try:
             train(**changed, **where)
         except ValueError as error:

@@ -74,7 +74,7 @@ def noisy(learning_rate):
         {"optimizer": noisy},
         {"optimizer": optax.adamw(optax.cosine_decay_schedule(0.1, 50)), "hyperparameters": None},
         {"sampling": "epoch", "validation": 0.25, "patience": 4},
-        {"sampling": "full", "weights": np.arange(23)},
+        {"sampling": "full", "batch_size": None, "weights": np.arange(23)},
         {"precision": "float64"},
     ],
 )
@@ -84,6 +84,12 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(run, tmp_path, changed):
     resumed = run(checkpoint=tmp_path, resume=True, **changed)
     assert_same_bits(resumed, unbroken)
     assert_same_bits(run(checkpoint=tmp_path, resume=True, **changed), unbroken)
+
+
+def test_full_batches_are_one_run_with_their_size_or_without(run, tmp_path):
+    cut(run, tmp_path, sampling="full", batch_size=None)
+    resumed = run(checkpoint=tmp_path, resume=True, sampling="full", batch_size=23)
+    assert_same_bits(resumed, run(sampling="full", batch_size=None))
 
 
 def test_going_on_is_not_starting_again(run, tmp_path):

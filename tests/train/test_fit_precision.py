@@ -30,7 +30,7 @@ def problem(key):
 
 @pytest.fixture
 def run(problem, key):
-    return partial(fit, *problem, key=key, batch_size=1, steps=50, sampling="full",
+    return partial(fit, *problem, key=key, steps=50, sampling="full",
                    optimizer="sgd", hyperparameters=RATE)  # fmt: skip
 
 

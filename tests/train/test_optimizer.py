@@ -48,7 +48,7 @@ def problem(key):
 
 @pytest.fixture
 def run(problem, key):
-    return partial(fit, *problem, key=key, batch_size=6, steps=9, sampling="full",
+    return partial(fit, *problem, key=key, steps=9, sampling="full",
                    activation="tanh", precision="float64")  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_full_batches_are_optax_own_loop(problem, run, name):
 @pytest.mark.parametrize("name", [pytest.param("lbfgs", marks=pytest.mark.slow), "polyak_sgd"])
 def test_drawn_batches_are_optax_own_loop(problem, run, key, sampling, name):
     params, X, Y = problem
-    result = run(optimizer=READERS[name], sampling=sampling)
+    result = run(optimizer=READERS[name], sampling=sampling, batch_size=6)
     drawn = SAMPLINGS[sampling](jax.random.split(key, 3)[1], 23, 6)(0)
     masks = np.ones(drawn.indices.shape, bool) if drawn.mask is None else np.asarray(drawn.mask)
     batches = [np.asarray(rows)[mask] for rows, mask in zip(drawn.indices, masks, strict=True)][:9]
@@ -228,7 +228,7 @@ def test_lbfgs_is_ahead_of_adam_after_ten_times_the_steps_on_the_houses():
     key = jax.random.key(0)
     train = partial(
         fit, fcnet.init(key, (X.shape[1], 16, 1)), X, Y,
-        key=key, batch_size=1, sampling="full", evaluate_every=None,
+        key=key, sampling="full", evaluate_every=None,
     )  # fmt: skip
     start = train(steps=0).history.loss[0]
     lbfgs = train(optimizer=optax.lbfgs(), steps=50).history.loss[0]
@@ -270,9 +270,11 @@ def test_a_factory_gets_what_the_caller_gives_and_no_more(run):
 
 def test_a_sweep_has_the_same_defaults(problem, run):
     keys = jax.random.split(jax.random.key(1), 2)
-    result = sweep(*problem, **{**run.keywords, "key": keys, "sampling": "epoch"})
+    result = sweep(*problem, **{**run.keywords, "key": keys, "sampling": "epoch", "batch_size": 6})
     for k in range(2):
-        alone = run(key=keys[k], sampling="epoch", hyperparameters={"learning_rate": 1e-3})
+        alone = run(
+            key=keys[k], sampling="epoch", batch_size=6, hyperparameters={"learning_rate": 1e-3}
+        )
         assert_close(result.member(k), alone.params, 1e-9)
     momenta = {"b1": jnp.array([0.5, 0.8])}
     result = sweep(*problem, **run.keywords, hyperparameters=momenta)

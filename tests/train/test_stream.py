@@ -117,7 +117,7 @@ def test_bad_rows_on_disk_are_named(run, data, on_disk):
     with pytest.raises(ValueError, match="X has 200 examples but Y has 199"):
         run(on_disk("good", data[0]), Y[:-1])
     with pytest.raises(ValueError, match="sampling 'full' needs all examples on the device"):
-        run(on_disk("good", data[0]), Y, sampling="full")
+        run(on_disk("good", data[0]), Y, sampling="full", batch_size=None)
 
 
 def batches_of(data, key, steps=90, sampling="algorithm2"):

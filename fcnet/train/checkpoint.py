@@ -175,8 +175,10 @@ class Store(NamedTuple):
         for unfinished in self.folder.glob(".step-*.tmp"):
             unfinished.unlink(missing_ok=True)
 
-    def latest(self, start: Snapshot) -> Snapshot:
-        """The snapshot of the last undamaged checkpoint; without any, the start, saved.
+    def latest(self, start: Snapshot) -> Snapshot | None:
+        """The snapshot of the last undamaged checkpoint, in the structure of `start`.
+
+        None where the folder has no checkpoint; it is made where it is missing.
 
         Raises:
             CheckpointError: if all are damaged, or the last undamaged one is of another run.
@@ -191,7 +193,7 @@ class Store(NamedTuple):
                 failures.append(str(error))
                 continue
             for failure in failures:
-                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=4)
+                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=5)
             self._check(path, json.loads(text["configuration"]))
             return _snapshot(start, arrays, text, path)
         if failures:
@@ -202,8 +204,7 @@ class Store(NamedTuple):
             raise CheckpointError(
                 f"cannot make the checkpoint folder {self.folder}: {error.strerror}"
             ) from error
-        self.save(start)
-        return start
+        return None
 
     def _check(self, path: Path, found: Mapping[str, str]) -> None:
         """Raise unless a checkpoint is of this run."""
@@ -223,7 +224,7 @@ class Store(NamedTuple):
                 f"{path} was written with JAX {found.get('jax')}, this is JAX {jax.__version__}: "
                 "the run continues, but maybe not bit for bit",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
 

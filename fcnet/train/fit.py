@@ -64,8 +64,8 @@ def fit(
             starts again at its end; an iterator ends the run at its end.
         Y: targets, shape (n, m_r); None if X is an iterable.
         key: a random key. The same key gives the same bits on the same machine.
-        batch_size: B, from 1 to n. Leave it out with sampling="full", whose batches are all n
-            examples. Smaller batches of an iterable are padded to B rows, and the padding is masked.
+        batch_size: B, from 1 to n. Leave it out with sampling="full", whose batches are all n.
+            Smaller batches of an iterable are padded to B rows, and the padding is masked.
         steps: the number of steps, 0 or more.
         optimizer: an `optax.GradientTransformation`; a factory that makes one of the
             hyper-parameters, such as `optax.adamw`; or a name, for a factory with a default
@@ -186,14 +186,7 @@ def fit(
             if saves is None
             else Store(saves.folder, saves.every, saves.keep, identity, devices),
         )
-        start = begin(plan, state)
-        if plan.store is not None:
-            start = plan.store.latest(start)
-        if start.step > steps:
-            raise ValueError(
-                f"steps must be at least the {start.step} that the last checkpoint has, got {steps}"
-            )
-        return run(plan, start)
+        return run(plan, begin(plan, state))
 
 
 def as_interval(evaluate_every: object) -> int | None:

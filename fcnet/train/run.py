@@ -72,13 +72,28 @@ class Plan(NamedTuple):
 
 
 def begin(plan: Plan, state: State) -> Snapshot:
-    """The snapshot before the first step."""
+    """The snapshot that a run starts from: of the last checkpoint, or before the first step.
+
+    Raises:
+        ValueError: for fewer steps than the last checkpoint has.
+        CheckpointError: as `fit`.
+    """
     host = to_host(state)
-    kept = () if plan.patience is None else host.params
-    entries = (
-        (plan.measure(0, to_device(state.params, plan.program.mesh)),) if plan.evaluates(0) else ()
-    )
-    return Snapshot(0, host, entries, 0, kept)
+    start = Snapshot(0, host, (), 0, () if plan.patience is None else host.params)
+    found = None if plan.store is None else plan.store.latest(start)
+    if found is not None:
+        if found.step > plan.steps:
+            raise ValueError(
+                f"steps must be at least the {found.step} that the last checkpoint has, got "
+                f"{plan.steps}"
+            )
+        return found
+    if plan.evaluates(0):
+        params = to_device(state.params, plan.program.mesh)
+        start = start._replace(entries=(plan.measure(0, params),))
+    if plan.store is not None:
+        plan.store.save(start)
+    return start
 
 
 def run(plan: Plan, snapshot: Snapshot) -> FitResult:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 import fcnet
 from fcnet.train import NonFiniteError, checkpoint
+from fcnet.train import run as host
 from fcnet.train.checkpoint import CheckpointError, Checkpoints, read, saved, write
 from fcnet.train.fit import fit
 
@@ -84,6 +85,21 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(run, tmp_path, changed):
     resumed = run(checkpoint=tmp_path, resume=True, **changed)
     assert_same_bits(resumed, unbroken)
     assert_same_bits(run(checkpoint=tmp_path, resume=True, **changed), unbroken)
+
+
+def test_a_resumed_run_evaluates_no_start(run, tmp_path, monkeypatch):
+    cut(run, tmp_path)
+    evaluate, measured = host.evaluate, []
+
+    def counted(*arguments):
+        measured.append(arguments)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(host, "evaluate", counted)
+    run(checkpoint=tmp_path, resume=True)
+    assert len(measured) == 3, "those after 40, 50 and 60 steps"
+    run()
+    assert len(measured) == 3 + 7
 
 
 def test_full_batches_are_one_run_with_their_size_or_without(run, tmp_path):

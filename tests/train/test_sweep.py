@@ -46,7 +46,8 @@ def member(tree, k):
 def test_a_member_ends_where_its_own_run_does(problem, sampling):
     params, X, Y, keys = problem
     run = {
-        "batch_size": None if sampling == "full" else 6, "steps": 37, "sampling": sampling, "optimizer": "adamw",
+        "batch_size": None if sampling == "full" else 6, "sampling": sampling,
+        "steps": 37, "optimizer": "adamw",
         "weights": jnp.arange(1.0, 24.0), "validation": (X[:7], Y[:7]), "evaluate_every": 10,
         "precision": "float64",
     }  # fmt: skip

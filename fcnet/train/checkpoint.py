@@ -228,7 +228,9 @@ class Store(NamedTuple):
             )
 
 
-def as_checkpoints(checkpoint: str | Path | Checkpoints | None, resume: object) -> Any:
+def as_checkpoints(
+    checkpoint: str | Path | Checkpoints | None, resume: object
+) -> Checkpoints | None:
     """The checked folder and its settings; None where nothing is saved.
 
     Raises:

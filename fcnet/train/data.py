@@ -5,7 +5,7 @@ They form a table from which rows are taken: on the device, or on disk as an `np
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,9 @@ class Table(NamedTuple):
         if self.resident is not None:
             return on_device(take_rows(self.resident, rows))
         return Table(len(rows), lambda chosen: self.rows(rows[chosen]), None)
+
+
+T = TypeVar("T", Table, None)
 
 
 def as_start(params: Pairs, dtype: str | None) -> Params:
@@ -121,12 +124,12 @@ def check_finite_rows(name: str, values: np.ndarray, numbers: np.ndarray) -> Non
 
 
 def hold_out(
-    table: Any,
+    table: T,
     validation: float | tuple[ArrayLike, ...] | None,
     key: Array,
     params: Params,
     objective: Objective,
-) -> tuple[Any, Data | None]:
+) -> tuple[T, Data | None]:
     """Training and validation data: a set of its own, a share drawn at random, or none.
 
     The table is None where the batches come from an iterable, from which no share can be drawn.

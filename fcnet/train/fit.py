@@ -184,7 +184,7 @@ def fit(
             progress=progress,
             store=None
             if saves is None
-            else Store(saves.folder, saves.every, saves.keep, identity, devices),
+            else Store(Path(saves.folder), saves.every, saves.keep, identity, devices),
         )
         return run(plan, begin(plan, state))
 

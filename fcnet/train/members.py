@@ -1,7 +1,7 @@
 """The members of a sweep: what each starts from, in arrays with an axis of members in front."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_params, check_finite, check_key, check_shape
 from fcnet.train.optimizer import named
-from fcnet.types import Layer, Params
+from fcnet.types import Layer, Pairs, Params
 
 
 class Members(NamedTuple):
@@ -34,7 +34,7 @@ class Members(NamedTuple):
 
 
 def as_members(
-    params: Any, key: Array, hyperparameters: Mapping[str, ArrayLike] | None, dtype: str | None
+    params: Pairs, key: Array, hyperparameters: Mapping[str, ArrayLike] | None, dtype: str | None
 ) -> Members:
     """The members of a sweep, of which all arguments give the same number K.
 
@@ -77,7 +77,7 @@ def as_members(
     return Members(layers, keys, {name: jnp.broadcast_to(n, K) for name, n in numbers.items()})
 
 
-def as_layers(params: Any) -> tuple[Params, bool]:
+def as_layers(params: Pairs) -> tuple[Params, bool]:
     """The layers, and whether they have an axis of K members in front.
 
     Raises:

@@ -134,7 +134,7 @@ def named(hyperparameters: object) -> Mapping[str, Any]:
     return hyperparameters or {}
 
 
-def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> Any:
+def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
     """The optimiser made of its hyper-parameters, inside the program that uses it."""
     if isinstance(optimizer, optax.GradientTransformation):
         return optimizer

@@ -26,6 +26,7 @@ from fcnet.train.types import (
     Program,
     Snapshot,
     State,
+    Stopped,
     Window,
 )
 from fcnet.types import Params
@@ -104,7 +105,8 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
     """
     program, mesh = plan.program, plan.program.mesh
     state = to_device(snapshot.state, mesh)
-    stopped, step = "steps", snapshot.step
+    stopped: Stopped = "steps"
+    step = snapshot.step
     with noted_signals() as received, closing(plan.windows(snapshot.step)) as steps:
         for block, window in steps:
             if _out_of_patience(plan, snapshot):
@@ -184,7 +186,7 @@ def _interrupted(plan: Plan, snapshot: Snapshot, received: signal.Signals) -> In
     return Interrupted(received, snapshot.step, _result(plan, snapshot, "signal"), saved)
 
 
-def _result(plan: Plan, snapshot: Snapshot, stopped: str) -> FitResult:
+def _result(plan: Plan, snapshot: Snapshot, stopped: Stopped) -> FitResult:
     step, params = snapshot.step, snapshot.state.params
     if plan.patience is not None:
         step, params = int(snapshot.entries[snapshot.best][STEP]), snapshot.kept

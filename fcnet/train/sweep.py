@@ -49,7 +49,7 @@ from fcnet.train.precision import Precision, as_precision
 from fcnet.train.program import advance, all_finite
 from fcnet.train.source import as_sampling, drawn, is_evaluated, windows
 from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
-from fcnet.types import Activation, Loss, Objective, Params
+from fcnet.types import Activation, Loss, Objective, Pairs, Params
 
 GROUP_NUMBERS = {"cpu": 2**16}
 """By platform, how many numbers the parameters and activations of a group have at most: on a CPU
@@ -81,7 +81,7 @@ class SweepResult(NamedTuple):
 
 
 def sweep(
-    params: Any,
+    params: Pairs,
     X: Num[ArrayLike, "n d"],
     Y: Num[ArrayLike, "n m_r"],
     *,

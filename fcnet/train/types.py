@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import optax
@@ -111,6 +111,10 @@ class Snapshot(NamedTuple):
         return History(*np.array(self.entries, float).reshape(-1, len(History._fields)).T)
 
 
+Stopped: TypeAlias = Literal["steps", "patience", "data", "signal"]
+"""Why a run ended."""
+
+
 class FitResult(NamedTuple):
     """What `fit` returns.
 
@@ -128,7 +132,7 @@ class FitResult(NamedTuple):
     opt_state: optax.OptState
     history: History
     step: int
-    stopped: str
+    stopped: Stopped
 
 
 class NonFiniteError(ArithmeticError):

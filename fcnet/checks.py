@@ -7,7 +7,7 @@ Shapes and dtypes are always checked. Values can be checked only where they are 
 import copyreg
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -123,6 +123,25 @@ def check_shape(name: str, array: Array, expected: tuple[int, ...], hint: str) -
     """Raise unless the shape is exactly `expected`: nothing is ever broadcast silently."""
     if array.shape != expected:
         raise ValueError(f"{name} has shape {array.shape}, expected {expected}: {hint}")
+
+
+class TreeLayout(NamedTuple):
+    """The structure of a tree, and the shape and the dtype of each array in it."""
+
+    structure: Any
+    shapes: list[tuple[int, ...]]
+    dtypes: list[str]
+
+
+def layout_of(tree: Any) -> TreeLayout:
+    """The layout of a tree, by which two trees of arrays are compared.
+
+    >>> layout_of((jnp.ones((2, 3)), jnp.ones(2, int)))[1:]
+    ([(2, 3), (2,)], ['float32', 'int32'])
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    dtypes = [str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in leaves]
+    return TreeLayout(structure, [np.shape(leaf) for leaf in leaves], dtypes)
 
 
 def as_floating(name: str, dtype: DTypeLike | None) -> np.dtype:

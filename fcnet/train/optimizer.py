@@ -7,12 +7,11 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, check_finite, check_shape, look_up_name, reraise
+from fcnet.checks import as_array, check_finite, check_shape, layout_of, look_up_name, reraise
 from fcnet.train.types import Optimizer
 from fcnet.types import Params
 
@@ -155,7 +154,7 @@ def start_state(
     fresh = _init(hyperparameters, params, optimizer=optimizer)
     if earlier is None:
         return fresh
-    if _layout(earlier) != _layout(fresh):
+    if layout_of(earlier) != layout_of(fresh):
         raise ValueError(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
             "run with the same optimizer, sizes and dtype returned"
@@ -166,12 +165,6 @@ def start_state(
 @partial(jax.jit, static_argnames="optimizer")
 def _init(hyperparameters: Hyperparameters, params: Params, *, optimizer: Optimizer) -> Any:
     return build(optimizer, hyperparameters).init(params)
-
-
-def _layout(tree: Any) -> tuple[Any, list[Any]]:
-    """The structure of a tree, and the shape and dtype of each array in it."""
-    kinds = [(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in jax.tree.leaves(tree)]
-    return jax.tree.structure(tree), kinds
 
 
 def check_optimizer(optimizer: Optimizer, hyperparameters: Hyperparameters, params: Params) -> None:

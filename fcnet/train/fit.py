@@ -11,9 +11,8 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.checks import as_count, check_key
+from fcnet.checks import check_key
 from fcnet.losses import as_objective
-from fcnet.sampling import INT32_MAX
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
@@ -21,6 +20,7 @@ from fcnet.train.objective import as_gradient, check_gradient_shapes
 from fcnet.train.optimizer import as_optimizer, check_optimizer, start_state
 from fcnet.train.precision import as_precision
 from fcnet.train.run import Plan, begin, run
+from fcnet.train.schedule import as_patience, as_schedule, check_progress
 from fcnet.train.source import as_training_data
 from fcnet.train.types import FitResult, History, Optimizer, Program, State
 from fcnet.types import Activation, Loss, Pairs, Params
@@ -140,14 +140,9 @@ def fit(
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         derivative = as_gradient(gradient)
         check_key(key)
-        steps = as_count("steps", steps, least=0, most=INT32_MAX)
-        every = as_interval(evaluate_every)
-        waiting = as_patience(patience, validation, every)
-        if progress is not None and not callable(progress):
-            raise TypeError(
-                "progress must be a function of the step and the history, got "
-                f"{type(progress).__name__}"
-            )
+        schedule = as_schedule(steps, evaluate_every)
+        waiting = as_patience(patience, validation, schedule)
+        check_progress(progress, "the step and the history")
         devices = as_mesh(mesh)
         saves = as_checkpoints(checkpoint, resume)
         layers = as_start(params, arithmetic.dtype)
@@ -165,12 +160,12 @@ def fit(
             name = gradient if isinstance(gradient, str) else getattr(gradient, "__name__", "own")
             identity = configuration(
                 program, hyper, state, (seen, held_out), key,
-                gradient=name, evaluate_every=every, patience=waiting, precision=arithmetic,
-                sampling=sampling, batch_size=B, examples=examples,
+                gradient=name, evaluate_every=schedule.evaluate_every, patience=waiting,
+                precision=arithmetic, sampling=sampling, batch_size=B, examples=examples,
             )  # fmt: skip
         if is_shared(devices):
             start_from = checksum(*jax.tree.leaves(layers))
-            check_alike(devices, {**identity, "params": start_from, "steps": steps})
+            check_alike(devices, {**identity, "params": start_from, "steps": schedule.steps})
         plan = Plan(
             program=program,
             hyperparameters=hyper,
@@ -178,8 +173,7 @@ def fit(
             source=source,
             seen=everywhere(devices, seen),
             held_out=everywhere(devices, held_out),
-            steps=steps,
-            evaluate_every=every,
+            schedule=schedule,
             patience=waiting,
             progress=progress,
             store=None
@@ -187,23 +181,3 @@ def fit(
             else Store(Path(saves.folder), saves.every, saves.keep, identity, devices),
         )
         return run(plan, begin(plan, state))
-
-
-def as_interval(evaluate_every: object) -> int | None:
-    """The number of steps between two evaluations; None evaluates at the end only."""
-    return None if evaluate_every is None else as_count("evaluate_every", evaluate_every, least=1)
-
-
-def as_patience(patience: object, validation: object, every: int | None) -> int | None:
-    """The number of evaluations to wait for a lower validation loss."""
-    if patience is None:
-        return None
-    count = as_count("patience", patience, least=1)
-    if validation is None:
-        raise ValueError("patience needs validation data: give validation=(X, Y) or a share")
-    if every is None:
-        raise ValueError(
-            "patience counts evaluations, of which evaluate_every=None makes one, at the end: give "
-            "the number of steps between two"
-        )
-    return count

@@ -15,7 +15,8 @@ from fcnet.train.objective import evaluate
 from fcnet.train.optimizer import Hyperparameters
 from fcnet.train.precision import Precision
 from fcnet.train.program import advance, last_finite
-from fcnet.train.source import Source, is_evaluated, windows
+from fcnet.train.schedule import Schedule
+from fcnet.train.source import Source, windows
 from fcnet.train.types import (
     Data,
     Entry,
@@ -38,8 +39,7 @@ STEP, LOSS, VALIDATION_LOSS = map(History._fields.index, ("step", "loss", "valid
 class Plan(NamedTuple):
     """All that a run does, with its arguments checked.
 
-    `seen` are the training examples to measure. `evaluate_every` None evaluates after the last step
-    only.
+    `seen` are the training examples to measure.
     """
 
     program: Program
@@ -48,8 +48,7 @@ class Plan(NamedTuple):
     source: Source
     seen: Data
     held_out: Data | None
-    steps: int
-    evaluate_every: int | None
+    schedule: Schedule
     patience: int | None
     progress: Callable[[int, History], Any] | None
     store: Store | None
@@ -63,13 +62,9 @@ class Plan(NamedTuple):
             validation = evaluate(objective, params, self.held_out)
         return (float(step), *map(float, training), *map(float, validation))
 
-    def evaluates(self, step: int) -> bool:
-        """Whether the history has an entry for the parameters after this step."""
-        return is_evaluated(step, self.steps, self.evaluate_every)
-
     def windows(self, start: int) -> Generator[tuple[int, Window], None, None]:
         """The steps from `start` on, with the step at which the block of each window begins."""
-        return windows(self.source, start, self.steps, self.evaluate_every, self.precision.scope)
+        return windows(self.source, start, self.schedule, self.precision.scope)
 
 
 def begin(plan: Plan, state: State) -> Snapshot:
@@ -83,13 +78,13 @@ def begin(plan: Plan, state: State) -> Snapshot:
     start = Snapshot(0, host, (), 0, () if plan.patience is None else host.params)
     found = None if plan.store is None else plan.store.latest(start)
     if found is not None:
-        if found.step > plan.steps:
+        if found.step > plan.schedule.steps:
             raise ValueError(
                 f"steps must be at least the {found.step} that the last checkpoint has, got "
-                f"{plan.steps}"
+                f"{plan.schedule.steps}"
             )
         return found
-    if plan.evaluates(0):
+    if plan.schedule.evaluates(0):
         params = to_device(state.params, plan.program.mesh)
         start = start._replace(entries=(plan.measure(0, params),))
     if plan.store is not None:
@@ -116,7 +111,7 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
             if not finite:
                 raise _failure(plan, snapshot)
             step = block + int(window.last)
-            if plan.evaluates(step):
+            if plan.schedule.evaluates(step):
                 snapshot = _evaluated(plan, snapshot, step, state)
             number = agreed_signal(mesh, received)
             if snapshot.step < step and (number or not plan.source.rewinds):
@@ -125,7 +120,7 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
                 break
         if number := agreed_signal(mesh, received):
             raise _interrupted(plan, snapshot, number)
-    if stopped == "steps" and step < plan.steps:
+    if stopped == "steps" and step < plan.schedule.steps:
         stopped = "data"
         if not snapshot.entries or snapshot.entries[-1][STEP] < step:
             snapshot = _evaluated(plan, snapshot, step, state)
@@ -150,7 +145,7 @@ def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snaps
     if not np.isfinite(entry[LOSS]):
         raise _failure(plan, snapshot)
     host = to_host(state)
-    entries = () if plan.evaluate_every is None else snapshot.entries
+    entries = () if plan.schedule.evaluate_every is None else snapshot.entries
     best, kept = snapshot.best, snapshot.kept
     if plan.patience is not None and _validation(entry) < _validation(entries[best]):
         best, kept = len(entries), host.params

@@ -32,6 +32,7 @@ from fcnet.train.data import (
 )
 from fcnet.train.mesh import check_own, everywhere, gathered, is_shared, least, own_rows, split
 from fcnet.train.sampling import SAMPLINGS, Draw
+from fcnet.train.schedule import Schedule
 from fcnet.train.types import Data, Window
 from fcnet.types import Objective, Params
 
@@ -172,14 +173,14 @@ def in_steps(data: Data, batch_size: int, mask: np.ndarray | None) -> Data:
 def windows(
     source: Source,
     start: int,
-    stop: int,
-    every: int | None,
+    schedule: Schedule,
     scope: Callable[[], AbstractContextManager[Any]],
 ) -> Generator[tuple[int, Window], None, None]:
-    """The steps start..stop-1 in windows of one block each, cut at the multiples of `every`.
+    """The steps from `start` on, in windows of one block each, cut where the run is evaluated.
 
     Each comes with the step at which its block begins.
     """
+    stop, every = schedule
     for begin, block in _blocks(source, start, stop, scope):
         first, end = max(start - begin, 0), min(stop - begin, int(block.last))
         while first < end:
@@ -187,11 +188,6 @@ def windows(
             last = end if every is None else min(end, first + every - step % every)
             yield begin, block._replace(first=first, last=last)
             first = last
-
-
-def is_evaluated(step: int, steps: int, every: int | None) -> bool:
-    """Whether the history has an entry for the parameters after this step."""
-    return step == steps or (every is not None and step % every == 0)
 
 
 def _blocks(

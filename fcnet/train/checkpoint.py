@@ -29,8 +29,8 @@ from jax.sharding import Mesh
 
 from fcnet.checks import as_count
 from fcnet.extras import extra
-from fcnet.train.data import key_data, take_rows
-from fcnet.train.mesh import check_alike, is_key, is_shared, least
+from fcnet.train.keys import as_numpy, from_words, is_key
+from fcnet.train.mesh import check_alike, is_shared, least
 from fcnet.train.optimizer import Hyperparameters, build
 from fcnet.train.program import descend
 from fcnet.train.types import Data, Program, Snapshot, State
@@ -158,7 +158,7 @@ class Store(NamedTuple):
         return path
 
     def _save(self, snapshot: Snapshot, path: Path) -> None:
-        arrays = {name: _as_numpy(leaf) for name, leaf in _leaves(snapshot)}
+        arrays = {name: as_numpy(leaf) for name, leaf in _leaves(snapshot)}
         arrays["history"] = np.array(snapshot.entries)
         write(
             path,
@@ -284,25 +284,20 @@ def _leaves(snapshot: Snapshot) -> list[tuple[str, Any]]:
     ]
 
 
-def _as_numpy(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-
-
 def _snapshot(
     start: Snapshot, arrays: dict[str, Any], text: Mapping[str, str], path: Path
 ) -> Snapshot:
     """The snapshot in a checkpoint, in the structure of the snapshot that a run starts from."""
     values = []
     for name, leaf in _leaves(start):
-        wanted, got = _as_numpy(leaf), arrays.get(name)
+        wanted, got = as_numpy(leaf), arrays.get(name)
         if got is None or (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
             raise CheckpointError(
                 f"{path} is of another run: {name} is "
                 f"{'missing' if got is None else f'{got.dtype}{list(got.shape)}'}, expected "
                 f"{wanted.dtype}{list(wanted.shape)}"
             )
-        key = jax.random.wrap_key_data(got, impl=jax.random.key_impl(leaf)) if is_key(leaf) else got
-        values.append(key)
+        values.append(from_words(got, leaf) if is_key(leaf) else got)
     state: State
     state, kept = jax.tree.unflatten(jax.tree.structure((start.state, start.kept)), values)
     entries = tuple(map(tuple, arrays["history"].tolist()))
@@ -334,7 +329,7 @@ def configuration(
         "optimizer": "ready-made" if ready else getattr(optimizer, "__name__", "a factory"),
         "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
         **choices,
-        "key": key_data(key).tolist(),
+        "key": as_numpy(key).tolist(),
         "data's checksum": checksum(*jax.tree.leaves(data)),
         "compiled step": step_checksum(program, hyperparameters, state, data[0]),
         "jax": jax.__version__,
@@ -353,10 +348,10 @@ def step_checksum(
     def step(state: State, batch: Data, hyperparameters: Hyperparameters) -> State:
         return descend(program, build(program.optimizer, hyperparameters), state, batch)
 
-    batch = take_rows(data, np.zeros(1, int))
+    batch = data.rows(np.zeros(1, int))
     traced = jax.make_jaxpr(step)(state, batch, hyperparameters)
     text = re.sub(r"0x[0-9a-f]+", "", str(traced))  # addresses of Python functions
-    constants = [_as_numpy(constant) for constant in constants_of(traced)]
+    constants = [as_numpy(constant) for constant in constants_of(traced)]
     return checksum(np.frombuffer(text.encode(), np.uint8), *constants)
 
 

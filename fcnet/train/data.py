@@ -4,7 +4,6 @@ They form a table from which rows are taken: on the device, or on disk as an `np
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -15,6 +14,7 @@ from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_params, reraise
 from fcnet.losses import as_batch, as_shares
+from fcnet.train.keys import as_numpy
 from fcnet.train.types import Data
 from fcnet.types import Objective, Pairs, Params
 
@@ -32,7 +32,7 @@ class Table(NamedTuple):
     def keep(self, rows: np.ndarray) -> "Table":
         """The table of these rows only."""
         if self.resident is not None:
-            return on_device(take_rows(self.resident, rows))
+            return on_device(self.resident.rows(rows))
         return Table(len(rows), lambda chosen: self.rows(rows[chosen]), None)
 
 
@@ -81,7 +81,7 @@ def as_table(
 
 def on_device(data: Data) -> Table:
     """The table of data that is on the device."""
-    return Table(len(data.X), partial(take_rows, data), data)
+    return Table(len(data.X), data.rows, data)
 
 
 def on_disk(
@@ -172,21 +172,9 @@ def as_held(name: str, share: object, n: int) -> int:
     return held
 
 
-def key_data(key: Array) -> np.ndarray:
-    """The words of a random key, of the new kind or the old."""
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(key) if typed else key)
-
-
 def host_random(key: Array) -> np.random.Generator:
     """A NumPy generator seeded by a JAX key, for draws that need no compiling."""
-    return np.random.default_rng(key_data(key).ravel())
-
-
-def take_rows(data: Data, rows: np.ndarray) -> Data:
-    """Some of the rows."""
-    weights = None if data.weights is None else data.weights[rows]
-    return Data(data.X[rows], data.Y[rows], weights)
+    return np.random.default_rng(as_numpy(key).ravel())
 
 
 def evaluated_rows(params: Params) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_params, check_finite, check_key, check_shape
+from fcnet.checks import as_array, as_params, check_finite, check_shape
+from fcnet.train.keys import as_keys
 from fcnet.train.optimizer import named
 from fcnet.types import Layer, Pairs, Params
 
@@ -54,7 +55,7 @@ def as_members(
     for k, layer in enumerate(layers):
         check_finite(f"params[{k}].W", layer.W)
         check_finite(f"params[{k}].b", layer.b)
-    keys = _as_keys(key)
+    keys = as_keys(key)
     kind = jnp.promote_types(layers[0].W.dtype, jnp.float32)  # 0.999 is 1 in bfloat16
     numbers = {
         name: _as_numbers(f"hyperparameters[{name!r}]", value).astype(kind)
@@ -104,18 +105,6 @@ def as_layers(params: Pairs) -> tuple[Params, bool]:
         raise ValueError("params have no members: expected K >= 1 of them in front")
     as_params(jax.tree.map(lambda leaf: leaf[0], layers))
     return layers, True
-
-
-def _as_keys(key: Array) -> Array:
-    """One key or K keys, of the new kind."""
-    dtype, ndim = getattr(key, "dtype", None), getattr(key, "ndim", 0)
-    if dtype == jnp.uint32 and ndim in (1, 2):
-        if ndim == 1:
-            check_key(key)
-        key = jax.random.wrap_key_data(key)
-    elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or ndim != 1:
-        check_key(key)
-    return key
 
 
 def _as_numbers(name: str, value: ArrayLike) -> Array:

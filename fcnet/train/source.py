@@ -28,7 +28,6 @@ from fcnet.train.data import (
     evaluated_rows,
     hold_out,
     sample_rows,
-    take_rows,
 )
 from fcnet.train.mesh import check_own, everywhere, gathered, is_shared, least, own_rows, split
 from fcnet.train.sampling import SAMPLINGS, Draw
@@ -275,11 +274,11 @@ def streamed(
         raise ValueError("X gave no batch: expected an iterable of batches (X, Y)")
     seen: Data = jax.tree.map(lambda rows: rows[:length].reshape(-1, *rows.shape[2:]), first.data)
     if is_shared(mesh):
-        seen = gathered(take_rows(seen, np.arange(length * own)[: most // jax.process_count()]))
+        seen = gathered(seen.rows(np.arange(length * own)[: most // jax.process_count()]))
     elif seen.weights is not None:
-        seen = take_rows(seen, np.flatnonzero(seen.weights)[:most])
+        seen = seen.rows(np.flatnonzero(seen.weights)[:most])
     else:
-        seen = take_rows(seen, np.arange(length * own)[:most])
+        seen = seen.rows(np.arange(length * own)[:most])
     if seen.weights is not None and not seen.weights.any():
         raise ValueError(
             f"all weights of the batches 0 to {length - 1} are 0, so that the history cannot "

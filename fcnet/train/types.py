@@ -33,6 +33,11 @@ class Data(NamedTuple):
     Y: Float[Array, "*steps n m_r"]
     weights: Float[Array, "*steps n"] | None
 
+    def rows(self, rows: np.ndarray) -> "Data":
+        """Some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.X[rows], self.Y[rows], weights)
+
 
 class Batches(NamedTuple):
     """Row numbers of the batches of a block of steps; the mask is None where no row is padding."""

@@ -98,7 +98,7 @@ def fit(
             of tensorfloat32, on devices that have them. "bfloat16" computes gradients in bfloat16;
             parameters, updates and evaluations are float32. All but "tensorfloat32" compute
             products in full precision, on a GPU or TPU too.
-        checkpoint: a folder, or `fcnet.train.Checkpoints(folder, every, keep)`, in which the run is
+        checkpoint: a folder, or `fcnet.Checkpoints(folder, every, keep)`, in which the run is
             saved after evaluations. Needs the extra "checkpoint".
         resume: continue from the last checkpoint in the folder, if there is one. The result is that
             of an uninterrupted run, bit for bit. The other arguments must be those of the run; but

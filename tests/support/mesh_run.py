@@ -15,7 +15,8 @@ import jax
 import numpy as np
 import optax
 
-from fcnet.train import CheckpointError, Interrupted, NonFiniteError, checkpoint, run
+import fcnet
+from fcnet.train import checkpoint, run
 from fcnet.train.fit import fit
 from fcnet.types import Layer
 
@@ -113,12 +114,12 @@ def full_disk(folder, **where):
     """The first process cannot write, and all processes raise."""
 
     def write(*_):
-        raise CheckpointError("no space left")
+        raise fcnet.CheckpointError("no space left")
 
     before, checkpoint.write = checkpoint.write, write
     try:
         train(checkpoint=Path(folder) / "full", **where)
-    except CheckpointError as error:
+    except fcnet.CheckpointError as error:
         return [np.array(str(error))]
     finally:
         checkpoint.write = before
@@ -133,7 +134,7 @@ def signalled(folder, **where):
 
     try:
         train(progress=interrupt, **where)
-    except Interrupted as error:
+    except fcnet.Interrupted as error:
         return [np.array(int(error.signal)), np.array(error.result.step)]
 
 
@@ -143,7 +144,7 @@ def diverging(folder, **where):
             optimizer="sgd", hyperparameters={"learning_rate": 1e3},
             output_activation="identity", **where,
         )  # fmt: skip
-    except NonFiniteError as error:
+    except fcnet.NonFiniteError as error:
         finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(error.params))
         return [np.array(error.step), np.array(finite)]
 

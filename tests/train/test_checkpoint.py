@@ -16,7 +16,7 @@ import pytest
 from safetensors import safe_open
 
 import fcnet
-from fcnet.train import NonFiniteError, checkpoint
+from fcnet.train import checkpoint
 from fcnet.train import run as host
 from fcnet.train.checkpoint import CheckpointError, Checkpoints, read, saved, write
 from fcnet.train.fit import fit
@@ -127,7 +127,7 @@ def test_the_last_and_the_best_are_kept(run, tmp_path):
     assert list(saved(tmp_path)) == [best, 80, 90]
 
 
-def test_so_many_evaluations_lie_between_two_checkpoints(run, tmp_path):
+def test_every_fourth_evaluation_is_saved(run, tmp_path):
     run(checkpoint=Checkpoints(tmp_path, every=4, keep=9))
     assert list(saved(tmp_path)) == [0, 40, 60]
 
@@ -287,11 +287,11 @@ def test_nothing_is_made_for_a_call_that_is_refused(run, tmp_path):
 
 def test_after_a_divergence_the_last_finite_checkpoint_is_there(run, tmp_path):
     wild = {"optimizer": "sgd", "hyperparameters": {"learning_rate": 30.0}, "evaluate_every": 1}
-    with pytest.raises(NonFiniteError) as caught:
+    with pytest.raises(fcnet.NonFiniteError) as caught:
         run(checkpoint=tmp_path, **wild)
     last = max(saved(tmp_path))
     assert 0 < last <= caught.value.step
-    with pytest.raises(NonFiniteError, match=f"in step {caught.value.step + 1};"):
+    with pytest.raises(fcnet.NonFiniteError, match=f"in step {caught.value.step + 1};"):
         run(checkpoint=tmp_path, resume=True, **wild)
 
 

@@ -10,7 +10,6 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train import NonFiniteError
 from fcnet.train.fit import fit
 from fcnet.train.sampling import SAMPLINGS
 
@@ -189,7 +188,9 @@ def test_what_stops_being_finite_is_named_with_its_step(problem, key):
     params, X, Y = problem
     run = partial(fit, params, X, Y, key=key, batch_size=6, optimizer="sgd")
     diverging = {"hyperparameters": {"learning_rate": 1e3}}
-    with pytest.raises(NonFiniteError, match=r"in step \d+; .* smaller learning rate") as caught:
+    with pytest.raises(
+        fcnet.NonFiniteError, match=r"in step \d+; .* smaller learning rate"
+    ) as caught:
         run(steps=3000, **diverging)
     step = caught.value.step
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(caught.value.params))

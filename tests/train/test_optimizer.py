@@ -14,7 +14,6 @@ from support.problems import assert_close, relative_errors
 import fcnet
 from fcnet import data
 from fcnet.losses import as_objective
-from fcnet.train import Checkpoints
 from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
 from fcnet.train.mesh import as_mesh, keep_placed, keep_split
@@ -179,7 +178,7 @@ def test_each_argument_for_the_loss_is_given_by_itself(problem, run, name):
 def test_what_holds_for_adam_holds_for_those_that_read_the_loss(run, problem, tmp_path, name):
     """Checkpoints, an earlier state, early stopping and a mesh."""
     run = partial(run, optimizer=READERS[name], evaluate_every=3, validation=0.25)
-    whole = run(checkpoint=Checkpoints(tmp_path, keep=9))
+    whole = run(checkpoint=fcnet.Checkpoints(tmp_path, keep=9))
     for step in (6, 9):
         saved(tmp_path)[step].unlink()
     resumed = run(checkpoint=tmp_path, resume=True)

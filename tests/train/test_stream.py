@@ -12,7 +12,7 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train import NonFiniteError, source
+from fcnet.train import source
 from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
 from fcnet.train.sampling import SAMPLINGS
@@ -177,9 +177,9 @@ def test_a_stream_goes_on_where_its_checkpoint_was(run, data, tmp_path):
 
 def test_a_stream_that_diverges_names_the_step(run, data):
     wild = {"optimizer": "sgd", "hyperparameters": {"learning_rate": 1e3}}
-    with pytest.raises(NonFiniteError) as drawn:
+    with pytest.raises(fcnet.NonFiniteError) as drawn:
         run(*data, **wild)
-    with pytest.raises(NonFiniteError) as given:
+    with pytest.raises(fcnet.NonFiniteError) as given:
         run(batches_of(data, jax.random.key(5)), **wild)
     assert given.value.step == drawn.value.step
     assert_same_bits(given.value.params, drawn.value.params)

@@ -7,7 +7,7 @@ Shapes and dtypes are always checked. Values can be checked only where they are 
 import copyreg
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -140,6 +140,15 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
     return jnp.asarray(cast)
 
 
+def reraise(error: Exception, message: str) -> NoReturn:
+    """Raise a TypeError for a TypeError, and a ValueError for any other error, with a new message.
+
+    Some errors of JAX derive from these, and cannot be made of a message.
+    """
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    raise kind(message) from error
+
+
 def fails(array: Array, predicate: Callable[[Array], Array]) -> bool:
     """Whether a known value fails `predicate`; while JAX traces through it, a value is unknown."""
     if isinstance(array, jax.core.Tracer):
@@ -164,6 +173,25 @@ def check_shape(name: str, array: Array, expected: tuple[int, ...], hint: str) -
     """Raise unless the shape is exactly `expected`: nothing is ever broadcast silently."""
     if array.shape != expected:
         raise ValueError(f"{name} has shape {array.shape}, expected {expected}: {hint}")
+
+
+class TreeLayout(NamedTuple):
+    """The structure of a tree, and the shape and the dtype of each array in it."""
+
+    structure: Any
+    shapes: list[tuple[int, ...]]
+    dtypes: list[str]
+
+
+def layout_of(tree: Any) -> TreeLayout:
+    """The layout of a tree, by which two trees of arrays are compared.
+
+    >>> layout_of((jnp.ones((2, 3)), jnp.ones(2, int)))[1:]
+    ([(2, 3), (2,)], ['float32', 'int32'])
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    dtypes = [str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in leaves]
+    return TreeLayout(structure, [np.shape(leaf) for leaf in leaves], dtypes)
 
 
 def as_floating(name: str, dtype: DTypeLike | None) -> np.dtype:

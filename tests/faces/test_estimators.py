@@ -26,7 +26,6 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 from fcnet.estimators.training import held_out
-from fcnet.train import NonFiniteError
 from fcnet.train.optimizer import OPTIMIZERS
 
 pytestmark = pytest.mark.untyped
@@ -407,7 +406,7 @@ def test_a_set_of_one_s_own_needs_both_parts(houses):
 def test_what_diverges_says_so(houses):
     X, y = houses
     model = FCNetRegressor(8, optimizer="sgd", learning_rate_init=1e6, max_iter=500, random_state=0)
-    with pytest.raises(NonFiniteError, match="smaller learning rate"):
+    with pytest.raises(fcnet.NonFiniteError, match="smaller learning rate"):
         model.fit(X, y)
 
 

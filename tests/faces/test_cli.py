@@ -75,6 +75,14 @@ def test_examples_are_understood(example: str) -> None:
         (["train", "--stepz", "5"], "usage: fcnet train", "required: --target"),
         (["check", "mine.py:f", "--sizes", "0,1"], "usage: fcnet check", "invalid widths value"),
         (["completion", "cmd"], "usage: fcnet completion", "invalid choice: 'cmd'"),
+        (["check", "mine.py:f", "--size", "4,1"], "usage: fcnet check", "required: --sizes"),
+        (
+            ["sweep", "houses.csv", "--target", "price", "--learning-rate", "1e-3"],
+            "usage: fcnet sweep",
+            "unrecognized arguments: --learning-rate 1e-3",
+        ),
+        (["notes", "--mark"], "usage: fcnet notes", "unrecognized arguments: --mark"),
+        (["--vers"], "usage: fcnet [-h]", "fcnet: error: "),
     ],
 )
 def test_wrong_usage_exits_with_2_and_shows_the_usage_of_its_command(
@@ -142,6 +150,54 @@ def test_a_reader_that_stops_early_sees_no_traceback(length: int) -> None:
     program.stdout = None
     assert program.communicate()[1] == ""
     assert program.returncode == 1
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("given", "redirection", "status", "error"),
+    [
+        ("notes", f">{FULL}", 1, "No space left on device"),
+        ("--version", f">{FULL}", 1, "No space left on device"),
+        ("notes", ">&-", 1, "standard output is closed"),
+        ("--version", ">&-", 1, "standard output is closed"),
+        ("predict no-model no-data.csv", ">&-", 1, "standard output is closed"),
+        ("check no-file.py:backprop --sizes 2,1", ">&-", 2, "standard output is closed"),
+    ],
+)
+def test_output_that_cannot_be_written_is_an_error_in_one_line(
+    given: str, redirection: str, status: int, error: str, unbuffered: str
+) -> None:
+    if str(FULL) in redirection and not FULL.exists():
+        pytest.skip(f"needs {FULL}")
+    run = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m fcnet {given} {redirection}",
+        shell=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == status
+    assert run.stderr.startswith("fcnet: OSError: ")
+    assert error in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_help_on_a_full_disk_is_an_error() -> None:
+    if not FULL.exists():
+        pytest.skip(f"needs {FULL}")
+    with FULL.open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "fcnet", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            text=True,
+        )
+    assert run.returncode == 1
+    assert run.stderr == "fcnet: OSError: [Errno 28] No space left on device\n"
 
 
 def test_the_package_runs_as_a_module() -> None:

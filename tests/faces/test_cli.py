@@ -73,7 +73,11 @@ def test_examples_are_understood(example: str) -> None:
             "fcnet train: error: unrecognized arguments: --stepz 5",
         ),
         (["train", "--stepz", "5"], "usage: fcnet train", "required: --target"),
-        (["check", "mine.py:f", "--sizes", "0,1"], "usage: fcnet check", "invalid widths value"),
+        (
+            ["check", "mine.py:f", "--sizes", "0,1"],
+            "usage: fcnet check",
+            "argument --sizes: expected",
+        ),
         (["completion", "cmd"], "usage: fcnet completion", "invalid choice: 'cmd'"),
         (["check", "mine.py:f", "--size", "4,1"], "usage: fcnet check", "required: --sizes"),
         (
@@ -94,6 +98,79 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage_of_its_command(
     shown = capsys.readouterr().err
     assert shown.startswith(usage)
     assert error in shown
+
+
+TASK = ["houses.csv", "--target", "price"]
+WORDS = {
+    "train": ["train", *TASK],
+    "sweep": ["sweep", *TASK],
+    "check": ["check", "mine.py:f", "--sizes", "4,1"],
+}
+HUGE = "9" * 20
+BAD = {
+    ("train", "--learning-rate"): ["-1", "0", "nan", "inf", "fast", ""],
+    ("train", "--patience"): ["-1", "2.5", HUGE],
+    ("sweep", "--learning-rates"): ["", "1e-3,-1", "0", "1e-3,x", "nan"],
+    ("sweep", "--weight-decays"): ["", "-0.1", "0,inf"],
+    ("sweep", "--seeds"): ["0", "-1", "1e3"],
+    ("check", "--seed"): ["-1", HUGE, str(2**32), "x"],
+    ("check", "--sizes"): ["4,0,1", "4,-1", f"4,{HUGE}", "4,x"],
+    **{
+        (command, option): values
+        for command in ("train", "sweep")
+        for option, values in {
+            "--seed": ["-1", HUGE, str(2**32), "x"],
+            "--steps": ["-1", str(2**31), "1e4"],
+            "--batch-size": ["0", "-1", "many"],
+            "--evaluate-every": ["0", "-1"],
+            "--validation": ["1", "-0.1", "nan", "half"],
+            "--hidden": ["64,0", "-1"],
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize(("command", "option"), BAD)
+def test_a_bad_number_is_wrong_usage_and_its_option_is_named(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No file is read for it: there is none."""
+    for value in BAD[command, option]:
+        with pytest.raises(SystemExit) as stop:
+            main([*WORDS[command], f"{option}={value}"])
+        assert stop.value.code == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(f"usage: fcnet {command}")
+        assert f"fcnet {command}: error: argument {option}: expected " in shown
+        assert shown.rpartition("got ")[2].strip("'\n") in value.split(",")
+
+
+NUMBERS = {
+    (name, option)
+    for name, command in COMMANDS.items()
+    for option, settings in command.options.items()
+    if isinstance(settings.get("default"), int | float)
+}
+
+
+def test_every_option_of_a_number_is_checked() -> None:
+    assert ("train", "--learning-rate") in NUMBERS <= set(BAD)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        (["train", *TASK, "--patience", "0"], "patience", 0),
+        (["train", *TASK, "--seed", str(2**32 - 1)], "seed", 2**32 - 1),
+        (["train", *TASK, "--validation", "0"], "validation", 0.0),
+        (["train", *TASK, "--hidden", ""], "hidden", ()),
+        (["sweep", *TASK, "--learning-rates", "1e-3, 0.1"], "learning_rates", (1e-3, 0.1)),
+        (["sweep", *TASK, "--weight-decays", "0,1"], "weight_decays", (0.0, 1.0)),
+        (["sweep", *TASK], "weight_decays", ()),
+    ],
+)
+def test_numbers_at_their_bounds_are_accepted(given: list[str], field: str, value: object) -> None:
+    assert getattr(parser().parse_args(given), field) == value
 
 
 def test_an_error_is_one_line_and_status_1(

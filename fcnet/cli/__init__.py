@@ -24,7 +24,20 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-class _CommandParser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    """A parser of whole option names, so that a new option changes no older command line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit, after --help or --version only once what they print is written."""
+        if not status:
+            _flush()
+        super().exit(status, message)
+
+
+class _CommandParser(_Parser):
     """The parser of one command: an option that it does not know is its error, with its usage."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -41,7 +54,7 @@ def parser(complete: Mapping[str, Any] = {}) -> argparse.ArgumentParser:
         complete: shtab's completer for the arguments of a metavar.
     """
     formatter = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="fcnet",
         description="Fully-connected networks after the CS229 deep-learning notes, in JAX.",
         epilog=f"fcnet COMMAND --help shows a command's options, with examples.\n\n{STATUSES}",
@@ -95,22 +108,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: for wrong usage, with status 2, and after --help or --version, with 0.
         Exception: whatever the command raised, with --debug.
     """
-    options = vars(parser().parse_args(arguments))
-    command, debug = options.pop("command"), options.pop("debug")
+    debug, failure = False, 1
     try:
+        options = vars(parser().parse_args(arguments))
+        command, debug = options.pop("command"), options.pop("debug")
+        failure = command.failure
+        _flush()
         status = command.run(**options)
-        sys.stdout.flush()
+        _flush()
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
             print(f"fcnet: {interrupt}", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python must not flush to it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return command.failure
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        _discard_output()
+        return failure
     except Exception as error:
         if debug:
             raise
         print(f"fcnet: {type(error).__name__}: {error}", file=sys.stderr)
-        return command.failure
+        _discard_output()
+        return failure
     return status or 0
+
+
+def _flush() -> None:
+    """Write what was printed.
+
+    Raises:
+        OSError: where that is impossible, such as to a full disk or a closed standard output.
+    """
+    if sys.stdout is None:
+        raise OSError("standard output is closed: to discard the output, send it to /dev/null")
+    sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """Discard what cannot be written, for Python would try again at exit."""
+    try:
+        _flush()
+    except OSError:
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fcnet
-from fcnet.cli.options import ACTIVATIONS, LOSSES, Command, file, option, widths
+from fcnet.cli.options import ACTIVATIONS, LOSSES, Command, file, option, seed, widths
 
 STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
 """The exit status for each verdict; 2 is that of an error."""
@@ -220,7 +220,7 @@ COMMAND = Command(
         "--dtype": option(
             "float64", "of these arrays", choices=("float64", "float32", "bfloat16", "float16")
         ),
-        "--seed": option(0, "for the network and its inputs"),
+        "--seed": option(0, "for the network and its inputs", type=seed),
         "--html": file("write the report as a page"),
         "--json": file("write the report as JSON"),
     },

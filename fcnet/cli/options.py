@@ -1,5 +1,7 @@
 """What a command is, how options are read, and the options that `train` and `sweep` share."""
 
+import math
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -34,15 +36,47 @@ def words(text: str) -> tuple[str, ...]:
 
 def widths(text: str) -> tuple[int, ...]:
     """Positive whole numbers with commas in between; an empty text is none."""
-    numbers = tuple(int(word) for word in words(text))
-    if any(number < 1 for number in numbers):
-        raise ValueError
+    return tuple(map(count(1), words(text)))
+
+
+def count(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """What reads a whole number from `least` to `most`."""
+    expected = f"a whole number from {least} to {most}"
+    return _number(int, lambda number: least <= number <= most, expected)
+
+
+def _number(
+    read: Callable[[str], Any], fits: Callable[[Any], bool], expected: str
+) -> Callable[[str], Any]:
+    """What reads a number that fits; argparse puts the option's name before the error."""
+
+    def number(text: str) -> Any:
+        try:
+            value = read(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise ArgumentTypeError(f"expected {expected}, got {text!r}")
+        return value
+
+    return number
+
+
+positive = _number(float, lambda x: 0 < x < math.inf, "a positive number")
+not_negative = _number(float, lambda x: 0 <= x < math.inf, "a number, 0 or more")
+share = _number(float, lambda x: 0 <= x < 1, "a share, 0 or more and less than 1")
+seed = count(0, 2**32 - 1)
+
+
+def several(number: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
+    """What reads one number or more, with commas in between."""
+
+    def numbers(text: str) -> tuple[float, ...]:
+        if not words(text):
+            raise ArgumentTypeError(f"expected numbers with commas in between, got {text!r}")
+        return tuple(map(number, words(text)))
+
     return numbers
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers with commas in between."""
-    return tuple(float(word) for word in words(text))
 
 
 def option(default: Any, help: str, **settings: Any) -> dict[str, Any]:
@@ -124,11 +158,15 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
             "and 1, softmax_cross_entropy for classes", choices=LOSSES,
         ),
         "--optimizer": option("adam", "of optax", choices=OPTIMIZERS),
-        "--batch-size": option(32, "examples in a step"),
-        "--steps": option(steps, "number of steps"),
-        "--validation": option(0.2, "the share of rows held out, to choose the best network by"),
-        "--evaluate-every": option(200, "steps between two evaluations"),
-        "--seed": option(0, "for the split, the first parameters and the batches"),
+        "--batch-size": option(32, "examples in a step", type=count(1)),
+        "--steps": option(steps, "number of steps", type=count(0)),
+        "--validation": option(
+            0.2, "the share of rows held out, to choose the best network by", type=share
+        ),
+        "--evaluate-every": option(200, "steps between two evaluations", type=count(1)),
+        "--seed": option(
+            0, "for the split, the first parameters and the batches", type=seed
+        ),
         "--out": folder(out, "where all results go"),
     }  # fmt: skip
 

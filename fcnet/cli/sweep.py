@@ -8,7 +8,17 @@ from itertools import product
 from typing import Any
 
 import fcnet
-from fcnet.cli.options import Command, TaskOptions, numbers, option, takes_task, task_options
+from fcnet.cli.options import (
+    Command,
+    TaskOptions,
+    count,
+    not_negative,
+    option,
+    positive,
+    several,
+    takes_task,
+    task_options,
+)
 
 
 def sweep(
@@ -40,8 +50,6 @@ def sweep(
     out = task.out
     if (out / "model.safetensors").exists() or saved(out / "checkpoints"):
         raise ValueError(f"{out} holds a model already, or a run: choose another --out")
-    if seeds < 1 or not learning_rates:
-        raise ValueError("there is nothing to train: expected a learning rate and a seed at least")
     decayed = [
         name
         for name, factory in OPTIMIZERS.items()
@@ -142,13 +150,13 @@ COMMAND = Command(
     {
         **task_options(steps=5000, out="runs/sweep"),
         "--learning-rates": option(
-            "3e-4,1e-3,3e-3,1e-2", "the sizes of a step to try", type=numbers,
+            "3e-4,1e-3,3e-3,1e-2", "the sizes of a step to try", type=several(positive),
             metavar="A,B,...",
         ),
         "--weight-decays": option(
-            (), "the weight decays to try, of adamw or lion", type=numbers,
+            (), "the weight decays to try, of adamw or lion", type=several(not_negative),
             metavar="A,B,...",
         ),
-        "--seeds": option(8, "networks for each setting"),
+        "--seeds": option(8, "networks for each setting", type=count(1)),
     },
 )  # fmt: skip

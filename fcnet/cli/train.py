@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import fcnet
-from fcnet.cli.options import Command, TaskOptions, option, takes_task, task_options
+from fcnet.cli.options import (
+    Command,
+    TaskOptions,
+    count,
+    option,
+    positive,
+    takes_task,
+    task_options,
+)
 
 
 def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) -> None:
@@ -103,10 +111,11 @@ COMMAND = Command(
     ),
     {
         **task_options(steps=10_000, out="runs/model"),
-        "--learning-rate": option(1e-3, "the size of a step"),
+        "--learning-rate": option(1e-3, "the size of a step", type=positive),
         "--patience": option(
             10, "stop once the validation loss has not improved for N evaluations, and "
-            "keep the best network; 0 takes all steps and keeps the last", metavar="N",
+            "keep the best network; 0 takes all steps and keeps the last", type=count(0),
+            metavar="N",
         ),
         "--resume": {
             "action": "store_true",

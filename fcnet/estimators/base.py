@@ -178,9 +178,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             else:
                 begin = init_small(start_key, sizes, dtype)
             penalty = self.alpha * n / (batch_size * float(data.weights.sum()))
-            optimizer, hyperparameters = penalised(
-                self.optimizer, self.learning_rate_init, penalty, begin
-            )
+            optimizer, hyperparameters = penalised(self.optimizer, self.learning_rate_init, penalty)
             result = fit(
                 begin,
                 data.X,

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from fcnet.data import Standardizer
 from fcnet.network import init
-from fcnet.train.optimizer import as_optimizer, reads_loss
+from fcnet.train.optimizer import as_optimizer, build
 from fcnet.train.types import Optimizer
 from fcnet.types import Layer, Params
 
@@ -82,40 +82,49 @@ def init_small(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:
 
 
 def penalised(
-    optimizer: str | Optimizer, learning_rate: float, penalty: float, params: Params
+    optimizer: str | Optimizer, learning_rate: float, penalty: float
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The optimiser, with the gradient of penalty / 2 |W|^2 added to the gradient.
+    """The optimiser of the loss plus penalty / 2 |W|^2, where it is given those of the loss alone.
 
     Returns a factory and its hyper-parameters. The factory is the same for the same optimiser, so
     that JAX does not compile anew. A ready-made optimiser has its own learning rate.
-
-    Raises:
-        ValueError: for a penalty beside an optimiser that reads the loss, which is without it.
     """
     made = isinstance(optimizer, optax.GradientTransformation)
     chosen, hyper = as_optimizer(optimizer, None if made else {"learning_rate": learning_rate})
-    if penalty and reads_loss(chosen, hyper, params):
-        raise ValueError(
-            "the penalty alpha is added to the gradient only, but this optimizer reads the loss "
-            "too, as optax.lbfgs and optax.polyak_sgd do: set alpha=0, or choose another optimizer"
-        )
     return _penalised(chosen), {"penalty": penalty, **hyper}
 
 
 @lru_cache(maxsize=64)
 def _penalised(optimizer: Optimizer) -> Callable[..., optax.GradientTransformation]:
     def make(penalty: Any, **hyperparameters: Any) -> optax.GradientTransformation:
-        made = isinstance(optimizer, optax.GradientTransformation)
-        return optax.chain(
-            optax.add_decayed_weights(penalty, mask=_weights_only),
-            optimizer if made else optimizer(**hyperparameters),
-        )
+        made = optax.with_extra_args_support(build(optimizer, hyperparameters))
+
+        def term(params: Params) -> Array:
+            return penalty / 2 * sum(jnp.vdot(W, W) for W, _ in params)
+
+        def update(
+            gradient: Params,
+            state: optax.OptState,
+            params: Params,
+            *,
+            value: Array,
+            grad: Params,
+            value_fn: Callable[[Params], Array],
+        ) -> Any:
+            pairs = zip(gradient, params, strict=True)
+            whole = tuple(Layer(g.W + penalty * p.W, g.b) for g, p in pairs)
+            return made.update(
+                whole,
+                state,
+                params,
+                value=value + term(params),
+                grad=whole,
+                value_fn=lambda params: value_fn(params) + term(params),
+            )
+
+        return optax.GradientTransformationExtraArgs(made.init, update)
 
     return make
-
-
-def _weights_only(params: Params) -> tuple[Any, ...]:
-    return tuple(Layer(W=True, b=False) for _ in params)  # type: ignore[arg-type]
 
 
 def to_params(

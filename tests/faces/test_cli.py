@@ -93,8 +93,20 @@ def test_examples_are_understood(example: str) -> None:
             "'adom'",
         ),
         (["check", "a.py:f", "--output-activation", "swoosh"], "usage: fcnet check", "'swoosh'"),
-        (["check", "mine.py:f", "--sizes", "0,1"], "usage: fcnet check", "invalid widths value"),
+        (
+            ["check", "mine.py:f", "--sizes", "0,1"],
+            "usage: fcnet check",
+            "argument --sizes: expected",
+        ),
         (["completion", "cmd"], "usage: fcnet completion", "invalid choice: 'cmd'"),
+        (["check", "mine.py:f", "--size", "4,1"], "usage: fcnet check", "required: --sizes"),
+        (
+            ["sweep", "houses.csv", "--target", "price", "--learning-rate", "1e-3"],
+            "usage: fcnet sweep",
+            "unrecognized arguments: --learning-rate 1e-3",
+        ),
+        (["notes", "--mark"], "usage: fcnet notes", "unrecognized arguments: --mark"),
+        (["--vers"], "usage: fcnet [-h]", "fcnet: error: "),
     ],
 )
 def test_wrong_usage_exits_with_2_and_shows_the_usage_of_its_command(
@@ -106,6 +118,79 @@ def test_wrong_usage_exits_with_2_and_shows_the_usage_of_its_command(
     shown = capsys.readouterr().err
     assert shown.startswith(usage)
     assert error in shown
+
+
+TASK = ["houses.csv", "--target", "price"]
+WORDS = {
+    "train": ["train", *TASK],
+    "sweep": ["sweep", *TASK],
+    "check": ["check", "mine.py:f", "--sizes", "4,1"],
+}
+HUGE = "9" * 20
+BAD = {
+    ("train", "--learning-rate"): ["-1", "0", "nan", "inf", "fast", ""],
+    ("train", "--patience"): ["-1", "2.5", HUGE],
+    ("sweep", "--learning-rates"): ["", "1e-3,-1", "0", "1e-3,x", "nan"],
+    ("sweep", "--weight-decays"): ["", "-0.1", "0,inf"],
+    ("sweep", "--seeds"): ["0", "-1", "1e3"],
+    ("check", "--seed"): ["-1", HUGE, str(2**32), "x"],
+    ("check", "--sizes"): ["4,0,1", "4,-1", f"4,{HUGE}", "4,x"],
+    **{
+        (command, option): values
+        for command in ("train", "sweep")
+        for option, values in {
+            "--seed": ["-1", HUGE, str(2**32), "x"],
+            "--steps": ["-1", str(2**31), "1e4"],
+            "--batch-size": ["0", "-1", "many"],
+            "--evaluate-every": ["0", "-1"],
+            "--validation": ["1", "-0.1", "nan", "half"],
+            "--hidden": ["64,0", "-1"],
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize(("command", "option"), BAD)
+def test_a_bad_number_is_wrong_usage_and_its_option_is_named(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No file is read for it: there is none."""
+    for value in BAD[command, option]:
+        with pytest.raises(SystemExit) as stop:
+            main([*WORDS[command], f"{option}={value}"])
+        assert stop.value.code == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(f"usage: fcnet {command}")
+        assert f"fcnet {command}: error: argument {option}: expected " in shown
+        assert shown.rpartition("got ")[2].strip("'\n") in value.split(",")
+
+
+NUMBERS = {
+    (name, option)
+    for name, command in COMMANDS.items()
+    for option, settings in command.options.items()
+    if isinstance(settings.get("default"), int | float)
+}
+
+
+def test_every_option_of_a_number_is_checked() -> None:
+    assert ("train", "--learning-rate") in NUMBERS <= set(BAD)
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "value"),
+    [
+        (["train", *TASK, "--patience", "0"], "patience", 0),
+        (["train", *TASK, "--seed", str(2**32 - 1)], "seed", 2**32 - 1),
+        (["train", *TASK, "--validation", "0"], "validation", 0.0),
+        (["train", *TASK, "--hidden", ""], "hidden", ()),
+        (["sweep", *TASK, "--learning-rates", "1e-3, 0.1"], "learning_rates", (1e-3, 0.1)),
+        (["sweep", *TASK, "--weight-decays", "0,1"], "weight_decays", (0.0, 1.0)),
+        (["sweep", *TASK], "weight_decays", ()),
+    ],
+)
+def test_numbers_at_their_bounds_are_accepted(given: list[str], field: str, value: object) -> None:
+    assert getattr(parser().parse_args(given), field) == value
 
 
 def test_an_error_is_one_line_and_status_1(
@@ -162,6 +247,54 @@ def test_a_reader_that_stops_early_sees_no_traceback(length: int) -> None:
     program.stdout = None
     assert program.communicate()[1] == ""
     assert program.returncode == 1
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("given", "redirection", "status", "error"),
+    [
+        ("notes", f">{FULL}", 1, "No space left on device"),
+        ("--version", f">{FULL}", 1, "No space left on device"),
+        ("notes", ">&-", 1, "standard output is closed"),
+        ("--version", ">&-", 1, "standard output is closed"),
+        ("predict no-model no-data.csv", ">&-", 1, "standard output is closed"),
+        ("check no-file.py:backprop --sizes 2,1", ">&-", 2, "standard output is closed"),
+    ],
+)
+def test_output_that_cannot_be_written_is_an_error_in_one_line(
+    given: str, redirection: str, status: int, error: str, unbuffered: str
+) -> None:
+    if str(FULL) in redirection and not FULL.exists():
+        pytest.skip(f"needs {FULL}")
+    run = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m fcnet {given} {redirection}",
+        shell=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == status
+    assert run.stderr.startswith("fcnet: OSError: ")
+    assert error in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+def test_help_on_a_full_disk_is_an_error() -> None:
+    if not FULL.exists():
+        pytest.skip(f"needs {FULL}")
+    with FULL.open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "fcnet", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": ""},
+            text=True,
+        )
+    assert run.returncode == 1
+    assert run.stderr == "fcnet: OSError: [Errno 28] No space left on device\n"
 
 
 def test_the_package_runs_as_a_module() -> None:

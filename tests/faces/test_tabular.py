@@ -239,7 +239,7 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
         ({"price": [""] + [7] * 59}, ["--target", "price"], "the target 'price' has 1 missing"),
         ({"place": [f"p{i}" for i in range(60)]}, ["--target", "price"], "too many to learn from"),
         ({}, ["--target", "id", "--loss", "softmax_cross_entropy"], "has 60 classes in 60 rows"),
-        ({}, ["--target", "price", "--validation", "1"], "--validation must be 0 or a share"),
+        ({}, ["--target", "price", "--validation", "0.999"], "--validation must be 0 or a share"),
         ({}, ["--target", "price", "--activation", "sinus"], "unknown activation 'sinus'"),
         ({}, ["--target", "price", "--loss", "absolute"], "unknown loss 'absolute'"),
         ({}, ["--target", "price", "--optimizer", "magic"], "unknown optimizer 'magic'"),

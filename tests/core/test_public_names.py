@@ -53,6 +53,47 @@ print(*before)
     assert done.stdout.split() == sorted(offered("__init__.pyi"))
 
 
+def test_without_scikit_learn_only_the_use_of_an_estimator_is_an_error() -> None:
+    script = """
+import inspect, pydoc, sys
+sys.modules["sklearn"] = None
+import fcnet
+assert hasattr(fcnet, "estimators")
+names = {}
+exec("from fcnet import *", names)
+assert names["estimators"] is fcnet.estimators
+members = dict(inspect.getmembers(fcnet))
+assert members.keys() >= set(fcnet.__all__)
+assert "check_gradient" in pydoc.render_doc(fcnet)
+assert dir(fcnet.estimators) == ["FCNetClassifier", "FCNetRegressor"]
+assert not hasattr(fcnet.estimators, "FCNetTransformer")
+for use in (*dir(fcnet.estimators), "*"):
+    try:
+        exec(f"from fcnet.estimators import {use}")
+    except ModuleNotFoundError as error:
+        assert error.name.split(".")[0] == "sklearn"
+        print(error)
+"""
+    done = run_program(script)
+    assert not done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith("run: pip install 'fcnet[sklearn]'") for line in lines)
+
+
+def test_the_estimators_are_imported_at_their_first_use() -> None:
+    script = """
+import sys
+from fcnet import estimators
+assert "sklearn" not in sys.modules
+for name in estimators.__all__:
+    value = getattr(estimators, name)
+    assert value.__name__ == name and vars(estimators)[name] is value
+"""
+    done = run_program(script)
+    assert done.returncode == 0, done.stderr
+
+
 def test_each_public_name_is_what_its_module_defines() -> None:
     for name, home in fcnet._HOMES.items():
         value = getattr(fcnet, name)

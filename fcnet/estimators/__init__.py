@@ -1,7 +1,8 @@
 """Scikit-learn estimators over `fcnet.fit`. They need the extra `sklearn`, at their first use."""
 
-import importlib
 from typing import TYPE_CHECKING
+
+from fcnet.lazy import load
 
 if TYPE_CHECKING:
     from fcnet.estimators.classifier import FCNetClassifier as FCNetClassifier
@@ -21,7 +22,7 @@ def __getattr__(name: str) -> object:
     """
     if name not in _HOMES:
         raise AttributeError(f"module 'fcnet.estimators' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"fcnet.estimators.{_HOMES[name]}"), name)
+    value = load(f"fcnet.estimators.{_HOMES[name]}", name)
     globals()[name] = value
     return value
 

@@ -4,7 +4,7 @@
 same to type checkers and editors.
 """
 
-import importlib
+from fcnet.lazy import load
 
 _NAMES = {
     "activations": ["ACTIVATIONS"],
@@ -39,9 +39,9 @@ __all__ = sorted([*_HOMES, *_ROOMS])
 def __getattr__(name: str) -> object:
     """The public name `name`, imported at its first use."""
     if name in _ROOMS:
-        return importlib.import_module(f"fcnet.{name}")
+        return load(f"fcnet.{name}")
     if name in _HOMES:
-        value = getattr(importlib.import_module(f"fcnet.{_HOMES[name]}"), name)
+        value = load(f"fcnet.{_HOMES[name]}", name)
     elif name == "__version__":
         from importlib.metadata import version
 

@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
-from fcnet import notes
+from fcnet.notes.neuron import kink as notes_kink
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, same_shape, series, with_legend
 from fcnet.train.types import History
 
@@ -35,7 +35,7 @@ def kink(
     x, y = same_shape(size, price)
     ax = axes(ax)
     grid = np.linspace(0, 1.03 * x.max(), 400)
-    neuron = np.asarray(jax.vmap(notes.kink, in_axes=(None, None, 0))(w, b, grid))
+    neuron = np.asarray(jax.vmap(notes_kink, in_axes=(None, None, 0))(w, b, grid))
     slope, intercept = np.polyfit(x, y, 1)
     ax.scatter(x, y / 1e3, s=14, color=GREY, alpha=0.7, label="synthetic house")
     ax.plot(grid, (slope * grid + intercept) / 1e3, "--", color=ORANGE, label="straight line")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcnet import notes
 from fcnet.checks import as_params
+from fcnet.notes.house import EDGES, INPUTS, MASK
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes
 from fcnet.types import Pairs
 
@@ -17,8 +17,8 @@ def house_network(*, ax: Axes | None = None) -> Axes:
         ax: where to draw.
     """
     ax = axes(ax)
-    hidden = tuple(notes.EDGES)
-    _draw_units(ax, [notes.MASK, np.ones((1, len(hidden)))], [notes.INPUTS, hidden, ["price"]])
+    hidden = tuple(EDGES)
+    _draw_units(ax, [MASK, np.ones((1, len(hidden)))], [INPUTS, hidden, ["price"]])
     ax.set_title("Figure 2: the house network, wired by hand")
     return ax
 

@@ -1,5 +1,6 @@
 """The public door: `dir(fcnet)`, the stub, tab completion, type checkers, and module names."""
 
+import ast
 import importlib
 import os
 import pkgutil
@@ -51,6 +52,97 @@ print(*before)
     done = run_program(script)
     assert not done.stderr
     assert done.stdout.split() == sorted(offered("__init__.pyi"))
+
+
+def test_without_scikit_learn_only_the_use_of_an_estimator_is_an_error() -> None:
+    script = """
+import inspect, pydoc, sys
+sys.modules["sklearn"] = None
+import fcnet
+assert hasattr(fcnet, "estimators")
+names = {}
+exec("from fcnet import *", names)
+assert names["estimators"] is fcnet.estimators
+members = dict(inspect.getmembers(fcnet))
+assert members.keys() >= set(fcnet.__all__)
+assert "check_gradient" in pydoc.render_doc(fcnet)
+assert dir(fcnet.estimators) == ["FCNetClassifier", "FCNetRegressor"]
+assert not hasattr(fcnet.estimators, "FCNetTransformer")
+for use in (*dir(fcnet.estimators), "*"):
+    try:
+        exec(f"from fcnet.estimators import {use}")
+    except ModuleNotFoundError as error:
+        assert error.name.split(".")[0] == "sklearn"
+        print(error)
+"""
+    done = run_program(script)
+    assert not done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith("run: pip install 'fcnet[sklearn]'") for line in lines)
+
+
+def test_the_estimators_are_imported_at_their_first_use() -> None:
+    script = """
+import sys
+from fcnet import estimators
+assert "sklearn" not in sys.modules
+for name in estimators.__all__:
+    value = getattr(estimators, name)
+    assert value.__name__ == name and vars(estimators)[name] is value
+"""
+    done = run_program(script)
+    assert done.returncode == 0, done.stderr
+
+
+THREADS = """
+import random, sys, threading
+import fcnet
+sys.setswitchinterval(1e-4)
+wrong, begin = [], threading.Barrier(8)
+def use(seed):
+    names = random.Random(seed).sample(fcnet.__all__, len(fcnet.__all__))
+    begin.wait()
+    try:
+        for name in names:
+            getattr(fcnet, name)
+        fcnet.estimators.FCNetRegressor, fcnet.estimators.FCNetClassifier
+    except BaseException as error:
+        wrong.append(repr(error))
+threads = [threading.Thread(target=use, args=({seed} + k,), daemon=True) for k in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(60)
+    assert not thread.is_alive(), "threads wait for each other"
+print(*wrong, sep="\\n")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(0, 48, 8))
+def test_threads_may_use_the_package_first_at_once(seed: int) -> None:
+    done = run_program(THREADS.format(seed=seed))
+    assert not done.stderr
+    assert not done.stdout.strip()
+
+
+def asks_the_package(source: str) -> bool:
+    """Whether a file asks for a name of `fcnet` itself while it is imported."""
+    return any(
+        isinstance(node, ast.ImportFrom) and node.module == "fcnet"
+        for node in ast.parse(source).body
+    )
+
+
+def test_no_module_of_a_public_name_asks_the_package_while_it_is_imported() -> None:
+    """Such a module could wait for the lock of `fcnet.lazy` for ever."""
+    others = {"__main__.py", "cli", "demo", "tabular"}  # which no public name loads
+    files = [f for f in PACKAGE.rglob("*.py") if f.relative_to(PACKAGE).parts[0] not in others]
+    assert PACKAGE / "plot" / "fits.py" in files
+    assert not [file for file in files if asks_the_package(file.read_text(encoding="utf-8"))]
+    assert asks_the_package("import jax\nfrom fcnet import notes")
+    assert not asks_the_package("def f():\n    from fcnet import notes")
 
 
 def test_each_public_name_is_what_its_module_defines() -> None:

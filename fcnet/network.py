@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +117,6 @@ def forward(
     return trace.a[-1]
 
 
-@partial(jax.jit, static_argnames=("activation", "output_activation"))
 def outputs(
     params: Pairs,
     X: Num[ArrayLike, "n d"],
@@ -134,8 +134,17 @@ def outputs(
     >>> outputs(params, jnp.array([[1.0, 2.0], [0.0, 0.0]])).tolist()
     [[17.0], [9.0]]
     """
-    one = partial(forward, params, activation=activation, output_activation=output_activation)
-    return jax.vmap(one)(X)
+    return _outputs(
+        params,
+        X,
+        activation=get_activation(activation),
+        output_activation=get_activation(output_activation, "output_activation"),
+    )
+
+
+@partial(jax.jit, static_argnames=("activation", "output_activation"))
+def _outputs(params: Pairs, X: ArrayLike, **sigmas: Any) -> Array:
+    return jax.vmap(lambda x: forward(params, x, **sigmas))(X)
 
 
 def features(

@@ -240,9 +240,6 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
         ({"place": [f"p{i}" for i in range(60)]}, ["--target", "price"], "too many to learn from"),
         ({}, ["--target", "id", "--loss", "softmax_cross_entropy"], "has 60 classes in 60 rows"),
         ({}, ["--target", "price", "--validation", "0.999"], "--validation must be 0 or a share"),
-        ({}, ["--target", "price", "--activation", "sinus"], "unknown activation 'sinus'"),
-        ({}, ["--target", "price", "--loss", "absolute"], "unknown loss 'absolute'"),
-        ({}, ["--target", "price", "--optimizer", "magic"], "unknown optimizer 'magic'"),
     ],
 )
 def test_columns_and_options_that_do_not_fit_are_named(
@@ -348,7 +345,10 @@ def test_widths_are_whole_numbers(
     with pytest.raises(SystemExit) as stop:
         main(["train", str(file), "--target", "price", f"--hidden={widths}"])
     assert stop.value.code == 2
-    assert f"invalid widths value: '{widths}'" in capsys.readouterr().err
+    bad = widths.removeprefix("64,")
+    assert f"--hidden: expected a whole number from 1 to 2147483647, got {bad!r}" in (
+        capsys.readouterr().err
+    )
 
 
 MEANS = {"squared_error": lambda o: o, "poisson": np.exp}

@@ -198,7 +198,9 @@ CHECK: dict[str, Bad] = {
     "params": JUNK,
     "x": array_of_shape(lambda shape: shape not in [(3,), (1, 3), (3, 1)])
     | with_one_entry((3,), one_of(np.nan, np.inf)),
-    "y": array_of_shape(lambda shape: shape not in [(2,), (1,), ()])
+    "y": array_of_shape(  # a target or a class label, maybe with an axis of length 1, is none
+        lambda shape: shape not in [(2,), (1, 2), (2, 1), (1,), (1, 1), ()]
+    )
     | with_one_entry((2,), one_of(np.nan, np.inf)),
     "reduction": NO_NAME,
     "weight_layout": NO_NAME.filter(lambda name: name is not None),

@@ -5,15 +5,18 @@ write it differ (`jax.nn.relu` has 0 there, `jnp.maximum(z, 0)` has 1/2), so `re
 notes' in a custom rule, and `jax.grad` through it agrees with Algorithm 5 also where z is 0.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.stats import norm
 from jaxtyping import Float
 
-from fcnet.checks import look_up, pickle_by_name
+from fcnet.checks import check_result, look_up, pickle_by_name
 from fcnet.types import Activation
 
 
@@ -110,3 +113,24 @@ def get_activation(choice: str | Activation, kind: str = "activation") -> Activa
 
 
 pickle_by_name(ACTIVATIONS, get_activation)
+
+
+def check_activations(hidden: Activation, output: Activation, z: Sequence[Array]) -> None:
+    """Raise unless sigma and sigma' of each layer keep the shape (m_k,) of its z^[k].
+
+    >>> check_activations(ACTIVATIONS["relu"], Activation("sum", jnp.sum, jnp.ones_like),
+    ...                   [jnp.ones(3), jnp.ones(2)])
+    Traceback (most recent call last):
+    ValueError: output_activation.function of 'sum', for vectors of shape (2,), must return an \
+array of shape (2,), got shape ()
+    """
+    for vector in z[:-1]:
+        _check_activation("activation", hidden, vector.size, vector.dtype)
+    _check_activation("output_activation", output, z[-1].size, z[-1].dtype)
+
+
+@lru_cache(maxsize=256)
+def _check_activation(kind: str, row: Activation, m: int, dtype: np.dtype) -> None:
+    z = jax.ShapeDtypeStruct((m,), dtype)  # type: ignore[no-untyped-call]
+    check_result(kind, row, "function", (m,), z)
+    check_result(kind, row, "derivative", (m,), z)

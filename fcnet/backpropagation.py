@@ -11,6 +11,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
+from fcnet.activations import check_activations
 from fcnet.checks import as_example, as_params, as_trace, as_vectors, check_widths
 from fcnet.losses import as_batch, as_objective, as_shares, check_labels
 from fcnet.network import forward_trace
@@ -59,6 +60,7 @@ def deltas(
     layers, trace = as_params(params), as_trace(trace)
     check_widths("trace.z", trace.z, [b.shape for _, b in layers], "one z^[k] for each layer")
     target = as_example("y", y, layers[-1].W.shape[0], layers[-1].W.dtype)
+    check_activations(sigma, sigma_r, trace.z)
     check_labels("y", target, J)
     delta = J.derivative(trace.a[-1], target) * sigma_r.derivative(trace.z[-1])
     result = [delta]

@@ -1,4 +1,4 @@
-"""What every public function asks of its arguments, before anything is traced.
+"""Checks of arguments, before anything is traced.
 
 Shapes and dtypes are always checked. Values can be checked only where they are known: inside
 `jax.jit`, `jax.vmap` or `jax.grad` an array has none yet, so the check of its values is left out.
@@ -7,7 +7,7 @@ Shapes and dtypes are always checked. Values can be checked only where they are 
 import copyreg
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from fcnet.types import Activation, Layer, Loss, Params, Trace
+from fcnet.types import Activation, Labels, Layer, Loss, Params, Trace
 
 Row = TypeVar("Row", Activation, Loss)
 
@@ -28,12 +28,62 @@ def look_up(kind: str, table: Mapping[str, Row], choice: str | Row) -> Row:
             raise TypeError(
                 f"{kind} must be a name or a fcnet.{expected.__name__}, got {type(choice).__name__}"
             )
-        if not all(map(callable, choice[1:3])):
-            raise TypeError(f"{kind} must hold two functions, got {choice[1:3]} in {choice.name!r}")
+        check_fields(kind, choice)
         return choice
     if choice not in table:
         raise ValueError(f"unknown {kind} {choice!r}; known are {', '.join(map(repr, table))}")
     return table[choice]
+
+
+def is_text(value: object) -> bool:
+    """Whether a field is text, such as a row's name."""
+    return isinstance(value, str)
+
+
+def is_labels(value: object) -> bool:
+    """Whether a field is a `Labels` of text and a function."""
+    return isinstance(value, Labels) and is_text(value.description) and callable(value.accepts)
+
+
+FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "name": (is_text, "text"),
+    "labels": (is_labels, "a fcnet.types.Labels of text and a function"),
+    "draw": (lambda value: value is None or callable(value), "a function or None"),
+    "formula": (is_text, "text"),
+}
+"""What a field of a row holds: whether a value is that, and in words. Others hold functions."""
+
+
+def check_fields(kind: str, row: Row) -> None:
+    """Raise TypeError unless each field of a row is of its type, and the row is hashable."""
+    for field, value in row._asdict().items():
+        is_right, expected = FIELDS.get(field, (callable, "a function"))
+        if not is_right(value):
+            raise TypeError(f"{kind}.{field} must be {expected}, got {value!r:.60}")
+    try:
+        hash(row)
+    except TypeError as error:
+        raise TypeError(
+            f"{kind} {row.name!r} must have hashable fields, for JAX to know it again: {error}"
+        ) from error
+
+
+def check_result(
+    kind: str, row: Row, field: str, expected: tuple[int, ...], *vectors: jax.ShapeDtypeStruct
+) -> None:
+    """Raise unless a function of a row returns an array of this shape. It is only traced."""
+    call = f"{kind}.{field} of {row.name!r}, for vectors of shape {vectors[0].shape},"
+    try:
+        result = jax.eval_shape(getattr(row, field), *vectors)
+    except Exception as error:
+        raise TypeError(
+            f"{call} must be a function of {len(vectors)} JAX array{'s'[: len(vectors) - 1]}; it "
+            f"raised {type(error).__name__}: {error}"
+        ) from error
+    shape = getattr(result, "shape", None)
+    if shape != expected:
+        got = type(result).__name__ if shape is None else f"shape {shape}"
+        raise ValueError(f"{call} must return an array of shape {expected}, got {got}")
 
 
 def pickle_by_name(table: Mapping[str, Row], get: Callable[[str], Row]) -> None:
@@ -90,6 +140,15 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
     return jnp.asarray(cast)
 
 
+def reraise(error: Exception, message: str) -> NoReturn:
+    """Raise a TypeError for a TypeError, and a ValueError for any other error, with a new message.
+
+    Some errors of JAX derive from these, and cannot be made of a message.
+    """
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    raise kind(message) from error
+
+
 def fails(array: Array, predicate: Callable[[Array], Array]) -> bool:
     """Whether a known value fails `predicate`; while JAX traces through it, a value is unknown."""
     if isinstance(array, jax.core.Tracer):
@@ -114,6 +173,25 @@ def check_shape(name: str, array: Array, expected: tuple[int, ...], hint: str) -
     """Raise unless the shape is exactly `expected`: nothing is ever broadcast silently."""
     if array.shape != expected:
         raise ValueError(f"{name} has shape {array.shape}, expected {expected}: {hint}")
+
+
+class TreeLayout(NamedTuple):
+    """The structure of a tree, and the shape and the dtype of each array in it."""
+
+    structure: Any
+    shapes: list[tuple[int, ...]]
+    dtypes: list[str]
+
+
+def layout_of(tree: Any) -> TreeLayout:
+    """The layout of a tree, by which two trees of arrays are compared.
+
+    >>> layout_of((jnp.ones((2, 3)), jnp.ones(2, int)))[1:]
+    ([(2, 3), (2,)], ['float32', 'int32'])
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    dtypes = [str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in leaves]
+    return TreeLayout(structure, [np.shape(leaf) for leaf in leaves], dtypes)
 
 
 def as_floating(name: str, dtype: DTypeLike | None) -> np.dtype:

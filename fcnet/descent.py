@@ -24,6 +24,7 @@ from fcnet.checks import (
     check_finite,
     check_key,
     check_same_length,
+    layout_of,
 )
 from fcnet.losses import check_labels, get_loss
 from fcnet.sampling import INT32_MAX, batch_table, block_length
@@ -231,10 +232,10 @@ def _as_problem(
         )
     # Shapes only: `jax.jit` remembers them, so a second call does not trace `gradient` again.
     returned = jax.eval_shape(jax.jit(gradient), params, X, Y)
-    if _layout(returned) != _layout(params):
+    if layout_of(returned) != layout_of(params):
         raise ValueError(
             "gradient must return the structure, shapes and dtypes of params, "
-            f"{_layout(params)}, got {_layout(returned)}"
+            f"{layout_of(params)}, got {layout_of(returned)}"
         )
     if isinstance(gradient, partial) and gradient.func is batch_backprop:
         check_labels("Y", Y, get_loss(gradient.keywords.get("loss", "squared_error")))
@@ -248,7 +249,3 @@ def _as_leaf(path: Any, leaf: ArrayLike) -> Array:
         raise TypeError(f"{name} must be floating, got {array.dtype}; cast with .astype(float)")
     check_finite(name, array)
     return jnp.asarray(array, array.dtype)  # no longer weakly typed
-
-
-def _layout(tree: Any) -> tuple[Any, list[Any]]:
-    return jax.tree.structure(tree), [(x.shape, x.dtype.name) for x in jax.tree.leaves(tree)]

@@ -17,6 +17,7 @@ import numpy as np
 from fcnet.arrays import dtype_of
 from fcnet.checks import as_params
 from fcnet.extras import extra
+from fcnet.files import write_file
 from fcnet.layouts import Layout, layouts_of
 from fcnet.types import Layer, Pairs, Params
 
@@ -194,13 +195,7 @@ def save(
         for k, layer in enumerate(_as_layers(params), start=1)
         for name, leaf in zip(("weight", "bias"), layer, strict=True)
     }
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(as_bytes(arrays, dict(text or {})))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(path, as_bytes(arrays, dict(text or {})))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:

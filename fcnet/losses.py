@@ -4,6 +4,7 @@ In every row dJ/do is "prediction minus target": o - y for the squared error, an
 logit o stands for, minus y, for the others. That is line 2 of Algorithm 5.
 """
 
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +23,7 @@ from fcnet.checks import (
     as_examples,
     as_params,
     check_finite,
+    check_result,
     check_same_length,
     check_shape,
     fails,
@@ -40,6 +42,7 @@ def _is_distribution(y: Any) -> Any:
 DISTRIBUTION = Labels(
     "a distribution over the m_r classes, as jax.nn.one_hot makes of class numbers",
     _is_distribution,
+    one_hot=True,
 )
 
 
@@ -191,8 +194,24 @@ def as_objective(
     )
 
 
+@lru_cache(maxsize=256)
+def check_loss(loss: Loss, m_r: int, dtype: np.dtype) -> None:
+    """Raise unless J(o, y) is a scalar, and dJ/do and the mean have the shape (m_r,) of o.
+
+    >>> check_loss(Loss("squares", lambda o, y: (o - y) ** 2, jnp.subtract), 2, np.dtype("f4"))
+    Traceback (most recent call last):
+    ValueError: loss.value of 'squares', for vectors of shape (2,), must return an array of \
+shape (), got shape (2,)
+    """
+    o = y = jax.ShapeDtypeStruct((m_r,), dtype)  # type: ignore[no-untyped-call]
+    check_result("loss", loss, "value", (), o, y)
+    check_result("loss", loss, "derivative", (m_r,), o, y)
+    check_result("loss", loss, "mean", (m_r,), o)
+
+
 def check_labels(name: str, y: Array, loss: Loss) -> None:
-    """Raise ValueError unless the known targets are such as the loss is made for."""
+    """Raise unless the loss is one of m_r outputs, and the known targets are such as it takes."""
+    check_loss(loss, y.shape[-1], y.dtype)
     if fails(y, loss.labels.accepts):
         accepted = np.broadcast_to(loss.labels.accepts(y), y.shape)
         row = tuple(int(i) for i in np.argwhere(~accepted)[0][:-1])
@@ -225,7 +244,8 @@ def example_loss(
 
     Raises:
         ValueError, TypeError: as `forward`, and for a target that has another shape, is not finite
-            or is outside the range of the loss.
+            or is outside the range of the loss; for a loss of the caller's own whose functions do
+            not return arrays of the shapes that `Loss` names.
 
     >>> from fcnet.types import Layer
     >>> example_loss((Layer(jnp.array([[2.0]]), jnp.array([1.0])),), jnp.array([3.0]),

@@ -4,6 +4,9 @@ A metric takes predictions and targets Y of shape (n, m_r) and weights of shape 
 all vanish, and returns a scalar.
 """
 
+from collections.abc import Callable
+from types import MappingProxyType
+
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -52,3 +55,9 @@ def class_accuracy(
 
 def _share(hit: Array, weights: Array) -> Array:
     return (weights * hit).sum() / weights.sum()
+
+
+METRIC_NAMES: MappingProxyType[Callable[..., Array], str] = MappingProxyType(
+    {r_squared: "R^2", label_accuracy: "accuracy", class_accuracy: "accuracy"}
+)
+"""What the metrics are called where they are printed."""

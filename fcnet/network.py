@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
-from fcnet.activations import get_activation
+from fcnet.activations import check_activations, get_activation
 from fcnet.checks import as_count, as_example, as_floating, as_params, check_key
 from fcnet.types import Activation, Layer, Pairs, Params, Trace
 
@@ -74,7 +75,7 @@ def forward_trace(
 
     Raises:
         ValueError, TypeError: for layers that do not chain, an x of another shape (a batch: use
-            `jax.vmap`) or not finite, an unknown activation.
+            `jax.vmap`) or not finite, an unknown activation, one that does not keep the shape of z.
 
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
@@ -86,6 +87,7 @@ def forward_trace(
     x = as_example("x", x, layers[0].W.shape[1], layers[0].W.dtype)
     hidden = get_activation(activation)
     output = get_activation(output_activation, "output_activation")
+    check_activations(hidden, output, [layer.b for layer in layers])
     a, z = [x], []
     for layer, sigma in zip(layers, [hidden] * (len(layers) - 1) + [output], strict=True):
         z.append(layer.W @ a[-1] + layer.b)
@@ -115,7 +117,6 @@ def forward(
     return trace.a[-1]
 
 
-@partial(jax.jit, static_argnames=("activation", "output_activation"))
 def outputs(
     params: Pairs,
     X: Num[ArrayLike, "n d"],
@@ -133,8 +134,17 @@ def outputs(
     >>> outputs(params, jnp.array([[1.0, 2.0], [0.0, 0.0]])).tolist()
     [[17.0], [9.0]]
     """
-    one = partial(forward, params, activation=activation, output_activation=output_activation)
-    return jax.vmap(one)(X)
+    return _outputs(
+        params,
+        X,
+        activation=get_activation(activation),
+        output_activation=get_activation(output_activation, "output_activation"),
+    )
+
+
+@partial(jax.jit, static_argnames=("activation", "output_activation"))
+def _outputs(params: Pairs, X: ArrayLike, **sigmas: Any) -> Array:
+    return jax.vmap(lambda x: forward(params, x, **sigmas))(X)
 
 
 def features(

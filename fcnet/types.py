@@ -72,10 +72,17 @@ class Activation(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """The targets y for which a loss makes sense: a sentence, and whether an array meets it."""
+    """The targets y for which a loss makes sense.
+
+    Attributes:
+        description: them in words.
+        accepts: whether the entries of an array, or its rows, are such targets.
+        one_hot: whether a target is a distribution over classes, such as a one-hot row.
+    """
 
     description: str
     accepts: Callable[[Array], Array]
+    one_hot: bool = False
 
 
 def is_real(y: Array) -> Array:
@@ -103,6 +110,8 @@ class Loss(NamedTuple):
         derivative: dJ/do, of shape (m_r,).
         labels: the targets for which it makes sense.
         mean: the mean of y that an output o stands for, of the same shape; what `predict` returns.
+            Leaving out both labels and mean says that y is any number in the units of o. The
+            estimators and `fcnet train` then standardise the targets.
         metric: one of `fcnet.metrics`, or a function like them, of the means and the targets of n
             examples in rows and their weights.
         draw: n random targets of m_r entries, `draw(rng, n, m_r)`, with a NumPy generator; None

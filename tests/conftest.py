@@ -47,7 +47,10 @@ def x64() -> Iterator[None]:
 
 @pytest.fixture
 def exact_products() -> Iterator[None]:
-    """Matrix products of float32 in full; GPUs and TPUs round the factors by default."""
+    """Full precision for the products outside the package, as `fit` asks for its own.
+
+    By default a GPU rounds the factors of float32 products to tensorfloat32.
+    """
     with jax.default_matmul_precision("highest"):
         yield
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fcnet
-from fcnet.cli.options import Command, file, option, seed, widths
+from fcnet.cli.options import ACTIVATIONS, LOSSES, Command, file, option, seed, widths
 
 STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
 """The exit status for each verdict; 2 is that of an error."""
@@ -201,11 +201,9 @@ COMMAND = Command(
             "required": True, "type": widths, "metavar": "D,M1,...,MR",
             "help": "the width of the input and of each layer",
         },
-        "--activation": option("relu", "of the hidden layers: relu, tanh, sigmoid, ..."),
-        "--output-activation": option("identity", "of the last layer"),
-        "--loss": option(
-            "squared_error", "squared_error, logistic, softmax_cross_entropy or poisson"
-        ),
+        "--activation": option("relu", "of the hidden layers", choices=ACTIVATIONS),
+        "--output-activation": option("identity", "of the last layer", choices=ACTIVATIONS),
+        "--loss": option("squared_error", "of one example", choices=LOSSES),
         "--batched": {
             "action": "store_true", "help": "it takes several examples, as rows, at once"
         },

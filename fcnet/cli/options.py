@@ -96,6 +96,15 @@ def file(help: str) -> dict[str, Any]:
     return option(None, help, type=Path, metavar="FILE")
 
 
+ACTIVATIONS = (
+    *("relu", "sigmoid", "tanh", "identity"),
+    *("leaky_relu", "softplus", "gelu", "silu", "elu"),
+)
+LOSSES = ("squared_error", "logistic", "softmax_cross_entropy", "poisson")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "lion")
+MISSING = ("error", "drop", "impute")
+"""The names in the package's tables, which would load JAX; a test compares them."""
+
 DATA = {"type": Path, "metavar": "DATA", "help": "a .csv or .parquet file with a header"}
 
 
@@ -138,17 +147,17 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
         "--missing": option(
             "error", "what to do about missing entries: refuse them, drop their rows, or "
             "impute: the median for a number, a value of its own for a category",
-            choices=("error", "drop", "impute"),
+            choices=MISSING,
         ),
         "--hidden": option(
             "64,64", "the widths of the hidden layers", type=widths, metavar="M1,M2,..."
         ),
-        "--activation": option("relu", "relu, tanh, sigmoid, gelu, silu, ..."),
+        "--activation": option("relu", "of the hidden layers", choices=ACTIVATIONS),
         "--loss": option(
             "squared_error", "squared_error for numbers, poisson for counts, logistic for 0 "
-            "and 1, softmax_cross_entropy for classes",
+            "and 1, softmax_cross_entropy for classes", choices=LOSSES,
         ),
-        "--optimizer": option("adam", "adam, sgd, adamw, rmsprop, adagrad or lion"),
+        "--optimizer": option("adam", "of optax", choices=OPTIMIZERS),
         "--batch-size": option(32, "examples in a step", type=count(1)),
         "--steps": option(steps, "number of steps", type=count(0)),
         "--validation": option(

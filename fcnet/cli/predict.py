@@ -10,8 +10,8 @@ from fcnet.cli.options import DATA, Command, file
 def predict(model: Path, data: Path, out: Path | None) -> None:
     """Print the prediction for every row of a file as CSV, or write it to `out`.
 
-    Where the file has the target too, how good the predictions are goes to standard error: on all
-    its rows, be they among those that the network was trained on or not.
+    Where the file has the target too, the score goes to standard error. It covers all rows,
+    including training rows.
 
     Raises:
         ValueError: for a file that is no model, or columns that do not fit it.
@@ -23,7 +23,7 @@ def predict(model: Path, data: Path, out: Path | None) -> None:
 
     if model.is_dir() and not (model / "model.safetensors").exists():
         raise ValueError(
-            f"{model} holds no model.safetensors: if it is that of an unfinished run, go on with "
+            f"{model} holds no model.safetensors. If the run is unfinished, continue it with "
             "fcnet train --resume"
         )
     loaded = load_model(model)
@@ -39,9 +39,9 @@ def predict(model: Path, data: Path, out: Path | None) -> None:
     if truth is None or is_missing(truth).any():
         return
     if loaded.classes or is_numeric(truth):
-        found = scores(loaded, predicted, truth)
+        found = scores(loaded, table)
         shown = ", ".join(f"{score} {value}" for score, value in found.items())
-        print(f"{len(predicted)} rows, those trained on included: {shown}", file=sys.stderr)
+        print(f"{len(predicted)} rows, including training rows: {shown}", file=sys.stderr)
 
 
 COMMAND = Command(

@@ -3,6 +3,7 @@
 import csv
 import time
 from functools import partial
+from inspect import signature
 from itertools import product
 from typing import Any
 
@@ -18,9 +19,6 @@ from fcnet.cli.options import (
     takes_task,
     task_options,
 )
-
-WEIGHT_DECAYED = ("adamw", "lion")
-"""The optimizers that take a weight decay."""
 
 
 def sweep(
@@ -46,13 +44,21 @@ def sweep(
     from fcnet.cli.task import make_task, progress_bar
     from fcnet.plot.fits import loss_curve, median
     from fcnet.train.checkpoint import saved
+    from fcnet.train.optimizer import OPTIMIZERS
 
     started = time.perf_counter()
     out = task.out
     if (out / "model.safetensors").exists() or saved(out / "checkpoints"):
         raise ValueError(f"{out} holds a model already, or a run: choose another --out")
-    if weight_decays and task.optimizer not in WEIGHT_DECAYED:
-        raise ValueError(f"--weight-decays needs --optimizer adamw or lion, got {task.optimizer!r}")
+    decayed = [
+        name
+        for name, factory in OPTIMIZERS.items()
+        if "weight_decay" in signature(factory.func).parameters
+    ]
+    if weight_decays and task.optimizer not in decayed:
+        raise ValueError(
+            f"--weight-decays needs --optimizer {' or '.join(decayed)}, got {task.optimizer!r}"
+        )
     names = ("learning_rate", *(("weight_decay",) if weight_decays else ()))
     settings = list(product(*filter(len, (learning_rates, weight_decays))))
     ready = make_task(task)

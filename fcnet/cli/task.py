@@ -1,23 +1,25 @@
 """What `fcnet train` and `fcnet sweep` share: a task made ready to train on, and its results."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fcnet.cli.options import TaskOptions
 from fcnet.data import Standardizer, fit_standardizer, standardize, unscaled
 from fcnet.extras import extra
 from fcnet.losses import get_loss
+from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
 from fcnet.tables import Column, as_text
 from fcnet.tabular.columns import read_table
 from fcnet.tabular.examples import Examples, make_examples
-from fcnet.tabular.model import TableModel, predict, save_model
+from fcnet.tabular.model import TableModel, means, save_model
 from fcnet.types import Params
 
 
@@ -83,9 +85,8 @@ class Task(NamedTuple):
     def print_scores(self, model: TableModel) -> None:
         """A table of the scores of each part."""
         columns = self.examples.columns
-        predicted = predict(model, columns)
         found = {
-            name: scores(model, predicted[rows], columns[model.target][rows])
+            name: scores(model, {key: column[rows] for key, column in columns.items()})
             for name, rows in self.parts.items()
         }
         lines = {"": found["training"], **{name: row.values() for name, row in found.items()}}
@@ -126,14 +127,26 @@ def make_task(options: TaskOptions) -> Task:
     return task
 
 
-def scores(model: TableModel, predicted: Column, truth: Column) -> dict[str, str]:
-    """The scores of predictions by their names: accuracy, or RMSE and R^2."""
+def scores(model: TableModel, columns: Mapping[str, Column]) -> dict[str, str]:
+    """The scores on some rows by their names: the metric of the loss.
+
+    Where outputs have the units of the target, the root mean square error comes first.
+    """
+    loss, mean = get_loss(model.loss), means(model, columns).astype(np.float64)
+    truth = columns[model.target]
     if model.classes:
-        return {"accuracy": f"{np.mean(predicted == np.array(as_text(truth))):.3f}"}
-    error = predicted - truth.astype(np.float64)
-    rmse = np.sqrt(np.mean(error**2))
-    r2 = 1 - np.mean(error**2) / np.var(truth) if np.ptp(truth) else 0.0
-    return {"RMSE": f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}", "R^2": f"{r2:.3f}"}
+        Y = (np.array(as_text(truth))[:, None] == np.array(model.classes)).astype(np.float64)
+        # One column more, for a class that the network does not know and so misses.
+        mean, Y = (np.column_stack([rows, 1 - rows.sum(axis=1)]) for rows in (mean, Y))
+    else:
+        Y = truth.astype(np.float64)[:, None]
+    with jax.enable_x64(True):
+        value = loss.metric(*map(jnp.asarray, (mean, Y, np.ones(len(Y)))))
+    found = {METRIC_NAMES[loss.metric]: f"{value:.3f}"}
+    if not loss.is_scalable:
+        return found
+    rmse = np.sqrt(np.mean((mean - Y) ** 2))
+    return {"RMSE": f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}", **found}
 
 
 def _split(n: int, validation: float, key: jax.Array) -> dict[str, np.ndarray]:

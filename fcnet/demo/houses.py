@@ -17,6 +17,7 @@ from jaxtyping import Float
 from fcnet.data import Standardizer, fit_standardizer, standardize, unstandardize
 from fcnet.descent import minibatch_sgd
 from fcnet.losses import mean_loss
+from fcnet.metrics import r_squared
 from fcnet.network import init, outputs
 from fcnet.tables import Dataset
 from fcnet.types import Layer, Params
@@ -109,15 +110,15 @@ def predict_prices(model: PriceModel, X: Float[np.ndarray, "n d"]) -> Float[np.n
 
 
 def score(model: PriceModel, houses: Dataset) -> Scores:
-    """The errors of the predictions for these houses.
-
-    R^2 is 1 - |error|^2 / |price - its mean over these houses|^2.
-    """
-    error = predict_prices(model, houses.X) - houses.Y
+    """The errors of the predictions for these houses."""
+    prices = predict_prices(model, houses.X)
+    error = prices - houses.Y
+    with jax.enable_x64(True):
+        r2 = r_squared(*map(jnp.asarray, (prices, houses.Y, np.ones(len(houses.Y)))))
     return Scores(
         rmse=float(np.sqrt(np.mean(error**2))),
         mae=float(np.mean(abs(error))),
-        r2=float(1 - np.mean(error**2) / np.var(houses.Y)),
+        r2=float(r2),
     )
 
 

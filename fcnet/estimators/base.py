@@ -3,6 +3,7 @@
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fcnet.activations import get_activation
@@ -11,8 +12,8 @@ from fcnet.data import Standardizer, standardize, unscaled
 from fcnet.estimators.training import (
     WeightedRows,
     held_out,
+    init_small,
     penalised,
-    start,
     to_arrays,
     to_params,
 )
@@ -175,7 +176,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 self._check_sizes(sizes)
                 begin = to_params(self.coefs_, self.intercepts_, self._target)
             else:
-                begin = start(start_key, sizes, dtype)
+                begin = init_small(start_key, sizes, dtype)
             penalty = self.alpha * n / (batch_size * float(data.weights.sum()))
             optimizer, hyperparameters = penalised(self.optimizer, self.learning_rate_init, penalty)
             result = fit(
@@ -228,6 +229,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             params = to_params(self.coefs_, self.intercepts_, unscaled(1))
             X = as_examples("X", X, X.shape[1], self.coefs_[0].dtype)
             return np.array(outputs(params, X, activation=get_activation(self.activation)))
+
+    def _means(self, o: np.ndarray) -> np.ndarray:
+        """The means of the targets that these outputs stand for, in the same shape."""
+        with jax.enable_x64(o.dtype == np.float64):
+            return np.array(jax.vmap(self._loss().mean)(jnp.asarray(o)))
 
     def _observe(self, y: np.ndarray, warm: bool) -> None:
         """Check targets; unless training continues, store what later ones must be like."""

@@ -10,7 +10,6 @@ from fcnet.losses import LOSSES
 from fcnet.types import Loss
 
 with extra("sklearn"):
-    from scipy.special import expit, softmax
     from sklearn.base import ClassifierMixin
     from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils.multiclass import check_classification_targets
@@ -60,8 +59,8 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         """The probability of each class, shape (n, number of classes)."""
         o = self._outputs(X)
         if o.shape[1] == 1:
-            return expit(np.hstack([-o, o]))
-        return expit(o) if self._multilabel else softmax(o, axis=1)
+            o = np.hstack([-o, o])  # 1 - sigmoid(o) is sigmoid(-o), with all its digits
+        return self._means(o)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each example, shape (n,); for labels 0 and 1, (n, m_r)."""

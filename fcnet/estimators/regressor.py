@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet.data import Standardizer, fit_standardizer
@@ -35,7 +33,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
             transformation, which has its own learning rate. A `functools.partial` is a factory too,
             but JAX compiles anew for each copy of the estimator, such as one for a fold.
         alpha: the weight of the penalty alpha / 2 |W|^2, divided by the sum of the batch's weights
-            as in scikit-learn.
+            as in scikit-learn. It must be 0 for an optimizer that reads the loss, such as
+            `optax.lbfgs()`, since the penalty is added to the gradient only.
         batch_size: the number of examples in a step, or "auto" for 200; at most n.
         learning_rate_init: the learning rate of a name or a factory.
         max_iter: the number of passes over the examples, unless training stops early.
@@ -51,9 +50,9 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
             scikit-learn, transposed from the notes' W.
         loss_curve_: the training loss after each pass, as in `fcnet.train.History`: on standardised
             targets, without the penalty, and on a sample if there are many examples.
-        validation_scores_: the loss's metric on the validation examples after each pass: R^2 of all
-            outputs together for a `Loss` with no other metric, accuracy for "logistic". None
-            without validation examples. `score` is scikit-learn's.
+        validation_scores_: the loss's metric on the validation examples after each pass, by
+            default R^2 over all outputs. None without validation examples. `score` is
+            scikit-learn's.
         n_iter_: the number of passes made.
         n_features_in_, feature_names_in_: the number and the names of the columns of X.
 
@@ -105,10 +104,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted targets, in the shape of y: (n,) or (n, m_r)."""
-        o = self._outputs(X)
-        with jax.enable_x64(o.dtype == np.float64):
-            o = np.array(jax.vmap(self._loss().mean)(jnp.asarray(o)))
-        return o if self._columns else o[:, 0]
+        mean = self._means(self._outputs(X))
+        return mean if self._columns else mean[:, 0]
 
     def __sklearn_tags__(self) -> Any:
         """Targets may have several columns."""

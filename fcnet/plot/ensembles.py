@@ -1,5 +1,6 @@
 """Figures of ensembles."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -58,15 +59,18 @@ def ensemble_band(
     grid = np.linspace(column.min() - margin, column.max() + margin, 200, dtype=X.dtype)
     points = np.tile(X.mean(axis=0), (len(grid), 1))
     points[:, along] = grid
-    sigmas: Any = {"activation": activation, "output_activation": output_activation}
-    mean, spread = (np.asarray(leaf)[:, 0] for leaf in ensemble(layers, points, **sigmas))
+    mean, spread = (
+        np.asarray(leaf)[:, 0]
+        for leaf in ensemble(
+            layers, points, activation=activation, output_activation=output_activation
+        )
+    )
 
     finite = jax.vmap(all_finite)(layers)
     if not finite.any():
         raise ValueError("no member has finite parameters: expected at least one that has")
-    members = jax.vmap(lambda member: outputs(member, points, **sigmas)[:, 0])(
-        jax.tree.map(lambda leaf: leaf[finite], layers)
-    )
+    one = partial(outputs, X=points, activation=activation, output_activation=output_activation)
+    members = jax.vmap(one)(jax.tree.map(lambda leaf: leaf[finite], layers))[:, :, 0]
     ax = axes(ax)
     ax.scatter(
         column, np.asarray(Y)[:, 0], s=12, color=ORANGE, marker="x", alpha=0.6, label="example"

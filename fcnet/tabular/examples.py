@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from fcnet.losses import DISTRIBUTION, get_loss
+from fcnet.losses import get_loss
 from fcnet.tables import Column, Feature, as_text, is_missing, is_numeric
 from fcnet.tabular.columns import MISSING_CHOICES, drop_incomplete, learn_features
 from fcnet.tabular.model import inputs_of
@@ -85,7 +85,7 @@ def _targets(
     values = tuple(sorted(set(text)))
     if len(values) < 2:
         raise ValueError(f"the target {name!r} is {values[0]!r} in every row: nothing to learn")
-    if get_loss(loss).labels == DISTRIBUTION:
+    if get_loss(loss).labels.one_hot:
         if len(values) > max(2, len(column) / 2):
             raise ValueError(
                 f"the target {name!r} has {len(values)} classes in {len(column)} rows, too many "

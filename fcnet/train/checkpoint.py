@@ -16,7 +16,7 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +29,8 @@ from jax.sharding import Mesh
 
 from fcnet.checks import as_count
 from fcnet.extras import extra
-from fcnet.train.data import key_data, take_rows
-from fcnet.train.mesh import check_alike, is_key, is_shared, least
+from fcnet.train.keys import as_numpy, from_words, is_key
+from fcnet.train.mesh import check_alike, is_shared, least
 from fcnet.train.optimizer import Hyperparameters, build
 from fcnet.train.program import descend
 from fcnet.train.types import Data, Program, Snapshot, State
@@ -158,7 +158,7 @@ class Store(NamedTuple):
         return path
 
     def _save(self, snapshot: Snapshot, path: Path) -> None:
-        arrays = {name: _as_numpy(leaf) for name, leaf in _leaves(snapshot)}
+        arrays = {name: as_numpy(leaf) for name, leaf in _leaves(snapshot)}
         arrays["history"] = np.array(snapshot.entries)
         write(
             path,
@@ -175,8 +175,10 @@ class Store(NamedTuple):
         for unfinished in self.folder.glob(".step-*.tmp"):
             unfinished.unlink(missing_ok=True)
 
-    def latest(self, start: Snapshot) -> Snapshot:
-        """The snapshot of the last undamaged checkpoint; without any, the start, saved.
+    def latest(self, start: Snapshot) -> Snapshot | None:
+        """The snapshot of the last undamaged checkpoint, in the structure of `start`.
+
+        None where the folder has no checkpoint; it is made where it is missing.
 
         Raises:
             CheckpointError: if all are damaged, or the last undamaged one is of another run.
@@ -191,7 +193,7 @@ class Store(NamedTuple):
                 failures.append(str(error))
                 continue
             for failure in failures:
-                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=4)
+                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=5)
             self._check(path, json.loads(text["configuration"]))
             return _snapshot(start, arrays, text, path)
         if failures:
@@ -202,8 +204,7 @@ class Store(NamedTuple):
             raise CheckpointError(
                 f"cannot make the checkpoint folder {self.folder}: {error.strerror}"
             ) from error
-        self.save(start)
-        return start
+        return None
 
     def _check(self, path: Path, found: Mapping[str, str]) -> None:
         """Raise unless a checkpoint is of this run."""
@@ -223,11 +224,13 @@ class Store(NamedTuple):
                 f"{path} was written with JAX {found.get('jax')}, this is JAX {jax.__version__}: "
                 "the run continues, but maybe not bit for bit",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
 
-def as_checkpoints(checkpoint: str | Path | Checkpoints | None, resume: object) -> Any:
+def as_checkpoints(
+    checkpoint: str | Path | Checkpoints | None, resume: object
+) -> Checkpoints | None:
     """The checked folder and its settings; None where nothing is saved.
 
     Raises:
@@ -281,25 +284,20 @@ def _leaves(snapshot: Snapshot) -> list[tuple[str, Any]]:
     ]
 
 
-def _as_numpy(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
-
-
 def _snapshot(
     start: Snapshot, arrays: dict[str, Any], text: Mapping[str, str], path: Path
 ) -> Snapshot:
     """The snapshot in a checkpoint, in the structure of the snapshot that a run starts from."""
     values = []
     for name, leaf in _leaves(start):
-        wanted, got = _as_numpy(leaf), arrays.get(name)
+        wanted, got = as_numpy(leaf), arrays.get(name)
         if got is None or (got.shape, got.dtype) != (wanted.shape, wanted.dtype):
             raise CheckpointError(
                 f"{path} is of another run: {name} is "
                 f"{'missing' if got is None else f'{got.dtype}{list(got.shape)}'}, expected "
                 f"{wanted.dtype}{list(wanted.shape)}"
             )
-        key = jax.random.wrap_key_data(got, impl=jax.random.key_impl(leaf)) if is_key(leaf) else got
-        values.append(key)
+        values.append(from_words(got, leaf) if is_key(leaf) else got)
     state: State
     state, kept = jax.tree.unflatten(jax.tree.structure((start.state, start.kept)), values)
     entries = tuple(map(tuple, arrays["history"].tolist()))
@@ -322,7 +320,6 @@ def configuration(
     W = [layer.W for layer in state.params]
     optimizer, objective = program.optimizer, program.objective
     ready = isinstance(optimizer, optax.GradientTransformation)
-    step = np.frombuffer(step_text(program, hyperparameters, state, data[0]).encode(), np.uint8)
     rows = {
         "sizes": (W[0].shape[1], *(layer.shape[0] for layer in W)),
         "dtype": W[0].dtype,
@@ -332,23 +329,44 @@ def configuration(
         "optimizer": "ready-made" if ready else getattr(optimizer, "__name__", "a factory"),
         "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
         **choices,
-        "key": key_data(key).tolist(),
+        "key": as_numpy(key).tolist(),
         "data's checksum": checksum(*jax.tree.leaves(data)),
-        "compiled step": checksum(step),
+        "compiled step": step_checksum(program, hyperparameters, state, data[0]),
         "jax": jax.__version__,
     }
     return {name: str(value) for name, value in rows.items()}
 
 
-def step_text(program: Program, hyperparameters: Hyperparameters, state: State, data: Data) -> str:
-    """One step as JAX traces it, with the constants and schedules of the optimiser."""
+def step_checksum(
+    program: Program, hyperparameters: Hyperparameters, state: State, data: Data
+) -> str:
+    """A checksum of one step as JAX traces it: its operations, and the arrays that they read.
+
+    These include the constants and schedules of the optimiser, and arrays that the loss reads.
+    """
 
     def step(state: State, batch: Data, hyperparameters: Hyperparameters) -> State:
         return descend(program, build(program.optimizer, hyperparameters), state, batch)
 
-    batch = take_rows(data, np.zeros(1, int))
-    traced = str(jax.make_jaxpr(step)(state, batch, hyperparameters))
-    return re.sub(r"0x[0-9a-f]+", "", traced)  # addresses of Python functions
+    batch = data.rows(np.zeros(1, int))
+    traced = jax.make_jaxpr(step)(state, batch, hyperparameters)
+    text = re.sub(r"0x[0-9a-f]+", "", str(traced))  # addresses of Python functions
+    constants = [as_numpy(constant) for constant in constants_of(traced)]
+    return checksum(np.frombuffer(text.encode(), np.uint8), *constants)
+
+
+def constants_of(traced: Any) -> Iterator[Any]:
+    """The arrays that a traced function reads beside its arguments, those of its parts too.
+
+    >>> weight = jax.device_put(np.array([5, 6], np.int32))
+    >>> [leaf.tolist() for leaf in constants_of(jax.make_jaxpr(lambda x: weight * x)(1))]
+    [[5, 6]]
+    """
+    yield from getattr(traced, "consts", ())
+    for equation in getattr(traced, "eqns", ()):
+        for part in jax.tree.leaves([*equation.params.values()]):
+            if hasattr(part, "eqns"):
+                yield from constants_of(part)
 
 
 def checksum(*arrays: Any) -> str:

@@ -4,8 +4,7 @@ They form a table from which rows are taken: on the device, or on disk as an `np
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +12,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_params
+from fcnet.checks import as_array, as_params, reraise
 from fcnet.losses import as_batch, as_shares
+from fcnet.train.keys import as_numpy
 from fcnet.train.types import Data
 from fcnet.types import Objective, Pairs, Params
 
@@ -32,8 +32,11 @@ class Table(NamedTuple):
     def keep(self, rows: np.ndarray) -> "Table":
         """The table of these rows only."""
         if self.resident is not None:
-            return on_device(take_rows(self.resident, rows))
+            return on_device(self.resident.rows(rows))
         return Table(len(rows), lambda chosen: self.rows(rows[chosen]), None)
+
+
+T = TypeVar("T", Table, None)
 
 
 def as_start(params: Pairs, dtype: str | None) -> Params:
@@ -78,7 +81,7 @@ def as_table(
 
 def on_device(data: Data) -> Table:
     """The table of data that is on the device."""
-    return Table(len(data.X), partial(take_rows, data), data)
+    return Table(len(data.X), data.rows, data)
 
 
 def on_disk(
@@ -121,12 +124,12 @@ def check_finite_rows(name: str, values: np.ndarray, numbers: np.ndarray) -> Non
 
 
 def hold_out(
-    table: Any,
+    table: T,
     validation: float | tuple[ArrayLike, ...] | None,
     key: Array,
     params: Params,
     objective: Objective,
-) -> tuple[Any, Data | None]:
+) -> tuple[T, Data | None]:
     """Training and validation data: a set of its own, a share drawn at random, or none.
 
     The table is None where the batches come from an iterable, from which no share can be drawn.
@@ -143,7 +146,7 @@ def hold_out(
         try:
             return table, as_data(params, validation[0], validation[1], weights, objective)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"validation: {error}") from error
+            reraise(error, f"validation: {error}")
     if table is None:
         raise ValueError("validation must be a pair (X, Y) where X is an iterable of batches")
     held = as_held("validation", validation, table.n)
@@ -169,21 +172,9 @@ def as_held(name: str, share: object, n: int) -> int:
     return held
 
 
-def key_data(key: Array) -> np.ndarray:
-    """The words of a random key, of the new kind or the old."""
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(key) if typed else key)
-
-
 def host_random(key: Array) -> np.random.Generator:
     """A NumPy generator seeded by a JAX key, for draws that need no compiling."""
-    return np.random.default_rng(key_data(key).ravel())
-
-
-def take_rows(data: Data, rows: np.ndarray) -> Data:
-    """Some of the rows."""
-    weights = None if data.weights is None else data.weights[rows]
-    return Data(data.X[rows], data.Y[rows], weights)
+    return np.random.default_rng(as_numpy(key).ravel())
 
 
 def evaluated_rows(params: Params) -> int:

@@ -1,5 +1,6 @@
 """Several networks of one architecture: their mean prediction and its spread."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from fcnet.checks import as_examples
-from fcnet.network import forward
+from fcnet.network import outputs
 from fcnet.train.members import as_layers
 from fcnet.train.program import all_finite
 from fcnet.types import Activation
@@ -54,11 +55,7 @@ def ensemble(
     if not stacked:
         raise ValueError("params have no axis of members in front; for one network: fcnet.forward")
     rows = as_examples("X", X, layers[0].W.shape[2], layers[0].W.dtype)
-    sigmas: Any = {"activation": activation, "output_activation": output_activation}
-
-    def outputs(member: Any) -> Array:
-        return jax.vmap(lambda x: forward(member, x, **sigmas))(rows)
-
+    member = partial(outputs, X=rows, activation=activation, output_activation=output_activation)
     finite = jax.vmap(all_finite)(layers)[:, None, None]
-    o = lax.map(outputs, layers)
+    o = lax.map(member, layers)
     return Ensemble(jnp.mean(o, 0, where=finite), jnp.std(o, 0, where=finite))

@@ -11,16 +11,16 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.checks import as_count, check_key
+from fcnet.checks import check_key
 from fcnet.losses import as_objective
-from fcnet.sampling import INT32_MAX
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
 from fcnet.train.objective import as_gradient, check_gradient_shapes
-from fcnet.train.optimizer import as_optimizer, reads_loss, start_state
+from fcnet.train.optimizer import as_optimizer, check_optimizer, start_state
 from fcnet.train.precision import as_precision
 from fcnet.train.run import Plan, begin, run
+from fcnet.train.schedule import as_patience, as_schedule, check_progress
 from fcnet.train.source import as_training_data
 from fcnet.train.types import FitResult, History, Optimizer, Program, State
 from fcnet.types import Activation, Loss, Pairs, Params
@@ -32,7 +32,7 @@ def fit(
     Y: Num[ArrayLike, "n m_r"] | None = None,
     *,
     key: Array,
-    batch_size: int,
+    batch_size: int | None = None,
     steps: int,
     optimizer: str | Optimizer = "adam",
     hyperparameters: Mapping[str, ArrayLike] | None = None,
@@ -64,14 +64,14 @@ def fit(
             starts again at its end; an iterator ends the run at its end.
         Y: targets, shape (n, m_r); None if X is an iterable.
         key: a random key. The same key gives the same bits on the same machine.
-        batch_size: B, from 1 to n. Ignored by sampling="full". Smaller batches of an iterable are
-            padded to B rows, and the padding is masked.
+        batch_size: B, from 1 to n. Leave it out with sampling="full", whose batches are all n.
+            Smaller batches of an iterable are padded to B rows, and the padding is masked.
         steps: the number of steps, 0 or more.
         optimizer: an `optax.GradientTransformation`; a factory that makes one of the
             hyper-parameters, such as `optax.adamw`; or a name, for a factory with a default
             learning rate: "adam", "adamw", "rmsprop" (1e-3), "sgd", "adagrad" (1e-2) or "lion"
-            (1e-4). Optimisers that read the loss, such as `optax.lbfgs` and `optax.polyak_sgd`,
-            get the arguments `value`, `grad` and `value_fn` for the loss of the batch; a line
+            (1e-4). Those that read the loss of the batch, such as `optax.lbfgs` and
+            `optax.polyak_sgd`, get it by the arguments `value`, `grad` and `value_fn`; a line
             search that differentiates `value_fn` gets `gradient`. Line searches are made for
             sampling="full".
         hyperparameters: numbers for the factory, such as {"learning_rate": 1e-3}. They override the
@@ -98,7 +98,7 @@ def fit(
             of tensorfloat32, on devices that have them. "bfloat16" computes gradients in bfloat16;
             parameters, updates and evaluations are float32. All but "tensorfloat32" compute
             products in full precision, on a GPU or TPU too.
-        checkpoint: a folder, or `fcnet.train.Checkpoints(folder, every, keep)`, in which the run is
+        checkpoint: a folder, or `fcnet.Checkpoints(folder, every, keep)`, in which the run is
             saved after evaluations. Needs the extra "checkpoint".
         resume: continue from the last checkpoint in the folder, if there is one. The result is that
             of an uninterrupted run, bit for bit. The other arguments must be those of the run; but
@@ -140,20 +140,15 @@ def fit(
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         derivative = as_gradient(gradient)
         check_key(key)
-        steps = as_count("steps", steps, least=0, most=INT32_MAX)
-        every = as_interval(evaluate_every)
-        waiting = as_patience(patience, validation, every)
-        if progress is not None and not callable(progress):
-            raise TypeError(
-                "progress must be a function of the step and the history, got "
-                f"{type(progress).__name__}"
-            )
+        schedule = as_schedule(steps, evaluate_every)
+        waiting = as_patience(patience, validation, schedule)
+        check_progress(progress, "the step and the history")
         devices = as_mesh(mesh)
         saves = as_checkpoints(checkpoint, resume)
         layers = as_start(params, arithmetic.dtype)
-        reads = reads_loss(chosen, hyper, layers)
-        program = Program(objective, derivative, arithmetic.compute, chosen, reads, devices)
-        source, seen, held_out, examples = as_training_data(
+        check_optimizer(chosen, hyper, layers)
+        program = Program(objective, derivative, arithmetic.compute, chosen, devices)
+        source, B, seen, held_out, examples = as_training_data(
             layers, X, Y, weights, validation,
             key=key, sampling=sampling, batch_size=batch_size, objective=objective, mesh=devices,
         )  # fmt: skip
@@ -165,12 +160,12 @@ def fit(
             name = gradient if isinstance(gradient, str) else getattr(gradient, "__name__", "own")
             identity = configuration(
                 program, hyper, state, (seen, held_out), key,
-                gradient=name, evaluate_every=every, patience=waiting, precision=arithmetic,
-                sampling=sampling, batch_size=batch_size, examples=examples,
+                gradient=name, evaluate_every=schedule.evaluate_every, patience=waiting,
+                precision=arithmetic, sampling=sampling, batch_size=B, examples=examples,
             )  # fmt: skip
         if is_shared(devices):
             start_from = checksum(*jax.tree.leaves(layers))
-            check_alike(devices, {**identity, "params": start_from, "steps": steps})
+            check_alike(devices, {**identity, "params": start_from, "steps": schedule.steps})
         plan = Plan(
             program=program,
             hyperparameters=hyper,
@@ -178,39 +173,11 @@ def fit(
             source=source,
             seen=everywhere(devices, seen),
             held_out=everywhere(devices, held_out),
-            steps=steps,
-            evaluate_every=every,
+            schedule=schedule,
             patience=waiting,
             progress=progress,
             store=None
             if saves is None
-            else Store(saves.folder, saves.every, saves.keep, identity, devices),
+            else Store(Path(saves.folder), saves.every, saves.keep, identity, devices),
         )
-        start = begin(plan, state)
-        if plan.store is not None:
-            start = plan.store.latest(start)
-        if start.step > steps:
-            raise ValueError(
-                f"steps must be at least the {start.step} that the last checkpoint has, got {steps}"
-            )
-        return run(plan, start)
-
-
-def as_interval(evaluate_every: object) -> int | None:
-    """The number of steps between two evaluations; None evaluates at the end only."""
-    return None if evaluate_every is None else as_count("evaluate_every", evaluate_every, least=1)
-
-
-def as_patience(patience: object, validation: object, every: int | None) -> int | None:
-    """The number of evaluations to wait for a lower validation loss."""
-    if patience is None:
-        return None
-    count = as_count("patience", patience, least=1)
-    if validation is None:
-        raise ValueError("patience needs validation data: give validation=(X, Y) or a share")
-    if every is None:
-        raise ValueError(
-            "patience counts evaluations, of which evaluate_every=None makes one, at the end: give "
-            "the number of steps between two"
-        )
-    return count
+        return run(plan, begin(plan, state))

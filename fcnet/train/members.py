@@ -1,7 +1,7 @@
 """The members of a sweep: what each starts from, in arrays with an axis of members in front."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_params, check_finite, check_key, check_shape
+from fcnet.checks import as_array, as_params, check_finite, check_shape
+from fcnet.train.keys import as_keys
 from fcnet.train.optimizer import named
-from fcnet.types import Layer, Params
+from fcnet.types import Layer, Pairs, Params
 
 
 class Members(NamedTuple):
@@ -34,7 +35,7 @@ class Members(NamedTuple):
 
 
 def as_members(
-    params: Any, key: Array, hyperparameters: Mapping[str, ArrayLike] | None, dtype: str | None
+    params: Pairs, key: Array, hyperparameters: Mapping[str, ArrayLike] | None, dtype: str | None
 ) -> Members:
     """The members of a sweep, of which all arguments give the same number K.
 
@@ -54,7 +55,7 @@ def as_members(
     for k, layer in enumerate(layers):
         check_finite(f"params[{k}].W", layer.W)
         check_finite(f"params[{k}].b", layer.b)
-    keys = _as_keys(key)
+    keys = as_keys(key)
     kind = jnp.promote_types(layers[0].W.dtype, jnp.float32)  # 0.999 is 1 in bfloat16
     numbers = {
         name: _as_numbers(f"hyperparameters[{name!r}]", value).astype(kind)
@@ -77,7 +78,7 @@ def as_members(
     return Members(layers, keys, {name: jnp.broadcast_to(n, K) for name, n in numbers.items()})
 
 
-def as_layers(params: Any) -> tuple[Params, bool]:
+def as_layers(params: Pairs) -> tuple[Params, bool]:
     """The layers, and whether they have an axis of K members in front.
 
     Raises:
@@ -104,18 +105,6 @@ def as_layers(params: Any) -> tuple[Params, bool]:
         raise ValueError("params have no members: expected K >= 1 of them in front")
     as_params(jax.tree.map(lambda leaf: leaf[0], layers))
     return layers, True
-
-
-def _as_keys(key: Array) -> Array:
-    """One key or K keys, of the new kind."""
-    dtype, ndim = getattr(key, "dtype", None), getattr(key, "ndim", 0)
-    if dtype == jnp.uint32 and ndim in (1, 2):
-        if ndim == 1:
-            check_key(key)
-        key = jax.random.wrap_key_data(key)
-    elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key) or ndim != 1:
-        check_key(key)
-    return key
 
 
 def _as_numbers(name: str, value: ArrayLike) -> Array:

@@ -37,6 +37,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from fcnet.train.keys import as_numpy, from_words, is_key
+
 T = TypeVar("T")
 
 AXES = ("data", "model")
@@ -139,8 +141,7 @@ def to_device(state: T, mesh: Mesh | None = None) -> T:
 
     def put(leaf: Any) -> Any:
         if is_key(leaf):
-            raw: Any = everywhere(mesh, np.array(jax.random.key_data(leaf)))
-            return jax.random.wrap_key_data(raw, impl=jax.random.key_impl(leaf))
+            return from_words(everywhere(mesh, np.array(as_numpy(leaf))), leaf)
         return _put(np.array(leaf), _over_model(mesh, leaf), leaf.shape)
 
     return jax.tree.map(put, state)
@@ -151,18 +152,12 @@ def to_host(state: T) -> T:
 
     def get(leaf: Any) -> Any:
         if is_key(leaf):
-            raw = jnp.asarray(get(jax.random.key_data(leaf)))
-            return jax.random.wrap_key_data(raw, impl=jax.random.key_impl(leaf))
+            return from_words(jnp.asarray(get(jax.random.key_data(leaf))), leaf)
         if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
             return multihost_utils.process_allgather(leaf, tiled=True)
         return np.array(leaf)
 
     return jax.tree.map(get, state)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array holds random keys of the new kind."""
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _over_model(mesh: Mesh, leaf: Any) -> NamedSharding:

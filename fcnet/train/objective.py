@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from fcnet.backpropagation import batch_backprop
-from fcnet.checks import look_up_name
+from fcnet.checks import layout_of, look_up_name, reraise
 from fcnet.losses import mean_loss
 from fcnet.network import forward
 from fcnet.train.types import Data, Program
@@ -41,18 +41,18 @@ def check_gradient_shapes(program: Program, params: Params, batch: Data) -> None
     """
     try:
         computed = jax.eval_shape(partial(_gradient, program), params, batch)
-        shapes = jax.tree.map(jnp.shape, computed), jax.tree.structure(computed)
     except (TypeError, ValueError) as error:
-        raise type(error)(
+        reraise(
+            error,
             "gradient must be a function like fcnet.batch_backprop, called as gradient(params, X, "
-            "Y, activation=..., output_activation=..., loss=..., weights=...); it raised "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    expected = jax.tree.map(jnp.shape, params), jax.tree.structure(params)
-    if shapes != expected:
+            "Y, activation=..., output_activation=..., loss=..., weights=...), that JAX can trace: "
+            f"of jax.numpy, not numpy. It raised {type(error).__name__}: {error}",
+        )
+    if layout_of(computed)[:2] != layout_of(params)[:2]:
+        expected, got = (jax.tree.map(jnp.shape, tree) for tree in (params, computed))
         raise ValueError(
-            "gradient must return the structure and the shapes of params, expected "
-            f"{expected[0]}, got {shapes[0]}"
+            f"gradient must return the structure and the shapes of params, expected {expected}, "
+            f"got {got}"
         )
 
 

@@ -1,18 +1,17 @@
 """Optimisers: any of optax's, with hyper-parameters that may change without compiling anew."""
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, check_finite, check_shape, look_up_name
+from fcnet.checks import as_array, check_finite, check_shape, layout_of, look_up_name, reraise
 from fcnet.train.types import Optimizer
 from fcnet.types import Params
 
@@ -35,11 +34,11 @@ UNSUITABLE: MappingProxyType[type, str] = MappingProxyType(
     {
         optax.contrib.ScheduleFreeState: (
             "optax.contrib.schedule_free cannot be used: it evaluates other parameters than those "
-            "that it steps from, which history, patience and result would be of"
+            "that it steps from, so that history and result would describe other parameters"
         ),
         optax.contrib.SAMState: (
-            "optax.contrib.sam cannot be used: it steps to perturbed parameters, which history, "
-            "patience and result could be of; or, with opaque_mode=True, it needs grad_fn, the "
+            "optax.contrib.sam cannot be used: it steps to perturbed parameters, which history "
+            "and result could describe; or, with opaque_mode=True, it needs grad_fn, the "
             "gradient at other parameters, which fit does not give"
         ),
     }
@@ -99,7 +98,7 @@ def check_factory(optimizer: Optimizer, numbers: Mapping[str, Any]) -> None:
     try:
         made = optimizer(**numbers)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"hyperparameters do not fit the optimizer: {error}") from error
+        reraise(error, f"hyperparameters do not fit the optimizer: {error}")
     if not isinstance(made, optax.GradientTransformation):
         raise TypeError(
             "optimizer must make an optax.GradientTransformation of the hyperparameters, "
@@ -134,7 +133,7 @@ def named(hyperparameters: object) -> Mapping[str, Any]:
     return hyperparameters or {}
 
 
-def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> Any:
+def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> optax.GradientTransformation:
     """The optimiser made of its hyper-parameters, inside the program that uses it."""
     if isinstance(optimizer, optax.GradientTransformation):
         return optimizer
@@ -155,7 +154,7 @@ def start_state(
     fresh = _init(hyperparameters, params, optimizer=optimizer)
     if earlier is None:
         return fresh
-    if _layout(earlier) != _layout(fresh):
+    if layout_of(earlier) != layout_of(fresh):
         raise ValueError(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
             "run with the same optimizer, sizes and dtype returned"
@@ -168,68 +167,30 @@ def _init(hyperparameters: Hyperparameters, params: Params, *, optimizer: Optimi
     return build(optimizer, hyperparameters).init(params)
 
 
-def _layout(tree: Any) -> tuple[Any, list[Any]]:
-    """The structure of a tree, and the shape and dtype of each array in it."""
-    kinds = [(np.shape(leaf), getattr(leaf, "dtype", None)) for leaf in jax.tree.leaves(tree)]
-    return jax.tree.structure(tree), kinds
+def check_optimizer(optimizer: Optimizer, hyperparameters: Hyperparameters, params: Params) -> None:
+    """Raise unless the optimiser can take a step with the arguments that it gets here.
 
-
-def reads_loss(optimizer: Optimizer, hyperparameters: Hyperparameters, params: Params) -> bool:
-    """Whether the optimiser reads the loss: its value, or the function `value_fn`.
-
-    Those that do not, such as Adam, are not given it and do not wait for it.
+    Nothing is computed: one update is only traced.
 
     Raises:
-        ValueError: for an optimiser that needs another argument, or that cannot be evaluated.
-
-    >>> params = ((jnp.ones((2, 3)), jnp.ones(2)),)
-    >>> reads_loss(optax.adam(0.1), {}, params), reads_loss(optax.polyak_sgd(), {}, params)
-    (False, True)
+        ValueError: for one that needs another argument, or steps to parameters not meant for
+            evaluation.
     """
-    leaves, structure = jax.tree.flatten(params)
-    kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    return _reads_loss(optimizer, tuple(hyperparameters), structure, kinds)
-
-
-@lru_cache(maxsize=64)
-def _reads_loss(optimizer: Optimizer, names: tuple[str, ...], structure: Any, kinds: Any) -> bool:
-    """One update, traced to see which of its arguments it reads."""
-    shaped: Any = jax.ShapeDtypeStruct
-    params = jax.tree.unflatten(structure, [shaped(*kind) for kind in kinds])
-    numbers = {name: shaped((), float, weak_type=True) for name in names}
-    value = shaped((), kinds[0][1])
-    calls = []
-
-    def value_fn(params: Params) -> Array:
-        calls.append(params)
-        return optax.tree.norm(params, squared=True)
-
-    def init(numbers: Hyperparameters, params: Params) -> optax.OptState:
-        return build(optimizer, numbers).init(params)
-
-    def update(
-        value: Array, numbers: Hyperparameters, params: Params, state: optax.OptState
-    ) -> tuple[Params, optax.OptState]:
-        made = build(optimizer, numbers)
-        return update_params(made, params, state, params, lambda: (value, value_fn))
-
-    state = _traced(jax.eval_shape, init, numbers, params)
+    state = _traced(_init, optimizer, hyperparameters, params)
     for node in jax.tree.leaves(state, is_leaf=lambda node: type(node) in UNSUITABLE):
         if type(node) in UNSUITABLE:
             raise ValueError(f"{UNSUITABLE[type(node)]}. {INSTEAD}")
-    program = _traced(jax.make_jaxpr(update), value, numbers, params, state).jaxpr
-    read = [variable for equation in program.eqns for variable in equation.invars]
-    return bool(calls) or any(variable is program.invars[0] for variable in read)
+    _traced(_update, optimizer, hyperparameters, params, state)
 
 
-def _traced(trace: Callable[..., Any], *arguments: Any) -> Any:
-    """What tracing a part of the optimiser gives.
+def _traced(function: Callable[..., Any], optimizer: Optimizer, *arguments: Any) -> Any:
+    """The shapes that a part of the optimiser returns.
 
     Raises:
         ValueError: if the optimiser raises, with its message.
     """
     try:
-        return trace(*arguments)
+        return jax.eval_shape(partial(function, optimizer=optimizer), *arguments)
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"fit cannot use this optimizer, which raised {type(error).__name__}: "
@@ -238,23 +199,29 @@ def _traced(trace: Callable[..., Any], *arguments: Any) -> Any:
         ) from error
 
 
+@partial(jax.jit, static_argnames="optimizer")
+def _update(
+    hyperparameters: Hyperparameters, params: Params, opt_state: Any, *, optimizer: Optimizer
+) -> tuple[Params, optax.OptState]:
+    """An update by some gradient and some loss, for its shapes."""
+    made, loss = build(optimizer, hyperparameters), partial(optax.tree.norm, squared=True)
+    return update_params(made, params, opt_state, params, loss(params), loss)
+
+
 def update_params(
     optimizer: optax.GradientTransformation,
     gradient: Params,
     opt_state: optax.OptState,
     params: Params,
-    loss: Callable[[], tuple[Array, Callable[[Params], Array]]] | None,
+    value: Array,
+    value_fn: Callable[[Params], Array],
 ) -> tuple[Params, optax.OptState]:
     """The parameters after a step, and the optimiser's state.
 
-    `loss` gives the loss at the parameters, and the loss as a function of them, to an optimiser
-    that reads it; None to one that does not.
+    `value` is the loss at the parameters, and `value_fn` the loss as a function of them. XLA leaves
+    the loss out of the compiled step where the optimiser does not read it.
     """
-    extra: dict[str, Any] = {}
-    if loss is not None:
-        value, value_fn = loss()
-        extra = {"value": value, "grad": gradient, "value_fn": value_fn}
     updates, opt_state = optax.with_extra_args_support(optimizer).update(
-        gradient, opt_state, params, **extra
+        gradient, opt_state, params, value=value, grad=gradient, value_fn=value_fn
     )
     return optax.apply_updates(params, updates), opt_state

@@ -1,7 +1,7 @@
 """The compiled loop over the steps of a window, whose batches were drawn before it.
 
 The number of steps is an argument, so that a shorter last block needs no other program; so are the
-hyper-parameters, so that another learning rate needs none either.
+hyper-parameters, so that a new learning rate does not recompile it.
 """
 
 from collections.abc import Callable
@@ -63,14 +63,10 @@ def descend(
     program: Program, optimizer: optax.GradientTransformation, state: State, batch: Data
 ) -> State:
     """One step: the batch's gradient, through the optimiser, added to the parameters."""
-    gradient = in_place(batch_gradient(program, state.params, batch))
-
-    def loss() -> tuple[Array, Callable[[Params], Array]]:
-        value = batch_loss(program, state.params, batch)
-        return value, differentiable_loss(program, batch)
-
-    extra = loss if program.reads_loss else None
-    return State(*update_params(optimizer, gradient, state.opt_state, state.params, extra))
+    params = state.params
+    gradient = in_place(batch_gradient(program, params, batch))
+    value, value_fn = batch_loss(program, params, batch), differentiable_loss(program, batch)
+    return State(*update_params(optimizer, gradient, state.opt_state, params, value, value_fn))
 
 
 def in_place(gradient: Params) -> Params:

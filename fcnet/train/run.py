@@ -15,7 +15,8 @@ from fcnet.train.objective import evaluate
 from fcnet.train.optimizer import Hyperparameters
 from fcnet.train.precision import Precision
 from fcnet.train.program import advance, last_finite
-from fcnet.train.source import Source, is_evaluated, windows
+from fcnet.train.schedule import Schedule
+from fcnet.train.source import Source, windows
 from fcnet.train.types import (
     Data,
     Entry,
@@ -26,6 +27,7 @@ from fcnet.train.types import (
     Program,
     Snapshot,
     State,
+    Stopped,
     Window,
 )
 from fcnet.types import Params
@@ -37,8 +39,7 @@ STEP, LOSS, VALIDATION_LOSS = map(History._fields.index, ("step", "loss", "valid
 class Plan(NamedTuple):
     """All that a run does, with its arguments checked.
 
-    `seen` are the training examples to measure. `evaluate_every` None evaluates after the last step
-    only.
+    `seen` are the training examples to measure.
     """
 
     program: Program
@@ -47,8 +48,7 @@ class Plan(NamedTuple):
     source: Source
     seen: Data
     held_out: Data | None
-    steps: int
-    evaluate_every: int | None
+    schedule: Schedule
     patience: int | None
     progress: Callable[[int, History], Any] | None
     store: Store | None
@@ -62,23 +62,34 @@ class Plan(NamedTuple):
             validation = evaluate(objective, params, self.held_out)
         return (float(step), *map(float, training), *map(float, validation))
 
-    def evaluates(self, step: int) -> bool:
-        """Whether the history has an entry for the parameters after this step."""
-        return is_evaluated(step, self.steps, self.evaluate_every)
-
     def windows(self, start: int) -> Generator[tuple[int, Window], None, None]:
         """The steps from `start` on, with the step at which the block of each window begins."""
-        return windows(self.source, start, self.steps, self.evaluate_every, self.precision.scope)
+        return windows(self.source, start, self.schedule, self.precision.scope)
 
 
 def begin(plan: Plan, state: State) -> Snapshot:
-    """The snapshot before the first step."""
+    """The snapshot that a run starts from: of the last checkpoint, or before the first step.
+
+    Raises:
+        ValueError: for fewer steps than the last checkpoint has.
+        CheckpointError: as `fit`.
+    """
     host = to_host(state)
-    kept = () if plan.patience is None else host.params
-    entries = (
-        (plan.measure(0, to_device(state.params, plan.program.mesh)),) if plan.evaluates(0) else ()
-    )
-    return Snapshot(0, host, entries, 0, kept)
+    start = Snapshot(0, host, (), 0, () if plan.patience is None else host.params)
+    found = None if plan.store is None else plan.store.latest(start)
+    if found is not None:
+        if found.step > plan.schedule.steps:
+            raise ValueError(
+                f"steps must be at least the {found.step} that the last checkpoint has, got "
+                f"{plan.schedule.steps}"
+            )
+        return found
+    if plan.schedule.evaluates(0):
+        params = to_device(state.params, plan.program.mesh)
+        start = start._replace(entries=(plan.measure(0, params),))
+    if plan.store is not None:
+        plan.store.save(start)
+    return start
 
 
 def run(plan: Plan, snapshot: Snapshot) -> FitResult:
@@ -89,7 +100,8 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
     """
     program, mesh = plan.program, plan.program.mesh
     state = to_device(snapshot.state, mesh)
-    stopped, step = "steps", snapshot.step
+    stopped: Stopped = "steps"
+    step = snapshot.step
     with noted_signals() as received, closing(plan.windows(snapshot.step)) as steps:
         for block, window in steps:
             if _out_of_patience(plan, snapshot):
@@ -99,7 +111,7 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
             if not finite:
                 raise _failure(plan, snapshot)
             step = block + int(window.last)
-            if plan.evaluates(step):
+            if plan.schedule.evaluates(step):
                 snapshot = _evaluated(plan, snapshot, step, state)
             number = agreed_signal(mesh, received)
             if snapshot.step < step and (number or not plan.source.rewinds):
@@ -108,7 +120,7 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
                 break
         if number := agreed_signal(mesh, received):
             raise _interrupted(plan, snapshot, number)
-    if stopped == "steps" and step < plan.steps:
+    if stopped == "steps" and step < plan.schedule.steps:
         stopped = "data"
         if not snapshot.entries or snapshot.entries[-1][STEP] < step:
             snapshot = _evaluated(plan, snapshot, step, state)
@@ -133,7 +145,7 @@ def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snaps
     if not np.isfinite(entry[LOSS]):
         raise _failure(plan, snapshot)
     host = to_host(state)
-    entries = () if plan.evaluate_every is None else snapshot.entries
+    entries = () if plan.schedule.evaluate_every is None else snapshot.entries
     best, kept = snapshot.best, snapshot.kept
     if plan.patience is not None and _validation(entry) < _validation(entries[best]):
         best, kept = len(entries), host.params
@@ -169,7 +181,7 @@ def _interrupted(plan: Plan, snapshot: Snapshot, received: signal.Signals) -> In
     return Interrupted(received, snapshot.step, _result(plan, snapshot, "signal"), saved)
 
 
-def _result(plan: Plan, snapshot: Snapshot, stopped: str) -> FitResult:
+def _result(plan: Plan, snapshot: Snapshot, stopped: Stopped) -> FitResult:
     step, params = snapshot.step, snapshot.state.params
     if plan.patience is not None:
         step, params = int(snapshot.entries[snapshot.best][STEP]), snapshot.kept

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from fcnet.sampling import batch_table, block_length, uniform_below
+from fcnet.train.keys import is_key
 from fcnet.train.types import Batches
 
 Draw: TypeAlias = Callable[[int], Batches]
@@ -30,7 +31,7 @@ def each(draw: Callable[[Array], Array], key: Array) -> Array:
     >>> each(jax.random.key_data, jax.random.split(jax.random.key(0), 3)).shape
     (3, 2)
     """
-    several = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim
+    several = is_key(key) and key.ndim
     return lax.map(draw, key, batch_size=KEYS_AT_ONCE) if several else draw(key)
 
 

@@ -28,10 +28,10 @@ from fcnet.train.data import (
     evaluated_rows,
     hold_out,
     sample_rows,
-    take_rows,
 )
 from fcnet.train.mesh import check_own, everywhere, gathered, is_shared, least, own_rows, split
 from fcnet.train.sampling import SAMPLINGS, Draw
+from fcnet.train.schedule import Schedule
 from fcnet.train.types import Data, Window
 from fcnet.types import Objective, Params
 
@@ -66,6 +66,7 @@ class TrainingData(NamedTuple):
     """
 
     source: Source
+    batch_size: int
     seen: Data
     held_out: Data | None
     examples: str
@@ -80,7 +81,7 @@ def as_training_data(
     *,
     key: Array,
     sampling: str,
-    batch_size: int,
+    batch_size: int | None,
     objective: Objective,
     mesh: Mesh | None = None,
 ) -> TrainingData:
@@ -89,21 +90,20 @@ def as_training_data(
     if Y is None:
         batches = as_iterable(X, weights, sampling)
         _, held_out = hold_out(None, validation, split_key, params, objective)
-        most = evaluated_rows(params)
-        source, seen = streamed(params, batches, batch_size, objective, most, mesh)
-        return TrainingData(source, seen, held_out, "a stream")
+        most, B = evaluated_rows(params), as_batch_size(batch_size)
+        source, seen = streamed(params, batches, B, objective, most, mesh)
+        return TrainingData(source, B, seen, held_out, "a stream")
     table = as_table(params, X, Y, weights, objective)
     table, held_out = hold_out(table, validation, split_key, params, objective)
-    source = drawn(table, sampling, draw_key, batch_size, mesh)
+    B = as_sampling(sampling, table.n, batch_size)
+    source = drawn(table, sampling, draw_key, B, mesh)
     seen = sample_rows(table, evaluated_rows(params), sample_key)
-    return TrainingData(source, seen, held_out, str(table.n))
+    return TrainingData(source, B, seen, held_out, str(table.n))
 
 
-def drawn(
-    table: Table, sampling: str, key: Array, batch_size: object, mesh: Mesh | None = None
-) -> Source:
+def drawn(table: Table, sampling: str, key: Array, B: int, mesh: Mesh | None = None) -> Source:
     """The batches that a way to sample draws from a table."""
-    sample, B = as_sampling(sampling, table.n, batch_size)
+    sample = SAMPLINGS.get(sampling)
     if sample is None:
         if table.resident is None:
             raise ValueError(
@@ -134,13 +134,26 @@ def drawn(
     return Source(block, load, True)
 
 
-def as_sampling(sampling: str, n: int, batch_size: object) -> tuple[Any, int]:
-    """The row of SAMPLINGS and B; of "full", None and n."""
+def as_sampling(sampling: str, n: int, batch_size: object) -> int:
+    """B, once it goes with the way to sample n examples: "full" takes them all."""
     sample = look_up_name("sampling", {**SAMPLINGS, "full": None}, sampling)
-    if sample is None:
-        return None, n
-    as_count("n, the number of examples,", n, least=1, most=INT32_MAX)
-    return sample, as_count("batch_size", batch_size, least=1, most=n)
+    if sample is not None:
+        as_count("n, the number of examples,", n, least=1, most=INT32_MAX)
+        return as_batch_size(batch_size, n)
+    if batch_size is not None and as_count("batch_size", batch_size, least=1) != n:
+        raise ValueError(
+            f"sampling 'full' takes all {n} examples in each step, got batch_size={batch_size}: "
+            "leave batch_size out, or choose another sampling"
+        )
+    return n
+
+
+def as_batch_size(batch_size: object, n: int | None = None) -> int:
+    """B, from 1 to n where the examples are counted."""
+    if batch_size is None:
+        among = "" if n is None else f", from 1 to the {n} training examples"
+        raise TypeError(f"batch_size is missing: give the number of examples in a batch{among}")
+    return as_count("batch_size", batch_size, least=1, most=n)
 
 
 def loaded_steps(batch_size: int, row_bytes: int) -> int:
@@ -159,14 +172,14 @@ def in_steps(data: Data, batch_size: int, mask: np.ndarray | None) -> Data:
 def windows(
     source: Source,
     start: int,
-    stop: int,
-    every: int | None,
+    schedule: Schedule,
     scope: Callable[[], AbstractContextManager[Any]],
 ) -> Generator[tuple[int, Window], None, None]:
-    """The steps start..stop-1 in windows of one block each, cut at the multiples of `every`.
+    """The steps from `start` on, in windows of one block each, cut where the run is evaluated.
 
     Each comes with the step at which its block begins.
     """
+    stop, every = schedule
     for begin, block in _blocks(source, start, stop, scope):
         first, end = max(start - begin, 0), min(stop - begin, int(block.last))
         while first < end:
@@ -174,11 +187,6 @@ def windows(
             last = end if every is None else min(end, first + every - step % every)
             yield begin, block._replace(first=first, last=last)
             first = last
-
-
-def is_evaluated(step: int, steps: int, every: int | None) -> bool:
-    """Whether the history has an entry for the parameters after this step."""
-    return step == steps or (every is not None and step % every == 0)
 
 
 def _blocks(
@@ -220,7 +228,7 @@ def as_iterable(X: Any, weights: ArrayLike | None, sampling: str) -> Iterable[An
 def streamed(
     params: Params,
     batches: Iterable[Any],
-    batch_size: object,
+    B: int,
     objective: Objective,
     most: int,
     mesh: Mesh | None = None,
@@ -231,7 +239,6 @@ def streamed(
     again, such as a list, does so at its end; an iterator ends the run. In a run of several
     processes each yields its own rows of every batch.
     """
-    B = as_count("batch_size", batch_size, least=1)
     check_own(mesh)
     own = len(own_rows(mesh, "batch_size", B))
     weighted = is_shared(mesh)
@@ -267,11 +274,11 @@ def streamed(
         raise ValueError("X gave no batch: expected an iterable of batches (X, Y)")
     seen: Data = jax.tree.map(lambda rows: rows[:length].reshape(-1, *rows.shape[2:]), first.data)
     if is_shared(mesh):
-        seen = gathered(take_rows(seen, np.arange(length * own)[: most // jax.process_count()]))
+        seen = gathered(seen.rows(np.arange(length * own)[: most // jax.process_count()]))
     elif seen.weights is not None:
-        seen = take_rows(seen, np.flatnonzero(seen.weights)[:most])
+        seen = seen.rows(np.flatnonzero(seen.weights)[:most])
     else:
-        seen = take_rows(seen, np.arange(length * own)[:most])
+        seen = seen.rows(np.arange(length * own)[:most])
     if seen.weights is not None and not seen.weights.any():
         raise ValueError(
             f"all weights of the batches 0 to {length - 1} are 0, so that the history cannot "

@@ -23,9 +23,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
-from fcnet.checks import as_count
 from fcnet.losses import as_objective
-from fcnet.sampling import INT32_MAX
 from fcnet.train.data import (
     Table,
     as_data,
@@ -34,7 +32,6 @@ from fcnet.train.data import (
     on_device,
     sample_rows,
 )
-from fcnet.train.fit import as_interval
 from fcnet.train.members import Members, as_members
 from fcnet.train.objective import as_gradient, check_gradient_shapes, evaluate
 from fcnet.train.optimizer import (
@@ -42,14 +39,15 @@ from fcnet.train.optimizer import (
     as_factory,
     build,
     check_factory,
+    check_optimizer,
     named,
-    reads_loss,
 )
 from fcnet.train.precision import Precision, as_precision
 from fcnet.train.program import advance, all_finite
-from fcnet.train.source import as_sampling, drawn, is_evaluated, windows
+from fcnet.train.schedule import Schedule, as_schedule, check_progress
+from fcnet.train.source import as_sampling, drawn, windows
 from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
-from fcnet.types import Activation, Loss, Objective, Params
+from fcnet.types import Activation, Loss, Objective, Pairs, Params
 
 GROUP_NUMBERS = {"cpu": 2**16}
 """By platform, how many numbers the parameters and activations of a group have at most: on a CPU
@@ -81,12 +79,12 @@ class SweepResult(NamedTuple):
 
 
 def sweep(
-    params: Any,
+    params: Pairs,
     X: Num[ArrayLike, "n d"],
     Y: Num[ArrayLike, "n m_r"],
     *,
     key: Array,
-    batch_size: int,
+    batch_size: int | None = None,
     steps: int,
     optimizer: str | Optimizer = "adam",
     hyperparameters: Mapping[str, ArrayLike] | None = None,
@@ -145,18 +143,16 @@ def sweep(
         members = as_members(params, key, numbers, arithmetic.dtype)
         first = members.first()
         check_factory(chosen, {name: float(n) for name, n in first.hyperparameters.items()})
-        reads = reads_loss(chosen, first.hyperparameters, first.params)
-        program = Program(objective, as_gradient(gradient), arithmetic.compute, chosen, reads)
-        steps = as_count("steps", steps, least=0, most=INT32_MAX)
-        every = as_interval(evaluate_every)
-        if progress is not None and not callable(progress):
-            raise TypeError(f"progress must be a function of a share, got {progress!r}")
+        check_optimizer(chosen, first.hyperparameters, first.params)
+        program = Program(objective, as_gradient(gradient), arithmetic.compute, chosen)
+        schedule = as_schedule(steps, evaluate_every)
+        check_progress(progress, "the share of the work that is done")
         split_key, _, sample_key = jax.random.split(first.keys, 3)
         if isinstance(X, np.memmap) or isinstance(Y, np.memmap):
             raise TypeError("sweep needs its data in memory: load X and Y with np.asarray")
         table = on_device(as_data(first.params, X, Y, weights, objective))
         table, held_out = hold_out(table, validation, split_key, first.params, objective)
-        as_sampling(sampling, table.n, batch_size)
+        B = as_sampling(sampling, table.n, batch_size)
         seen = sample_rows(table, evaluated_rows(first.params), sample_key)
         if not isinstance(gradient, str):
             check_gradient_shapes(program, first.params, seen)
@@ -166,13 +162,12 @@ def sweep(
             members=members,
             table=table,
             sampling=sampling,
-            batch_size=batch_size,
+            batch_size=B,
             seen=seen,
             held_out=held_out,
-            steps=steps,
-            evaluate_every=every,
+            schedule=schedule,
         )
-        parts = groups(members, table.n if sampling == "full" else batch_size)
+        parts = groups(members, B)
         states, measured = zip(*_run(plan, parts, progress), strict=True)
         return _result(plan, jax.device_get(states), np.concatenate(measured, axis=2))
 
@@ -188,14 +183,7 @@ class _Plan(NamedTuple):
     batch_size: int
     seen: Data
     held_out: Data | None
-    steps: int
-    evaluate_every: int | None
-
-    @property
-    def evaluated(self) -> list[int]:
-        """The steps after which the members are evaluated."""
-        regular = range(0, self.steps, self.evaluate_every) if self.evaluate_every else ()
-        return [*regular, self.steps]
+    schedule: Schedule
 
 
 class Group(NamedTuple):
@@ -247,7 +235,7 @@ def _run(
 ) -> list[tuple[State, np.ndarray]]:
     """The result of every group; as many at a time as there are cores or devices."""
     ended, done = Event(), count(1)
-    total = len(parts) * len(plan.evaluated)
+    total = len(parts) * len(plan.schedule.evaluated)
 
     def report() -> bool:
         if progress is not None:
@@ -276,15 +264,14 @@ def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State
             measure_members, seen=seen, held_out=held_out, objective=program.objective
         )
         measured, going = [], True
-        if is_evaluated(0, plan.steps, plan.evaluate_every):
+        if plan.schedule.evaluates(0):
             measured.append(np.asarray(measure(state)))
             going = report()
         keys = _draw_keys(members.keys)
         source = drawn(on_device(data), plan.sampling, keys, plan.batch_size)
-        every, scope = plan.evaluate_every, plan.precision.scope
-        for block, window in windows(source, 0, plan.steps, every, scope):
+        for block, window in windows(source, 0, plan.schedule, plan.precision.scope):
             state = advance_members(program, state, window, numbers, own=members.own_keys)
-            if is_evaluated(block + int(window.last), plan.steps, every):
+            if plan.schedule.evaluates(block + int(window.last)):
                 measured.append(np.asarray(measure(state)))
                 going = report()
             if not going:
@@ -338,7 +325,9 @@ def measure_members(
 def _result(plan: _Plan, states: tuple[State, ...], measured: np.ndarray) -> SweepResult:
     """The states of the groups put together, and the best member."""
     params, opt_state = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
-    history = History(np.array(plan.evaluated, float), *measured.astype(float).swapaxes(0, 1))
+    history = History(
+        np.array(plan.schedule.evaluated, float), *measured.astype(float).swapaxes(0, 1)
+    )
     final = history.loss if plan.held_out is None else history.validation_loss
     finite = np.isfinite(history.loss).all(0)
     ranked = np.where(finite, np.nan_to_num(final[-1], nan=np.inf), np.inf)

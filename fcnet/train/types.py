@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import optax
@@ -33,6 +33,11 @@ class Data(NamedTuple):
     Y: Float[Array, "*steps n m_r"]
     weights: Float[Array, "*steps n"] | None
 
+    def rows(self, rows: np.ndarray) -> "Data":
+        """Some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.X[rows], self.Y[rows], weights)
+
 
 class Batches(NamedTuple):
     """Row numbers of the batches of a block of steps; the mask is None where no row is padding."""
@@ -62,7 +67,6 @@ class Program(NamedTuple):
         gradient: a function like `batch_backprop`.
         compute: the dtype in which the gradient is computed; None is that of the parameters.
         optimizer: an optax transformation, or a factory that makes one of the hyper-parameters.
-        reads_loss: whether the optimiser reads the loss of the batch beside its gradient.
         mesh: the devices that share a step; None is one device.
     """
 
@@ -70,7 +74,6 @@ class Program(NamedTuple):
     gradient: Callable[..., Params]
     compute: str | None
     optimizer: Optimizer
-    reads_loss: bool = False
     mesh: Mesh | None = None
 
 
@@ -113,6 +116,10 @@ class Snapshot(NamedTuple):
         return History(*np.array(self.entries, float).reshape(-1, len(History._fields)).T)
 
 
+Stopped: TypeAlias = Literal["steps", "patience", "data", "signal"]
+"""Why a run ended."""
+
+
 class FitResult(NamedTuple):
     """What `fit` returns.
 
@@ -130,7 +137,7 @@ class FitResult(NamedTuple):
     opt_state: optax.OptState
     history: History
     step: int
-    stopped: str
+    stopped: Stopped
 
 
 class NonFiniteError(ArithmeticError):
@@ -151,6 +158,10 @@ class NonFiniteError(ArithmeticError):
         self.step = step
         self.params = params
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arguments of the constructor, as processes hand exceptions on."""
+        return type(self), (self.step, self.params)
+
 
 class Interrupted(KeyboardInterrupt):
     """SIGINT (Ctrl-C) or SIGTERM ended a run, after the block of steps at work.
@@ -159,6 +170,7 @@ class Interrupted(KeyboardInterrupt):
         signal: the signal.
         step: the number of steps taken.
         result: the `FitResult` of these steps.
+        saved: where the run is saved, in words.
     """
 
     def __init__(self, received: signal.Signals, step: int, result: FitResult, saved: str) -> None:
@@ -170,3 +182,8 @@ class Interrupted(KeyboardInterrupt):
         self.signal = received
         self.step = step
         self.result = result
+        self.saved = saved
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the arguments of the constructor, as processes hand exceptions on."""
+        return type(self), (self.signal, self.step, self.result, self.saved)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fcnet
+from fcnet.types import Labels
 
 PACKAGE = Path(fcnet.__file__).parent
 SOURCES = {
@@ -22,15 +23,35 @@ NAMES = {*fcnet.LOSSES, *fcnet.ACTIVATIONS}
 TEXT_METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "lower", "casefold"}
 
 
+NO_ROWS = {"feature", "item", "primitive", "special", "dtype"}
+"""What else has a name: of a column, an item of the notes, an operation, an axis, a dtype."""
+RESOLVES = {"pickle_by_name"}
+"""The function that turns a name into its row."""
+
+
+def called(node: ast.AST) -> str:
+    """What an expression is called, such as `loss` for `problem.loss`."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return getattr(node, "id", getattr(node, "attr", ""))
+
+
 def is_row(node: ast.AST) -> bool:
     """Whether an expression is called a loss or an activation, such as `problem.loss`."""
-    called = getattr(node, "id", getattr(node, "attr", ""))
-    return called.endswith(("loss", "activation"))
+    return called(node).endswith(("loss", "activation"))
 
 
 def is_name(node: ast.AST) -> bool:
-    """Whether an expression is the name of a row, such as `problem.loss.name`."""
-    return isinstance(node, ast.Attribute) and node.attr == "name" and is_row(node.value)
+    """Whether an expression is the name of what may be a row, such as `J.name`."""
+    named = isinstance(node, ast.Attribute) and node.attr == "name"
+    return named and called(node.value) not in NO_ROWS  # type: ignore[attr-defined]
+
+
+def nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree, but for those of the function that resolves names."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if getattr(child, "name", None) not in RESOLVES:
+            yield from nodes(child)
 
 
 def is_known(node: ast.AST) -> bool:
@@ -53,10 +74,11 @@ def keys(node: ast.AST) -> list[ast.expr]:
 
 def by_name(tree: ast.AST) -> Iterator[int]:
     """The lines in which the name of a loss or an activation decides something."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            if any(map(is_name, sides)) or (any(map(is_row, sides)) and any(map(is_known, sides))):
+            own = any(is_name(side) and is_row(side.value) for side in sides)  # type: ignore[attr-defined]
+            if own or any(map(is_known, sides)):
                 yield node.lineno
         elif any(is_name(key) or is_row(key) for key in keys(node)):
             yield getattr(node, "lineno", 0) or keys(node)[0].lineno
@@ -80,6 +102,11 @@ def test_no_behaviour_depends_on_a_name() -> None:
         "TABLE[loss]",
         "SLOPES.get(self.activation.name, None)",
         'loss.name.startswith("softmax")',
+        'J.name == "poisson"',
+        'sigma.name == "relu"',
+        'choice in ("tanh", "sigmoid")',
+        "TABLE[J.name]",
+        'row.name in {"relu", "tanh"}',
         'match loss:\n    case "poisson": pass',
     ],
 )
@@ -92,8 +119,10 @@ def test_a_look_up_by_name_is_noticed(source: str) -> None:
     [
         'print(f"for {loss.name}")',
         '{"loss": objective.loss.name}',
-        "loss.labels == DISTRIBUTION",
+        "loss.labels.one_hot",
         'LOSSES["squared_error"]',
+        "columns[feature.name]",
+        "def pickle_by_name(table, row): table.get(row.name)",
         "if loss is None: pass",
         "if loss < least: pass",
         'reduction == "sum"',
@@ -110,6 +139,15 @@ def half_square(o: Any, y: Any) -> Any:
 
 def residual(o: Any, y: Any) -> Any:
     return o - y
+
+
+class Unhashable:
+    """A function that JAX cannot know again."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, o: Any, y: Any) -> Any:
+        return half_square(o, y)
 
 
 def rows(name: str) -> dict[str, Any]:
@@ -217,3 +255,91 @@ def test_a_check_finds_nothing_wrong_under_every_name(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_an_estimator_does_the_same_under_every_name(name: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, estimated(name), expected(estimated))
+
+
+OWN = fcnet.Loss("mine", half_square, residual)
+WAVE = fcnet.Activation("wave", jnp.sin, jnp.cos)
+FIELDS = [
+    (OWN._replace(name=3), "loss.name must be text, got 3"),
+    (OWN._replace(value="1/2"), "loss.value must be a function, got '1/2'"),
+    (OWN._replace(labels="any"), "loss.labels must be a fcnet.types.Labels of text and a function"),
+    (OWN._replace(labels=Labels("any", True)), "loss.labels must be"),
+    (OWN._replace(mean=None), "loss.mean must be a function, got None"),
+    (OWN._replace(metric="r2"), "loss.metric must be a function, got 'r2'"),
+    (OWN._replace(draw=3), "loss.draw must be a function or None, got 3"),
+    (OWN._replace(formula=None), "loss.formula must be text, got None"),
+    (OWN._replace(value=Unhashable()), "loss 'mine' must have hashable fields"),
+    (WAVE._replace(derivative=None), "activation.derivative must be a function, got None"),
+]
+SHAPES = [
+    (
+        OWN._replace(value=lambda o, y: (o - y) ** 2),
+        r"loss.value of 'mine', .* shape \(\), got shape \(2,\)",
+    ),
+    (OWN._replace(value=lambda o, y: (o, y)), r"loss.value of 'mine', .* shape \(\), got tuple"),
+    (OWN._replace(value=lambda o: o.sum()), "loss.value of 'mine', .* a function of 2 JAX arrays"),
+    (
+        OWN._replace(derivative=lambda o, y: (o - y).sum()),
+        r"loss.derivative of 'mine', .* shape \(2,\), got shape \(\)",
+    ),
+    (OWN._replace(mean=jnp.sum), r"loss.mean of 'mine', .* shape \(2,\), got shape \(\)"),
+    (WAVE._replace(function=jnp.sum), r"activation.function of 'wave', .* got shape \(\)"),
+    (WAVE._replace(derivative=lambda z: 1), r"activation.derivative of 'wave', .* shape \(\)"),
+]
+
+
+def every_call(row: Any) -> list[Callable[[], Any]]:
+    """Calls of the public functions that take such a row."""
+    choice = {"loss" if isinstance(row, fcnet.Loss) else "activation": row}
+    trace = fcnet.forward_trace(PARAMS, X[0])
+    members = {"hyperparameters": {"learning_rate": RATES}}
+    return [
+        partial(fcnet.example_loss, PARAMS, X[0], Y[0], **choice),
+        partial(fcnet.mean_loss, PARAMS, X, Y, **choice),
+        partial(fcnet.deltas, PARAMS, trace, Y[0], **choice),
+        partial(fcnet.backprop, PARAMS, X[0], Y[0], **choice),
+        partial(fcnet.batch_backprop, PARAMS, X, Y, **choice),
+        partial(fcnet.fit, PARAMS, X, Y, progress=unreached, **TRAINING, **choice),
+        partial(fcnet.sweep, PARAMS, X, Y, progress=unreached, **members, **TRAINING, **choice),
+    ]
+
+
+def unreached(*_: Any) -> None:
+    raise AssertionError("a step was taken")
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(("row", "message"), FIELDS)
+def test_the_fields_of_a_row_have_their_types(row: Any, message: str) -> None:
+    for call in every_call(row):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(("row", "message"), SHAPES)
+def test_the_functions_of_a_row_return_their_shapes(row: Any, message: str) -> None:
+    for call in every_call(row):
+        with pytest.raises((TypeError, ValueError), match=message):
+            call()
+
+
+def test_the_output_activation_is_checked_by_its_own_name() -> None:
+    for function in (fcnet.forward, partial(fcnet.features)):
+        assert function(PARAMS, X[0], activation=WAVE).ndim == 1
+    with pytest.raises(ValueError, match=r"output_activation\.function of 'wave'"):
+        fcnet.forward(PARAMS, X[0], output_activation=WAVE._replace(function=jnp.sum))
+
+
+def test_a_row_is_traced_once_for_a_shape() -> None:
+    traced = []
+
+    def value(o: Any, y: Any) -> Any:
+        traced.append(o.shape)
+        return half_square(o, y)
+
+    objective = {"loss": OWN._replace(value=value)}
+    fcnet.example_loss(PARAMS, X[0], Y[0], **objective)
+    first = len(traced)
+    fcnet.example_loss(PARAMS, X[0], Y[0], **objective)
+    assert (first, len(traced)) == (2, 3)  # the check, and each call

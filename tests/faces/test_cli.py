@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 import fcnet
-from fcnet.cli import COMMANDS, main, parser
+from fcnet.cli import COMMANDS, main, options, parser
 from fcnet.cli.options import Command, TaskOptions
+from fcnet.tabular.columns import MISSING_CHOICES
+from fcnet.train.optimizer import OPTIMIZERS
 
 HEAVY = {"jax", "jaxlib", "numpy", "optax", "matplotlib", "rich", "pandas", "sklearn", "torch"}
 
@@ -32,6 +34,13 @@ def test_options_are_the_arguments_of_their_function(name: str) -> None:
     assert fits(COMMANDS[name])
     assert not fits(COMMANDS[name]._replace(run=shlex.quote))
     assert not fits(COMMANDS[name]._replace(options={"--out": {}, "--steps": {}}))
+
+
+def test_choices_are_the_names_in_the_tables() -> None:
+    assert tuple(fcnet.ACTIVATIONS) == options.ACTIVATIONS
+    assert tuple(fcnet.LOSSES) == options.LOSSES
+    assert tuple(OPTIMIZERS) == options.OPTIMIZERS
+    assert options.MISSING == MISSING_CHOICES
 
 
 def test_train_and_sweep_share_the_options_of_a_task() -> None:
@@ -73,6 +82,17 @@ def test_examples_are_understood(example: str) -> None:
             "fcnet train: error: unrecognized arguments: --stepz 5",
         ),
         (["train", "--stepz", "5"], "usage: fcnet train", "required: --target"),
+        (
+            ["train", "houses.csv", "--target", "price", "--loss", "pain"],
+            "usage: fcnet train",
+            "fcnet train: error: argument --loss: invalid choice: 'pain'",
+        ),
+        (
+            ["sweep", "a.csv", "--target", "b", "--optimizer", "adom"],
+            "usage: fcnet sweep",
+            "'adom'",
+        ),
+        (["check", "a.py:f", "--output-activation", "swoosh"], "usage: fcnet check", "'swoosh'"),
         (
             ["check", "mine.py:f", "--sizes", "0,1"],
             "usage: fcnet check",

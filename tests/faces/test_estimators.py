@@ -26,7 +26,6 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 from fcnet.estimators.training import held_out
-from fcnet.train import NonFiniteError
 from fcnet.train.optimizer import OPTIMIZERS
 
 pytestmark = pytest.mark.untyped
@@ -407,7 +406,7 @@ def test_a_set_of_one_s_own_needs_both_parts(houses):
 def test_what_diverges_says_so(houses):
     X, y = houses
     model = FCNetRegressor(8, optimizer="sgd", learning_rate_init=1e6, max_iter=500, random_state=0)
-    with pytest.raises(NonFiniteError, match="smaller learning rate"):
+    with pytest.raises(fcnet.NonFiniteError, match="smaller learning rate"):
         model.fit(X, y)
 
 
@@ -430,3 +429,17 @@ for kind in (FCNetRegressor, FCNetClassifier):
         env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert run.stdout == "passed\npassed\n"
+
+
+def test_an_optimizer_that_reads_the_loss_reads_the_penalty_too() -> None:
+    """A linear network by L-BFGS is ridge regression, which has a closed form."""
+    draw = np.random.default_rng(0)
+    X, alpha = draw.normal(size=(60, 3)), 30.0
+    y = X @ np.array([-1.0, 1.0, 2.0]) + draw.normal(size=60)
+    model = FCNetRegressor(
+        (), optimizer=optax.lbfgs(), alpha=alpha, scale_target=False, batch_size=60, max_iter=60,
+        random_state=0,
+    ).fit(X, y)  # fmt: skip
+    centred = X - X.mean(0)
+    ridge = np.linalg.solve(centred.T @ centred + alpha * np.eye(3), centred.T @ (y - y.mean()))
+    np.testing.assert_allclose(model.coefs_[0][:, 0], ridge, rtol=1e-6)

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import fcnet
 from fcnet import ACTIVATIONS, LOSSES, Activation, Loss, Trace
-from fcnet.train import Checkpoints
 from support.public_calls import good_calls
 
 good = cache(good_calls)
@@ -184,7 +183,9 @@ FIT: dict[str, Bad] = {
     "progress": NOTHING_OF_USE,
     "opt_state": NOTHING_OF_USE | one_of(optax.sgd(0.1).init(jnp.ones(2)), optax.EmptyState()),
     "checkpoint": one_of(3, b"abc", [], {}, object(), "", np.ones(2), np.nan, True)
-    | one_of(Checkpoints("never", 0), Checkpoints("never", 1, 1.5), Checkpoints(None)),
+    | one_of(
+        fcnet.Checkpoints("never", 0), fcnet.Checkpoints("never", 1, 1.5), fcnet.Checkpoints(None)
+    ),
     "resume": JUNK | one_of(0, 1, True),
     "mesh": NOTHING_OF_USE
     | one_of(jax.devices(), 4, (4, 2), jax.sharding.AbstractMesh((1,), ("data",)))

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 import optax
 
-from fcnet.train import CheckpointError, Interrupted, NonFiniteError, checkpoint, run
+import fcnet
+from fcnet.train import checkpoint, run
 from fcnet.train.fit import fit
 from fcnet.types import Layer
 
@@ -27,6 +28,9 @@ PARAMS = tuple(
     Layer(np.random.default_rng(m).normal(size=(m, below)) / np.sqrt(below), np.zeros(m))
     for below, m in ((6, 16), (16, 7), (7, 2))
 )
+
+
+FULL = {"sampling": "full", "batch_size": None}
 
 
 def train(X=X, Y=Y, **changed):
@@ -68,13 +72,13 @@ def on_disk(folder, **where):
 
 
 def full(folder, **where):
-    return arrays(train(sampling="full", validation=0.2, patience=9, **where))
+    return arrays(train(**FULL, validation=0.2, patience=9, **where))
 
 
 def line_search(folder, **where):
     """An optimiser that evaluates the loss of the batch, too."""
     choices = {"optimizer": optax.lbfgs(memory_size=4), "hyperparameters": None, "steps": 20}
-    return arrays(train(sampling="full", **choices, **where))
+    return arrays(train(**FULL, **choices, **where))
 
 
 def iterable(folder, *, process=None, **where):
@@ -110,12 +114,12 @@ def full_disk(folder, **where):
     """The first process cannot write, and all processes raise."""
 
     def write(*_):
-        raise CheckpointError("no space left")
+        raise fcnet.CheckpointError("no space left")
 
     before, checkpoint.write = checkpoint.write, write
     try:
         train(checkpoint=Path(folder) / "full", **where)
-    except CheckpointError as error:
+    except fcnet.CheckpointError as error:
         return [np.array(str(error))]
     finally:
         checkpoint.write = before
@@ -130,7 +134,7 @@ def signalled(folder, **where):
 
     try:
         train(progress=interrupt, **where)
-    except Interrupted as error:
+    except fcnet.Interrupted as error:
         return [np.array(int(error.signal)), np.array(error.result.step)]
 
 
@@ -140,7 +144,7 @@ def diverging(folder, **where):
             optimizer="sgd", hyperparameters={"learning_rate": 1e3},
             output_activation="identity", **where,
         )  # fmt: skip
-    except NonFiniteError as error:
+    except fcnet.NonFiniteError as error:
         finite = all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(error.params))
         return [np.array(error.step), np.array(finite)]
 
@@ -148,7 +152,7 @@ def diverging(folder, **where):
 def indivisible(folder, **where):
     """Batches that do not divide among the devices, and batches of all the examples."""
     messages = []
-    for changed in ({"batch_size": B + 1}, {"sampling": "full", "validation": 0.01}):
+    for changed in ({"batch_size": B + 1}, FULL | {"validation": 0.01}):
         try:
             train(**changed, **where)
         except ValueError as error:

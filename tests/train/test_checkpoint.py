@@ -16,7 +16,8 @@ import pytest
 from safetensors import safe_open
 
 import fcnet
-from fcnet.train import NonFiniteError, checkpoint
+from fcnet.train import checkpoint
+from fcnet.train import run as host
 from fcnet.train.checkpoint import CheckpointError, Checkpoints, read, saved, write
 from fcnet.train.fit import fit
 
@@ -74,7 +75,7 @@ def noisy(learning_rate):
         {"optimizer": noisy},
         {"optimizer": optax.adamw(optax.cosine_decay_schedule(0.1, 50)), "hyperparameters": None},
         {"sampling": "epoch", "validation": 0.25, "patience": 4},
-        {"sampling": "full", "weights": np.arange(23)},
+        {"sampling": "full", "batch_size": None, "weights": np.arange(23)},
         {"precision": "float64"},
     ],
 )
@@ -84,6 +85,27 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(run, tmp_path, changed):
     resumed = run(checkpoint=tmp_path, resume=True, **changed)
     assert_same_bits(resumed, unbroken)
     assert_same_bits(run(checkpoint=tmp_path, resume=True, **changed), unbroken)
+
+
+def test_a_resumed_run_evaluates_no_start(run, tmp_path, monkeypatch):
+    cut(run, tmp_path)
+    evaluate, measured = host.evaluate, []
+
+    def counted(*arguments):
+        measured.append(arguments)
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(host, "evaluate", counted)
+    run(checkpoint=tmp_path, resume=True)
+    assert len(measured) == 3, "those after 40, 50 and 60 steps"
+    run()
+    assert len(measured) == 3 + 7
+
+
+def test_full_batches_are_one_run_with_their_size_or_without(run, tmp_path):
+    cut(run, tmp_path, sampling="full", batch_size=None)
+    resumed = run(checkpoint=tmp_path, resume=True, sampling="full", batch_size=23)
+    assert_same_bits(resumed, run(sampling="full", batch_size=None))
 
 
 def test_going_on_is_not_starting_again(run, tmp_path):
@@ -105,7 +127,7 @@ def test_the_last_and_the_best_are_kept(run, tmp_path):
     assert list(saved(tmp_path)) == [best, 80, 90]
 
 
-def test_so_many_evaluations_lie_between_two_checkpoints(run, tmp_path):
+def test_every_fourth_evaluation_is_saved(run, tmp_path):
     run(checkpoint=Checkpoints(tmp_path, every=4, keep=9))
     assert list(saved(tmp_path)) == [0, 40, 60]
 
@@ -145,6 +167,32 @@ def test_constants_inside_a_ready_optimizer_are_part_of_the_run(run, tmp_path):
     with pytest.raises(CheckpointError, match="is of another run"):
         run(checkpoint=tmp_path, resume=True, **other)
     run(checkpoint=tmp_path, resume=True, **{**changed, "optimizer": optax.adam(0.02)})
+
+
+def weighted_loss(weight):
+    """A loss that reads an array, whose functions have the same text whatever its values."""
+    weight = jnp.array([weight])
+    return fcnet.Loss(
+        "weighted",
+        lambda o, y: (weight * (o - y) ** 2).sum() / 2,
+        jax.jit(lambda o, y: weight * (o - y)),
+    )
+
+
+def scheduled(rate):
+    """An optimiser whose schedule reads an array."""
+    rates = jnp.array([0.01, rate, 0.03])
+    return optax.adam(lambda step: rates[step % 3])
+
+
+@pytest.mark.parametrize(("name", "make"), [("loss", weighted_loss), ("optimizer", scheduled)])
+def test_arrays_that_a_step_reads_are_part_of_the_run(run, tmp_path, name, make):
+    run = partial(run, hyperparameters=None)
+    cut(run, tmp_path, **{name: make(1.0)})
+    with pytest.raises(CheckpointError, match="another run: compiled step was"):
+        run(checkpoint=tmp_path, resume=True, **{name: make(5.0)})
+    same = run(checkpoint=tmp_path, resume=True, **{name: make(1.0)})
+    assert_same_bits(same.params, run(**{name: make(1.0)}).params)
 
 
 def test_a_folder_in_use_and_a_resume_without_one_are_refused(run, tmp_path):
@@ -239,11 +287,11 @@ def test_nothing_is_made_for_a_call_that_is_refused(run, tmp_path):
 
 def test_after_a_divergence_the_last_finite_checkpoint_is_there(run, tmp_path):
     wild = {"optimizer": "sgd", "hyperparameters": {"learning_rate": 30.0}, "evaluate_every": 1}
-    with pytest.raises(NonFiniteError) as caught:
+    with pytest.raises(fcnet.NonFiniteError) as caught:
         run(checkpoint=tmp_path, **wild)
     last = max(saved(tmp_path))
     assert 0 < last <= caught.value.step
-    with pytest.raises(NonFiniteError, match=f"in step {caught.value.step + 1};"):
+    with pytest.raises(fcnet.NonFiniteError, match=f"in step {caught.value.step + 1};"):
         run(checkpoint=tmp_path, resume=True, **wild)
 
 

@@ -10,7 +10,6 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train import NonFiniteError
 from fcnet.train.fit import fit
 from fcnet.train.sampling import SAMPLINGS
 
@@ -41,7 +40,7 @@ def by_loop(params, X, Y, batches, weights=None, optimizer=None):
 @pytest.mark.usefixtures("x64")
 def test_full_batches_are_gradient_descent(problem, key):
     params, X, Y = problem
-    run = partial(fit, params, X, Y, key=key, batch_size=1, steps=7, sampling="full")
+    run = partial(fit, params, X, Y, key=key, steps=7, sampling="full")
     expected = fcnet.gradient_descent(params, X, Y, learning_rate=0.05, steps=7)
     assert_close(run(optimizer="sgd", hyperparameters=RATE).params, expected, 1e-12)
     with pytest.raises(AssertionError):
@@ -177,7 +176,7 @@ def test_validation_examples_may_have_weights(problem, key):
 @pytest.mark.usefixtures("x64")
 def test_an_optimizer_goes_on_from_what_it_remembers(problem, key):
     params, X, Y = problem
-    run = partial(fit, X=X, Y=Y, key=key, batch_size=1, sampling="full", hyperparameters=RATE)
+    run = partial(fit, X=X, Y=Y, key=key, sampling="full", hyperparameters=RATE)
     whole = run(params, steps=12)
     half = run(params, steps=6)
     assert_close(run(half.params, steps=6, opt_state=half.opt_state).params, whole.params, 1e-12)
@@ -189,7 +188,9 @@ def test_what_stops_being_finite_is_named_with_its_step(problem, key):
     params, X, Y = problem
     run = partial(fit, params, X, Y, key=key, batch_size=6, optimizer="sgd")
     diverging = {"hyperparameters": {"learning_rate": 1e3}}
-    with pytest.raises(NonFiniteError, match=r"in step \d+; .* smaller learning rate") as caught:
+    with pytest.raises(
+        fcnet.NonFiniteError, match=r"in step \d+; .* smaller learning rate"
+    ) as caught:
         run(steps=3000, **diverging)
     step = caught.value.step
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(caught.value.params))
@@ -234,6 +235,9 @@ def test_other_steps_rates_seeds_and_data_do_not_compile_anew(problem, key):
     [
         ({"steps": -1}, ValueError, "steps must be at least 0|between 0"),
         ({"batch_size": 24}, ValueError, "batch_size must be between 1 and 23"),
+        ({"batch_size": None}, TypeError, "batch_size is missing: .* from 1 to the 23 training ex"),
+        ({"sampling": "full"}, ValueError, "takes all 23 examples in each step, got batch_size=6"),
+        ({"sampling": "full", "batch_size": "all"}, TypeError, "batch_size must be an integer"),
         ({"sampling": "lottery"}, ValueError, "unknown sampling 'lottery'; known are 'algorithm2'"),
         ({"optimizer": "magic"}, ValueError, "unknown optimizer 'magic'; known are 'sgd'"),
         ({"hyperparameters": {"speed": 1.0}}, TypeError, "hyperparameters do not fit"),

@@ -1,5 +1,6 @@
 """Runs that are evaluated at the end only, and gradients of the caller's own."""
 
+import pickle
 import signal
 from functools import partial
 
@@ -11,7 +12,6 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train import Interrupted, NonFiniteError
 from fcnet.train import run as host
 from fcnet.train.checkpoint import CheckpointError, saved
 from fcnet.train.fit import fit
@@ -73,7 +73,7 @@ def test_an_interrupted_run_is_saved_without_an_entry_and_resumes(run, tmp_path,
 
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     monkeypatch.setattr(host, "advance", interrupt)
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(fcnet.Interrupted) as caught:
         run(checkpoint=tmp_path, steps=3000)
     monkeypatch.undo()
     signal.signal(signal.SIGTERM, before)
@@ -86,19 +86,30 @@ def test_an_interrupted_run_is_saved_without_an_entry_and_resumes(run, tmp_path,
 def test_the_first_bad_step_is_named(run, problem):
     params, X, Y = problem
     wild = {"optimizer": "sgd", "hyperparameters": {"learning_rate": 1e3}, "steps": 3000}
-    with pytest.raises(NonFiniteError) as often:
+    with pytest.raises(fcnet.NonFiniteError) as often:
         run(**wild, evaluate_every=2)
-    with pytest.raises(NonFiniteError) as once:
+    with pytest.raises(fcnet.NonFiniteError) as once:
         run(**wild)
     assert once.value.step == often.value.step > 0
     assert_same_bits(once.value.params, often.value.params)
     batches = [(X[i : i + 6], Y[i : i + 6]) for i in range(17)]
     streams = {**run.keywords, **wild}
-    with pytest.raises(NonFiniteError) as often:
+    with pytest.raises(fcnet.NonFiniteError) as often:
         fit(params, batches, **{**streams, "evaluate_every": 2})
-    with pytest.raises(NonFiniteError) as once:
+    with pytest.raises(fcnet.NonFiniteError) as once:
         fit(params, batches, **streams)
     assert once.value.step == often.value.step > 0
+
+
+def test_errors_of_a_run_can_be_pickled(run, problem):
+    """A pool of processes pickles the errors of its workers."""
+    for error in (
+        fcnet.NonFiniteError(7, problem[0]),
+        fcnet.Interrupted(signal.SIGTERM, 50, run(), "it is saved"),
+    ):
+        other = pickle.loads(pickle.dumps(error))
+        assert (type(other), str(other)) == (type(error), str(error))
+        assert_same_bits(vars(other), vars(error))
 
 
 @pytest.mark.untyped
@@ -182,6 +193,11 @@ def test_an_optimizer_that_reads_the_loss_has_the_gradient_function(run):
     [
         (lambda params, X, Y: params, TypeError, "called as gradient.params, X, Y, activation=.*"),
         (fcnet.backprop, TypeError, "unexpected keyword argument 'weights'"),
+        (
+            lambda params, X, Y, **_: jax.tree.map(np.sin, params),
+            TypeError,
+            "of jax.numpy, not numpy. It raised TracerArrayConversionError",
+        ),
         (lambda params, X, Y, **_: params[0], ValueError, "structure and the shapes of params"),
         (
             lambda params, X, Y, **_: jax.tree.map(lambda leaf: leaf[None], params),

@@ -10,10 +10,10 @@ import pytest
 import fcnet
 from fcnet.losses import as_objective
 from fcnet.train.fit import fit
+from fcnet.train.objective import batch_gradient
 from fcnet.train.optimizer import OPTIMIZERS, build
 from fcnet.train.precision import PRECISIONS, as_precision
-from fcnet.train.program import descend
-from fcnet.train.types import Data, Program, State
+from fcnet.train.types import Data, Program
 
 RATE = {"learning_rate": 0.05}
 
@@ -30,7 +30,7 @@ def problem(key):
 
 @pytest.fixture
 def run(problem, key):
-    return partial(fit, *problem, key=key, batch_size=1, steps=50, sampling="full",
+    return partial(fit, *problem, key=key, steps=50, sampling="full",
                    optimizer="sgd", hyperparameters=RATE)  # fmt: skip
 
 
@@ -115,13 +115,13 @@ def test_the_precision_of_every_product_is_written_down(precision, factors, exac
     row = as_precision(precision)
     objective = as_objective("relu", "identity", "squared_error")
     sgd = build(OPTIMIZERS["sgd"], RATE)
-    step = partial(descend, Program(objective, fcnet.batch_backprop, row.compute, sgd), sgd)
+    gradient = partial(batch_gradient, Program(objective, fcnet.batch_backprop, row.compute, sgd))
     with row.scope():
         params = jax.tree.map(
             lambda leaf: jnp.asarray(leaf, row.dtype), fcnet.init(jax.random.key(0), (4, 5, 1))
         )
         ones = [jnp.ones(shape, row.dtype) for shape in ((3, 4), (3, 1))]
-        traced = jax.make_jaxpr(step)(State(params, sgd.init(params)), Data(*ones, None))
+        traced = jax.make_jaxpr(gradient)(params, Data(*ones, None))
     products = [e for e in equations(traced.jaxpr) if e.primitive.name == "dot_general"]
     assert len(products) == 5  # two forward, one of the deltas, two of the gradient
     assert {str(product.params["precision"][0]) for product in products} == {exactness}

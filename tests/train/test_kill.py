@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fcnet
-from fcnet.train import Interrupted, program
+from fcnet.train import program
 from fcnet.train import run as host
 from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
@@ -103,7 +103,7 @@ def raise_at(step, number):
 def test_a_signal_ends_a_run_after_its_block_and_saves_it(run, tmp_path, number):
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(
-        Interrupted, match=f"{number.name} after step 1000; .* resume=True"
+        fcnet.Interrupted, match=f"{number.name} after step 1000; .* resume=True"
     ) as caught:
         run(checkpoint=tmp_path, progress=raise_at(1000, number))
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -124,7 +124,7 @@ def test_between_two_evaluations_a_run_ends_where_its_block_does(run, tmp_path, 
 
     monkeypatch.setattr(host, "advance", advance)
     long = partial(run, steps=8000, evaluate_every=8000)
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(fcnet.Interrupted) as caught:
         long(checkpoint=tmp_path)
     step = caught.value.result.step
     assert (len(blocks), step % 1024) == (3, 0)
@@ -137,7 +137,7 @@ def test_between_two_evaluations_a_run_ends_where_its_block_does(run, tmp_path, 
 def test_the_step_named_is_the_one_reached_not_the_best(run):
     """The held-out targets are as far off as can be, so that the start stays the best."""
     validation = (np.ones((4, 4), np.float32), np.full((4, 1), -1e6, np.float32))
-    with pytest.raises(Interrupted, match="SIGINT after step 500;") as caught:
+    with pytest.raises(fcnet.Interrupted, match="SIGINT after step 500;") as caught:
         run(validation=validation, patience=9, progress=raise_at(500, signal.SIGINT))
     assert caught.value.step == 500
     assert caught.value.result.step == 0
@@ -152,7 +152,7 @@ def test_without_a_folder_the_result_so_far_is_in_the_exception(run):
 
 
 def test_a_signal_in_the_last_block_is_not_swallowed(run):
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(fcnet.Interrupted) as caught:
         run(progress=raise_at(3000, signal.SIGTERM))
     jax.tree.map(np.testing.assert_array_equal, caught.value.result.params, run().params)
 
@@ -164,7 +164,7 @@ def test_a_second_signal_acts_at_once(run):
 
     with pytest.raises(KeyboardInterrupt) as caught:
         run(progress=impatient)
-    assert not isinstance(caught.value, Interrupted)
+    assert not isinstance(caught.value, fcnet.Interrupted)
 
 
 def test_signals_are_left_alone_where_they_are_ignored_or_in_other_threads(run):

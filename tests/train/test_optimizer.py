@@ -1,5 +1,7 @@
 """Optimisers: defaults by name, and those that read the loss, beside optax's own loop."""
 
+import re
+from collections import Counter
 from functools import partial
 
 import jax
@@ -12,12 +14,12 @@ from support.problems import assert_close, relative_errors
 import fcnet
 from fcnet import data
 from fcnet.losses import as_objective
-from fcnet.train import Checkpoints
 from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
-from fcnet.train.objective import differentiable_loss
-from fcnet.train.optimizer import OPTIMIZERS, reads_loss
-from fcnet.train.program import descend
+from fcnet.train.mesh import as_mesh, keep_placed, keep_split
+from fcnet.train.objective import batch_gradient, batch_loss, differentiable_loss
+from fcnet.train.optimizer import OPTIMIZERS
+from fcnet.train.program import descend, in_place
 from fcnet.train.sampling import SAMPLINGS
 from fcnet.train.sweep import sweep
 from fcnet.train.types import Data, Program, State
@@ -45,7 +47,7 @@ def problem(key):
 
 @pytest.fixture
 def run(problem, key):
-    return partial(fit, *problem, key=key, batch_size=6, steps=9, sampling="full",
+    return partial(fit, *problem, key=key, steps=9, sampling="full",
                    activation="tanh", precision="float64")  # fmt: skip
 
 
@@ -84,7 +86,7 @@ def test_full_batches_are_optax_own_loop(problem, run, name):
 @pytest.mark.parametrize("name", [pytest.param("lbfgs", marks=pytest.mark.slow), "polyak_sgd"])
 def test_drawn_batches_are_optax_own_loop(problem, run, key, sampling, name):
     params, X, Y = problem
-    result = run(optimizer=READERS[name], sampling=sampling)
+    result = run(optimizer=READERS[name], sampling=sampling, batch_size=6)
     drawn = SAMPLINGS[sampling](jax.random.split(key, 3)[1], 23, 6)(0)
     masks = np.ones(drawn.indices.shape, bool) if drawn.mask is None else np.asarray(drawn.mask)
     batches = [np.asarray(rows)[mask] for rows, mask in zip(drawn.indices, masks, strict=True)][:9]
@@ -114,34 +116,69 @@ def test_a_line_search_differentiates_by_the_chosen_gradient(problem):
     assert_close(gradient, jax.tree.map(lambda leaf: 3 * leaf, by_autodiff), 1e-5)
 
 
-def test_only_those_that_read_the_loss_are_given_it(problem):
+@pytest.mark.parametrize("compute", [None, "bfloat16"])
+@pytest.mark.parametrize("with_mesh", [False, True])
+def test_the_compiled_step_leaves_out_a_loss_that_is_not_read(problem, compute, with_mesh):
     params, X, Y = problem
-    traces = []
+    mesh = as_mesh(jax.make_mesh((1, 1), ("data", "model"))) if with_mesh else None
+    objective = as_objective("relu", "identity", "squared_error")
 
-    def counted(o, y):
-        traces.append(o)
-        return jnp.sum((o - y) ** 2) / 2
+    def operations(optimizer, step):
+        program = Program(objective, fcnet.batch_backprop, compute, optimizer, mesh)
 
-    loss = fcnet.Loss("counted", counted, lambda o, y: o - y)
-    objective = as_objective("relu", "identity", loss)
-    readers = {name: (optimizer, {}) for name, optimizer in READERS.items()}
-    others = {name: (row.func, row.keywords) for name, row in OPTIMIZERS.items()}
-    expected = {name: name in READERS and name != "prodigy" for name in readers | others}
-    for name, (optimizer, numbers) in (readers | others).items():
-        reads = reads_loss(optimizer, numbers, params)
-        made = optimizer if name in READERS else optimizer(**numbers)
-        program = Program(objective, fcnet.batch_backprop, None, made, reads)
-        traces.clear()
-        state = State(params, made.init(params))
-        jax.eval_shape(partial(descend, program, made), state, Data(X, Y, None))
-        assert (reads, bool(traces)) == (expected[name],) * 2, name
+        def placed(state, batch):
+            state, batch = keep_placed(mesh, state), keep_split(mesh, batch)
+            return keep_placed(mesh, step(program, optimizer, state, batch))
+
+        state = State(params, optimizer.init(params))
+        text = jax.jit(placed).lower(state, Data(X, Y, None)).compile().as_text()
+        return Counter(re.findall(r"^ .* ([a-z-]+)\(", text, re.MULTILINE))
+
+    def without_loss(program, optimizer, state, batch):
+        gradient = in_place(batch_gradient(program, state.params, batch))
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        return State(optax.apply_updates(state.params, updates), opt_state)
+
+    adam = optax.adam(0.1)
+    assert operations(adam, descend) == operations(adam, without_loss)
+
+    def reading(program, optimizer, state, batch):
+        after = descend(program, optimizer, state, batch)
+        value = batch_loss(program, state.params, batch)
+        return after._replace(params=jax.tree.map(lambda leaf: leaf + value, after.params))
+
+    assert operations(adam, reading) != operations(adam, without_loss)
+
+
+def recorder(name):
+    """A transformation that needs one of the arguments for the loss, and stores a number of it."""
+
+    def update(updates, state, params=None, **extra):
+        given = extra[name](params) if name == "value_fn" else extra[name]
+        return updates, optax.tree.norm(given)
+
+    start = optax.GradientTransformationExtraArgs(lambda params: jnp.zeros(()), update)
+    return optax.chain(start, optax.sgd(0.1))
+
+
+@pytest.mark.parametrize("name", ["value", "grad", "value_fn"])
+def test_each_argument_for_the_loss_is_given_by_itself(problem, run, name):
+    params, X, Y = problem
+    run = partial(run, optimizer=recorder(name), steps=1, precision="float32")
+    loss, gradient = jax.value_and_grad(fcnet.mean_loss)(params, X, Y, activation="tanh")
+    expected = optax.tree.norm(gradient) if name == "grad" else loss
+    np.testing.assert_allclose(run().opt_state[0], expected, rtol=1e-5)
+    mesh = jax.make_mesh((1, 1), ("data", "model"))
+    np.testing.assert_allclose(run(mesh=mesh).opt_state[0], expected, rtol=1e-5)
+    coarse = run(precision="bfloat16").opt_state[0]
+    np.testing.assert_allclose(coarse, expected, rtol=3e-2)
 
 
 @pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
 def test_what_holds_for_adam_holds_for_those_that_read_the_loss(run, problem, tmp_path, name):
     """Checkpoints, an earlier state, early stopping and a mesh."""
     run = partial(run, optimizer=READERS[name], evaluate_every=3, validation=0.25)
-    whole = run(checkpoint=Checkpoints(tmp_path, keep=9))
+    whole = run(checkpoint=fcnet.Checkpoints(tmp_path, keep=9))
     for step in (6, 9):
         saved(tmp_path)[step].unlink()
     resumed = run(checkpoint=tmp_path, resume=True)
@@ -190,7 +227,7 @@ def test_lbfgs_is_ahead_of_adam_after_ten_times_the_steps_on_the_houses():
     key = jax.random.key(0)
     train = partial(
         fit, fcnet.init(key, (X.shape[1], 16, 1)), X, Y,
-        key=key, batch_size=1, sampling="full", evaluate_every=None,
+        key=key, sampling="full", evaluate_every=None,
     )  # fmt: skip
     start = train(steps=0).history.loss[0]
     lbfgs = train(optimizer=optax.lbfgs(), steps=50).history.loss[0]
@@ -232,9 +269,11 @@ def test_a_factory_gets_what_the_caller_gives_and_no_more(run):
 
 def test_a_sweep_has_the_same_defaults(problem, run):
     keys = jax.random.split(jax.random.key(1), 2)
-    result = sweep(*problem, **{**run.keywords, "key": keys, "sampling": "epoch"})
+    result = sweep(*problem, **{**run.keywords, "key": keys, "sampling": "epoch", "batch_size": 6})
     for k in range(2):
-        alone = run(key=keys[k], sampling="epoch", hyperparameters={"learning_rate": 1e-3})
+        alone = run(
+            key=keys[k], sampling="epoch", batch_size=6, hyperparameters={"learning_rate": 1e-3}
+        )
         assert_close(result.member(k), alone.params, 1e-9)
     momenta = {"b1": jnp.array([0.5, 0.8])}
     result = sweep(*problem, **run.keywords, hyperparameters=momenta)

@@ -12,7 +12,7 @@ import pytest
 from support.problems import assert_close
 
 import fcnet
-from fcnet.train import NonFiniteError, source
+from fcnet.train import source
 from fcnet.train.checkpoint import saved
 from fcnet.train.fit import fit
 from fcnet.train.sampling import SAMPLINGS
@@ -117,7 +117,7 @@ def test_bad_rows_on_disk_are_named(run, data, on_disk):
     with pytest.raises(ValueError, match="X has 200 examples but Y has 199"):
         run(on_disk("good", data[0]), Y[:-1])
     with pytest.raises(ValueError, match="sampling 'full' needs all examples on the device"):
-        run(on_disk("good", data[0]), Y, sampling="full")
+        run(on_disk("good", data[0]), Y, sampling="full", batch_size=None)
 
 
 def batches_of(data, key, steps=90, sampling="algorithm2"):
@@ -177,9 +177,9 @@ def test_a_stream_goes_on_where_its_checkpoint_was(run, data, tmp_path):
 
 def test_a_stream_that_diverges_names_the_step(run, data):
     wild = {"optimizer": "sgd", "hyperparameters": {"learning_rate": 1e3}}
-    with pytest.raises(NonFiniteError) as drawn:
+    with pytest.raises(fcnet.NonFiniteError) as drawn:
         run(*data, **wild)
-    with pytest.raises(NonFiniteError) as given:
+    with pytest.raises(fcnet.NonFiniteError) as given:
         run(batches_of(data, jax.random.key(5)), **wild)
     assert given.value.step == drawn.value.step
     assert_same_bits(given.value.params, drawn.value.params)

@@ -46,7 +46,8 @@ def member(tree, k):
 def test_a_member_ends_where_its_own_run_does(problem, sampling):
     params, X, Y, keys = problem
     run = {
-        "batch_size": 6, "steps": 37, "sampling": sampling, "optimizer": "adamw",
+        "batch_size": None if sampling == "full" else 6, "sampling": sampling,
+        "steps": 37, "optimizer": "adamw",
         "weights": jnp.arange(1.0, 24.0), "validation": (X[:7], Y[:7]), "evaluate_every": 10,
         "precision": "float64",
     }  # fmt: skip
@@ -249,6 +250,8 @@ def test_other_steps_rates_seeds_and_data_do_not_compile_anew(problem):
         ({"hyperparameters": {"speed": RATES}}, TypeError, "hyperparameters do not fit"),
         ({"key": jnp.ones(5)}, TypeError, "key must come from jax.random.key"),
         ({"batch_size": 24}, ValueError, "batch_size must be between 1 and 23"),
+        ({"batch_size": None}, TypeError, "batch_size is missing: .* from 1 to the 23 training ex"),
+        ({"sampling": "full"}, ValueError, "takes all 23 examples in each step, got batch_size=6"),
         ({"sampling": "lottery"}, ValueError, "sampling"),
         ({"steps": -1}, ValueError, "steps must be"),
     ],

@@ -43,7 +43,7 @@ def share(found: Sequence[bool]) -> float:
 
 
 def assert_scores(trials: list[Trial], named: float) -> None:
-    """All faults localised, and at least so many of them named."""
+    """All faults localised, and at least the share `named` of them named."""
     assert [trial for trial in trials if not trial.localised] == []
     assert share([trial.named for trial in trials]) >= named
 

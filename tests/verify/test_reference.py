@@ -97,9 +97,9 @@ def test_derivatives_in_the_tables_are_not_trusted() -> None:
     tanh = fcnet.ACTIVATIONS["tanh"]
     lying = Activation("tanh", tanh.function, lambda z: 0 * z)
     c = case()
-    told = reference(cost("tanh"), c, FLOAT64)
+    honest = reference(cost("tanh"), c, FLOAT64)
     kept = reference(Cost(as_objective(lying, "identity", "squared_error")), c, FLOAT64)
-    assert close(kept.gradient, told.gradient, 15)
+    assert close(kept.gradient, honest.gradient, 15)
 
 
 def test_rows_that_fill_up_count_for_nothing() -> None:

@@ -6,6 +6,7 @@ logit o stands for, minus y, for the others. That is line 2 of Algorithm 5.
 
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +34,14 @@ from fcnet.metrics import class_accuracy, label_accuracy
 from fcnet.network import forward
 from fcnet.types import Activation, Labels, Loss, Objective, Pairs
 
+
+def _is_distribution(y: Any) -> Any:
+    return (y >= 0) & (abs(y.sum(-1, keepdims=True) - 1) < 1e-2)
+
+
 DISTRIBUTION = Labels(
     "a distribution over the m_r classes, as jax.nn.one_hot makes of class numbers",
-    lambda y: (y >= 0) & (abs(y.sum(-1, keepdims=True) - 1) < 1e-2),
+    _is_distribution,
     one_hot=True,
 )
 
@@ -49,31 +55,93 @@ def draw_classes(rng: np.random.Generator, n: int, m_r: int) -> Float[np.ndarray
     return np.eye(m_r)[rng.integers(m_r, size=n)]
 
 
+# The functions of the rows have names, so that pickle stores rows made from those of the table.
+# They take NumPy's arrays as well as JAX's.
+def _half_squares(o: Any, y: Any) -> Any:
+    return jnp.sum((o - y) ** 2) / 2
+
+
+def _difference(o: Any, y: Any) -> Any:
+    return o - y
+
+
+def _draw_numbers(rng: np.random.Generator, n: int, m_r: int) -> np.ndarray:
+    return rng.normal(size=(n, m_r))
+
+
+def _logistic(o: Any, y: Any) -> Any:
+    return jnp.sum(jax.nn.softplus(o) - y * o)
+
+
+def _logistic_derivative(o: Any, y: Any) -> Any:
+    return jax.nn.sigmoid(o) - y
+
+
+def _is_probability(y: Any) -> Any:
+    return (y >= 0) & (y <= 1)
+
+
+def _sigmoid(o: Any) -> Any:
+    return jax.nn.sigmoid(o)
+
+
+def _draw_labels(rng: np.random.Generator, n: int, m_r: int) -> np.ndarray:
+    return rng.integers(2, size=(n, m_r))
+
+
+def _softmax_cross_entropy(o: Any, y: Any) -> Any:
+    return logsumexp(o) - jnp.dot(y, o)
+
+
+def _softmax_cross_entropy_derivative(o: Any, y: Any) -> Any:
+    return jax.nn.softmax(o) - y
+
+
+def _poisson(o: Any, y: Any) -> Any:
+    return jnp.sum(jnp.exp(o) - y * o)
+
+
+def _poisson_derivative(o: Any, y: Any) -> Any:
+    return jnp.exp(o) - y
+
+
+def _is_not_negative(y: Any) -> Any:
+    return y >= 0
+
+
+def _exp(o: Any) -> Any:
+    return jnp.exp(o)
+
+
+def _draw_counts(rng: np.random.Generator, n: int, m_r: int) -> np.ndarray:
+    return rng.poisson(2, size=(n, m_r))
+
+
 LOSSES = MappingProxyType(
     {
         row.name: row
         for row in (
             Loss(
                 "squared_error",
-                lambda o, y: jnp.sum((o - y) ** 2) / 2,
-                lambda o, y: o - y,
-                draw=lambda rng, n, m: rng.normal(size=(n, m)),
+                _half_squares,
+                _difference,
+                draw=_draw_numbers,
                 formula="(o - y)",
             ),
             Loss(
                 "logistic",
-                lambda o, y: jnp.sum(jax.nn.softplus(o) - y * o),
-                lambda o, y: jax.nn.sigmoid(o) - y,
-                labels=Labels("probabilities, between 0 and 1", lambda y: (y >= 0) & (y <= 1)),
-                mean=jax.nn.sigmoid,
+                _logistic,
+                _logistic_derivative,
+                labels=Labels("probabilities, between 0 and 1", _is_probability),
+                mean=_sigmoid,
                 metric=label_accuracy,
-                draw=lambda rng, n, m: rng.integers(2, size=(n, m)),
+                draw=_draw_labels,
                 formula="(sigmoid(o) - y)",
             ),
             Loss(
                 "softmax_cross_entropy",
-                lambda o, y: logsumexp(o) - jnp.dot(y, o),
-                lambda o, y: jax.nn.softmax(o) - y,
+                _softmax_cross_entropy,
+                _softmax_cross_entropy_derivative,
                 labels=DISTRIBUTION,
                 mean=jax.nn.softmax,
                 metric=class_accuracy,
@@ -82,11 +150,11 @@ LOSSES = MappingProxyType(
             ),
             Loss(
                 "poisson",
-                lambda o, y: jnp.sum(jnp.exp(o) - y * o),
-                lambda o, y: jnp.exp(o) - y,
-                labels=Labels("counts, 0 or more", lambda y: y >= 0),
-                mean=jnp.exp,
-                draw=lambda rng, n, m: rng.poisson(2, size=(n, m)),
+                _poisson,
+                _poisson_derivative,
+                labels=Labels("counts, 0 or more", _is_not_negative),
+                mean=_exp,
+                draw=_draw_counts,
                 formula="(exp(o) - y)",
             ),
         )

@@ -1,5 +1,6 @@
 """The table of losses, and the cost that they make of a network."""
 
+import pickle
 from typing import Any
 
 import jax
@@ -205,3 +206,13 @@ def test_the_order_of_bytes_does_not_matter() -> None:
     params = (fcnet.Layer(jnp.ones((1, 1)), jnp.zeros(1)),)
     X = np.array([[3.0], [4.0]])
     assert fcnet.mean_loss(params, X.astype(">f4"), X.astype(">f8")) == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_made_from_one_of_the_table_can_be_pickled(name: str) -> None:
+    mine = LOSSES[name]._replace(name="mine")
+    again = pickle.loads(pickle.dumps(mine))
+    assert again == mine
+    assert pickle.loads(pickle.dumps(LOSSES[name])) is fcnet.LOSSES[name]
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(mine._replace(mean=lambda o: o))

@@ -48,7 +48,7 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     Attributes:
         coefs_, intercepts_: lists of NumPy arrays, of shapes (m_{k-1}, m_k) and (m_k,), as in
             scikit-learn, transposed from the notes' W.
-        loss_curve_: the training loss after each pass, as in `fcnet.train.History`: on standardised
+        loss_curve_: the training loss after each pass, as in `fcnet.History`: on standardised
             targets, without the penalty, and on a sample if there are many examples.
         validation_scores_: the loss's metric on the validation examples after each pass, by
             default R^2 over all outputs. None without validation examples. `score` is

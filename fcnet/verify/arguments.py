@@ -15,7 +15,6 @@ from fcnet.arrays import (
     is_array,
     is_floating,
     like,
-    shape_of,
     to_numpy,
     unit_roundoff,
 )
@@ -152,60 +151,12 @@ def _name(function: Callable[..., Any], path: tuple[Any, ...]) -> str:
     return head + jax.tree_util.keystr(path[1:])
 
 
-def read_gradient(
-    arguments: Arguments, value: Any, whole: bool
-) -> tuple[Answer | None, list[Finding]]:
-    """The gradient with respect to the first argument, or to the whole tuple of them.
-
-    The entry of a leaf without a gradient, such as integers, may be None, float0 or zeros.
-    """
-    expected = arguments.structure if whole else arguments.structure.children()[0]
-    count = len(arguments.leaves) if whole else arguments.first
-    flat, structure = jax.tree.flatten(value, is_leaf=is_none)
-    if structure != expected:
-        message = f"the gradient is a {structure}, expected a {expected}, like the arguments"
-        return None, [form_finding("wrong_structure", message)]
-    findings, arrays = [], []
-    for i, leaf in enumerate(flat[:count]):
-        name = arguments.names[i]
-        if i in arguments.floating:
-            findings += _check_gradient_leaf(name, leaf, arguments.leaves[i])
-            arrays.append(leaf)
-        elif not _is_nothing(leaf):
-            message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
-            findings.append(form_finding("integer_leaf", message))
-    if any(finding.kind != "integer_leaf" for finding in findings):
-        return None, findings
-    return as_answer(arrays), findings
-
-
 def as_answer(arrays: Sequence[Any]) -> Answer:
     """Arrays of any library as an answer."""
     gradient: Any = tuple(map(to_numpy, arrays))
     return Answer(gradient, None, max(map(dtype_of, arrays), key=unit_roundoff))
 
 
-def _check_gradient_leaf(name: str, leaf: Any, argument: Any) -> list[Finding]:
-    if leaf is None:
-        return [form_finding("none_leaf", f"the gradient of {name} is None")]
-    if not is_array(leaf) or dtype_of(leaf) == jax.dtypes.float0:
-        return [
-            form_finding("wrong_structure", f"the gradient of {name} is a {type(leaf).__name__}")
-        ]
-    if not is_floating(leaf):
-        return [form_finding("wrong_dtype", f"the gradient of {name} holds {dtype_of(leaf)}")]
-    if shape_of(leaf) != shape_of(argument):
-        shapes = f"has shape {shape_of(leaf)}, expected {shape_of(argument)}"
-        return [form_finding("wrong_shape", f"the gradient of {name} {shapes}")]
-    return []
-
-
 def _is_foreign(leaf: Any) -> bool:
     """Whether it is an array, but not one of JAX. JAX converts those once, in one precision."""
     return is_array(leaf) and not isinstance(leaf, jax.Array) and np.ndim(leaf) > 0
-
-
-def _is_nothing(leaf: Any) -> bool:
-    if leaf is None or getattr(leaf, "dtype", None) == jax.dtypes.float0:
-        return True
-    return is_array(leaf) and not np.any(np.asarray(leaf))

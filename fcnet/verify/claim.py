@@ -36,37 +36,55 @@ class ArrayCase(NamedTuple):
     leaves: tuple[Values, ...]
 
 
+class Claimed(NamedTuple):
+    """An array that is claimed.
+
+    Attributes:
+        path: its name.
+        place: the index of the argument that it is the gradient of; None if it is no gradient.
+        phrase: how messages speak of it, with its name for {}.
+        quantity: of a finding about it.
+        roundoff: it need not be more precise than this, whatever the format.
+    """
+
+    path: str
+    place: int | None = None
+    phrase: str = "the gradient of {}"
+    quantity: str = ""
+    roundoff: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """What is right, and who claims to compute it: a `Subject` to be judged.
 
     Attributes:
         name: of the candidate.
-        paths: the names of the arrays that are claimed.
+        arrays: those that are claimed.
         right: these arrays, as JAX functions of the leaves of a case.
         call: what the candidate returns for a case, or for the case in float64; None if it fails.
         leaves: the user's own arguments, whose kind and dtype the cases must fit.
         names: of these.
-        places: for each claimed array the index of the argument that it is the gradient of; () if
-            they are no gradients.
         format: of what the candidate returns.
-        phrase: how messages speak of a claimed array, with its name for {}.
         causes: what explains wrong numbers before the arrays are compared; a function of the claim
             and the trials.
         sizes: (), since this is no network.
     """
 
     name: str
-    paths: tuple[str, ...]
+    arrays: tuple[Claimed, ...]
     right: Callable[[Sequence[Array]], list[Array]]
     call: Callable[[ArrayCase, bool], Answer | None]
     leaves: tuple[Any, ...]
     names: tuple[str, ...]
-    places: tuple[int, ...]
     format: Format
-    phrase: str = "the gradient of {}"
     causes: Callable[["Claim", Sequence[Trial]], list[Finding]] = lambda claim, trials: []
     sizes: tuple[int, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The names of the claimed arrays."""
+        return tuple(array.path for array in self.arrays)
 
     def answer(self, case: ArrayCase, double: bool = False) -> Answer | None:
         """What the candidate returns for a case, or for the case in float64."""
@@ -92,7 +110,8 @@ class Claim:
             floor = np.float64(format.tiny / format.u)
             right, sigma, roundoff = jax.tree.map(np.asarray, self._spread(case.leaves, floor))
             u = max(format.u, float(roundoff))
-            allowed = [KAPPA * u * s for s in sigma]
+            pairs = zip(sigma, self.arrays, strict=True)
+            allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
             strict = compare_arrays(self.paths, got, right, allowed, case.name)
             if strict.ok:
                 return strict
@@ -128,14 +147,13 @@ class Claim:
     def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
         """How the wrong arrays differ from the right ones; or which errors are persistent."""
         if persistent:
+            named = {array.path: array.phrase.format(array.path) for array in self.arrays}
             return [
-                form_finding(
-                    "persistent", f"{self.phrase.format(leaf.path)} is off alike on {leaf.case}"
-                )
+                form_finding("persistent", f"{named[leaf.path]} is off alike on {leaf.case}")
                 for leaf in persistent
             ]
         causes = self.causes(self, trials)
-        return causes or explain_arrays(_wrong_arrays(self, trials), self.phrase)
+        return causes or explain_arrays(_wrong_arrays(self, trials))
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """The arrays of which no case shows anything."""
@@ -191,17 +209,17 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
     return [
         WrongArray(
             path=path,
+            phrase=phrase,
+            quantity=quantity,
             got=tuple(jax.tree.leaves(trial.answer.gradient)[i] for trial in trials),
             right=rights[path],
             allowed=tuple(trial.comparison.allowed[i] for trial in trials),
-            argument=tuple(
-                trial.case.leaves[at] for trial in trials for at in claim.places[i : i + 1]
-            ),
+            argument=() if place is None else tuple(trial.case.leaves[place] for trial in trials),
             others={p: right for p, right in rights.items() if p != path},
             lengths=_lengths(claim),
             unit_roundoff=claim.format.u,
         )
-        for i, path in enumerate(claim.paths)
+        for i, (path, place, phrase, quantity, _) in enumerate(claim.arrays)
         if any((abs(trial.comparison.excess[i]) > 1).any() for trial in trials)
     ]
 

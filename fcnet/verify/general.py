@@ -10,13 +10,17 @@ from jax import Array
 
 from fcnet.arrays import to_numpy
 from fcnet.checks import check_key
-from fcnet.verify.arguments import Arguments, call, is_none, read_gradient, take_apart
-from fcnet.verify.claim import OWN, ArrayCase, Claim, call_again, judge_claim
+from fcnet.verify.arguments import Arguments, call, take_apart
+from fcnet.verify.claim import OWN, ArrayCase, Claim, Claimed, call_again, judge_claim
 from fcnet.verify.report import Report, unreadable
-from fcnet.verify.types import Answer, format_of
+from fcnet.verify.result import Result, read, readings
+from fcnet.verify.types import FORMATS, Answer, format_of
 
 NEARBY_CASES = 7
 """The number of points near the user's own at which the gradient is tried."""
+
+VALUE = Claimed("value", phrase="the {}", quantity="J", roundoff=FORMATS["float32"].u)
+"""The function's value, if it is returned. JAX computes it in float32 for many who return it."""
 
 
 def check_gradient(
@@ -33,14 +37,16 @@ def check_gradient(
 
     Args:
         gradient: returns what `jax.grad(function)` does, the gradient with respect to the first
-            argument; or a tuple with an entry for every argument. Any arrays: NumPy, JAX, PyTorch.
+            argument; or a tuple with an entry for every argument. It may stand in a pair with the
+            value of the function, which is then judged too. Any arrays: NumPy, JAX, PyTorch.
         function: a JAX function that returns a scalar, the reference.
         args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
             (integers, None) are not changed; their gradient may be None, float0 or zeros.
         key: of the points; by default always the same.
 
     Returns:
-        A `Report`, with a leaf for each floating array whose gradient is returned.
+        A `Report`, with a leaf for each floating array whose gradient is returned, and one for the
+        value if that is returned. A finding about the value has quantity "J".
 
     Raises:
         TypeError, ValueError: for arguments without a floating array, or not finite, or a function
@@ -63,28 +69,16 @@ def check_gradient(
     first = call(gradient, arguments, own.leaves)
     if first.error:
         return unreadable(subject, OWN, arguments.format, [first.error])
-    whole = jax.tree.structure(first.value, is_leaf=is_none) == arguments.structure
-    answer, findings = read_gradient(arguments, first.value, whole)
-    findings += first.mutations
-    if answer is None:
+    found = [read(arguments, first.value, way) for way in readings(arguments, first.value)]
+    tried = [
+        (_claim(subject, gradient, function, arguments, result), result.answer)
+        for result in found
+        if result.answer is not None
+    ]
+    findings = [*found[0].findings, *first.mutations]
+    if not tried:
         return unreadable(subject, OWN, arguments.format, findings)
-
-    def ask(case: ArrayCase, double: bool) -> Answer | None:
-        result = call(gradient, arguments, case.leaves, double)
-        return None if result.error else read_gradient(arguments, result.value, whole)[0]
-
-    places = tuple(i for i, j in enumerate(arguments.floating) if whole or j < arguments.first)
-    names = tuple(arguments.names[i] for i in arguments.floating)
-    claim = Claim(
-        name=subject,
-        paths=tuple(names[i] for i in places),
-        right=_autodiff(function, arguments, places),
-        call=ask,
-        leaves=arguments.differentiable,
-        names=names,
-        places=places,
-        format=format_of(answer.dtype),
-    )
+    claim, answer = _nearest(tried, own)
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
@@ -92,8 +86,43 @@ def check_gradient(
     return judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
 
 
+def _claim(
+    subject: str,
+    gradient: Callable[..., Any],
+    function: Callable[..., Any],
+    arguments: Arguments,
+    result: Result,
+) -> Claim:
+    """That what `gradient` returns, read as this result was, is the gradient of `function`."""
+
+    def ask(case: ArrayCase, double: bool) -> Answer | None:
+        called = call(gradient, arguments, case.leaves, double)
+        return None if called.error else read(arguments, called.value, result.reading).answer
+
+    whole, value = result.reading
+    names = tuple(arguments.names[i] for i in arguments.floating)
+    places = [i for i, j in enumerate(arguments.floating) if whole or j < arguments.first]
+    gradients = [Claimed(names[i], place=i) for i in places]
+    return Claim(
+        name=subject,
+        arrays=(*gradients, *([] if value is None else [VALUE])),
+        right=_autodiff(function, arguments, places, value is not None),
+        call=ask,
+        leaves=arguments.differentiable,
+        names=names,
+        format=format_of(result.answer.dtype) if result.answer else arguments.format,
+    )
+
+
+def _nearest(tried: Sequence[tuple[Claim, Answer]], own: ArrayCase) -> tuple[Claim, Answer]:
+    """Where a result can be read in several ways, the one that is nearest to right."""
+    if len(tried) == 1:
+        return tried[0]
+    return min(tried, key=lambda pair: pair[0].compare(own, pair[1], pair[0].format).worst)
+
+
 def _autodiff(
-    function: Callable[..., Any], arguments: Arguments, places: Sequence[int]
+    function: Callable[..., Any], arguments: Arguments, places: Sequence[int], with_value: bool
 ) -> Callable[[Sequence[Array]], list[Array]]:
     def right(leaves: Sequence[Array]) -> list[Array]:
         def loss(claimed: list[Array]) -> Array:
@@ -102,7 +131,8 @@ def _autodiff(
                 values[i] = value
             return function(*arguments.fill(values))
 
-        return jax.grad(loss)([leaves[i] for i in places])
+        value, gradient = jax.value_and_grad(loss)([leaves[i] for i in places])
+        return [*gradient, value] if with_value else gradient
 
     return right
 

@@ -18,6 +18,9 @@ SCHEMA = 1
 FINDING_LINES, SHOWN_LEAVES, NOTE_LINES = 12, 6, 4
 """How much of each the text shows, so that it has at most 30 lines; the rest is counted."""
 
+LEAST_DIGITS = 0.5
+"""Where rounding allows fewer digits, the right values are zero or all rounding: no headline."""
+
 WIDTH = 100
 """The width of the text, in characters."""
 
@@ -78,9 +81,10 @@ class Report:
         return "\n".join(lines).rstrip()
 
     def _digits(self) -> str:
-        if not (self.ok and self.leaves):
+        leaves = [leaf for leaf in self.leaves if leaf.digits_expected >= LEAST_DIGITS]
+        if not (self.ok and leaves):
             return ""
-        least = min(self.leaves, key=lambda leaf: leaf.digits - leaf.digits_expected)
+        least = min(leaves, key=lambda leaf: leaf.digits - leaf.digits_expected)
         return f" to {least.digits:.1f} digits; {self.precision} allows {least.digits_expected:.1f}"
 
     def raise_if_wrong(self) -> None:

@@ -124,7 +124,8 @@ class Finding(NamedTuple):
 
     Attributes:
         line: of Algorithm 5 (1 forward, 2 and 4 deltas, 5 gradients); None for the program's form.
-        quantity: "delta", "dW" or "db"; "J" for the loss; "" for the program's form.
+        quantity: "delta", "dW" or "db"; "J" for the loss or the value; the name of an intermediate;
+            "" for the program's form.
         layer: k in 1..r; None where the fault is not of one layer.
         kind: a slug, such as "transposed" or "unknown".
         message: a sentence that a student understands, in the user's own names.
@@ -137,9 +138,9 @@ class Finding(NamedTuple):
     message: str
 
 
-def form_finding(kind: str, message: str) -> Finding:
+def form_finding(kind: str, message: str, quantity: str = "") -> Finding:
     """A finding about the program's form: no line of Algorithm 5 is to blame."""
-    return Finding(None, "", None, kind, message)
+    return Finding(None, quantity, None, kind, message)
 
 
 class Leaf(NamedTuple):

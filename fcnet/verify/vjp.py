@@ -17,6 +17,7 @@ from fcnet.verify.claim import (
     OWN,
     ArrayCase,
     Claim,
+    Claimed,
     call_again,
     judge_claim,
     representable,
@@ -170,14 +171,16 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         return unreadable(twins.subject, OWN, arguments.format, [first.error])
     claim = Claim(
         name=twins.subject,
-        paths=(*twins.result.names, *(f"{name} under jax.vjp" for name in twins.result.names)),
+        arrays=tuple(
+            Claimed(f"{name}{where}", phrase="{}")
+            for where in ("", " under jax.vjp")
+            for name in twins.result.names
+        ),
         right=lambda leaves: 2 * twins.values(twins.reference, leaves),
         call=ask,
         leaves=arguments.differentiable,
         names=twins.names,
-        places=(),
         format=format_of(as_answer(first.value).dtype),
-        phrase="{}",
     )
     cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
     report = judge_claim(claim, cases, [*map(claim.answer, cases)])
@@ -206,12 +209,11 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
     first = as_answer(pulled.value)
     claim = Claim(
         name=twins.subject,
-        paths=twins.names,
+        arrays=tuple(Claimed(name, place=i) for i, name in enumerate(twins.names)),
         right=partial(twins.pull, twins.reference),
         call=ask,
         leaves=leaves,
         names=(*twins.names, *twins.result.names),
-        places=tuple(range(n)),
         format=format_of(first.dtype),
         causes=check_linear,
     )
@@ -283,7 +285,7 @@ def check_traced(
         rule: of the arguments, and then of the cotangents.
         ask: calls another function in the rule's place.
     """
-    n = len(claim.paths)
+    n = len(claim.arrays)
 
     def stacked(*leaves: Any) -> list[Array]:
         pairs = [jnp.stack([x, x / 2]) for x in map(jnp.asarray, leaves[n:])]

@@ -401,3 +401,101 @@ def test_a_gradient_that_leaves_the_program_is_told():
     report = fcnet.check_gradient(leaving, function, *arguments())
     assert [finding.kind for finding in report.findings] == ["raises"]
     assert report.verdict == "wrong"
+
+
+def valued(x, w):
+    """A scalar function of two arrays, and its gradient with respect to x."""
+    return jnp.sum(jnp.sin(x) * w)
+
+
+FORMS = {
+    "(value, gradient)": (lambda x, w: (np.sin(x) @ w, np.cos(x) * w), ["x", "value"]),
+    "(gradient, value)": (lambda x, w: (np.cos(x) * w, float(np.sin(x) @ w)), ["x", "value"]),
+    "[value, gradient]": (lambda x, w: [np.sin(x) @ w, np.cos(x) * w], ["x", "value"]),
+    "the value as a (1, 1) array": (
+        lambda x, w: (np.sin(x)[None] @ w[:, None], np.cos(x) * w),
+        ["x", "value"],
+    ),
+    "(value, all gradients)": (
+        lambda x, w: (np.sin(x) @ w, (np.cos(x) * w, np.sin(x))),
+        ["x", "w", "value"],
+    ),
+    "all gradients": (lambda x, w: (np.cos(x) * w, np.sin(x)), ["x", "w"]),
+    "a value that JAX computed in float32": (
+        lambda x, w: (float(valued(x, w)), np.cos(x) * w),
+        ["x", "value"],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [3, 1])
+def test_the_value_may_stand_beside_the_gradient(form, size):
+    gradient, paths = FORMS[form]
+    x, w = np.array([0.3, -1.2, 0.8])[:size], np.array([1.5, 0.4, -2.0])[:size]
+    report = fcnet.check_gradient(gradient, valued, x, w)
+    assert report.verdict == "right", str(report)
+    assert report.precision == "float64"
+    assert [leaf.path for leaf in report.leaves] == paths
+
+
+def test_two_numbers_are_read_as_what_they_are():
+    """(value, gradient) and the gradients of two scalar arguments look alike."""
+
+    def function(a, b):
+        return jnp.sin(a) * b
+
+    a, b = np.float64(0.3), np.float64(1.7)
+    both = fcnet.check_gradient(lambda a, b: (np.cos(a) * b, np.sin(a)), function, a, b)
+    assert both.ok
+    assert [leaf.path for leaf in both.leaves] == ["a", "b"]
+    first = fcnet.check_gradient(lambda a, b: (np.sin(a) * b, np.cos(a) * b), function, a, b)
+    assert first.ok
+    assert [leaf.path for leaf in first.leaves] == ["a", "value"]
+
+
+def test_a_wrong_value_is_a_finding_and_does_not_hide_a_wrong_gradient():
+    x, w = np.array([0.3, -1.2, 0.8]), np.array([1.5, 0.4, -2.0])
+    one = fcnet.check_gradient(lambda x, w: (2 * np.sin(x) @ w, np.cos(x) * w), valued, x, w)
+    assert one.verdict == "wrong"
+    assert [(f.kind, f.quantity, f.message) for f in one.findings] == [
+        ("factor_2", "J", "the value is 2 times what it must be")
+    ]
+    two = fcnet.check_gradient(lambda x, w: (np.sin(x) @ w + 1, -np.cos(x) * w), valued, x, w)
+    assert {(f.kind, f.quantity) for f in two.findings} == {("unknown", "J"), ("sign", "")}
+
+
+def test_other_containers_are_described_in_words():
+    report = fcnet.check_gradient(lambda x, w: {"x": np.cos(x) * w}, valued, np.ones(2), np.ones(2))
+    assert report.findings[0].message == (
+        "the gradient is a dict with x, expected an array, like x, alone or as (value, gradient); "
+        "or a tuple of 2 gradients, one for each argument"
+    )
+    params, x, y = arguments()
+    short = fcnet.check_gradient(spoilt(WRONG["a missing leaf"][0]), function, params, x, y)
+    assert "it lacks ['shift']" in short.findings[0].message
+    assert "PyTreeDef" not in str(short)
+
+
+def test_an_array_whose_gradient_is_zero_does_not_set_the_headline():
+    """A bias before batch norm: nothing depends on it."""
+    X = np.random.default_rng(0).normal(size=(8, 3))
+
+    def centred(params):
+        z = X @ params["W"] + params["b"]
+        return jnp.sum(jnp.tanh(z - z.mean(0)) ** 2)
+
+    def gradient(params):
+        z = X @ params["W"] + params["b"]
+        t = np.tanh(z - z.mean(0))
+        delta = 2 * t * (1 - t * t)
+        delta -= delta.mean(0)
+        return {"W": X.T @ delta, "b": delta.sum(0)}
+
+    params = {"W": np.random.default_rng(1).normal(size=(3, 4)), "b": np.ones(4)}
+    report = fcnet.check_gradient(gradient, centred, params)
+    assert report.ok
+    assert " to 0.0 digits" not in str(report)
+    assert "RIGHT to 1" in str(report)
+    nothing = fcnet.check_gradient(np.zeros_like, lambda x: jnp.sum(0 * x), np.ones(3))
+    assert str(nothing).startswith("zeros_like: CANNOT TELL\n")

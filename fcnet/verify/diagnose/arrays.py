@@ -23,7 +23,7 @@ class WrongArray(NamedTuple):
     """A wrong array on every input where it was tried.
 
     Attributes:
-        path: its name.
+        path, phrase, quantity: its name, how messages speak of it, what a finding is about.
         got, right, allowed: returned, right, and what rounding explains, one array for each input.
         argument: the argument whose gradient it is; empty if there is none.
         others: the other right arrays, by name.
@@ -32,6 +32,8 @@ class WrongArray(NamedTuple):
     """
 
     path: str
+    phrase: str
+    quantity: str
     got: tuple[Values, ...]
     right: tuple[Values, ...]
     allowed: tuple[Values, ...]
@@ -58,16 +60,14 @@ class WrongArray(NamedTuple):
         return self.agrees([c * r for r in self.right], [abs(c) * a for a in self.allowed])
 
 
-def explain_arrays(
-    wrong: Sequence[WrongArray], phrase: str = "the gradient of {}"
-) -> list[Finding]:
-    """A finding for each kind of mistake, which names the arrays that share it by `phrase`."""
-    signs = [(_recognise(array), array.path) for array in wrong]
+def explain_arrays(wrong: Sequence[WrongArray]) -> list[Finding]:
+    """A finding for each kind of mistake, which names the arrays that share it."""
+    signs = [((array.quantity, array.phrase, *_recognise(array)), array.path) for array in wrong]
     signs.sort(key=lambda pair: pair[0])
     findings = []
-    for (kind, text), group in groupby(signs, key=lambda pair: pair[0]):
+    for (quantity, phrase, kind, text), group in groupby(signs, key=lambda pair: pair[0]):
         paths = ", ".join(path for _, path in group)
-        findings.append(form_finding(kind, f"{phrase.format(paths)} {text}"))
+        findings.append(form_finding(kind, f"{phrase.format(paths)} {text}", quantity))
     return findings
 
 
@@ -190,8 +190,8 @@ def _pattern(array: WrongArray) -> Iterator[Sign]:
 def _unknown(array: WrongArray) -> Iterator[Sign]:
     got, right, allowed = array.got[0], array.right[0], array.allowed[0]
     at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
-    index = list(map(int, at))
-    yield "unknown", f"is {got[at]:.6g} where {right[at]:.6g} must be, for instance at {index}"
+    where = f", for instance at {list(map(int, at))}" if got.ndim else ""
+    yield "unknown", f"is {got[at]:.6g} where {right[at]:.6g} must be{where}"
 
 
 SIGNATURES = (

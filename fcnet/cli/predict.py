@@ -17,9 +17,9 @@ def predict(model: Path, data: Path, out: Path | None) -> None:
         ValueError: for a file that is no model, or columns that do not fit it.
     """
     from fcnet.cli.task import scores
-    from fcnet.tables import is_missing, is_numeric
-    from fcnet.tabular import load_model, read_table
-    from fcnet.tabular import predict as predict_rows
+    from fcnet.data import load_model, read_table
+    from fcnet.data import predict as predict_rows
+    from fcnet.data.schema import is_missing, is_numeric
 
     if model.is_dir() and not (model / "model.safetensors").exists():
         raise ValueError(

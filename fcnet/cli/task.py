@@ -12,14 +12,14 @@ import numpy as np
 
 from fcnet.cli.options import TaskOptions
 from fcnet.data import Standardizer, fit_standardizer, standardize, unscaled
+from fcnet.data.examples import Examples, make_examples
+from fcnet.data.model import TableModel, means, save_model
+from fcnet.data.read import read_table
+from fcnet.data.schema import Column, as_text
 from fcnet.extras import extra
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
-from fcnet.tables import Column, as_text
-from fcnet.tabular.columns import read_table
-from fcnet.tabular.examples import Examples, make_examples
-from fcnet.tabular.model import TableModel, means, save_model
 from fcnet.types import Params
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from fcnet import data, plot
 from fcnet.backpropagation import batch_backprop
+from fcnet.data import Dataset
 from fcnet.demo.agreement import MISTAKE, WIDTHS, gradient_errors
 from fcnet.demo.houses import (
     BLOCKS,
@@ -32,7 +33,6 @@ from fcnet.demo.houses import (
 from fcnet.demo.published import cs231n, mazur
 from fcnet.descent import gradient_descent
 from fcnet.extras import extra
-from fcnet.tables import Dataset
 from fcnet.types import Layer
 
 T = TypeVar("T")

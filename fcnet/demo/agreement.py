@@ -9,10 +9,9 @@ from jax.typing import DTypeLike
 
 from fcnet.activations import relu
 from fcnet.backpropagation import batch_backprop
-from fcnet.data import fit_standardizer, standardize
+from fcnet.data import Dataset, fit_standardizer, standardize
 from fcnet.losses import mean_loss
 from fcnet.network import init
-from fcnet.tables import Dataset
 from fcnet.types import Activation, Layer, Params
 
 WIDTHS = (32, 16, 1)

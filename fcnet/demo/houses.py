@@ -14,12 +14,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from fcnet.data import Standardizer, fit_standardizer, standardize, unstandardize
+from fcnet.data import Dataset, Standardizer, fit_standardizer, standardize, unstandardize
 from fcnet.descent import minibatch_sgd
 from fcnet.losses import mean_loss
 from fcnet.metrics import r_squared
 from fcnet.network import init, outputs
-from fcnet.tables import Dataset
 from fcnet.types import Layer, Params
 
 HIDDEN, LEARNING_RATE, BATCH_SIZE = 64, 0.03, 32

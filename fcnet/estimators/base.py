@@ -8,7 +8,7 @@ import numpy as np
 
 from fcnet.activations import get_activation
 from fcnet.checks import as_count, as_examples
-from fcnet.data import Standardizer, standardize, unscaled
+from fcnet.data.preprocess import Standardizer, standardize, unscaled
 from fcnet.estimators.training import (
     WeightedRows,
     held_out,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fcnet.data import Standardizer, fit_standardizer
+from fcnet.data.preprocess import Standardizer, fit_standardizer
 from fcnet.estimators.base import NetworkEstimator
 from fcnet.extras import extra
 from fcnet.losses import get_loss

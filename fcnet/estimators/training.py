@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
-from fcnet.data import Standardizer
+from fcnet.data.preprocess import Standardizer
 from fcnet.network import init
 from fcnet.train.optimizer import as_optimizer, build
 from fcnet.train.types import Optimizer

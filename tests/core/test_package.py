@@ -25,7 +25,7 @@ TESTS = sorted(Path(__file__).parents[1].rglob("*.py"))
 # Every other module is the core's; fcnet/__init__.py gathers what is public.
 WINGS = {"notes", "train", "verify"}
 FACES = {
-    *("data", "demo", "plot", "estimators", "interchange", "tabular", "cli"),
+    *("data", "demo", "plot", "estimators", "interchange", "cli"),
     *("__main__", "__init__"),
 }
 

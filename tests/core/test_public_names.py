@@ -137,7 +137,7 @@ def asks_the_package(source: str) -> bool:
 
 def test_no_module_of_a_public_name_asks_the_package_while_it_is_imported() -> None:
     """Such a module could wait for the lock of `fcnet.lazy` for ever."""
-    others = {"__main__.py", "cli", "demo", "tabular"}  # which no public name loads
+    others = {"__main__.py", "cli", "demo"}  # which no public name loads
     files = [f for f in PACKAGE.rglob("*.py") if f.relative_to(PACKAGE).parts[0] not in others]
     assert PACKAGE / "plot" / "fits.py" in files
     assert not [file for file in files if asks_the_package(file.read_text(encoding="utf-8"))]

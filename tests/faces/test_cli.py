@@ -14,7 +14,7 @@ import pytest
 import fcnet
 from fcnet.cli import COMMANDS, main, options, parser
 from fcnet.cli.options import Command, TaskOptions
-from fcnet.tabular.columns import MISSING_CHOICES
+from fcnet.data.schema import MISSING_CHOICES
 from fcnet.train.optimizer import OPTIMIZERS
 
 HEAVY = {"jax", "jaxlib", "numpy", "optax", "matplotlib", "rich", "pandas", "sklearn", "torch"}

@@ -14,8 +14,8 @@ import fcnet
 from fcnet.cli import main
 from fcnet.cli.options import TaskOptions
 from fcnet.cli.task import make_task
+from fcnet.data.model import load_model
 from fcnet.plot import loss_curve
-from fcnet.tabular.model import load_model
 from fcnet.train.sweep import SweepResult, sweep
 
 pytestmark = pytest.mark.untyped

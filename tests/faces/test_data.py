@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fcnet import data
-from fcnet.tables import Dataset, as_dataset, read_csv
+from fcnet.data import Dataset, as_dataset, read_csv
 
 COLUMNS = {"size": np.array([1.0, 2.0]), "zip": np.array(["b", "a"]), "price": np.array([3, 4])}
 

@@ -12,6 +12,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 import fcnet.demo
 from fcnet import data
+from fcnet.data import Dataset
 from fcnet.demo import houses
 from fcnet.demo.agreement import MISTAKE, WIDTHS, gradient_errors
 from fcnet.demo.houses import (
@@ -24,7 +25,6 @@ from fcnet.demo.houses import (
     train_network,
 )
 from fcnet.demo.published import PublishedExample, cs231n, mazur
-from fcnet.tables import Dataset
 
 Split = tuple[Dataset, Dataset]
 Fit = Callable[[Dataset], PriceModel]

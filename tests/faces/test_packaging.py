@@ -257,7 +257,7 @@ FEATURES = {
     "mnist": ("data", "from fcnet.data import mnist_5k\nassert len(mnist_5k().X) == 5000"),
     "parquet": (
         "parquet",
-        "from fcnet.tabular.columns import read_table\nread_table(Path('here.parquet'))",
+        "from fcnet.data.read import read_table\nread_table(Path('here.parquet'))",
     ),
     "figure": ("plot", "from fcnet import plot\nplot.network(params)"),
     "panels": (

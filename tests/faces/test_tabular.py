@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 import fcnet
-from fcnet import interchange, tabular
+from fcnet import data, interchange
 from fcnet.cli import COMMANDS, main
 from fcnet.cli.task import scores
 from fcnet.data import unscaled
+from fcnet.data.examples import make_examples
+from fcnet.data.model import TableModel
+from fcnet.data.schema import MISSING_CHOICES, Feature
 from fcnet.metrics import METRIC_NAMES
-from fcnet.tables import Feature
-from fcnet.tabular.columns import MISSING_CHOICES
-from fcnet.tabular.examples import make_examples
-from fcnet.tabular.model import TableModel
 from fcnet.train.fit import fit
 from fcnet.train.types import History
 
@@ -98,7 +97,7 @@ def test_targets_of_another_kind_are_not_compared(
 def test_predictions_follow_from_the_stored_text_and_arrays(file: Path, trained: Path) -> None:
     params, text = interchange.load(trained / "model.safetensors")
     stored = json.loads(text["fcnet_model"])
-    columns = tabular.read_table(file)
+    columns = data.read_table(file)
     hot = columns["place"][:, None] == np.array(["hill", "lake", "town"])
     X = np.column_stack([columns["sqft"], hot])
     a = (X - stored["inputs"][0]) / stored["inputs"][1]
@@ -106,7 +105,7 @@ def test_predictions_follow_from_the_stored_text_and_arrays(file: Path, trained:
         a = np.maximum(a @ np.asarray(W).T + np.asarray(b), 0)
     o = a @ np.asarray(params[-1].W).T + np.asarray(params[-1].b)
     expected = o * stored["targets"][1] + stored["targets"][0]
-    predicted = tabular.predict(tabular.load_model(trained), columns)
+    predicted = data.predict(data.load_model(trained), columns)
     np.testing.assert_allclose(predicted, expected[:, 0], rtol=1e-4)
 
 
@@ -192,7 +191,7 @@ GAPS = {
 
 
 def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
-    columns = tabular.read_table(write(tmp_path / "gaps.csv", GAPS))
+    columns = data.read_table(write(tmp_path / "gaps.csv", GAPS))
     with pytest.raises(ValueError, match="2 in 'sqft', 1 in 'place'; choose --missing drop"):
         make_examples(columns, "price")
     with pytest.raises(ValueError, match="missing must be one of error, drop, impute, got 'zero'"):
@@ -212,19 +211,19 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     columns = {"a": [1, None, 3], "b": ["x", None, ""], "c": [True, False, True]}
     parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
-    table = tabular.read_table(tmp_path / "t.parquet")
+    table = data.read_table(tmp_path / "t.parquet")
     np.testing.assert_array_equal(table["a"], [1, np.nan, 3])
     assert table["b"].tolist() == ["x", None, ""]
     assert table["c"].tolist() == [1, 0, 1]
     numbered = arrow.table({**columns, "__index_level_0__": [*range(len(columns["a"]))]})
     parquet.write_table(numbered, tmp_path / "frame.parquet")
-    assert tabular.read_table(tmp_path / "frame.parquet").keys() == columns.keys()
+    assert data.read_table(tmp_path / "frame.parquet").keys() == columns.keys()
     parquet.write_table(arrow.table({"a": [[1]]}), tmp_path / "lists.parquet")
     with pytest.raises(ValueError, match=r"'a' holds list<.*>, expected numbers or text"):
-        tabular.read_table(tmp_path / "lists.parquet")
+        data.read_table(tmp_path / "lists.parquet")
     (tmp_path / "no.parquet").write_text("a,b")
     with pytest.raises(ValueError, match="is no Parquet file"):
-        tabular.read_table(tmp_path / "no.parquet")
+        data.read_table(tmp_path / "no.parquet")
 
 
 @pytest.mark.parametrize(

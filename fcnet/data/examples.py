@@ -6,10 +6,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from fcnet.data.model import inputs_of
+from fcnet.data.schema import (
+    MISSING_CHOICES,
+    Column,
+    Feature,
+    as_text,
+    drop_incomplete,
+    is_missing,
+    is_numeric,
+    learn_features,
+)
 from fcnet.losses import get_loss
-from fcnet.tables import Column, Feature, as_text, is_missing, is_numeric
-from fcnet.tabular.columns import MISSING_CHOICES, drop_incomplete, learn_features
-from fcnet.tabular.model import inputs_of
 from fcnet.types import Loss
 
 

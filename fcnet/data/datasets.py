@@ -1,21 +1,71 @@
-"""Data sets, random splits, and standardised columns.
+"""Data sets and random splits.
 
 All of it is NumPy, in float64, on the host: the networks cast to the dtype of their parameters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from fcnet.checks import as_count, check_key
+from fcnet.data.read import read_csv
+from fcnet.data.schema import Column, Feature, encode, is_numeric, learn_feature
 from fcnet.extras import extra
-from fcnet.tables import Dataset, as_dataset, read_csv
+
+
+class Dataset(NamedTuple):
+    """n examples in the rows of X, shape (n, d), with their targets in Y, shape (n, m_r)."""
+
+    X: Float[np.ndarray, "n d"]
+    Y: Float[np.ndarray, "n m_r"]
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+
+    def rows(self, rows: Int[np.ndarray, " k"]) -> "Dataset":
+        """The data set of these rows only."""
+        return self._replace(X=self.X[rows], Y=self.Y[rows])
+
+
+def as_dataset(columns: Mapping[str, Column], features: Sequence[str], target: str) -> Dataset:
+    """A data set of named columns: a number is one input, a category one of 0 or 1 for each value.
+
+    Args:
+        columns: arrays of shape (n,), n >= 1, by name.
+        features: the names of one or more columns, in the order of X.
+        target: the name of a column of numbers, which becomes Y of shape (n, 1).
+
+    Raises:
+        ValueError: for an unknown column, no features, a target that is among the features or is
+            text, columns of different lengths, or a missing value, with its row.
+
+    >>> as_dataset({"zip": np.array(["b", "a"]), "price": np.array([2, 1])}, ["zip"], "price").X
+    array([[0., 1.],
+           [1., 0.]])
+    """
+    if isinstance(features, str) or not len(features):
+        raise ValueError(f"features must be a list of one or more columns, got {features!r}")
+    for name in (*features, target):
+        if name not in columns:
+            raise ValueError(f"no column {name!r}; the columns are {', '.join(columns)}")
+    if target in features:
+        raise ValueError(f"the target {target!r} is among the features: leave it out")
+    lengths = {name: len(columns[name]) for name in (*features, target)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns must have the same length, got {lengths}")
+    if not is_numeric(columns[target]):
+        raise ValueError(f"the target {target!r} is text, expected numbers")
+    learned = [learn_feature(name, columns[name]) for name in features]
+    return Dataset(
+        np.column_stack([encode(feature, columns[feature.name]) for feature in learned]),
+        encode(Feature(target, None), columns[target]),
+        tuple(name for feature in learned for name in feature.inputs),
+        (target,),
+    )
 
 
 def sacramento(features: Sequence[str] = ("sqft", "beds", "zip")) -> Dataset:
@@ -163,84 +213,3 @@ def random_split(dataset: Dataset, key: Array, held_out: float = 0.2) -> tuple[D
         )
     order = np.asarray(jax.random.permutation(key, n))
     return dataset.rows(order[count:]), dataset.rows(order[:count])
-
-
-class Standardizer(NamedTuple):
-    """The mean and the scale of d columns, both of shape (d,), in the columns' own units."""
-
-    mean: Float[np.ndarray, " d"]
-    scale: Float[np.ndarray, " d"]
-
-
-def unscaled(d: int) -> Standardizer:
-    """The standardizer that leaves d columns as they are.
-
-    >>> standardize(unscaled(1), np.array([[3.0]])).tolist()
-    [[3.0]]
-    """
-    return Standardizer(np.zeros(d), np.ones(d))
-
-
-def fit_standardizer(
-    X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None = None
-) -> Standardizer:
-    """The mean and the standard deviation of each column, to be computed on training examples only.
-
-    Two kinds of columns have the scale 1, so that they are only centred: constant columns, which
-    become 0, and columns of 0 and 1, since a rare category would become an input of 20 or 30.
-
-    Args:
-        X: features, or targets, in rows; n >= 1.
-        weights: one for each example, above 0, for a weighted mean and deviation.
-
-    Raises:
-        ValueError: for no examples, or a value that is missing (NaN) or infinite.
-
-    >>> fit_standardizer(np.array([[1.0, 5.0, 0.0], [7.0, 5.0, 1.0]])).scale.tolist()
-    [3.0, 1.0, 1.0]
-    >>> fit_standardizer(np.array([[100.0], [300.0]]))
-    Standardizer(mean=array([200.]), scale=array([100.]))
-    """
-    X = np.asarray(X, np.float64)
-    if not len(X):
-        raise ValueError(f"X has shape {X.shape}, expected at least one example")
-    if not np.isfinite(X).all():
-        row, column = np.argwhere(~np.isfinite(X))[0]
-        raise ValueError(
-            f"X must be finite, got {X[row, column]} in row {row}, column {column}: leave such "
-            "rows or columns out, or impute them"
-        )
-    keep = (np.ptp(X, axis=0) == 0) | ((X == 0) | (X == 1)).all(axis=0)
-    mean = np.average(X, axis=0, weights=weights)
-    variance = np.average((X - mean) ** 2, axis=0, weights=weights)
-    return Standardizer(mean, np.where(keep, 1.0, np.sqrt(variance)))
-
-
-def standardize(standardizer: Standardizer, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n d"]:
-    """(X - mean) / scale: the columns of X, shape (n, d), without units, as a network takes them.
-
-    >>> standardize(fit_standardizer(np.array([[100.0], [300.0]])), np.array([[350.0]])).tolist()
-    [[1.5]]
-    """
-    return (_columns(standardizer, X) - standardizer.mean) / standardizer.scale
-
-
-def unstandardize(
-    standardizer: Standardizer, X: Float[ArrayLike, "n d"]
-) -> Float[np.ndarray, "n d"]:
-    """The inverse of `standardize`: predictions, shape (n, d), back in their own units.
-
-    >>> unstandardize(fit_standardizer(np.array([[100.0], [300.0]])), np.array([[1.5]])).tolist()
-    [[350.0]]
-    """
-    return _columns(standardizer, X) * standardizer.scale + standardizer.mean
-
-
-def _columns(standardizer: Standardizer, X: ArrayLike) -> Float[np.ndarray, "n d"]:
-    array = np.asarray(X, np.float64)
-    if array.ndim != 2 or array.shape[1:] != standardizer.mean.shape:
-        raise ValueError(
-            f"X has shape {array.shape}, expected (n, {len(standardizer.mean)}), the columns that "
-            "the standardizer was fitted to"
-        )
-    return array

@@ -3,13 +3,11 @@
 All of it is NumPy, in float64, on the host: the networks cast to the dtype of their parameters.
 """
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import dropwhile
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 Column: TypeAlias = np.ndarray
 """One value for each example, shape (n,): floats, or text that names a category."""
@@ -17,66 +15,6 @@ Column: TypeAlias = np.ndarray
 
 MISSING = frozenset({"", "NA", "N/A", "null"})
 """The texts that mean a missing number in a file, besides nan."""
-
-
-class Dataset(NamedTuple):
-    """n examples in the rows of X, shape (n, d), with their targets in Y, shape (n, m_r)."""
-
-    X: Float[np.ndarray, "n d"]
-    Y: Float[np.ndarray, "n m_r"]
-    feature_names: tuple[str, ...]
-    target_names: tuple[str, ...]
-
-    def rows(self, rows: Int[np.ndarray, " k"]) -> "Dataset":
-        """The data set of these rows only."""
-        return self._replace(X=self.X[rows], Y=self.Y[rows])
-
-
-def read_csv(lines: Iterable[str]) -> dict[str, Column]:
-    """The columns of a CSV with a header.
-
-    Empty lines are skipped, and so are lines above the header that begin with "# ".
-
-    A column becomes floats if every entry is a number or one of `MISSING`, which becomes NaN. Any
-    other column is text.
-
-    Raises:
-        ValueError: for a file without rows, a row that is shorter or longer than the header, or two
-            columns of the same name.
-
-    >>> read_csv(["sqft,zip", "800,z95838", ",z95823"])["sqft"].tolist()
-    [800.0, nan]
-    """
-    table = dropwhile(lambda line: line.startswith("# "), lines)
-    try:
-        rows = [row for row in csv.reader(table, strict=True) if row]
-    except csv.Error as error:  # such as a quote that is never closed
-        raise ValueError(f"the CSV cannot be read: {error}") from error
-    if len(rows) < 2:
-        raise ValueError(f"the CSV has {len(rows)} rows, expected a header and at least one more")
-    header, *body = rows
-    if len(set(header)) < len(header):
-        raise ValueError(f"the header names a column twice: {', '.join(header)}")
-    for number, row in enumerate(body):
-        if len(row) != len(header):
-            raise ValueError(f"row {number} has {len(row)} fields, expected {len(header)}")
-    return {
-        name: _numbers_or_text(cells)
-        for name, cells in zip(header, zip(*body, strict=True), strict=True)
-    }
-
-
-def _numbers_or_text(cells: Sequence[str]) -> Column:
-    try:
-        return np.array([np.nan if cell.strip() in MISSING else _as_number(cell) for cell in cells])
-    except ValueError:
-        return np.array(cells, dtype=object)
-
-
-def _as_number(cell: str) -> float:
-    if "_" in cell:
-        raise ValueError("Python would leave the underscore out")
-    return float(cell)
 
 
 class Feature(NamedTuple):
@@ -189,38 +127,64 @@ def is_missing(column: Column) -> Bool[np.ndarray, " n"]:
     return np.array([value in ("", None) or value != value for value in column], bool)
 
 
-def as_dataset(columns: Mapping[str, Column], features: Sequence[str], target: str) -> Dataset:
-    """A data set of named columns: a number is one input, a category one of 0 or 1 for each value.
+MISSING_CHOICES = ("error", "drop", "impute")
+"""What to do about missing entries: raise an error, drop their rows, or impute, here and in new
+examples: a number by the median, a category by a value of its own."""
 
-    Args:
-        columns: arrays of shape (n,), n >= 1, by name.
-        features: the names of one or more columns, in the order of X.
-        target: the name of a column of numbers, which becomes Y of shape (n, 1).
+
+def drop_incomplete(columns: Mapping[str, Column], names: Collection[str]) -> dict[str, Column]:
+    """The rows without a missing entry in the named columns.
+
+    >>> drop_incomplete({"a": np.array([1.0, np.nan]), "b": np.array(["x", "y"])}, ["a", "b"])["b"]
+    array(['x'], dtype='<U1')
+    """
+    keep = ~np.any([is_missing(columns[name]) for name in names], axis=0)
+    if not keep.any():
+        raise ValueError(f"every row has a missing entry in one of {', '.join(names)}")
+    return {name: column[keep] for name, column in columns.items()}
+
+
+def learn_features(
+    columns: Mapping[str, Column],
+    names: Sequence[str],
+    categories: Collection[str] = (),
+    *,
+    fill: bool = False,
+) -> tuple[Feature, ...]:
+    """The features of these columns; a column of text, or of `categories`, is a category.
 
     Raises:
-        ValueError: for an unknown column, no features, a target that is among the features or is
-            text, columns of different lengths, or a missing value, with its row.
+        ValueError: for a missing entry unless `fill`, a constant column, or a category with more
+            values than half the rows; the error says what to do.
 
-    >>> as_dataset({"zip": np.array(["b", "a"]), "price": np.array([2, 1])}, ["zip"], "price").X
-    array([[0., 1.],
-           [1., 0.]])
+    >>> columns = {"sqft": np.array([800.0, 900.0]), "zip": np.array([95838.0, 95823.0])}
+    >>> [feature.inputs for feature in learn_features(columns, ["sqft", "zip"], ["zip"])]
+    [('sqft',), ('zip=95823', 'zip=95838')]
     """
-    if isinstance(features, str) or not len(features):
-        raise ValueError(f"features must be a list of one or more columns, got {features!r}")
-    for name in (*features, target):
-        if name not in columns:
-            raise ValueError(f"no column {name!r}; the columns are {', '.join(columns)}")
-    if target in features:
-        raise ValueError(f"the target {target!r} is among the features: leave it out")
-    lengths = {name: len(columns[name]) for name in (*features, target)}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"columns must have the same length, got {lengths}")
-    if not is_numeric(columns[target]):
-        raise ValueError(f"the target {target!r} is text, expected numbers")
-    learned = [learn_feature(name, columns[name]) for name in features]
-    return Dataset(
-        np.column_stack([encode(feature, columns[feature.name]) for feature in learned]),
-        encode(Feature(target, None), columns[target]),
-        tuple(name for feature in learned for name in feature.inputs),
-        (target,),
+    if not fill and (gaps := _count_missing(columns, names)):
+        raise ValueError(
+            f"missing or infinite entries: {gaps}; choose --missing drop or --missing impute, or "
+            "leave these columns out by --features"
+        )
+    for name in names:
+        text = as_text(columns[name])
+        distinct = len(set(text))
+        if distinct == 1:
+            raise ValueError(
+                f"column {name!r} is constant, {text[0]!r} in every row, so nothing can be learned "
+                "from it: leave it out by --features"
+            )
+        is_category = name in categories or not is_numeric(columns[name])
+        if is_category and distinct > max(2, len(columns[name]) / 2):
+            raise ValueError(
+                f"column {name!r} is a category with {distinct} values in {len(columns[name])} "
+                "rows, too many to learn from: leave it out by --features"
+            )
+    return tuple(
+        learn_feature(name, columns[name], category=name in categories, fill=fill) for name in names
     )
+
+
+def _count_missing(columns: Mapping[str, Column], names: Sequence[str]) -> str:
+    counts = {name: int(is_missing(columns[name]).sum()) for name in names}
+    return ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)

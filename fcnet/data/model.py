@@ -9,13 +9,13 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from fcnet import interchange
+import fcnet.interchange as interchange
 from fcnet.activations import get_activation
 from fcnet.checks import as_examples
-from fcnet.data import Standardizer, standardize, unstandardize
+from fcnet.data.preprocess import Standardizer, standardize, unstandardize
+from fcnet.data.schema import Column, Feature, encode
 from fcnet.losses import get_loss
 from fcnet.network import outputs
-from fcnet.tables import Column, Feature, encode
 from fcnet.types import Params
 
 MODEL_VERSION = 1
@@ -81,7 +81,7 @@ def predict(model: TableModel, columns: Mapping[str, Column]) -> Column:
         ValueError: for a missing column, a missing entry of a feature without a fill, or a value of
             a category that no training example had.
 
-    >>> from fcnet.data import unscaled
+    >>> from fcnet.data.preprocess import unscaled
     >>> line = TableModel(interchange.params_of([(np.ones((1, 1)), np.ones(1))]),
     ...     (Feature("sqft", None),), unscaled(1), "price", unscaled(1), (), "relu",
     ...     "squared_error")

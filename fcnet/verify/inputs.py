@@ -16,9 +16,9 @@ from jax import Array
 from jaxtyping import Float
 
 from fcnet.checks import check_key
-from fcnet.losses import draw_classes
 from fcnet.types import Layer, Params
 from fcnet.verify.candidate import Candidate
+from fcnet.verify.targets import random_targets
 from fcnet.verify.types import Case, Cost
 
 Input: TypeAlias = tuple[Params, Float[np.ndarray, "n d"]]
@@ -134,21 +134,10 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array) -> list[Case]:
         n = numbers.get(special.name, USUAL_N) if candidate.batched else 1
         if n:
             changed, X = special.change(params, rng.normal(size=(n, sizes[0])))
-            Y = _random_targets(rng, candidate, cost, n)
+            Y = random_targets(rng, n, candidate.own.Y, cost.objective.loss, candidate.batched)
             case = Case(special.name, _scaled_down(changed, X, cost), X, Y)
             cases.append(candidate.representable(case))
     return cases
-
-
-def _random_targets(
-    rng: np.random.Generator, candidate: Candidate, cost: Cost, n: int
-) -> Float[np.ndarray, "n m_r"]:
-    """Targets that the loss draws, or else some of the user's own."""
-    own = candidate.own.Y
-    draw = draw_classes if candidate.targets.classes else cost.objective.loss.draw
-    if draw is None:
-        return own[rng.integers(len(own), size=n)]
-    return np.asarray(draw(rng, n, own.shape[1]), float)
 
 
 def _scaled_down(params: Params, X: np.ndarray, cost: Cost) -> Params:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fcnet.verify.compare import Comparison, persistent_errors, worst_leaves
 from fcnet.verify.report import Report, Verdict
-from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf
+from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf, errors, form_finding
 
 NEIGHBOURS = 5
 """How many moved inputs are tried. Errors of six roundings that all move together, the least random
@@ -121,18 +121,28 @@ def judge(
         return _report(subject, cases, "wrong", (), tuple(findings), notes, subject.format)
     ruling = rule(subject, trials)
     persistent = persistent_errors(ruling.comparisons) if ruling.kind in ("right", "coarse") else ()
-    found = list(findings)
+    found = [*findings, *_warnings(ruling)]
     reliable = UNRELIABLE.isdisjoint(finding.kind for finding in findings)
     is_wrong = ruling.kind == "wrong" or bool(persistent)
     if is_wrong and reliable:
         found += subject.explain(trials, persistent)
     shown = any(any(comparison.informative) for comparison in ruling.comparisons)
-    verdict: Verdict = "wrong" if is_wrong or found else "right" if shown else "cannot tell"
-    said = [*([ruling.note] if ruling.note else []), *subject.remarks(ruling.comparisons), *notes]
+    verdict: Verdict = "wrong" if is_wrong or errors(found) else "right" if shown else "cannot tell"
+    said = [*subject.remarks(ruling.comparisons), *notes]
+    if ruling.kind == "right" and ruling.note:
+        said.insert(0, ruling.note)
     leaves = persistent or worst_leaves(ruling.comparisons)
     conventions = {c.convention for c in ruling.comparisons} - {None}
     convention = conventions.pop() if len(conventions) == 1 else None
     return _report(subject, cases, verdict, leaves, tuple(found), said, ruling.format, convention)
+
+
+def _warnings(ruling: Ruling) -> list[Finding]:
+    """That a right candidate has fewer digits than its format has."""
+    kinds = {"coarse": "low_precision", "unstable": "unstable"}
+    if ruling.kind not in kinds:
+        return []
+    return [form_finding(kinds[ruling.kind], ruling.note, "warning")]
 
 
 def _report(
@@ -262,8 +272,8 @@ def _is_rough(subject: Subject, trial: Trial, coarser: Format) -> bool:
             return False
         excess.append(subject.compare(case, answer, subject.format).excess)
     variance = square = 0.0
-    for errors in map(np.stack, zip(*excess, strict=True)):
-        beyond = errors[:, (abs(errors) > 1).any(0)]
+    for ratios in map(np.stack, zip(*excess, strict=True)):
+        beyond = ratios[:, (abs(ratios) > 1).any(0)]
         variance += beyond.var(0).sum()
         square += (beyond**2).mean(0).sum()
     return bool(variance > SMOOTH * square)

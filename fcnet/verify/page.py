@@ -21,6 +21,7 @@ margin:auto;padding:1.5rem}
 .fcnet .right{color:#00629b}.fcnet .wrong{color:#b84e00}.fcnet .cannot{color:#666}
 .fcnet article{border:1px solid #e3b68f;border-radius:.4rem;padding:.7rem 1rem;margin:.8rem 0}
 .fcnet article h3{font-size:1rem;margin:0}.fcnet article p{margin:.4rem 0 0;white-space:pre-line}
+.fcnet article.warning{border-color:#c3ccd5}.fcnet .warning .tag{background:#eef1f4}
 .fcnet code,.fcnet figcaption{font-family:ui-monospace,monospace;font-size:.9em}
 .fcnet .tag{float:right;font-size:.8rem;background:#fdf0e4;border-radius:1rem;padding:.1rem .7rem}
 .fcnet .formula{display:block;background:#f6f8fa;padding:.4rem .8rem;margin-top:.5rem}
@@ -81,8 +82,9 @@ def body(report: Mapping[str, Any]) -> str:
         f"<header class={verdict.split()[0]}><h1><b>{escape(report['subject'])}</b> "
         f"{verdict}</h1><p>{SUMMARY[verdict]}</p></header>"
     ]
-    if report["findings"]:
-        parts.append(f"<h2>What is wrong</h2>{''.join(map(_finding_html, report['findings']))}")
+    for severity, title in (("error", "What is wrong"), ("warning", "Warnings")):
+        if chosen := [f for f in report["findings"] if f["severity"] == severity]:
+            parts.append(f"<h2>{title}</h2>{''.join(map(_finding_html, chosen))}")
     if leaves:
         parts.append("<h2>Where the errors are</h2>")
         if report["sizes"]:
@@ -106,7 +108,7 @@ def _finding_html(finding: Mapping[str, Any]) -> str:
     if must:
         shown += f"<p>It must be <code class=formula>{_set(formula.rstrip('.'))}</code></p>"
     tag = f"<code class=tag>{escape(finding['kind'])}</code>"
-    return f"<article>{tag}<h3>{escape(place)}</h3>{shown}</article>"
+    return f"<article class={finding['severity']}>{tag}<h3>{escape(place)}</h3>{shown}</article>"
 
 
 def _set(text: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from fcnet.arrays import dtype_of, overlap, unit_roundoff
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.returned import Returned
-from fcnet.verify.types import Answer, Case, Finding, Reference, Values, form_finding
+from fcnet.verify.types import Answer, Case, Finding, Reference, Values, errors, form_finding
 
 FACTORS = {2.0: "twice", 0.5: "half", -1.0: "minus"}
 """What a wrong loss often is of the right one; n and 1/n are tried too."""
@@ -95,7 +95,7 @@ def check_protocol(
     findings += [finding for finding in second.findings if finding not in findings]
     findings += [*check_earlier_results(candidate, calls), *check_state(calls)]
     findings += check_dependence(candidate, calls)
-    if candidate.in_jax and not findings:
+    if candidate.in_jax and not errors(findings):
         findings += check_jit(candidate, calls) or check_vmap(candidate, calls)
     notes = (*note_noise(first.answer, again.answer), *note_dtypes(candidate, first))
     return Protocol(first, second, tuple(findings), notes)
@@ -148,14 +148,14 @@ def check_earlier_results(candidate: Candidate, calls: Calls) -> list[Finding]:
     earlier, now = calls.first, calls.kept.answer
     if now is None or earlier.answer is None or distance(now, earlier.answer) != 0:
         message = "a call overwrites the gradient that an earlier call returned; return new arrays"
-        return [form_finding("mutates_earlier_results", message)]
+        return [form_finding("mutates_earlier_results", message, "warning")]
     leaves = (earlier.read.leaves, calls.other.read.leaves)
     for slot, one, other in zip(candidate.layout.slots, *leaves, strict=False):
         if overlap(one, other):
             message = (
                 f"two calls returned the same memory as {slot.gradient_name}; return new arrays"
             )
-            return [form_finding("aliases", message)]
+            return [form_finding("aliases", message, "warning")]
     return []
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fcnet.verify.page import HEAD, STYLE, body
-from fcnet.verify.types import Finding, Format, Leaf
+from fcnet.verify.types import Finding, Format, Leaf, errors
 
 Verdict = Literal["right", "wrong", "cannot tell"]
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of report.schema.json."""
 
 FINDING_LINES, SHOWN_LEAVES, NOTE_LINES = 12, 6, 4
@@ -37,7 +37,8 @@ class Report:
         subject: the name of what was checked.
         verdict: "right", "wrong" or "cannot tell".
         leaves: one for each parameter array, on the input where it compares worst.
-        findings: the root causes, in the order of the backward pass; none unless wrong.
+        findings: the root causes, in the order of the backward pass, and warnings. A wrong program
+            has an error among them, no other has.
         notes: what else a reader should know: the precision seen, the ReLU'(0) seen, where the
             arithmetic is unstable, why nothing is proved.
         cases: the names of the inputs tried.
@@ -66,8 +67,9 @@ class Report:
 
     def __str__(self) -> str:
         """The report as text of at most 30 lines, the verdict first."""
-        lines = [f"{self.subject}: {self.verdict.upper()}{self._digits()}", ""]
-        lines += _some(map(_finding_text, self.findings), FINDING_LINES, "finding")
+        lines = [f"{self.subject}: {self.verdict.upper()}{self._digits()}{self._warned()}", ""]
+        ranked = sorted(self.findings, key=lambda finding: finding.severity)  # errors first
+        lines += _some(map(_finding_text, ranked), FINDING_LINES, "finding")
         worst = sorted(self.leaves, key=_error_ratio, reverse=True)[:SHOWN_LEAVES]
         shown = [leaf for leaf in self.leaves if leaf in worst]
         if shown:
@@ -86,6 +88,10 @@ class Report:
             return ""
         least = min(leaves, key=lambda leaf: leaf.digits - leaf.digits_expected)
         return f" to {least.digits:.1f} digits; {self.precision} allows {least.digits_expected:.1f}"
+
+    def _warned(self) -> str:
+        count = len(self.findings) - len(errors(self.findings))
+        return f", with {count} warning{'s' * (count > 1)}" if count else ""
 
     def raise_if_wrong(self) -> None:
         """Raise GradientError with the text of the report unless the verdict is "right".
@@ -141,7 +147,8 @@ def _error_ratio(leaf: Leaf) -> float:
 
 
 def _finding_text(finding: Finding) -> str:
-    where = [f"line {finding.line} of Algorithm 5"] if finding.line else []
+    where = ["warning"] if finding.severity == "warning" else []
+    where += [f"line {finding.line} of Algorithm 5"] if finding.line else []
     where += [f"layer {finding.layer}"] if finding.layer else []
     return f"* {', '.join([*where, finding.kind])}: {finding.message}"
 

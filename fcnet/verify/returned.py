@@ -9,7 +9,7 @@ import numpy as np
 from fcnet.arrays import dtype_of, is_array, is_floating, shape_of, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, Slot
 from fcnet.trees import Path, children, name_of
-from fcnet.verify.types import Answer, Finding, form_finding
+from fcnet.verify.types import Answer, Finding, Severity, form_finding
 
 STYLES = ("{}", "d{}", "d_{}", "grad_{}", "{}_grad")
 """How people name the gradient of the entry {} of a mapping."""
@@ -56,7 +56,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     leaves, findings = _in_order(layout.slots, leaves)
     arrays = []
     for slot, leaf in zip(layout.slots, leaves, strict=True):
-        findings += _check_shape(slot, shape_of(leaf), n)
+        findings += _check_shape(slot, leaf, n)
         arrays += _reshaped(slot, to_numpy(leaf))
     if len(arrays) < len(leaves):
         return Returned(None, tuple(findings))
@@ -175,17 +175,27 @@ def _in_order(slots: tuple[Slot, ...], leaves: list[Any]) -> tuple[list[Any], li
         if got != expected and [got[i] for i in back] == expected:
             names = ", ".join(slot.gradient_name for slot in slots)
             message = f"the gradient comes {description}; expected the order {names}"
-            return [leaves[i] for i in back], [form_finding("leaf_order", message)]
+            return [leaves[i] for i in back], [form_finding("leaf_order", message, "warning")]
     return leaves, []
 
 
-def _check_shape(slot: Slot, got: tuple[int, ...], n: int) -> Iterator[Finding]:
-    """A shape that is not the parameter's. Nothing is ever broadcast silently."""
-    if got != slot.shape:
-        hint = next(text for fits, text in HINTS if fits(got, slot.shape, n))
-        name = slot.gradient_name
-        message = f"{name} has shape {got}, expected {slot.shape} like {slot.name}{hint}"
-        yield _slot_finding(slot, "wrong_shape", message)
+def _check_shape(slot: Slot, leaf: Any, n: int) -> Iterator[Finding]:
+    """A shape that is not the parameter's: an error, unless the rules for arrays mend it."""
+    got = shape_of(leaf)
+    if got == slot.shape:
+        return
+    name, harmless = slot.gradient_name, not isinstance(leaf, list) and _fills(got, slot.shape)
+    hint = next(text for fits, text in HINTS if fits(got, slot.shape, n))
+    if harmless:
+        hint = ": an update is right all the same, since it is broadcast to that shape"
+    message = f"{name} has shape {got}, expected {slot.shape} like {slot.name}{hint}"
+    yield _slot_finding(slot, "wrong_shape", message, "warning" if harmless else "error")
+
+
+def _fills(got: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Whether it only lacks leading axes of length 1, which broadcasting adds."""
+    lacking = len(expected) - len(got)
+    return lacking > 0 and (1,) * lacking + got == expected
 
 
 HINTS: tuple[tuple[Callable[[tuple[int, ...], tuple[int, ...], int], bool], str], ...] = (
@@ -213,5 +223,5 @@ def _reshaped(slot: Slot, values: np.ndarray) -> list[np.ndarray]:
     return [values.reshape(slot.shape)] if _squeeze(values.shape) == _squeeze(slot.shape) else []
 
 
-def _slot_finding(slot: Slot, kind: str, message: str) -> Finding:
-    return Finding(5, f"d{slot.role}", slot.layer, kind, message)
+def _slot_finding(slot: Slot, kind: str, message: str, severity: Severity = "error") -> Finding:
+    return Finding(5, f"d{slot.role}", slot.layer, kind, message, severity)

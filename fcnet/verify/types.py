@@ -5,8 +5,9 @@ Inside this room arrays are NumPy's, in float64 and in the notes' layout: one `L
 library and dtype; `candidate.py` translates.
 """
 
+from collections.abc import Iterable
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Bool, Float
 
 from fcnet.types import Activation, Objective, Params, Trace
+
+Severity: TypeAlias = Literal["error", "warning"]
+"""Whether a finding makes a program wrong, or only unwise: the numbers are right all the same."""
 
 Values: TypeAlias = Float[np.ndarray, "..."]
 """An array of any shape, in float64."""
@@ -129,6 +133,8 @@ class Finding(NamedTuple):
         layer: k in 1..r; None where the fault is not of one layer.
         kind: a slug, such as "transposed" or "unknown".
         message: a sentence that a student understands, in the user's own names.
+        severity: "error" where the caller gets wrong numbers, else "warning". Only errors make a
+            verdict.
     """
 
     line: int | None
@@ -136,11 +142,19 @@ class Finding(NamedTuple):
     layer: int | None
     kind: str
     message: str
+    severity: Severity = "error"
 
 
-def form_finding(kind: str, message: str, quantity: str = "") -> Finding:
+def form_finding(
+    kind: str, message: str, severity: Severity = "error", quantity: str = ""
+) -> Finding:
     """A finding about the program's form: no line of Algorithm 5 is to blame."""
-    return Finding(None, quantity, None, kind, message)
+    return Finding(None, quantity, None, kind, message, severity)
+
+
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that make a program wrong; the others are warnings."""
+    return [finding for finding in findings if finding.severity == "error"]
 
 
 class Leaf(NamedTuple):

@@ -25,7 +25,7 @@ from fcnet.verify.claim import (
 from fcnet.verify.judge import Trial
 from fcnet.verify.protocol import agree, distance
 from fcnet.verify.report import Report, unreadable
-from fcnet.verify.types import Answer, Finding, form_finding, format_of
+from fcnet.verify.types import Answer, Finding, errors, form_finding, format_of
 
 NEAR_ARGUMENTS = 2
 """The number of points near the user's own at which the rule is tried."""
@@ -184,7 +184,7 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
     )
     cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
     report = judge_claim(claim, cases, [*map(claim.answer, cases)])
-    findings = [form_finding("forward_differs", finding.message) for finding in report.findings]
+    findings = [finding._replace(kind="forward_differs") for finding in errors(report.findings)]
     return replace(report, findings=tuple(findings))
 
 

@@ -118,11 +118,13 @@ def test_arithmetic_that_overflows_is_told_from_a_wrong_formula(name):
 
     poor = check(backward(naive))
     assert poor.verdict == "right", str(poor)
-    assert "right in exact arithmetic, but unstable in float32" in poor.notes[0]
-    assert "your input" in poor.notes[0]
+    (finding,) = poor.findings
+    assert (finding.kind, finding.severity) == ("unstable", "warning")
+    assert "right in exact arithmetic, but unstable in float32" in finding.message
+    assert "your input" in finding.message
     good = check(backward(stable))
     assert good.ok
-    assert not any("unstable" in note for note in good.notes)
+    assert good.findings == ()
     assert check(backward(naive, factor=1.01)).verdict == "wrong"
 
 
@@ -148,7 +150,9 @@ def test_float32_inside_a_float64_program_is_right_to_its_digits_and_said():
     report = fcnet.check(single_inside(), *arguments, **choices)
     assert report.verdict == "right", str(report)
     assert report.precision == "float32"
-    assert "computation in float32" in report.notes[0]
+    (finding,) = report.findings
+    assert (finding.kind, finding.severity) == ("low_precision", "warning")
+    assert "computation in float32" in finding.message
     assert fcnet.check(single_inside(1e-3), *arguments, **choices).verdict == "wrong"
 
 

@@ -224,7 +224,9 @@ def test_float32_inside_a_float64_gradient_is_right_and_said():
     report = fcnet.check_gradient(gradient, lambda x: jnp.sum(jnp.sin(x) ** 2), np.ones(40) / 7)
     assert report.verdict == "right"
     assert report.precision == "float32"
-    assert "float32" in report.notes[0]
+    (finding,) = report.findings
+    assert (finding.kind, finding.severity) == ("low_precision", "warning")
+    assert "float32" in finding.message
 
 
 def test_a_gradient_that_loses_digits_is_called_unstable():
@@ -238,10 +240,11 @@ def test_a_gradient_that_loses_digits_is_called_unstable():
     x = np.array([3.0, 90.0, 1.0], np.float32)
     report = fcnet.check_gradient(naive, function, x)
     assert report.verdict == "right"
-    assert "unstable" in report.notes[0]
+    assert [(f.kind, f.severity) for f in report.findings] == [("unstable", "warning")]
     stable = fcnet.check_gradient(lambda x: naive(x - x.max()), function, x)
     assert stable.ok
     assert not stable.notes
+    assert not stable.findings
 
 
 class Counter:

@@ -75,6 +75,8 @@ def test_planted_defects(function, kind, words):
     protocol = check(function)
     assert kinds(protocol) == [kind]  # the root cause only
     assert words in protocol.findings[0].message
+    harmless = function in (manners.same_buffers, manners.one_buffer_never_changed)
+    assert protocol.findings[0].severity == ("warning" if harmless else "error")
 
 
 def test_planted_defects_in_pytorch():

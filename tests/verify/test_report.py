@@ -60,6 +60,23 @@ def test_the_verdict_comes_first_and_then_what_is_wrong():
     assert str(report("cannot tell")).startswith("backward: CANNOT TELL\n")
 
 
+def test_warnings_come_after_errors_and_are_no_verdict():
+    warning = finding(kind="leaf_order", severity="warning")
+    both = report(findings=(warning, finding(layer=2)))
+    assert str(both).startswith("backward: WRONG, with 1 warning\n\n* line 5 of Algorithm 5, ")
+    assert str(both).index("layer 2, factor_2") < str(both).index("layer 1, leaf_order")
+    assert "\n* warning, line 5 of Algorithm 5, layer 1, leaf_order: " in str(both)
+    page = both.to_html()
+    assert page.index("What is wrong") < page.index("<article class=error>")
+    assert page.index("<article class=error>") < page.index("<h2>Warnings")
+    assert page.index("<h2>Warnings") < page.index("<article class=warning>")
+    fine = report("right", findings=(warning, warning._replace(layer=2)))
+    fine.raise_if_wrong()
+    assert str(fine).startswith("backward: RIGHT to 16.0 digits; float64 allows 15.1, with 2 warn")
+    assert "What is wrong" not in fine.to_html()
+    assert report().findings[0].severity == "error"
+
+
 @pytest.mark.parametrize("length", [20, 300, 5000])
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_the_text_is_never_longer_than_30_lines(length, count):

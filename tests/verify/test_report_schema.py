@@ -30,6 +30,16 @@ def of_network(change):
     return fcnet.check(backward, params, X[0], Y[0])
 
 
+def with_a_reused_buffer():
+    buffer = np.zeros(3)
+
+    def gradient(params, x, y):
+        buffer[:] = params[0][0] @ x + params[0][1] - y
+        return [(np.outer(buffer, x), buffer)]
+
+    return fcnet.check(gradient, [(np.ones((3, 2)), np.ones(3))], np.arange(2.0), np.zeros(3))
+
+
 def of_rule(factor):
     square = jax.custom_vjp(lambda x: x * x)
     square.defvjp(lambda x: (x * x, x), lambda x, g: (factor * x * g,))
@@ -45,6 +55,7 @@ REPORTS = {
     "wrong": lambda: of_network(lambda grads: [(2 * W, b) for W, b in grads]),
     "not finite": lambda: of_network(lambda grads: [(W * np.nan, b * np.inf) for W, b in grads]),
     "unread": lambda: of_network(lambda grads: "nonsense"),
+    "right, with a warning": with_a_reused_buffer,
     "cannot tell": lambda: fcnet.check_gradient(
         np.zeros_like, lambda x: jnp.sum(0 * x), np.ones(3)
     ),
@@ -80,13 +91,14 @@ def test_the_schema_is_one_and_its_version_is_that_of_the_reports():
     [
         (("verdict",), "fine"),
         (("verdict",), "right"),  # which contradicts ok and the findings
-        (("schema",), 2),
+        (("schema",), 1),
         (("unit_roundoff",), "1e-16"),
         (("sizes",), [4, 0]),
         (("findings",), []),
         (("findings", 0, "line"), "5"),
         (("findings", 0, "layer"), 0),
         (("findings", 0, "kind"), "Factor 2"),
+        (("findings", 0, "severity"), "fatal"),
         (("leaves", 0, "error"), "NaN"),
         (("leaves", 0, "index"), [0.5]),
         (("leaves", 0, "heat"), [[-1.0]]),
@@ -101,6 +113,16 @@ def test_what_is_no_report_does_not_fit(wrong, where, value):
     *place, key = where
     _at(spoilt, place)[key] = value
     assert not VALIDATOR.is_valid(spoilt)
+
+
+def test_a_right_report_has_warnings_only():
+    plain = with_a_reused_buffer().to_dict()
+    (finding,) = plain["findings"]
+    assert (finding["kind"], finding["severity"]) == ("mutates_earlier_results", "warning")
+    VALIDATOR.validate(plain)
+    assert not VALIDATOR.is_valid(plain | {"verdict": "wrong", "ok": False})
+    finding["severity"] = "error"
+    assert not VALIDATOR.is_valid(plain)
 
 
 @pytest.mark.parametrize("place", [(), ("findings", 0), ("leaves", 0)])

@@ -142,7 +142,7 @@ def test_leaves_that_hold_no_real_numbers(leaf, kind, words):
 def test_another_order_is_seen_and_read_all_the_same(value, words):
     returned = read(value)
     (finding,) = returned.findings
-    assert finding.kind == "leaf_order"
+    assert (finding.kind, finding.severity) == ("leaf_order", "warning")
     assert words in finding.message
     same(returned)
 
@@ -180,9 +180,34 @@ def test_a_shape_is_judged_against_the_parameters_own():
     columns = LAYOUTS["column biases"].write(PAIRS)
     right(read(columns, "column biases"))
     (finding,) = read(columns | {"b1": DB1}, "column biases").findings
-    assert finding.kind == "wrong_shape"
+    assert (finding.kind, finding.severity) == ("wrong_shape", "error")
     right(read([(W.T, b[None]) for W, b in PAIRS], "in, out"))
     assert len(read(PAIRS, "in, out").findings) == 4
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "severity"),
+    [
+        ((1, 3), (3,), "warning"),
+        ((1, 1), (1,), "warning"),
+        ((1,), (), "warning"),
+        ((3, 1), (3,), "error"),  # broadcast to (3, 3)
+        ((3,), (1, 3), "error"),  # the parameter changes its shape
+        ((1, 3), (3, 1), "error"),
+    ],
+)
+def test_a_shape_is_harmless_where_the_update_is_right_all_the_same(expected, got, severity):
+    values, b = np.arange(1.0, 1 + np.prod(got, dtype=int)), np.ones(expected)
+    harmless = np.array_equal(b - values.reshape(got), b - values.reshape(expected))
+    assert (severity == "warning") == harmless
+    params = [(np.ones((values.size, 2)), b)]
+    returned = read_returned(
+        layouts_of(params)[0], params, [(params[0][0], values.reshape(got))], N
+    )
+    (finding,) = returned.findings
+    assert (finding.kind, finding.severity) == ("wrong_shape", severity)
+    assert ("broadcast" in finding.message) or severity == "error"
+    assert np.array_equal(returned.answer.gradient[0].b, values)
 
 
 def test_numbers_that_are_not_finite_are_still_read():

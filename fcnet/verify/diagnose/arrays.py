@@ -67,7 +67,7 @@ def explain_arrays(wrong: Sequence[WrongArray]) -> list[Finding]:
     findings = []
     for (quantity, phrase, kind, text), group in groupby(signs, key=lambda pair: pair[0]):
         paths = ", ".join(path for _, path in group)
-        findings.append(form_finding(kind, f"{phrase.format(paths)} {text}", quantity))
+        findings.append(form_finding(kind, f"{phrase.format(paths)} {text}", quantity=quantity))
     return findings
 
 

@@ -1,7 +1,8 @@
 """`fcnet.check`: a backward pass of the network tried on varied inputs, judged and diagnosed."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -11,14 +12,22 @@ from jax import Array
 from fcnet.losses import as_objective
 from fcnet.types import Activation, Loss
 from fcnet.verify.binding import bind
-from fcnet.verify.candidate import Candidate
+from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare
 from fcnet.verify.diagnose.blame import Evidence, diagnose
+from fcnet.verify.diagnose.decay import (
+    Reading,
+    decay_note,
+    odd_terms,
+    read_silent,
+    simpler,
+)
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import Trial, judge
-from fcnet.verify.protocol import check_protocol
+from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
 from fcnet.verify.truth.reference import reference
+from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total
 from fcnet.verify.types import (
     Answer,
     Case,
@@ -27,6 +36,7 @@ from fcnet.verify.types import (
     Format,
     Leaf,
     Reference,
+    Term,
     form_finding,
 )
 
@@ -47,6 +57,8 @@ def check(
     loss: str | Loss = "squared_error",
     batched: bool = False,
     reduction: str = "mean",
+    l2: float | Callable[[int], float] = 0.0,
+    penalty: Callable[[Any], Any] | None = None,
     weight_layout: str | None = None,
     example_axis: str | None = None,
     key: Array | None = None,
@@ -68,6 +80,9 @@ def check(
         activation, output_activation, loss: as in `fcnet.example_loss`.
         batched: whether the candidate takes several examples at once.
         reduction: of a batch's losses, "mean" or "sum".
+        l2: adds l2 / 2 times the sum of the squared weights, without the biases, to that mean or
+            sum; a number, or a function of the number n of examples, such as `lambda n: 0.1 / n`.
+        penalty: adds any other term: a JAX function of the parameters, as the user has them.
         weight_layout: "out_in" or "in_out", only needed where every layer is square.
         example_axis: "rows" or "columns", only needed where n = d.
         key: of the derived inputs; by default always the same.
@@ -91,6 +106,9 @@ def check(
     cost = Cost(as_objective(activation, output_activation, loss), reduction)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+    check_l2(l2)
+    if not (penalty is None or callable(penalty)):
+        raise TypeError(f"penalty must be a function of the parameters, got {penalty!r:.60}")
     candidate = bind(
         backward,
         params,
@@ -101,20 +119,45 @@ def check(
         weight_layout=weight_layout,
         example_axis=example_axis,
     )
+    cost = cost._replace(terms=_terms(candidate, l2, penalty))
     derived = varied_inputs(candidate, cost, jax.random.key(0) if key is None else key)
     cases = [candidate.own, *derived]
-    subject = BackwardPass(cost, candidate, max(len(case.X) for case in derived[1:]))
+    plain = [cases[1], *(case for case in cases[2:] if len(case.X) != len(cases[1].X))]
+    rows = max(len(case.X) for case in derived[1:])
+    subject = BackwardPass(cost, candidate, rows, tuple(plain[:2]))
     references = [subject.truth(case, subject.format) for case in cases]
     protocol = check_protocol(candidate, references[0], cases[1], references[1])
     other = protocol.other or candidate.call(cases[1])
     calls = [protocol.own, other, *map(candidate.call, cases[2:])]
+    notes = list(protocol.notes)
+    if check_loss(protocol.own, references[0]) and (own := subject.with_own_terms(calls)):
+        subject, references = own, [own.truth(case, own.format) for case in cases]
+        notes.insert(0, decay_note(own.cost, candidate.own))
     trials = [
         Trial(case, right, call.answer, compare(call.answer, right, case.name))
         for case, right, call in zip(cases, references, calls, strict=True)
         if call.answer is not None
     ]
-    form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
-    return judge(subject, cases, trials, first_of_each_kind(form), protocol.notes)
+    form = [
+        *protocol.findings,
+        *check_loss(protocol.own, references[0]),
+        *(finding for call in calls for finding in call.findings),
+    ]
+    return judge(subject, cases, trials, first_of_each_kind(form), notes)
+
+
+def _terms(
+    candidate: Candidate, l2: float | Callable[[int], float], penalty: Callable[[Any], Any] | None
+) -> tuple[Callable[[Case], Term], ...]:
+    """What the cost has beside the data's part."""
+    terms: list[Callable[[Case], Term]] = []
+    if callable(l2) or l2:
+        terms.append(l2_term(l2, len(candidate.own.params)))
+        terms[0](candidate.own)
+    if penalty is not None:
+        u = candidate.format.u
+        terms.append(Penalty(penalty, candidate.layout, candidate.like[0], u))
+    return tuple(terms)
 
 
 @dataclass(frozen=True)
@@ -126,11 +169,13 @@ class BackwardPass:
         candidate: the user's function.
         rows: cases are padded to this many examples, so that they share one compiled reference,
             except those with as many as the user's own.
+        plain: one or two inputs with nothing special, of different n.
     """
 
     cost: Cost
     candidate: Candidate
     rows: int
+    plain: tuple[Case, ...]
 
     @property
     def name(self) -> str:
@@ -169,15 +214,11 @@ class BackwardPass:
 
     def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
         """The wrong lines; if none can be blamed, the arrays that are not finite."""
-        evidence = [
-            Evidence(trial.case, trial.reference, trial.answer, self.row_by_row(trial.case))
-            for trial in trials
-        ]
-        slots = self.candidate.layout.slots
-        names = [
-            (W.gradient_name, b.gradient_name) for W, b in zip(slots[::2], slots[1::2], strict=True)
-        ]
-        findings = diagnose(self.cost, evidence, names)
+        odd, other = self.odd_terms()
+        again = other.again(trials) if odd else trials
+        findings = [*other.wrong_lines(again), *odd]
+        if odd and again:
+            findings = simpler(findings, self.wrong_lines(trials))
         findings = findings or [
             finding
             for trial in trials
@@ -186,14 +227,73 @@ class BackwardPass:
         message = "the gradient is wrong, but fits no known mistake"
         return list(first_of_each_kind(findings)) or [form_finding("unknown", message)]
 
+    def again(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The same answers beside what is right for this subject; none if all are right."""
+        rights = [self.truth(trial.case, self.format) for trial in trials]
+        again = [
+            Trial(case, right, answer, compare(answer, right, case.name))
+            for (case, _, answer, _), right in zip(trials, rights, strict=True)
+        ]
+        return [] if all(trial.comparison.ok for trial in again) else again
+
+    def wrong_lines(self, trials: Sequence[Trial]) -> list[Finding]:
+        """The lines that are wrong in the data's part of the gradient."""
+        evidence = [
+            Evidence(
+                trial.case,
+                trial.reference,
+                self.data_part(trial.case, trial.answer),
+                self.row_by_row(trial.case),
+            )
+            for trial in trials
+        ]
+        return diagnose(self.cost, evidence, self.gradient_names) if evidence else []
+
+    @property
+    def gradient_names(self) -> list[tuple[str, str]]:
+        """The user's own names of dJ/dW and dJ/db of each layer."""
+        slots = self.candidate.layout.slots
+        return [
+            (W.gradient_name, b.gradient_name) for W, b in zip(slots[::2], slots[1::2], strict=True)
+        ]
+
+    def data_part(self, case: Case, answer: Answer) -> Answer:
+        """An answer without the terms of the parameters alone."""
+        term = total(self.cost.terms, case).gradient
+        return answer._replace(gradient=jax.tree.map(np.subtract, answer.gradient, term))
+
+    @cached_property
+    def silent(self) -> list[Reading]:
+        """What the candidate returns where the data contribute nothing."""
+        return read_silent(self.answer, self.plain, self.cost.objective.activation)
+
+    def odd_terms(self) -> tuple[list[Finding], "BackwardPass"]:
+        """A finding if the candidate's terms are not those of the cost, and who has its terms."""
+        n = len(self.candidate.own.X)
+        found, cost = odd_terms(self.silent, self.cost, n, self.gradient_names, self.format.u)
+        return found, replace(self, cost=cost)
+
+    def with_own_terms(self, calls: Sequence[Call]) -> "BackwardPass | None":
+        """The subject for the loss that the candidate returns, if the gradient has its terms."""
+        found, other = self.odd_terms()
+        answers = [(call.case, call.answer) for call in calls if call.answer is not None]
+        fits = found and all(other.has_loss(*pair) for pair in answers)
+        return other if fits else None
+
+    def has_loss(self, case: Case, answer: Answer) -> bool:
+        """Whether an answer has a loss, and that is the cost."""
+        right = self.truth(case, self.format)
+        return answer.loss is not None and abs(answer.loss - right.loss) <= right.loss_tolerance
+
     def row_by_row(self, case: Case) -> tuple[Answer, ...]:
-        """What the candidate returns for each example of a small batch as a batch of one."""
+        """The data's part of each example of a small batch as a batch of one."""
         n = len(case.X)
         if not 1 < n <= ROWS_ALONE:
             return ()
-        rows = (case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(n))
-        answers = [self.answer(row) for row in rows]
-        return tuple(a for a in answers if a is not None) if None not in answers else ()
+        rows = [case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(n)]
+        answers = [(row, self.answer(row)) for row in rows]
+        parts = [self.data_part(row, answer) for row, answer in answers if answer is not None]
+        return tuple(parts) if len(parts) == n else ()
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """What the user's own input cannot show, and the convention for ReLU'(0)."""

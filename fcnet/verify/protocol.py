@@ -87,7 +87,7 @@ def check_protocol(
     calls = Calls(first, again, second, kept, back, own_reference, other_reference)
 
     findings = [*first.findings, *check_mutation(candidate, first)]
-    findings += [*check_loss(calls), *check_aliases(candidate, first)]
+    findings += check_aliases(candidate, first)
     failure = again.findings[0].message if again.findings else ""
     unrepeated = check_repeated(first.answer, again.answer, bounds_of(own_reference), failure)
     if unrepeated:
@@ -159,9 +159,8 @@ def check_earlier_results(candidate: Candidate, calls: Calls) -> list[Finding]:
     return []
 
 
-def check_loss(calls: Calls) -> list[Finding]:
+def check_loss(call: Call, right: Reference) -> list[Finding]:
     """Whether the loss that the candidate returns, if it does, is that of the network."""
-    call, right = calls.first, calls.own_reference
     if call.answer is None or call.answer.loss is None:
         return []
     loss, expected, n = call.answer.loss, right.loss, len(call.case.X)

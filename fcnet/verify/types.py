@@ -5,7 +5,7 @@ Inside this room arrays are NumPy's, in float64 and in the notes' layout: one `L
 library and dtype; `candidate.py` translates.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -26,12 +26,16 @@ Values: TypeAlias = Float[np.ndarray, "..."]
 class Cost(NamedTuple):
     """The cost J(theta) whose gradient the candidate claims to compute.
 
-    `reduction` says what the losses of a batch become: their "mean" or their "sum". For one example
-    both are the same.
+    Attributes:
+        objective: the activations and the loss of one example.
+        reduction: what the losses of a batch become: their "mean" or their "sum". For one example
+            both are the same.
+        terms: what is added to that: functions of a case, of its parameters and its n alone.
     """
 
     objective: Objective
     reduction: str = "mean"
+    terms: "tuple[Callable[[Case], Term], ...]" = ()
 
     def activations(self, r: int) -> list[Activation]:
         """The activation of each of r layers."""
@@ -85,6 +89,19 @@ class Case(NamedTuple):
     params: Params
     X: Float[np.ndarray, "n d"]
     Y: Float[np.ndarray, "n m_r"]
+
+
+class Term(NamedTuple):
+    """A term of the cost that depends on the parameters alone, on one case.
+
+    `value_sigma` and `sigma` are how far rounding moves the value and the gradient, as standard
+    deviations per unit roundoff.
+    """
+
+    value: float
+    gradient: Params
+    value_sigma: float
+    sigma: Params
 
 
 class Reference(NamedTuple):

@@ -6,8 +6,8 @@ import numpy as np
 
 from fcnet import Layer
 from fcnet.verify.binding import bind
-from fcnet.verify.protocol import Protocol, check_protocol
-from fcnet.verify.types import Case
+from fcnet.verify.protocol import Protocol, check_loss, check_protocol
+from fcnet.verify.types import Case, Finding
 from support.correct_candidates import LAYOUTS, ReLU, data, network, reference_of
 
 N = 5
@@ -31,3 +31,7 @@ def protocol_of(candidate, other, cost=ReLU):
 
 def kinds(protocol: Protocol) -> list[str]:
     return [finding.kind for finding in protocol.findings]
+
+
+def loss_findings(protocol: Protocol, cost=ReLU) -> list[Finding]:
+    return check_loss(protocol.own, reference_of(cost, protocol.own.case, 2.0**-53))

@@ -17,6 +17,7 @@ from fcnet.types import Params, Trace
 from fcnet.verify.truth.double import float64
 from fcnet.verify.truth.kinks import CONVENTIONS, activate, has_kink, kink_slack
 from fcnet.verify.truth.rounding import KAPPA, sample_count, spread
+from fcnet.verify.truth.terms import total, with_term
 from fcnet.verify.types import Case, Cost, Format, Reference
 
 
@@ -43,9 +44,10 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
     weights = np.where(row < n, 1 / n if cost.reduction == "mean" else 1.0, 0.0)
     padded = np.minimum(row, n - 1)
     inputs = (case.params, case.X[padded], case.Y[padded], weights)
+    data = Cost(cost.objective)  # one compiled program for all reductions and terms
     samples = sample_count(sum(leaf.size for leaf in jax.tree.leaves(case.params)))
     with float64():
-        measured = _measure(cost)(*inputs, format.tiny / u, samples=samples)
+        measured = _measure(data)(*inputs, format.tiny / u, samples=samples)
         measured = jax.tree.map(np.asarray, measured)
         near = tuple(KAPPA * u * sigma for sigma in measured.z_sigma)
         activations = cost.activations(len(case.params))
@@ -56,10 +58,10 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         choices, slack = {}, jax.tree.map(lambda x: np.broadcast_to(0.0, x.shape), case.params)
         if any(kink[:n].any() for kink in kinks):
             gradients, slack = jax.tree.map(
-                np.asarray, _kink_choices(cost)(*inputs, kinks, near, KAPPA * u)
+                np.asarray, _kink_choices(data)(*inputs, kinks, near, KAPPA * u)
             )
             choices = dict(zip(CONVENTIONS, gradients, strict=True))
-    return Reference(
+    right = Reference(
         loss=float(measured.loss),
         loss_tolerance=KAPPA * u * float(measured.loss_sigma),
         trace=Trace(*(tuple(x[:n] for x in part) for part in (measured.a, measured.z))),
@@ -70,6 +72,7 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         slack=slack,
         tolerance=jax.tree.map(lambda sigma: KAPPA * u * sigma, measured.gradient_sigma),
     )
+    return with_term(right, total(cost.terms, case), u) if cost.terms else right
 
 
 class _Measured(NamedTuple):

@@ -1,0 +1,296 @@
+"""A weight decay read apart from every other mistake: on inputs where the data contribute nothing.
+
+With x = 0, dJ/dW^[1] = delta^[1] 0^T is 0, whatever delta^[1] is. With W^[r] = 0 the deltas below
+layer r are 0, and with a^[r-1] = 0 so is dJ/dW^[r]. What a candidate returns there for a multiple
+of its parameters is a term of the parameters alone.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+
+from fcnet.types import Activation, Layer, Params
+from fcnet.verify.truth.terms import Decay, Multiple, Penalty, total
+from fcnet.verify.types import Answer, Case, Cost, Finding, Term, Values
+
+POWERS = (0, -1, 1)
+"""A coefficient is the same for every n, or proportional to 1/n, or to n."""
+
+ROUNDINGS = 64
+"""Units of rounding within which two coefficients are the same."""
+
+OFF = -800.0
+"""A pre-activation at which sigmoid, softplus and their like are exactly 0."""
+
+Place: TypeAlias = tuple[str, int]
+"""A role, "W" or "b", and a layer."""
+
+OneTerm: TypeAlias = Callable[[Case], Term]
+Terms: TypeAlias = Sequence[OneTerm]
+
+
+class Silent(NamedTuple):
+    """A case on which the data contribute nothing to the gradients of some arrays."""
+
+    case: Case
+    shows: tuple[Place, ...]
+
+
+def silent_cases(case: Case, hidden: Activation) -> list[Silent]:
+    """The cases of the same n that show the terms of all weights, and of the biases below layer r.
+
+    Args:
+        case: its parameters should have no special values.
+        hidden: the activation of the hidden layers.
+    """
+    zero, r = np.zeros_like(case.X), len(case.params)
+    if r == 1:
+        return [Silent(case._replace(X=zero), (("W", 1),))]
+    below: list[Any]
+    *below, last = case.params
+    cut = (*below, last._replace(W=0 * last.W))
+    biases = [("b", k) for k in range(1, r) if below[k - 1].b is not None]
+    shown = (*(("W", k) for k in range(1, r)), *biases)
+    silent = [Silent(case._replace(params=cut, X=zero), shown)]
+    W: Any = below[-1].W
+    b: Any = below[-1].b
+    off = [z for z in (0.0, OFF) if not float(hidden.function(jnp.float32(z)))]
+    if off and (b is not None or not off[0]):
+        fill: Any = None if b is None else np.full_like(b, off[0])
+        dark = Layer(0 * W, fill)
+        params = (*below[:-1], dark, last)
+        silent.append(Silent(case._replace(params=params, X=zero), (("W", r),)))
+    return silent
+
+
+class Reading(NamedTuple):
+    """What a candidate returned for an array to which the data contribute nothing."""
+
+    place: Place
+    case: Case
+    got: Values
+
+
+def read_silent(
+    answer: Callable[[Case], Answer | None], cases: Sequence[Case], hidden: Activation
+) -> list[Reading]:
+    """What a candidate returns on the silent cases.
+
+    Args:
+        answer: what it returns for a case; None if it fails.
+        cases: one, or two of different n, without special values.
+        hidden: the activation of the hidden layers.
+    """
+    return [
+        Reading((role, k), silent.case, getattr(got.gradient[k - 1], role))
+        for case in cases
+        for silent in silent_cases(case, hidden)
+        if (got := answer(silent.case)) is not None
+        for role, k in silent.shows
+    ]
+
+
+def read_decay(readings: Sequence[Reading], others: Terms, u: float) -> Decay | None:
+    """What multiples of its parameters a candidate adds to its gradients.
+
+    Args:
+        readings: on silent cases.
+        others: the terms that it should have beside a decay.
+        u: the unit roundoff of what it returns.
+
+    Returns:
+        The decay, perhaps with all factors 0. What no case shows counts like its neighbour in the
+        layer below. None if what is returned is no multiple of the parameters.
+    """
+    found: dict[Place, dict[int, float]] = {}
+    for place, case, got in readings:
+        term, theta = _at(place, total(others, case).gradient), _at(place, case.params)
+        c = _multiple(got - term, theta, abs(term), u)
+        if c is None:
+            return None
+        found.setdefault(place, {})[len(case.X)] = c
+    numbers = max(found.values(), key=len, default={})
+    if ("W", 1) not in found or any(len(cs) < len(numbers) for cs in found.values()):
+        return None
+    r = len(readings[0].case.params)
+    for power in POWERS:
+        scaled = {p: [c / n**power for n, c in cs.items()] for p, cs in found.items()}
+        if all(_is_same(cs[0], c, u) for cs in scaled.values() for c in cs):
+            W, b = (
+                tuple(
+                    _short(scaled.get((role, k), scaled.get((role, k - 1), [0.0]))[0], u)
+                    for k in range(1, r + 1)
+                )
+                for role in "Wb"
+            )
+            return Decay(partial(_power, power), W, b)
+    return None
+
+
+def read_factor(readings: Sequence[Reading], term: OneTerm, u: float) -> float | None:
+    """What multiple of a term a candidate has; None if it has another term, or several."""
+    got = np.concatenate([reading.got.ravel() for reading in readings])
+    right = np.concatenate([_at(place, term(case).gradient).ravel() for place, case, _ in readings])
+    return _multiple(got, right, 0 * right, u) if right.any() else None
+
+
+def _at(place: Place, params: Params) -> Values:
+    role, k = place
+    return np.asarray(getattr(params[k - 1], role))
+
+
+def _power(power: int, n: int) -> float:
+    return float(n) ** power
+
+
+def _multiple(g: Values, base: Values, removed: Values, u: float) -> float | None:
+    """c of g = c base, where `removed` was taken from g; None if g is no multiple of base."""
+    c = float(np.sum(g * base) / np.sum(base * base))
+    allowed = ROUNDINGS * u * (abs(c * base) + removed)
+    return c if np.isfinite(g).all() and (abs(g - c * base) <= allowed).all() else None
+
+
+def _is_same(a: float, b: float, u: float) -> bool:
+    return abs(a - b) <= ROUNDINGS * u * abs(a)
+
+
+def _short(c: float, u: float) -> float:
+    """The number of few digits that rounding cannot tell from c, if there is one."""
+    short = float(f"{c:.6g}")
+    return short if _is_same(c, short, u) else c
+
+
+def odd_terms(
+    readings: Sequence[Reading], cost: Cost, n: int, names: Sequence[tuple[str, str]], u: float
+) -> tuple[list[Finding], Cost]:
+    """A finding if a candidate's terms are not those of the cost, and the cost with its own terms.
+
+    Args:
+        readings: on silent cases.
+        cost: what it claims to differentiate.
+        n: the user's own number of examples.
+        names: the candidate's own names of dJ/dW and dJ/db of the layers 1..r.
+        u: the unit roundoff of what it returns.
+    """
+    penalties = tuple(term for term in cost.terms if isinstance(term, Penalty))
+    for penalty in penalties if penalties == cost.terms else ():
+        factor = read_factor(readings, penalty, u)
+        if factor is not None and not _is_same(1.0, factor, u):
+            return [_penalty_finding(factor)], cost._replace(terms=(Multiple(factor, penalty),))
+    if decay := read_decay(readings, penalties, u):
+        asked = decay_of(cost, len(names))
+        return decay_findings(decay, asked, n, names, u), with_decay(cost, decay)
+    return [], cost
+
+
+def _penalty_finding(factor: float) -> Finding:
+    if not factor:
+        message = "your gradient lacks that of the penalty that you described."
+        return Finding(5, "dW", None, "penalty_missing", message)
+    message = f"your gradient has {factor:.6g} times that of the penalty that you described added."
+    return Finding(5, "dW", None, "penalty_scaled", message)
+
+
+def decay_of(cost: Cost, r: int) -> Decay:
+    """The decay that a cost of r layers has."""
+    none = Decay(partial(_power, 0), (0.0,) * r, (0.0,) * r)
+    return next((term for term in cost.terms if isinstance(term, Decay)), none)
+
+
+def with_decay(cost: Cost, decay: Decay) -> Cost:
+    """The cost with another decay."""
+    others = tuple(term for term in cost.terms if not isinstance(term, Decay))
+    return cost._replace(terms=(*others, decay))
+
+
+def decay_findings(
+    seen: Decay, asked: Decay, n: int, names: Sequence[tuple[str, str]], u: float
+) -> list[Finding]:
+    """Where a candidate's decay is not that of the cost, at n examples: one finding, or none.
+
+    Args:
+        seen: the candidate's.
+        asked: that of the cost.
+        n: the user's own number of examples.
+        names: the candidate's own names of dJ/dW and dJ/db of the layers 1..r.
+        u: the unit roundoff of what the candidate returns.
+    """
+    has, wants = _factors(seen, n), _factors(asked, n)
+    odd = [place for place in has if not _is_same(wants[place], has[place], u)]
+    if not odd:
+        return []
+    groups: dict[tuple[str, float, float], list[str]] = {}
+    for role, k in odd:
+        name = names[k - 1]["Wb".index(role)]
+        groups.setdefault((role, has[role, k], wants[role, k]), []).append(name)
+    parts = [_part(role, c, asked_c, own) for (role, c, asked_c), own in groups.items()]
+    layers = {k for _, k in odd}
+    return [
+        Finding(
+            line=5,
+            quantity="dW" if any(role == "W" for role, _ in odd) else "db",
+            layer=layers.pop() if len(layers) == 1 else None,
+            kind="weight_decay" if any(has[place] for place in odd) else "decay_missing",
+            message=". ".join(["; ".join(parts), *_advice(seen, has, n)]) + ".",
+        )
+    ]
+
+
+def _factors(decay: Decay, n: int) -> dict[Place, float]:
+    """What multiple of each array a decay adds to its gradient."""
+    c = decay.coefficient(n) if any((*decay.W, *decay.b)) else 0.0
+    return {
+        (role, k): c * factor
+        for role, factors in (("W", decay.W), ("b", decay.b))
+        for k, factor in enumerate(factors, start=1)
+    }
+
+
+def _part(role: str, c: float, asked: float, names: Sequence[str]) -> str:
+    """What is wrong with gradients that have c times their parameters, not `asked` times."""
+    own, many = ", ".join(names), len(names) > 1
+    has, lacks, its = ("have", "lack", "their") if many else ("has", "lacks", "its")
+    what = f"{its} {'weights' if role == 'W' else 'biases' if many else 'bias'}"
+    if not c:
+        return f"your {own} {lacks} the l2 term, {asked:.6g} times {what}"
+    added = f"your {own} {has} {c:.6g} times {what} added"
+    if asked:
+        return f"{added}, and l2 asks for {asked:.6g} times"
+    return f"{added}, a weight decay that the loss you described does not have"
+
+
+def _advice(seen: Decay, has: dict[Place, float], n: int) -> list[str]:
+    """The keyword to pass if the candidate's decay is meant."""
+    c = has["W", 1]
+    if not any(has.values()):
+        return []
+    if any(factor != c for (role, _), factor in has.items() if role == "W"):
+        return [
+            "If your loss has it, pass penalty=, a JAX function of your params: l2= is for the "
+            "weights of all layers alike"
+        ]
+    general = {0.5: f"{seen.W[0]:.6g} / n", 2.0: f"{seen.W[0]:.6g} * n"}.get(seen.coefficient(2))
+    anyway = f" (at your n = {n}; in general l2=lambda n: {general})" if general else ""
+    advice = [f"If your loss has it, pass l2={c:.6g}{anyway}"]
+    if any(factor for (role, _), factor in has.items() if role == "b"):
+        advice.append("l2= leaves biases out: if your loss has theirs too, pass penalty= instead")
+    return advice
+
+
+def decay_note(cost: Cost, case: Case) -> str:
+    """What the decay of a cost adds on a case, as a note on the loss that was judged."""
+    has = _factors(decay_of(cost, len(case.params)), len(case.X))
+    factors = {role: {c for (own, _), c in has.items() if own == role} for role in "Wb"}
+    (c, *others), biases = factors["W"], factors["b"] - {0.0}
+    if others or biases - {c}:
+        return "for the loss plus a decay of some parameters, which your own loss has"
+    squared = "squared weights" + (" and biases" if biases else "")
+    return f"for the loss plus {c / 2:.6g} times the sum of {squared}, which your own loss has"
+
+
+def simpler(one: list[Finding], other: list[Finding]) -> list[Finding]:
+    """The simpler of two explanations, the first if they are alike; an unknown mistake is worst."""
+    return min(one, other, key=lambda found: sum(1 + (f.kind == "unknown") for f in found))

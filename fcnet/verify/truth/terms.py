@@ -1,0 +1,199 @@
+"""Terms of the cost that depend on the parameters alone, such as L2, and their gradients.
+
+What they add to a gradient is known apart from the data, so the diagnosis takes it away and judges
+the lines of Algorithm 5 on what is left.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from fcnet.arrays import to_numpy
+from fcnet.layouts import Layout
+from fcnet.trees import leaves, rebuild
+from fcnet.types import Layer, Params
+from fcnet.verify.truth.double import compile_double, float64
+from fcnet.verify.truth.rounding import KAPPA, jumps, spread
+from fcnet.verify.types import Case, Reference, Term
+
+PENALTY_SAMPLES = 8
+"""Samples of the rounding of a penalty: it has few operations, and its tolerance is added to that
+of the data's part."""
+
+
+@dataclass(frozen=True)
+class Decay:
+    """coefficient(n) / 2 times a sum of squares, with a factor for the arrays of each layer.
+
+    Attributes:
+        coefficient: a function of the number n of examples.
+        W, b: the factors of the weights and the biases of layers 1..r, 0 for those left out.
+    """
+
+    coefficient: Callable[[int], float]
+    W: tuple[float, ...]
+    b: tuple[float, ...]
+
+    def __call__(self, case: Case) -> Term:
+        """The term on a case."""
+        c = self.coefficient(len(case.X))
+        gradient, value, spread_of_value = [], 0.0, 0.0
+        for layer, *factors in zip(case.params, self.W, self.b, strict=True):
+            arrays = []
+            for theta, factor in zip(layer, factors, strict=True):
+                arrays.append(None if theta is None else c * factor * theta)
+                part = 0.0 if theta is None else c * factor / 2 * float((theta**2).sum())
+                value += part
+                spread_of_value += abs(part) * (1 + math.sqrt(np.size(theta) / 3))
+            gradient.append(Layer(*arrays))
+        sigma = jax.tree.map(lambda g: 2 * abs(g), tuple(gradient))
+        return Term(value, tuple(gradient), spread_of_value, sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Penalty:
+    """A JAX function of the parameters in the user's own layout.
+
+    Attributes:
+        function: returns a scalar.
+        layout: of the user's parameters.
+        like: the user's parameters, whose containers the function gets with arrays of JAX.
+        roundoff: u of what the candidate computes in.
+    """
+
+    function: Callable[[Any], Any]
+    layout: Layout
+    like: Any
+    roundoff: float
+
+    def __post_init__(self) -> None:
+        """Raise TypeError unless the function returns a real scalar."""
+        with float64():
+            result = jax.eval_shape(self._value, self._arrays(self.layout.read(self.like)))
+        if not (
+            getattr(result, "shape", None) == () and jnp.issubdtype(result.dtype, jnp.floating)
+        ):
+            raise TypeError(
+                "penalty must be a JAX function of the parameters that returns a real scalar, "
+                f"a () array, got {result}"
+            )
+
+    def __call__(self, case: Case) -> Term:
+        """The term on a case."""
+        with float64():
+            arrays = self._arrays(case.params)
+            measured, low, high = self._program(arrays, np.float64(KAPPA * self.roundoff))
+        (value, gradient), (value_sigma, sigma), _ = jax.tree.map(np.asarray, measured)
+        # A kink, such as that of |w| at 0, is worth as much as rounding the other way.
+        choice = [
+            np.maximum(abs(below), abs(above)) / (KAPPA * self.roundoff)
+            for below, above in zip(*jax.tree.map(np.asarray, (low[1], high[1])), strict=True)
+        ]
+        sigma = [s + c for s, c in zip(sigma, choice, strict=True)]
+        return Term(float(value), self._layers(gradient), float(value_sigma), self._layers(sigma))
+
+    def _arrays(self, params: Params) -> list[Array]:
+        """The user's arrays with the values of notes' layers, in the order of his containers."""
+        inner = rebuild(lambda _, leaf: np.array(to_numpy(leaf), np.float64), self.like)
+        return [jnp.asarray(leaf) for _, leaf in leaves(self.layout.write(params, inner))]
+
+    def _layers(self, arrays: Sequence[np.ndarray]) -> Params:
+        return self.layout.read(self._filled(arrays))
+
+    def _filled(self, arrays: Sequence[Any]) -> Any:
+        remaining = iter(arrays)
+        return rebuild(lambda _, leaf: next(remaining), self.like)
+
+    def _value(self, arrays: list[Array]) -> Array:
+        return self.function(self._filled(arrays))
+
+    @cached_property
+    def _program(self) -> Any:
+        """The value and the gradient, how far rounding moves them, and what a kink is worth."""
+        both = jax.value_and_grad(self._value)
+
+        def program(arrays: list[Array], size: Array) -> Any:
+            measured = spread(both, arrays, samples=PENALTY_SAMPLES)
+            return (measured, *jumps(both, arrays, size=size))
+
+        return compile_double(program, self._arrays(self.layout.read(self.like)), np.float64(0))
+
+
+@dataclass(frozen=True)
+class Multiple:
+    """A factor times a term."""
+
+    factor: float
+    term: Callable[[Case], Term]
+
+    def __call__(self, case: Case) -> Term:
+        """The multiple on a case."""
+        value, gradient, value_sigma, sigma = self.term(case)
+        scale = partial(jax.tree.map, lambda x: self.factor * x)
+        return Term(self.factor * value, scale(gradient), value_sigma, sigma)
+
+
+def total(terms: Sequence[Callable[[Case], Term]], case: Case) -> Term:
+    """The sum of several terms on a case."""
+    zero = Term(0.0, jax.tree.map(np.zeros_like, case.params), 0.0, case.params)
+    zero = zero._replace(sigma=zero.gradient)
+    return sum_of([zero, *(term(case) for term in terms)])
+
+
+def sum_of(terms: Sequence[Term]) -> Term:
+    """The sum of terms on the same case."""
+    return jax.tree.map(lambda *parts: sum(parts), *terms)
+
+
+def with_term(reference: Reference, term: Term, u: float) -> Reference:
+    """The reference of the data's part with a term added."""
+
+    def add(gradient: Params) -> Params:
+        return jax.tree.map(np.add, gradient, term.gradient)
+
+    return reference._replace(
+        loss=reference.loss + term.value,
+        loss_tolerance=reference.loss_tolerance + KAPPA * u * term.value_sigma,
+        gradient=add(reference.gradient),
+        by_convention={c: add(choice) for c, choice in reference.by_convention.items()},
+        tolerance=jax.tree.map(
+            lambda allowed, sigma: allowed + KAPPA * u * sigma, reference.tolerance, term.sigma
+        ),
+    )
+
+
+def l2_term(l2: float | Callable[[int], float], r: int) -> Decay:
+    """l2 / 2 times the sum of the squared weights of r layers; `l2` a number or a function of n."""
+    coefficient = partial(_checked, l2) if callable(l2) else partial(_constant, float(l2))
+    return Decay(coefficient, (1.0,) * r, (0.0,) * r)
+
+
+def check_l2(l2: Any) -> None:
+    """Raise unless `l2` is a finite number of 0 or more, or a function."""
+    if not callable(l2):
+        _checked(lambda n: l2, 1)
+
+
+def _constant(value: float, n: int) -> float:
+    return value
+
+
+def _checked(l2: Callable[[int], Any], n: int) -> float:
+    value = l2(n)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.number, np.ndarray, Array)
+    ):
+        raise TypeError(
+            "l2 must be a number, or a function of the number n of examples that returns one, "
+            f"such as lambda n: 0.1 / n; got {value!r}"
+        )
+    if np.size(value) != 1 or not (np.isfinite(value) and value >= 0):
+        raise ValueError(f"l2 must be finite and 0 or more, got {value!r}")
+    return float(np.asarray(value).item())

@@ -1,0 +1,235 @@
+"""Costs with terms of the parameters: `l2=`, `penalty=`, a candidate's own loss, and decays unsaid.
+
+The candidates are those of `support.faulty_backprop`, with terms added by hand.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.faults import FAULTS
+from support.faulty_backprop import Setting, candidate
+
+import fcnet
+
+SETTING = Setting("tanh", loss="softmax_cross_entropy")
+N = 8
+DRAW = np.random.default_rng(0)
+PARAMS = [(DRAW.normal(size=(m, below)), DRAW.normal(size=m)) for below, m in ((4, 5), (5, 3))]
+X, LABELS = DRAW.normal(size=(N, 4)), np.arange(N) % 3
+WORDS = {"activation": "tanh", "loss": "softmax_cross_entropy", "batched": True}
+
+
+def check(backward, params=PARAMS, **keywords):
+    return fcnet.check(backward, params, X, np.eye(3)[LABELS], **{**WORDS, **keywords})
+
+
+def found(report):
+    return [(f.line, f.layer, f.kind) for f in report.findings]
+
+
+def planted(*sites, reduction="mean"):
+    """A candidate with faults, each (kind, layer)."""
+    by_kind = {fault.kind: fault for fault in reversed(FAULTS)}
+    faults = [(by_kind[kind], layer) for kind, layer in sites]
+    return candidate(SETTING._replace(reduction=reduction), faults, batched=True)
+
+
+def regularised(backward, W, b=lambda n: 0.0, layers=(1, 2)):
+    """The candidate with W(n) times its weights and b(n) times its biases added in some layers."""
+
+    def with_decay(params, X, Y):
+        n = len(X)
+        return [
+            (dW + W(n) * w * (k in layers), db + b(n) * c * (k in layers))
+            for k, ((dW, db), (w, c)) in enumerate(
+                zip(backward(params, X, Y), params, strict=True), start=1
+            )
+        ]
+
+    return with_decay
+
+
+def decaying(n):
+    return 1 / n
+
+
+def constant(n):
+    return 0.3
+
+
+def cross_entropy(params, X, Y):
+    """The mean loss, by hand."""
+    (W1, b1), (W2, b2) = params
+    o = np.tanh(X @ W1.T + b1) @ W2.T + b2
+    o = o - o.max(1, keepdims=True)
+    return float((np.log(np.exp(o).sum(1)) - (o * Y).sum(1)).mean())
+
+
+def with_loss(backward, term):
+    """The candidate beside its loss, with a term of the parameters and n."""
+    return lambda params, X, Y: (
+        cross_entropy(params, X, Y) + term(params, len(X)),
+        backward(params, X, Y),
+    )
+
+
+def half_squares(c, biases=False):
+    return lambda params, n: sum(
+        c(n) / 2 * ((W**2).sum() + biases * (b**2).sum()) for W, b in params
+    )
+
+
+@pytest.mark.parametrize(("l2", "reduction"), [(0.3, "mean"), (decaying, "mean"), (0.3, "sum")])
+def test_a_gradient_of_the_loss_with_its_l2_term_is_right(l2, reduction):
+    c = l2 if callable(l2) else constant
+    backward = regularised(planted(reduction=reduction), c)
+    assert check(backward, l2=l2, reduction=reduction).ok
+    assert not check(backward, reduction=reduction).ok
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_tolerance_is_still_that_of_rounding(dtype):
+    """One entry of the decay is off by some thousand roundings."""
+
+    def nudged(params, X, Y):
+        grads = regularised(planted(), constant)(params, X, Y)
+        grads[0][0][0, 0] += params[0][0][0, 0] * error
+        return grads
+
+    params = [(W.astype(dtype), b.astype(dtype)) for W, b in PARAMS]
+    for error in (0.0, 3000 * np.finfo(dtype).eps):
+        assert check(nudged, params, l2=0.3).ok == (error == 0.0)
+
+
+@pytest.mark.parametrize(
+    ("sites", "findings"),
+    [
+        ([("sign", 2)], [(2, 2, "sign")]),
+        ([("missing_derivative", 1)], [(4, 1, "missing_derivative")]),
+        ([("factor_2", 2), ("last_input_dropped", 1)],
+         [(2, 2, "factor_2"), (5, 1, "last_input_dropped")]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("said", [True, False])
+def test_a_slip_beside_a_decay_is_named(sites, findings, said):
+    report = check(regularised(planted(*sites), decaying), l2=decaying if said else 0.0)
+    assert found(report) == findings + [(5, None, "weight_decay")] * (not said), str(report)
+
+
+@pytest.mark.parametrize(
+    ("c", "l2", "kind", "words"),
+    [
+        (constant, 0.0, "weight_decay", "0.3 times their weights added, a weight decay that"),
+        (constant, 0.1, "weight_decay", "0.3 times their weights added, and l2 asks for 0.1"),
+        (lambda n: 1.0, decaying, "weight_decay", "weights added, and l2 asks for 0.125 times"),
+        (lambda n: 0.0, 0.3, "decay_missing", "lack the l2 term, 0.3 times their weights"),
+    ],
+)  # fmt: skip
+def test_another_decay_than_that_of_the_cost_is_one_finding(c, l2, kind, words):
+    report = check(regularised(planted(), c), l2=l2)
+    assert found(report) == [(5, None, kind)]
+    assert words in report.findings[0].message
+
+
+def test_the_hint_has_the_coefficient_at_the_users_own_n():
+    (finding,) = check(regularised(planted(), decaying)).findings
+    assert "pass l2=0.125 (at your n = 8; in general l2=lambda n: 1 / n)" in finding.message
+
+
+def test_the_decay_of_biases_is_named_with_them():
+    (finding,) = check(regularised(planted(), constant, constant)).findings
+    assert finding.kind == "weight_decay"
+    assert "your params[0].b, params[1].b have 0.3 times their biases added" in finding.message
+    assert "l2= leaves biases out" in finding.message
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_the_decay_of_one_layer_has_its_layer(layer):
+    report = check(regularised(planted(), constant, layers=(layer,)))
+    assert found(report) == [(5, layer, "weight_decay")]
+    assert "pass penalty=" in report.findings[0].message
+
+
+@pytest.mark.parametrize("c", [constant, decaying])
+def test_the_term_of_a_candidates_own_loss_is_recognised(c):
+    backward = with_loss(regularised(planted(), c), half_squares(c))
+    report = check(backward)
+    assert report.ok, str(report)
+    note = (
+        f"for the loss plus {c(N) / 2:g} times the sum of squared weights, which your own loss has"
+    )
+    assert note in report.notes
+
+
+def test_the_biases_in_the_term_of_its_own_loss_are_recognised():
+    backward = with_loss(
+        regularised(planted(), constant, constant), half_squares(constant, biases=True)
+    )
+    report = check(backward)
+    assert report.ok
+    assert "sum of squared weights and biases" in report.notes[0]
+
+
+def test_a_slip_beside_the_term_of_its_own_loss_is_named_alone():
+    slipped = regularised(planted(("missing_derivative", 1)), constant)
+    report = check(with_loss(slipped, half_squares(constant)))
+    assert found(report) == [(4, 1, "missing_derivative")]
+
+
+def test_a_term_of_the_loss_alone_or_of_another_size_is_wrong():
+    alone = with_loss(planted(), half_squares(constant))
+    assert found(check(alone)) == [(1, None, "forward_differs")]
+    doubled = with_loss(regularised(planted(), constant), half_squares(lambda n: 0.6))
+    assert found(check(doubled)) == [(1, None, "forward_differs"), (5, None, "weight_decay")]
+
+
+def absolute(params):
+    return 0.1 * sum(jnp.abs(layer["w"]).sum() for layer in params)
+
+
+def l1_penalised(backward, factor=1.0):
+    """On the layout of `absolute`."""
+
+    def function(params, X, Y):
+        grads = backward([(q["w"], q["b"]) for q in params], X, Y)
+        return [
+            {"w": dW + 0.1 * factor * np.sign(q["w"]), "b": db}
+            for (dW, db), q in zip(grads, params, strict=True)
+        ]
+
+    return function
+
+
+def test_a_penalty_is_a_function_of_the_users_own_layout():
+    params = [{"w": W, "b": b} for W, b in PARAMS]
+    for sites, factor, findings in (
+        ([], 1.0, []),
+        ([("sign", 2)], 1.0, [(2, 2, "sign")]),
+        ([], 0.0, [(5, None, "penalty_missing")]),
+        ([], 2.0, [(5, None, "penalty_scaled")]),
+    ):
+        backward = l1_penalised(planted(*sites), factor)
+        report = check(backward, params, penalty=absolute, weight_layout="out_in")
+        assert found(report) == findings
+        assert report.ok == (not findings)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "words"),
+    [
+        ({"l2": -1}, ValueError, "l2 must be finite and 0 or more, got -1"),
+        ({"l2": np.nan}, ValueError, "l2 must be finite"),
+        ({"l2": True}, TypeError, "l2 must be a number, or a function"),
+        ({"l2": "0.1"}, TypeError, "l2 must be a number, or a function"),
+        ({"l2": lambda n: "a"}, TypeError, "got 'a'"),
+        ({"l2": lambda n: -n}, ValueError, "l2 must be finite and 0 or more, got -8"),
+        ({"penalty": 3}, TypeError, "penalty must be a function of the parameters, got 3"),
+        ({"penalty": lambda params: params[0][0]}, TypeError, "penalty must be a JAX function"),
+    ],
+)
+def test_terms_that_cannot_be_read_are_refused_before_any_call(keywords, error, words):
+    def never(params, X, Y):
+        raise AssertionError("it was called")
+
+    with pytest.raises(error, match=words):
+        check(never, **keywords)

@@ -214,6 +214,7 @@ def test_a_penalty_is_a_function_of_the_users_own_layout():
         assert report.ok == (not findings)
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize(
     ("keywords", "error", "words"),
     [

@@ -9,12 +9,13 @@ import jax
 import numpy as np
 from jax import Array
 
-from fcnet.arrays import dtype_of, shape_of, to_numpy
+from fcnet.arrays import dtype_of, shape_of, to_numpy, unit_roundoff
 from fcnet.verify.compare import Comparison, compare_arrays
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
+from fcnet.verify.structure import Property, move, properties_of
 from fcnet.verify.truth.double import compile_double, float64
 from fcnet.verify.truth.rounding import KAPPA, jumps, sample_count, spread
 from fcnet.verify.types import Answer, Finding, Format, Leaf, Values, form_finding
@@ -65,6 +66,7 @@ class Claim:
         call: what the candidate returns for a case, or for the case in float64; None if it fails.
         leaves: the user's own arguments, whose kind and dtype the cases must fit.
         names: of these.
+        kept: the properties of each of them, which other cases have too.
         format: of what the candidate returns.
         causes: what explains wrong numbers before the arrays are compared; a function of the claim
             and the trials.
@@ -77,6 +79,7 @@ class Claim:
     call: Callable[[ArrayCase, bool], Answer | None]
     leaves: tuple[Any, ...]
     names: tuple[str, ...]
+    kept: tuple[tuple[Property, ...], ...]
     format: Format
     causes: Callable[["Claim", Sequence[Trial]], list[Finding]] = lambda claim, trials: []
     sizes: tuple[int, ...] = ()
@@ -91,14 +94,21 @@ class Claim:
         return self.call(case, double)
 
     def moved(self, case: ArrayCase, size: float, draw: np.random.Generator) -> ArrayCase:
-        """The case with each number changed by up to `size`, relatively."""
-        changed = (x * (1 + size * draw.uniform(-1, 1, x.shape)) for x in case.leaves)
-        return representable(case._replace(leaves=tuple(changed)), self.leaves)
+        """The case with each number changed by up to `size`, relatively, and its properties."""
+        pairs = zip(case.leaves, self.kept, self.leaves, strict=True)
+        moved = (
+            move(x, size, draw, kept, unit_roundoff(dtype_of(leaf))) for x, kept, leaf in pairs
+        )
+        return representable(case._replace(leaves=tuple(moved)), self.leaves)
 
     def near(self, case: ArrayCase, count: int, draw: np.random.Generator) -> list[ArrayCase]:
-        """Other cases near a case."""
-        names = (f"a point near {case.name}, number {i + 1}" for i in range(count))
-        return [self.moved(case, AWAY, draw)._replace(name=name) for name in names]
+        """Other cases near a case, of the same properties; fewer where there are no others."""
+        found = {_numbers(case): case}
+        for i in range(count):
+            moved = self.moved(case, AWAY, draw)
+            name = f"a point near {case.name}, number {i + 1}"
+            found.setdefault(_numbers(moved), moved._replace(name=name))
+        return list(found.values())[1:]
 
     def compare(self, case: ArrayCase, answer: Answer, format: Format) -> Comparison:
         """An answer beside what is right.
@@ -168,6 +178,15 @@ class Claim:
     def in_user_terms(self, leaf: Leaf) -> Leaf:
         """The leaf itself: the arrays are the user's own."""
         return leaf
+
+
+def properties(leaves: Sequence[Any]) -> tuple[tuple[Property, ...], ...]:
+    """What holds of each array of the user's, up to its own rounding."""
+    return tuple(properties_of(to_numpy(leaf), unit_roundoff(dtype_of(leaf))) for leaf in leaves)
+
+
+def _numbers(case: ArrayCase) -> tuple[bytes, ...]:
+    return tuple(leaf.tobytes() for leaf in case.leaves)
 
 
 def representable(case: ArrayCase, leaves: Sequence[Any]) -> ArrayCase:

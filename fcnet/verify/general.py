@@ -11,7 +11,16 @@ from jax import Array
 from fcnet.arrays import to_numpy
 from fcnet.checks import check_key
 from fcnet.verify.arguments import Arguments, call, take_apart
-from fcnet.verify.claim import OWN, ArrayCase, Claim, Claimed, call_again, judge_claim
+from fcnet.verify.claim import (
+    OWN,
+    ArrayCase,
+    Claim,
+    Claimed,
+    call_again,
+    judge_claim,
+    properties,
+)
+from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.result import Result, read, readings
 from fcnet.verify.types import FORMATS, Answer, format_of
@@ -83,7 +92,8 @@ def check_gradient(
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
     answers = [answer, *map(claim.answer, others)]
-    return judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
+    report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
+    return add_limits(report, claim, own, draw)
 
 
 def _claim(
@@ -110,6 +120,7 @@ def _claim(
         call=ask,
         leaves=arguments.differentiable,
         names=names,
+        kept=properties(arguments.differentiable),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
     )
 

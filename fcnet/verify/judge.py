@@ -185,14 +185,14 @@ def rule(subject: Subject, trials: Sequence[Trial]) -> Ruling:
     breaks = f"right in exact arithmetic, but unstable in {own.name}: it breaks on {where}"
     unstable = Ruling("unstable", own, comparisons, breaks)
     rare = 2 * len(failing) < len(trials)
-    if rare and (_overflows(failing, own) or _right_in_float64(subject, failing)):
+    if rare and (_overflows(failing, own) or right_in_float64(subject, failing)):
         return unstable
     coarser, again = _explanation(subject, trials) or (own, comparisons)
     worst = max(failing, key=lambda trial: trial.comparison.worst)
     if again is comparisons or not (
         _is_representable(trials, coarser, own) or _is_rough(subject, worst, coarser)
     ):
-        right = not rare and _right_in_float64(subject, failing)
+        right = not rare and right_in_float64(subject, failing)
         return unstable if right else Ruling("wrong", own, comparisons, "")
     if coarser.name == own.name:
         note = f"on {where} an error is up to twice what rounding usually does, and as random"
@@ -220,7 +220,7 @@ def _overflows(failing: Sequence[Trial], format: Format) -> bool:
     )
 
 
-def _right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
+def right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
     """Whether errors shrink in float64 at least to the geometric mean of both roundoffs."""
     own, double = subject.format, FORMATS["float64"]
     between = own._replace(u=math.sqrt(own.u * double.u), tiny=double.tiny)

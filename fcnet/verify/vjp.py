@@ -20,9 +20,11 @@ from fcnet.verify.claim import (
     Claimed,
     call_again,
     judge_claim,
+    properties,
     representable,
 )
 from fcnet.verify.judge import Trial
+from fcnet.verify.limits import add_limits
 from fcnet.verify.protocol import agree, distance
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.types import Answer, Finding, errors, form_finding, format_of
@@ -180,6 +182,7 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         call=ask,
         leaves=arguments.differentiable,
         names=twins.names,
+        kept=properties(arguments.differentiable),
         format=format_of(as_answer(first.value).dtype),
     )
     cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
@@ -214,6 +217,7 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         call=ask,
         leaves=leaves,
         names=(*twins.names, *twins.result.names),
+        kept=(*properties(leaves[:n]), *[()] * (len(leaves) - n)),
         format=format_of(first.dtype),
         causes=check_linear,
     )
@@ -221,7 +225,8 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
     answers = [first, *map(claim.answer, cases[1:])]
     repeated, notes = call_again(claim, cases[0], first)
     findings = [*repeated, *check_traced(claim, cases[0], first, rule, ask)]
-    return judge_claim(claim, cases, answers, findings, notes)
+    report = judge_claim(claim, cases, answers, findings, notes)
+    return add_limits(report, claim, cases[0], draw)
 
 
 def cotangent_cases(

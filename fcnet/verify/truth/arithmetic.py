@@ -106,7 +106,7 @@ class MonteCarlo:
         if name == "cond":
             return self._cond(eqn, operands)
         moved = [
-            self._move(p.moved, self._size(p.exact))
+            self._move(p.moved, self._size_of_whole(p.exact))
             if name in WHOLE and _real(p.exact)
             else p.moved
             for p in operands
@@ -130,6 +130,12 @@ class MonteCarlo:
 
     def _size(self, value: Array) -> Array:
         return jnp.where(value == 0, self.nudge, abs(value) + self.floor)
+
+    def _size_of_whole(self, value: Array) -> Array:
+        """Alike for all entries: such an algorithm is backward stable in the norm only."""
+        rows = math.prod(value.shape[-2:-1])
+        norm = jnp.sqrt(rows * jnp.mean(abs(value) ** 2))
+        return jnp.where(value == 0, self.nudge, norm + self.floor)
 
     def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Any], total: Array) -> Array:
         """The root mean square of the partial sums, times that of their number.

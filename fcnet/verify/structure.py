@@ -1,0 +1,298 @@
+"""What holds exactly of an array, such as rows that sum to 1, and moves that keep it.
+
+A gradient may be right only where its arguments have such a property: softmax(z) - y is that of
+cross-entropy if the rows of y sum to 1. So a moved point keeps the properties of the user's own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fcnet.verify.types import Values
+
+ROUNDS = 30
+"""How often the moves are projected in turn, until all properties hold."""
+
+ATTEMPTS = 4
+"""How many moves are tried, each half as large as the last, before the array stays as it is."""
+
+FEWEST_SORTED = 3
+"""Two numbers are always in order."""
+
+LARGEST_INTEGER = 2.0**53
+"""Above it every float64 is an integer."""
+
+
+class Property(NamedTuple):
+    """A property of an array.
+
+    Attributes:
+        says: that it holds, with the name of the array for {} and its largest entry for {c}.
+        holds: whether it holds of an array, up to a unit roundoff.
+        keep: a moved array with the property, near the moved one; a function of the moved array,
+            the user's own, which has the property, and a random generator.
+    """
+
+    says: str
+    holds: Callable[[Values, float], bool]
+    keep: Callable[[Values, Values, np.random.Generator], Values]
+
+    def of(self, name: str, x: Values) -> str:
+        """That it holds of an array with this name."""
+        return self.says.format(name, c=x.max())
+
+
+def properties_of(x: Values, u: float) -> tuple[Property, ...]:
+    """The properties that an array has, up to a unit roundoff.
+
+    An array of equal entries is a first value more often than a mask or a label: of those only sums
+    and norms are looked at, and whether they are 0.
+
+    >>> y = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
+    >>> [property.of("y", y) for property in properties_of(y, 2.0**-53)]
+    ['y is positive', 'the entries of y are in [-1, 1]', 'the rows of y sum to 1']
+    """
+    if x.size < 2:
+        return ()
+    table = PROPERTIES if (x != x.flat[0]).any() else (*SUMS_AND_NORMS, ZERO)
+    return tuple(property for property in table if property.holds(x, u))
+
+
+def move(
+    x: Values,
+    size: float,
+    draw: np.random.Generator,
+    kept: Sequence[Property],
+    u: float,
+) -> Values:
+    """The array with each number changed by up to `size`, relatively, and these properties."""
+    for attempt in range(ATTEMPTS):
+        moved = x * (1 + size / 2**attempt * draw.uniform(-1, 1, x.shape))
+        moved = project(moved, x, draw, kept, u)
+        if all(property.holds(moved, u) for property in kept):
+            return moved
+    return x.copy()
+
+
+def leave(
+    x: Values,
+    size: float,
+    draw: np.random.Generator,
+    kept: Sequence[Property],
+    u: float,
+) -> Values:
+    """The array with noise on every number, zeros too, which leaves all but these properties."""
+    scale = np.sqrt(np.mean(x**2)) or 1.0
+    return project(x + size * scale * draw.uniform(-1, 1, x.shape), x, draw, kept, u)
+
+
+def project(
+    moved: Values, own: Values, draw: np.random.Generator, kept: Sequence[Property], u: float
+) -> Values:
+    """The moved array with every property of `kept`, as far as projections in turn lead there."""
+    for _ in range(ROUNDS if kept else 0):
+        for property in kept:
+            moved = property.keep(moved, own, draw)
+        if all(property.holds(moved, u) for property in kept):
+            break
+    return moved
+
+
+def _matrices(x: Values) -> bool:
+    return x.ndim > 1 and x.size > 0
+
+
+def _square(x: Values) -> bool:
+    return _matrices(x) and x.shape[-1] == x.shape[-2] > 1
+
+
+def _turned(x: Values) -> Values:
+    return np.swapaxes(x, -1, -2)
+
+
+def _is_in(low: float, high: float) -> Callable[[Values, float], bool]:
+    return lambda x, u: bool(((x >= low) & (x <= high)).all())
+
+
+def _stay_in(low: float, high: float) -> Callable[..., Any]:
+    return lambda moved, own, draw: np.where((moved >= low) & (moved <= high), moved, own)
+
+
+def _keep_sign(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+    return np.where(np.sign(moved) == np.sign(own), moved, own)
+
+
+def _is_sorted(sign: int) -> Callable[[Values, float], bool]:
+    def holds(x: Values, u: float) -> bool:
+        return x.ndim == 1 and x.size >= FEWEST_SORTED and bool((sign * np.diff(x) >= 0).all())
+
+    return holds
+
+
+def _sort(sign: int) -> Callable[..., Any]:
+    return lambda moved, own, draw: sign * np.sort(sign * moved)
+
+
+def _is_masked(mask: Callable[..., Any]) -> Callable[[Values, float], bool]:
+    """Whether a square matrix is 0 outside of a part, which is not the diagonal alone."""
+    return lambda x, u: _square(x) and not (x - mask(x)).any() and bool(x.any())
+
+
+def _mask(mask: Callable[..., Any]) -> Callable[..., Values]:
+    return lambda moved, own, draw: mask(moved)
+
+
+def _diagonal(x: Values) -> Values:
+    return x * np.eye(x.shape[-1])
+
+
+def _has_zeros(x: Values, u: float) -> bool:
+    return bool((x == 0).any() and x.any())
+
+
+def _keep_zeros(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+    return np.where(own == 0, 0, moved)
+
+
+def _is_own_transpose(sign: int) -> Callable[[Values, float], bool]:
+    return lambda x, u: _square(x) and bool(x.any()) and bool((x == sign * _turned(x)).all())
+
+
+def _symmetrize(sign: int) -> Callable[..., Values]:
+    return lambda moved, own, draw: (moved + sign * _turned(moved)) / 2
+
+
+def _is_positive_definite(x: Values, u: float) -> bool:
+    if not _square(x) or (x != _turned(x)).any() or np.min(np.diagonal(x, 0, -1, -2)) <= 0:
+        return False
+    try:
+        np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def _make_positive_definite(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+    """No eigenvalue falls below half the least of the user's own."""
+    values, vectors = np.linalg.eigh((moved + _turned(moved)) / 2)
+    least = np.linalg.eigvalsh(own)[..., :1] / 2
+    if (values >= least).all():
+        return (moved + _turned(moved)) / 2
+    lifted = (vectors * np.maximum(values, least)[..., None, :]) @ _turned(vectors)
+    return (lifted + _turned(lifted)) / 2
+
+
+def _sums_to_one(axis: int | None) -> Callable[[Values, float], bool]:
+    def holds(x: Values, u: float) -> bool:
+        if axis is not None and x.ndim < 2:
+            return False
+        n = x.size if axis is None else x.shape[axis]
+        return n > 1 and bool((abs(x.sum(axis) - 1) <= (8 + n) * u).all())
+
+    return holds
+
+
+def _make_sum_one(axis: int | None) -> Callable[..., Values]:
+    def keep(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+        total = moved.sum(axis, keepdims=True)
+        if (own >= 0).all() and (total > 0).all():
+            return moved / total
+        some = own != 0
+        return moved - some * (total - 1) / np.maximum(some.sum(axis, keepdims=True), 1)
+
+    return keep
+
+
+def _has_norm_one(axis: int | None) -> Callable[[Values, float], bool]:
+    def holds(x: Values, u: float) -> bool:
+        return _sums_to_one(axis)(x * x, 2 * u)
+
+    return holds
+
+
+def _make_norm_one(axis: int | None) -> Callable[..., Values]:
+    def keep(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+        norm = np.sqrt((moved * moved).sum(axis, keepdims=True))
+        return moved / np.where(norm > 0, norm, 1)
+
+    return keep
+
+
+def _is_orthogonal(x: Values, u: float) -> bool:
+    if (
+        not _matrices(x)
+        or min(x.shape[-2:]) < 2
+        or not any(_has_norm_one(axis)(x, 4 * u) for axis in (-1, -2))
+    ):
+        return False
+    short = x if x.shape[-2] <= x.shape[-1] else _turned(x)
+    product = short @ _turned(short)
+    return bool((abs(product - np.eye(short.shape[-2])) <= (8 + x.shape[-1]) * 4 * u).all())
+
+
+def _make_orthogonal(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+    """The nearest matrix with orthonormal rows or columns."""
+    left, _, right = np.linalg.svd(moved, full_matrices=False)
+    return np.asarray(left @ right)
+
+
+def _is_zero_or_one(x: Values, u: float) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
+
+
+def _is_zero_or_another(x: Values, u: float) -> bool:
+    """Whether 0 and one other number occur, as in a mask with a scale."""
+    other = x.max() or x.min()
+    return x.size > 2 and bool((x == 0).any() and ((x == 0) | (x == other)).all())
+
+
+def _is_whole(x: Values, u: float) -> bool:
+    return bool((x == np.round(x)).all() and (abs(x) < LARGEST_INTEGER).all())
+
+
+def _other_integers(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+    """Integers no larger and no smaller than the user's own, 0 where these are 0."""
+    if (moved == np.round(moved)).all():
+        return moved
+    drawn = draw.integers(int(own.min()), int(own.max()), own.shape, endpoint=True)
+    return np.where((own == 0) | (drawn == 0), own, drawn).astype(float)
+
+
+def _as_it_is(moved: Values, own: Values, draw: np.random.Generator) -> Values:
+    return own.copy()
+
+
+SUMS_AND_NORMS = (
+    Property("all of {} sums to 1", _sums_to_one(None), _make_sum_one(None)),
+    Property("the rows of {} sum to 1", _sums_to_one(-1), _make_sum_one(-1)),
+    Property("the columns of {} sum to 1", _sums_to_one(-2), _make_sum_one(-2)),
+    Property("the norm of {} is 1", _has_norm_one(None), _make_norm_one(None)),
+    Property("the rows of {} have norm 1", _has_norm_one(-1), _make_norm_one(-1)),
+    Property("the columns of {} have norm 1", _has_norm_one(-2), _make_norm_one(-2)),
+)
+
+ZERO = Property("{} is 0", lambda x, u: not x.any(), _as_it_is)
+
+PROPERTIES = (
+    Property("{} is positive", _is_in(np.nextafter(0, 1), np.inf), _keep_sign),
+    Property("{} is negative", _is_in(-np.inf, -np.nextafter(0, 1)), _keep_sign),
+    Property("no entry of {} is negative", _is_in(0, np.inf), _stay_in(0, np.inf)),
+    Property("the entries of {} are in [-1, 1]", _is_in(-1, 1), _stay_in(-1, 1)),
+    Property("{} is in ascending order", _is_sorted(1), _sort(1)),
+    Property("{} is in descending order", _is_sorted(-1), _sort(-1)),
+    Property("{} is lower triangular", _is_masked(np.tril), _mask(np.tril)),
+    Property("{} is upper triangular", _is_masked(np.triu), _mask(np.triu)),
+    Property("{} is diagonal", _is_masked(_diagonal), _mask(_diagonal)),
+    Property("{} is symmetric", _is_own_transpose(1), _symmetrize(1)),
+    Property("{} is antisymmetric", _is_own_transpose(-1), _symmetrize(-1)),
+    Property("{} is positive definite", _is_positive_definite, _make_positive_definite),
+    *SUMS_AND_NORMS,
+    Property("{} is orthogonal", _is_orthogonal, _make_orthogonal),
+    Property("the zeros of {} stay 0", _has_zeros, _keep_zeros),
+    Property("the entries of {} are 0 or 1", _is_zero_or_one, _as_it_is),
+    Property("the entries of {} are 0 or {c:g}", _is_zero_or_another, _as_it_is),
+    Property("the entries of {} are integers", _is_whole, _other_integers),
+    ZERO,
+)
+"""From weak to strong: the first that suffices is named."""

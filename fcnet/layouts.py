@@ -5,6 +5,7 @@ scikit-learn or a student; weights (out, in) or (in, out); biases (m,), (1, m) o
 translates to and from the notes' layout, value for value.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -16,8 +17,8 @@ from fcnet.arrays import assign, dtype_of, is_array, is_floating, like, shape_of
 from fcnet.trees import Path, leaves, name_of, rebuild
 from fcnet.types import Layer, Params
 
-Pairing: TypeAlias = list[tuple[Path, Path]]
-"""Where W^[k] and b^[k] are, for k = 1..r."""
+Pairing: TypeAlias = Sequence[tuple[Path, Path | None]]
+"""Where W^[k] and b^[k] are, for k = 1..r; None for a bias that is absent."""
 
 
 class Word(NamedTuple):
@@ -41,6 +42,38 @@ WORDS = {
 """The words in use, in lower case. The last one in a name counts; the rest names the layer."""
 
 
+class Part(NamedTuple):
+    """A part of an array that holds several of the notes' arrays.
+
+    From entry `start` on, in the order of its rows, the array holds another one of shape `shape`;
+    the part is low..high of that one, along `axis`.
+
+    >>> part = Part(start=0, shape=(2, 3), axis=1, low=1, high=3)
+    >>> part.of(np.arange(6.0))
+    array([[1., 2.],
+           [4., 5.]])
+    >>> part.where((1, 0))
+    4
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    axis: int
+    low: int
+    high: int
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """The part itself; a view of a contiguous array."""
+        inner = array.reshape(-1)[self.start : self.start + math.prod(self.shape)]
+        index = (*(slice(None),) * self.axis, slice(self.low, self.high))
+        return inner.reshape(self.shape)[index]
+
+    def where(self, index: Sequence[int]) -> int:
+        """The place of its entry `index` in the whole array, counted along the rows."""
+        inner = [i + self.low * (axis == self.axis) for axis, i in enumerate(index)]
+        return self.start + int(np.ravel_multi_index(inner, self.shape))
+
+
 class Slot(NamedTuple):
     """Where the array W^[k] or b^[k] of the notes sits in the user's parameters.
 
@@ -52,6 +85,7 @@ class Slot(NamedTuple):
         shape: the user's shape.
         notes_shape: (m_k, m_{k-1}) for W, (m_k,) for b.
         transposed: whether this is a matrix W of shape (in, out).
+        part: what part of the user's array it is; None if it is the whole.
     """
 
     layer: int
@@ -61,23 +95,29 @@ class Slot(NamedTuple):
     shape: tuple[int, ...]
     notes_shape: tuple[int, ...]
     transposed: bool
+    part: Part | None = None
 
     @property
     def gradient_name(self) -> str:
         """The usual name of its gradient: "dW1" for "W1", else the name itself."""
-        return f"d{self.name}" if re.fullmatch(r"[A-Za-z]\d*", self.name) else self.name
+        return f"d{self.name}" if re.match(r"[A-Za-z]\d*( in |$)", self.name) else self.name
 
     def read(self, values: np.ndarray) -> np.ndarray:
         """The user's array in the notes' shape."""
-        return values.reshape(self._turned(self.notes_shape)).transpose(self._axes)
+        own = self.part.of(values) if self.part else values
+        return own.reshape(self._turned(self.notes_shape)).transpose(self._axes)
 
-    def write(self, values: np.ndarray) -> np.ndarray:
-        """The notes' array in the user's shape."""
-        return values.transpose(self._axes).reshape(self.shape)
+    def write(self, values: np.ndarray, array: np.ndarray) -> None:
+        """Write the notes' array into one of the user's shape, which is contiguous."""
+        own = self.part.of(array) if self.part else array
+        own[...] = values.transpose(self._axes).reshape(own.shape)
 
     def where(self, index: tuple[int, ...]) -> tuple[int, ...]:
         """The index in the user's array of the notes' entry `index`: swapped if transposed."""
-        position = np.ravel_multi_index(self._turned(index), self._turned(self.notes_shape))
+        position = int(np.ravel_multi_index(self._turned(index), self._turned(self.notes_shape)))
+        if self.part:
+            own = self.part.of(np.broadcast_to(0, self.shape)).shape
+            position = self.part.where([int(i) for i in np.unravel_index(position, own)])
         return tuple(int(i) for i in np.unravel_index(position, self.shape))
 
     @property
@@ -92,7 +132,8 @@ class Layout(NamedTuple):
     """One way to read the user's parameters as layers 1..r.
 
     Attributes:
-        slots: of W^[1], b^[1], ..., W^[r], b^[r], in the order of `jax.tree.leaves` of `Params`.
+        slots: of W^[1], b^[1], ..., W^[r], b^[r], in the order of `jax.tree.leaves` of `Params`. A
+            bias that is absent has none.
     """
 
     slots: tuple[Slot, ...]
@@ -100,7 +141,7 @@ class Layout(NamedTuple):
     @property
     def sizes(self) -> tuple[int, ...]:
         """(d, m_1, ..., m_r)."""
-        weights = [slot.notes_shape for slot in self.slots[::2]]
+        weights = [slot.notes_shape for slot in self.slots if slot.role == "W"]
         return (weights[0][1], *(m for m, _ in weights))
 
     @property
@@ -109,14 +150,37 @@ class Layout(NamedTuple):
         matrices = [slot.transposed for slot in self.slots if min(slot.notes_shape) > 1]
         return any(matrices) if matrices else None
 
+    @property
+    def arrays(self) -> tuple[Slot, ...]:
+        """The user's arrays, each once: a slot of their own shape for those that hold several."""
+        return tuple(
+            {
+                slot.path: slot._replace(name=name_of(slot.path), part=None) if slot.part else slot
+                for slot in self.slots
+            }.values()
+        )
+
     def layers(self, arrays: Sequence[np.ndarray]) -> Params:
-        """The notes' layers of the user's arrays, which are in the order of `slots`."""
-        notes: list[Any] = [slot.read(a) for slot, a in zip(self.slots, arrays, strict=True)]
-        return tuple(Layer(W, b) for W, b in zip(notes[::2], notes[1::2], strict=True))
+        """The notes' layers of the user's arrays, one for each slot; b is None if it is absent."""
+        notes: Any = {
+            (slot.layer, slot.role): slot.read(array)
+            for slot, array in zip(self.slots, arrays, strict=True)
+        }
+        layers = range(1, len(self.sizes))
+        return tuple(Layer(notes[k, "W"], notes.get((k, "b"))) for k in layers)
+
+    def present(self, layers: Params) -> Params:
+        """The layers with None for each bias that is absent in the user's parameters."""
+        found = {(slot.layer, slot.role) for slot in self.slots}
+        absent: Any = None
+        return tuple(
+            layer if (k, "b") in found else layer._replace(b=absent)
+            for k, layer in enumerate(layers, start=1)
+        )
 
     def leaves(self, params: object) -> list[Any]:
-        """The user's arrays in the order of `slots`; ValueError if one is missing or unknown."""
-        found = dict(leaves(params))
+        """The user's array of each slot; ValueError if one is missing or unknown."""
+        found = {path: leaf for path, leaf in leaves(params) if leaf is not None}
         if set(found) != {slot.path for slot in self.slots}:
             raise ValueError(
                 f"params must hold {', '.join(slot.name for slot in self.slots)} and no more, "
@@ -125,8 +189,11 @@ class Layout(NamedTuple):
         return [found[slot.path] for slot in self.slots]
 
     def read(self, params: object) -> Params:
-        """The user's parameters in the notes' layout, as NumPy arrays of float64, exact."""
-        return self.layers([to_numpy(leaf) for leaf in self.leaves(params)])
+        """The user's parameters in the notes' layout, as NumPy arrays of float64, exact.
+
+        A bias that is absent is zero.
+        """
+        return with_zero_biases(self.layers([to_numpy(leaf) for leaf in self.leaves(params)]))
 
     def write(self, layers: Params, params: object, dtype: DTypeLike | None = None) -> Any:
         """New parameters with the values of `layers`, in the form of the user's `params`.
@@ -134,17 +201,29 @@ class Layout(NamedTuple):
         Containers, array libraries and shapes are the same, and so is the dtype unless one is
         given. No memory is shared.
         """
-        values = dict(zip((slot.path for slot in self.slots), self._arrays(layers), strict=True))
-        return rebuild(lambda path, leaf: like(values[path], leaf, dtype), params)
+        values = self._arrays(layers)
+        return rebuild(
+            lambda path, leaf: None if leaf is None else like(values[path], leaf, dtype), params
+        )
 
     def assign(self, layers: Params, params: object) -> bool:
         """Write the values of `layers` into the user's arrays; False if one cannot be changed."""
-        arrays = zip(self.leaves(params), self._arrays(layers), strict=True)
-        return all([assign(leaf, values) for leaf, values in arrays])
+        own = {slot.path: leaf for slot, leaf in zip(self.slots, self.leaves(params), strict=True)}
+        return all([assign(own[path], values) for path, values in self._arrays(layers).items()])
 
-    def _arrays(self, layers: Params) -> list[np.ndarray]:
-        notes = [np.asarray(leaf) for layer in layers for leaf in layer]
-        return [slot.write(leaf) for slot, leaf in zip(self.slots, notes, strict=True)]
+    def _arrays(self, layers: Params) -> dict[Path, np.ndarray]:
+        arrays: dict[Path, np.ndarray] = {}
+        for slot in self.slots:
+            values = np.asarray(getattr(layers[slot.layer - 1], slot.role))
+            whole = arrays.setdefault(slot.path, np.empty(slot.shape, values.dtype))
+            slot.write(values, whole)
+        return arrays
+
+
+def with_zero_biases(layers: Params) -> Params:
+    """The layers with zeros for each bias that is None."""
+    zeros: Any = np.zeros
+    return tuple(Layer(W, zeros(len(W)) if b is None else b) for W, b in layers)
 
 
 def layouts_of(params: object) -> list[Layout]:
@@ -169,10 +248,10 @@ def layouts_of(params: object) -> list[Layout]:
     """
     found = dict(leaves(params))
     for path, leaf in found.items():
-        _check_leaf(name_of(path), leaf)
+        check_parameter(name_of(path), leaf)
     shapes = {path: shape_of(leaf) for path, leaf in found.items()}
-    for pairing, convention in _pairings(list(found), params):
-        ways = {turned: _chain(pairing, shapes, turned) for turned in (False, True)}
+    for pairing, convention in pairings(list(found), params):
+        ways = {turned: chain(pairing, shapes, turned) for turned in (False, True)}
         layouts = [Layout(slots) for slots in dict.fromkeys(ways.values()) if slots]
         if layouts:
             return layouts if convention is None or len(layouts) == 1 else [layouts[convention]]
@@ -183,7 +262,8 @@ def layouts_of(params: object) -> list[Layout]:
     )
 
 
-def _check_leaf(name: str, leaf: object) -> None:
+def check_parameter(name: str, leaf: object) -> None:
+    """Raise TypeError unless `leaf` is a floating array that can have a gradient."""
     if not is_array(leaf):
         raise TypeError(
             f"{name} must be an array of NumPy, JAX or PyTorch, or lists of numbers, "
@@ -196,7 +276,7 @@ def _check_leaf(name: str, leaf: object) -> None:
         )
 
 
-def _pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool | None]]:
+def pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool | None]]:
     """The pairings by names, or else by positions, likeliest first, each with a convention for W.
 
     The convention is whether such names are used for a W of shape (in, out); None if for either.
@@ -219,7 +299,18 @@ def _pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool
 
 
 def _by_name(paths: list[Path]) -> tuple[Pairing, bool | None] | None:
-    """The layers by the words in the names; None if a name does not say enough."""
+    """The layers by the words in the names; None if a layer has no W or no b."""
+    named = layers_by_name(paths)
+    if named is None or not all("b" in layer for layer in named[0]):
+        return None
+    return [(layer["W"], layer["b"]) for layer in named[0]], named[1]
+
+
+def layers_by_name(paths: list[Path]) -> tuple[list[dict[str, Path]], bool | None] | None:
+    """The paths of "W" and "b" of each layer by the words in the names, and the convention for W.
+
+    None if a name does not say enough; a layer may be without b.
+    """
     layers: dict[tuple[str | int, ...], dict[str, Path]] = {}
     convention = None
     for path in paths:
@@ -231,12 +322,12 @@ def _by_name(paths: list[Path]) -> tuple[Pairing, bool | None] | None:
         if layers.setdefault(tuple(words), {}).setdefault(word.role, path) != path:
             return None
         convention = word.transposed if word.role == "W" else convention
-    if not layers or not all(len(layer) == 2 for layer in layers.values()):
+    if not layers or not all("W" in layer for layer in layers.values()):
         return None
     texts = {tuple(word for word in name if isinstance(word, str)) for name in layers}
     numbers = {name: [word for word in name if isinstance(word, int)] for name in layers}
     order = sorted(layers, key=numbers.__getitem__) if len(texts) == 1 else layers
-    return [(layers[name]["W"], layers[name]["b"]) for name in order], convention
+    return [layers[name] for name in order], convention
 
 
 def _words(key: str | int) -> list[str | int]:
@@ -244,29 +335,31 @@ def _words(key: str | int) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in parts]
 
 
-def _chain(
+def chain(
     pairing: Pairing, shapes: dict[Path, tuple[int, ...]], transposed: bool
 ) -> tuple[Slot, ...] | None:
-    """The slots of the layers; None if their shapes do not chain."""
+    """The slots of the layers, with W of shape (in, out) if `transposed`; None if no chain."""
     slots: list[Slot] = []
+    below = None
     for k, (W, b) in enumerate(pairing, start=1):
         shape = shapes[W][::-1] if transposed else shapes[W]
-        if len(shape) == 1 and shapes[b] == ():  # one neuron, w . x + b
+        if len(shape) == 1 and (b is None or shapes[b] == ()):  # one neuron, w . x + b
             shape = (1, *shape)
-        if len(shape) != 2 or (slots and slots[-1].notes_shape != shape[1:]):
+        if len(shape) != 2 or below not in (None, shape[1]):
             return None
-        m = shape[0]
-        if shapes[b] not in {(m,), (1, m), (m, 1)} and (m, shapes[b]) != (1, ()):
-            return None
+        below = m = shape[0]
         turned = transposed and min(shape) > 1
         slots.append(Slot(k, "W", W, _slot_name(k, "W", W, b), shapes[W], shape, turned))
-        slots.append(Slot(k, "b", b, _slot_name(k, "b", b, W), shapes[b], (m,), False))
+        if b is not None:
+            if shapes[b] not in {(m,), (1, m), (m, 1)} and (m, shapes[b]) != (1, ()):
+                return None
+            slots.append(Slot(k, "b", b, _slot_name(k, "b", b, W), shapes[b], (m,), False))
     return tuple(slots)
 
 
-def _slot_name(k: int, role: str, path: Path, partner: Path) -> str:
+def _slot_name(k: int, role: str, path: Path, partner: Path | None) -> str:
     """The name in the user's mapping; for positions, params[0].W in a list of pairs, else W1."""
     if not all(isinstance(key, int) for key in path):
         return name_of(path)
-    paired = len(path) > 1 and path[:-1] == partner[:-1]
+    paired = partner is not None and len(path) > 1 and path[:-1] == partner[:-1]
     return name_of((*path[:-1], role)) if paired else f"{role}{k}"

@@ -1,20 +1,28 @@
 """How a candidate takes its arguments, from shapes and names, or from keywords."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fcnet.arrays import is_array, shape_of
 from fcnet.checks import check_finite
-from fcnet.layouts import layouts_of
-from fcnet.losses import check_labels, mean_loss
+from fcnet.losses import check_labels
 from fcnet.trees import rebuild
 from fcnet.verify.arrangement import arrangements
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.types import Case, Cost
+from fcnet.verify.evidence import settle
+from fcnet.verify.readings import is_vector, readings_of
+from fcnet.verify.types import Case, Cost, Term
+
+Terms: TypeAlias = Callable[[Candidate], tuple[Callable[[Case], Term], ...]]
+
+
+def no_terms(candidate: Candidate) -> tuple[Callable[[Case], Term], ...]:
+    """For a cost that is the data's part alone."""
+    return ()
+
 
 WEIGHT_LAYOUTS = {"out_in": False, "in_out": True}
 """`weight_layout`, and whether W is then transposed."""
@@ -29,22 +37,26 @@ def bind(
     x: object,
     y: object,
     cost: Cost,
+    terms: Terms = no_terms,
     *,
     batched: bool = False,
     weight_layout: str | None = None,
     example_axis: str | None = None,
+    sizes: Sequence[int] | None = None,
 ) -> Candidate:
     """Read from shapes and names how `function(params, x, y)` takes its arguments.
 
     Args:
         function: the backward pass. It is called here only if the shapes leave its layout open:
-            once, to see for which layout the loss that it returns is right.
-        params, x, y: its arguments, as the user has them: params in any layout of `fcnet.layouts`;
-            x one example, or examples in rows or columns; y likewise, or class labels.
-        cost: the function whose gradient it returns.
+            to see for which layout the loss or the gradient that it returns is right.
+        params, x, y: its arguments, as the user has them: params in any layout of `readings_of`; x
+            one example, or examples in rows or columns; y likewise, or class labels.
+        cost: the data's part of the function whose gradient it returns.
+        terms: its other terms, given a candidate with the layout of the parameters.
         batched: whether x and y hold several examples; else one.
         weight_layout: "out_in" or "in_out", for a network whose layers are all square.
         example_axis: "rows" or "columns", for a batch of as many examples as inputs.
+        sizes: (d, m_1, ..., m_r), for parameters in one vector, or where several fit.
 
     Returns:
         The candidate, whose `own` is the user's input in the notes' layout.
@@ -54,6 +66,7 @@ def bind(
         ValueError: for shapes that fit no layout, values that are not finite, targets that the loss
             does not accept, and a layout that stays open: the message names the keyword to give.
 
+    >>> import numpy as np
     >>> from fcnet.losses import as_objective
     >>> linear = Cost(as_objective("relu", "identity", "squared_error"))
     >>> def backward(params, x, y):
@@ -74,16 +87,22 @@ def bind(
             )
     like = (rebuild(lambda _, leaf: leaf, params), x, y)
     readings = []
-    for layout in layouts_of(params):
+    layouts = readings_of(params, sizes)
+    for layout in layouts:
         for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
             own = Case("your input", layout.read(params), one.read(x), other.read(y))
             reading = Candidate(function, layout, one, other, (params, x, y), like, own, batched)
             readings.append(reading)
+    if not readings and is_vector(params) and sizes is None:
+        raise ValueError(
+            "params are one vector of numbers: give sizes=(d, m_1, ..., m_r), the width of the "
+            "input and that of each layer"
+        )
     if not readings:
-        d, *_, m_r = layout.sizes
+        d, *_, m_r = layouts[0].sizes
         raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
     _check_own_values(readings[0])
-    candidate = _chosen(_matching(readings, weight_layout, example_axis), cost)
+    candidate = _chosen(_matching(readings, weight_layout, example_axis), cost, terms)
     with jax.enable_x64(True):
         check_labels("y", jnp.asarray(candidate.own.Y), cost.objective.loss)
     return candidate
@@ -91,8 +110,10 @@ def bind(
 
 def _check_own_values(candidate: Candidate) -> None:
     names = [*(slot.name for slot in candidate.layout.slots), "x", "y"]
+    params = candidate.layout.present(candidate.own.params)
+    own = jax.tree.leaves((params, candidate.own.X, candidate.own.Y))
     with jax.enable_x64(True):
-        for name, values in zip(names, jax.tree.leaves(candidate.own[1:]), strict=True):
+        for name, values in zip(names, own, strict=True):
             check_finite(name, jnp.asarray(values))
 
 
@@ -136,23 +157,26 @@ def _matching(
     return wanted
 
 
-def _chosen(readings: list[Candidate], cost: Cost) -> Candidate:
-    """The one reading whose targets the loss accepts, and whose loss the candidate returns."""
+def _chosen(readings: list[Candidate], cost: Cost, terms: Terms) -> Candidate:
+    """The one reading whose targets the loss accepts, and that fits what the candidate returns."""
     accepts = cost.objective.loss.labels.accepts
     suitable = [r for r in readings if bool(jnp.all(accepts(jnp.asarray(r.own.Y))))]
-    first, *others = suitable or readings[:1]
+    suitable = suitable or readings[:1]
+    if len(suitable) > 1:
+        suitable = settle(suitable, [cost._replace(terms=terms(reading)) for reading in suitable])
+    first, *others = suitable
     if not others:
         return first
-    call = first.call(first.own)
-    if any(finding.kind == "raises" for finding in call.findings):
-        return first
-    if call.answer is not None and call.answer.loss is not None:
-        losses = [_loss(reading.own, cost) for reading in suitable]
-        right = np.isclose(losses, call.answer.loss, rtol=np.sqrt(first.format.u), atol=0)
-        if right.sum() == 1:
-            return suitable[int(right.argmax())]
     questions = []
-    if first.layout.transposed != others[-1].layout.transposed:
+    sizes = list(dict.fromkeys(str(reading.layout.sizes) for reading in suitable))
+    if sizes[1:]:
+        questions.append(f"networks of several sizes fit: give sizes={' or sizes='.join(sizes)}")
+    elif any(slot.part for reading in suitable for slot in reading.layout.slots):
+        questions.append(
+            "which numbers of params are W and which b: return (loss, gradient), or give params "
+            "[(W1, b1), ...] and make your own from them in a function of one line"
+        )
+    elif any(reading.layout != first.layout for reading in others):
         questions.append(
             "every layer is square: give weight_layout='out_in' if z = W a + b, as in the notes, "
             "or weight_layout='in_out' if z = a W + b"
@@ -163,10 +187,3 @@ def _chosen(readings: list[Candidate], cost: Cost) -> Candidate:
             "example_axis='rows' or example_axis='columns'"
         )
     raise ValueError(f"the shapes leave the layout open; {'; '.join(questions)}")
-
-
-def _loss(case: Case, cost: Cost) -> float:
-    with jax.enable_x64(True):
-        params, X, Y = jax.tree.map(jnp.asarray, (case.params, case.X, case.Y))
-        mean = mean_loss(params, X, Y, **cost.objective.keywords)
-        return float(mean) * (len(X) if cost.reduction == "sum" else 1)

@@ -17,7 +17,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from fcnet.arrays import assign, dtype_of, is_floating, to_numpy, unit_roundoff
-from fcnet.layouts import Layout
+from fcnet.layouts import Layout, with_zero_biases
 from fcnet.verify.arrangement import Arrangement
 from fcnet.verify.returned import Returned, read_returned
 from fcnet.verify.types import Answer, Case, Finding, Format, form_finding, format_of
@@ -93,14 +93,19 @@ class Candidate(NamedTuple):
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     def representable(self, case: Case) -> Case:
-        """The case with every value rounded to what all of the user's own dtypes can hold."""
+        """The case with every value rounded to what all of the user's own dtypes can hold.
+
+        A bias that is absent is 0.
+        """
         *floats, x, y = self.leaves
         coarsest = max(
             (dtype_of(leaf) for leaf in (*floats, x, y) if is_floating(leaf)), key=unit_roundoff
         )
         return Case(
             case.name,
-            jax.tree.map(lambda leaf: _round(leaf, coarsest), case.params),
+            with_zero_biases(
+                jax.tree.map(lambda leaf: _round(leaf, coarsest), self.layout.present(case.params))
+            ),
             _round(case.X, coarsest if is_floating(x) else dtype_of(x)),
             _round(case.Y, coarsest if is_floating(y) else dtype_of(y)),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from fcnet.types import Activation, Loss
 from fcnet.verify.binding import bind
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare
-from fcnet.verify.diagnose.blame import Evidence, diagnose
+from fcnet.verify.diagnose.blame import Evidence, Names, diagnose
 from fcnet.verify.diagnose.decay import (
     Reading,
     decay_note,
@@ -61,6 +61,7 @@ def check(
     penalty: Callable[[Any], Any] | None = None,
     weight_layout: str | None = None,
     example_axis: str | None = None,
+    sizes: Sequence[int] | None = None,
     key: Array | None = None,
 ) -> Report:
     """Check a hand-written backward pass of the network (2.12), and name the line that is wrong.
@@ -73,8 +74,9 @@ def check(
     Args:
         backward: `backward(params, x, y)`, in NumPy, JAX or PyTorch; returns the gradient in the
             layout of `params`, alone or with the loss, before or after it.
-        params: any layout of `fcnet.layouts`: pairs (W, b), a flat list, dicts of several kinds;
-            weights as in the notes, (out, in), or (in, out).
+        params: any layout: pairs (W, b), a flat list, dicts of several kinds, matrices W alone if
+            there are no biases, matrices with a bias column, one vector of all numbers; weights as
+            in the notes, (out, in), or (in, out).
         x, y: one example and its target; or, with `batched`, examples and targets, in rows or in
             columns; targets may be class labels.
         activation, output_activation, loss: as in `fcnet.example_loss`.
@@ -85,6 +87,7 @@ def check(
         penalty: adds any other term: a JAX function of the parameters, as the user has them.
         weight_layout: "out_in" or "in_out", only needed where every layer is square.
         example_axis: "rows" or "columns", only needed where n = d.
+        sizes: (d, m_1, ..., m_r), needed where `params` are one vector, or fit several networks.
         key: of the derived inputs; by default always the same.
 
     Returns:
@@ -109,17 +112,20 @@ def check(
     check_l2(l2)
     if not (penalty is None or callable(penalty)):
         raise TypeError(f"penalty must be a function of the parameters, got {penalty!r:.60}")
+    terms = partial(_terms, l2=l2, penalty=penalty)
     candidate = bind(
         backward,
         params,
         x,
         y,
         cost,
+        terms,
         batched=batched,
         weight_layout=weight_layout,
         example_axis=example_axis,
+        sizes=sizes,
     )
-    cost = cost._replace(terms=_terms(candidate, l2, penalty))
+    cost = cost._replace(terms=terms(candidate))
     derived = varied_inputs(candidate, cost, jax.random.key(0) if key is None else key)
     cases = [candidate.own, *derived]
     plain = [cases[1], *(case for case in cases[2:] if len(case.X) != len(cases[1].X))]
@@ -195,7 +201,8 @@ class BackwardPass:
     def truth(self, case: Case, format: Format) -> Reference:
         """What is right for a case."""
         own_n = len(self.candidate.own.X)
-        return reference(self.cost, case, format, own_n if len(case.X) == own_n else self.rows)
+        right = reference(self.cost, case, format, own_n if len(case.X) == own_n else self.rows)
+        return right._replace(gradient=self.candidate.layout.present(right.gradient))
 
     def answer(self, case: Case, double: bool = False) -> Answer | None:
         """What the candidate returns for a case, or for the case in float64."""
@@ -250,22 +257,22 @@ class BackwardPass:
         return diagnose(self.cost, evidence, self.gradient_names) if evidence else []
 
     @property
-    def gradient_names(self) -> list[tuple[str, str]]:
+    def gradient_names(self) -> Names:
         """The user's own names of dJ/dW and dJ/db of each layer."""
         slots = self.candidate.layout.slots
-        return [
-            (W.gradient_name, b.gradient_name) for W, b in zip(slots[::2], slots[1::2], strict=True)
-        ]
+        return {(slot.role, slot.layer): slot.gradient_name for slot in slots}
 
     def data_part(self, case: Case, answer: Answer) -> Answer:
         """An answer without the terms of the parameters alone."""
-        term = total(self.cost.terms, case).gradient
+        term = self.candidate.layout.present(total(self.cost.terms, case).gradient)
         return answer._replace(gradient=jax.tree.map(np.subtract, answer.gradient, term))
 
     @cached_property
     def silent(self) -> list[Reading]:
         """What the candidate returns where the data contribute nothing."""
-        return read_silent(self.answer, self.plain, self.cost.objective.activation)
+        present = self.candidate.layout.present
+        plain = [case._replace(params=present(case.params)) for case in self.plain]
+        return read_silent(self.answer, plain, self.cost.objective.activation)
 
     def odd_terms(self) -> tuple[list[Finding], "BackwardPass"]:
         """A finding if the candidate's terms are not those of the cost, and who has its terms."""

@@ -7,13 +7,11 @@ tolerance, and a loss times 1e-6 or times 1e6 has the same outcome.
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from fcnet.verify.types import Answer, Leaf, Reference, Values
+from fcnet.verify.types import Answer, Leaf, Reference, Values, beside
 
 CELLS = 40
 """The most rows and columns of a heat map."""
@@ -98,12 +96,17 @@ def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
         The comparison under the convention that fits best. The leaves are W1, b1, W2, b2, ...,
         with indices in the notes' layout.
     """
-    got = jax.tree.leaves(answer.gradient)
-    paths = list(chain.from_iterable((f"W{k}", f"b{k}") for k in range(1, len(got) // 2 + 1)))
-    right, allowed = jax.tree.leaves(reference.gradient), jax.tree.leaves(reference.tolerance)
+    shown = partial(beside, reference.gradient)
+    got, right, allowed = map(shown, (answer.gradient, reference.gradient, reference.tolerance))
+    paths = [
+        f"{role}{k}"
+        for k, layer in enumerate(reference.gradient, start=1)
+        for role, array in zip("Wb", layer, strict=True)
+        if array is not None
+    ]
     convention, mixed = None, False
     if reference.by_convention:
-        choices = {c: jax.tree.leaves(tree) for c, tree in reference.by_convention.items()}
+        choices = {c: shown(tree) for c, tree in reference.by_convention.items()}
         worst = {
             c: largest_excess(map(_excess, got, choice, allowed)) for c, choice in choices.items()
         }
@@ -116,9 +119,7 @@ def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
             mixed = True
             # Slopes between 0 and 1 are within 1/2 of 1/2.
             right = choices[0.5]
-            allowed = [
-                a + s / 2 for a, s in zip(allowed, jax.tree.leaves(reference.slack), strict=True)
-            ]
+            allowed = [a + s / 2 for a, s in zip(allowed, shown(reference.slack), strict=True)]
     comparison = compare_arrays(paths, got, right, allowed, case)
     return comparison._replace(convention=convention, mixed=mixed)
 

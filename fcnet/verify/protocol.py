@@ -13,9 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.arrays import dtype_of, overlap, unit_roundoff
+from fcnet.types import Params
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.returned import Returned
-from fcnet.verify.types import Answer, Case, Finding, Reference, Values, errors, form_finding
+from fcnet.verify.types import (
+    Answer,
+    Case,
+    Finding,
+    Reference,
+    Values,
+    beside,
+    errors,
+    form_finding,
+)
 
 FACTORS = {2.0: "twice", 0.5: "half", -1.0: "minus"}
 """What a wrong loss often is of the right one; n and 1/n are tried too."""
@@ -106,7 +116,12 @@ def check_mutation(candidate: Candidate, call: Call) -> list[Finding]:
     params, x, y = call.arguments
     _, before, X, Y = call.case
     names = [slot.name for slot in candidate.layout.slots]
-    parameters = _changed("params", names, candidate.layout.read, params, before)
+
+    def read(params: Any) -> Params:
+        return candidate.layout.present(candidate.layout.read(params))
+
+    before = candidate.layout.present(before)
+    parameters = _changed("params", names, read, params, before)
     inputs = [
         *_changed("x", ["x"], candidate.examples.read, x, X),
         *_changed("y", ["y"], candidate.targets.read, y, Y),
@@ -305,8 +320,8 @@ def note_dtypes(candidate: Candidate, call: Call) -> list[str]:
 
 def bounds_of(right: Reference) -> list[Values]:
     """How far two correct answers may be apart: both by rounding, and at kinks by a choice."""
-    pairs = zip(*map(jax.tree.leaves, (right.tolerance, right.slack)), strict=True)
-    return [2 * tolerance + slack for tolerance, slack in pairs]
+    both = (beside(right.gradient, layers) for layers in (right.tolerance, right.slack))
+    return [2 * tolerance + slack for tolerance, slack in zip(*both, strict=True)]
 
 
 def agree(one: Answer, other: Answer | None, bounds: Sequence[Values]) -> bool:

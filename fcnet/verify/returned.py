@@ -47,25 +47,28 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         found, loss = _gradient_and_loss(layout, params, value)
     except _MismatchError as mismatch:
         return Returned(None, (form_finding("wrong_structure", str(mismatch)),))
-    leaves = [found[slot.path] for slot in layout.slots]
+    slots = layout.arrays
+    leaves = [found[slot.path] for slot in slots]
     findings = [
-        f for slot, leaf in zip(layout.slots, leaves, strict=True) for f in _check_kind(slot, leaf)
+        f for slot, leaf in zip(slots, leaves, strict=True) for f in _check_kind(slot, leaf)
     ]
     if findings:
         return Returned(None, tuple(findings))
-    leaves, findings = _in_order(layout.slots, leaves)
+    leaves, findings = _in_order(slots, leaves)
     arrays = []
-    for slot, leaf in zip(layout.slots, leaves, strict=True):
+    for slot, leaf in zip(slots, leaves, strict=True):
         findings += _check_shape(slot, leaf, n)
         arrays += _reshaped(slot, to_numpy(leaf))
     if len(arrays) < len(leaves):
         return Returned(None, tuple(findings))
+    place = {slot.path: i for i, slot in enumerate(slots)}
+    each = [place[slot.path] for slot in layout.slots]
     answer = Answer(
-        gradient=layout.layers(arrays),
+        gradient=layout.layers([arrays[i] for i in each]),
         loss=None if loss is None else float(to_numpy(loss).item()),
         dtype=max(map(dtype_of, leaves), key=unit_roundoff),
     )
-    return Returned(answer, tuple(findings), tuple(leaves))
+    return Returned(answer, tuple(findings), tuple(leaves[i] for i in each))
 
 
 def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict[Path, Any], Any]:
@@ -89,7 +92,7 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict
         fitting,
         key=lambda reading: all(
             is_array(reading[0][slot.path]) and shape_of(reading[0][slot.path]) == slot.shape
-            for slot in layout.slots
+            for slot in layout.arrays
         ),
     )
 
@@ -165,18 +168,28 @@ def _check_kind(slot: Slot, leaf: object) -> Iterator[Finding]:
 def _in_order(slots: tuple[Slot, ...], leaves: list[Any]) -> tuple[list[Any], list[Finding]]:
     """The leaves in the order of the slots, if their shapes show that they are in another."""
     got, expected = [shape_of(leaf) for leaf in leaves], [slot.shape for slot in slots]
-    indices = np.arange(len(slots)).reshape(-1, 2)
-    for order, description in (
-        (indices[::-1], "with the last layer first"),
-        (indices[:, ::-1], "with each b before its W"),
-        (indices[::-1, ::-1], "backwards, the last b first"),
-    ):
-        back = np.argsort(order.ravel())
-        if got != expected and [got[i] for i in back] == expected:
+    if got == expected:
+        return leaves, []
+    for key, description in ORDERS:
+        order = sorted(range(len(slots)), key=lambda i: key(slots[i]))
+        back = sorted(range(len(slots)), key=order.__getitem__)
+        if [got[i] for i in back] == expected:
             names = ", ".join(slot.gradient_name for slot in slots)
             message = f"the gradient comes {description}; expected the order {names}"
             return [leaves[i] for i in back], [form_finding("leaf_order", message, "warning")]
     return leaves, []
+
+
+ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (
+    (lambda slot: (-slot.layer, slot.role == "b"), "with the last layer first"),
+    (lambda slot: (slot.layer, slot.role == "W"), "with each b before its W"),
+    (lambda slot: (-slot.layer, slot.role == "W"), "backwards, the last b first"),
+    (lambda slot: (slot.role == "b", slot.layer), "with every W before every b"),
+    (lambda slot: (slot.role == "W", slot.layer), "with every b before every W"),
+    (lambda slot: (slot.role == "b", -slot.layer), "with every W before every b, backwards"),
+    (lambda slot: (slot.role == "W", -slot.layer), "with every b before every W, backwards"),
+)
+"""Other orders of the arrays, by the key to sort their slots by."""
 
 
 def _check_shape(slot: Slot, leaf: Any, n: int) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """The nouns of the gradient checker: what is asked, what is tried, what is known, what is found.
 
 Inside this room arrays are NumPy's, in float64 and in the notes' layout: one `Layer(W, b)` a layer,
-`W` of shape (m_k, m_{k-1}), examples as rows. The candidate sees the user's own layout, array
+`W` of shape (m_k, m_{k-1}), examples as rows. A network without a bias has b = 0 there, and its
+gradient has None for it. The candidate sees the user's own layout, array
 library and dtype; `candidate.py` translates.
 """
 
@@ -112,7 +113,7 @@ class Reference(NamedTuple):
         trace: of all examples, in rows.
         deltas: delta^[k] of each example's own loss, in rows, without the 1/n of a mean.
         kinks: the units whose pre-activation is 0, or so close that rounding decides its sign.
-        gradient: with ReLU'(0) = 1.
+        gradient: with ReLU'(0) = 1; None for a bias that is absent.
         by_convention: the gradient for other values of ReLU'(0); empty where no unit is at a kink.
         slack: per component, how much any choice for each unit at a kink can add.
         tolerance: per component, what the rounding of a correct candidate may reach.
@@ -160,6 +161,22 @@ class Finding(NamedTuple):
     kind: str
     message: str
     severity: Severity = "error"
+
+
+def beside(gradient: Params, layers: Params) -> list[Values]:
+    """The arrays of layers at the places where a gradient has one, not for a bias that is absent.
+
+    >>> from fcnet import Layer
+    >>> ones = Layer(np.ones((1, 2)), np.ones(1))
+    >>> len(beside([ones._replace(b=None)], [ones]))
+    1
+    """
+    return [
+        np.asarray(array)
+        for own, layer in zip(gradient, layers, strict=True)
+        for mine, array in zip(own, layer, strict=True)
+        if mine is not None
+    ]
 
 
 def form_finding(

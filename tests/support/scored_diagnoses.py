@@ -117,7 +117,7 @@ def is_wrong(items: Iterable[Evidence]) -> bool:
 def judged(network: int, faults: Sequence[Site], rows: Rows) -> list[Finding]:
     """The findings of the diagnosis for a candidate with the faults."""
     setting, sizes = NETWORKS[network]
-    names = [(f"dW{k}", f"db{k}") for k in range(1, len(sizes))]
+    names = {(role, k): f"d{role}{k}" for k in range(1, len(sizes)) for role in "Wb"}
     return diagnose(cost_of(setting), evidence(network, faults, rows), names)
 
 

@@ -171,7 +171,7 @@ def batch_of(
     """The batch of a case. Its rows are what was returned for each alone, or else the true ones."""
     n = len(case.X)
     layers = zip(*(answer.gradient for answer in alone), strict=True)
-    given = [Given(*map(np.stack, zip(*layer, strict=True))) for layer in layers]
+    given = [_given(layer, reference, k) for k, layer in enumerate(layers, start=1)]
     pairs = zip(reference.deltas, reference.trace.a[:-1], strict=True)
     true = [Product(delta, np.asarray(a)) for delta, a in pairs]
     return Batch(
@@ -187,6 +187,18 @@ def batch_of(
         true=not given,
         strictness=strictness,
     )
+
+
+def _given(layers: Sequence[Layer], reference: Reference, k: int) -> Given:
+    """What was returned for layer k of each example; without a bias, dW shows its delta."""
+    W = np.stack([np.asarray(layer.W) for layer in layers])
+    biases: list[Any] = [layer.b for layer in layers]
+    if all(b is not None for b in biases):
+        return Given(W, np.stack(biases))
+    a, true = np.asarray(reference.trace.a[k - 1]), reference.deltas[k - 1]
+    size = (a * a).sum(1, keepdims=True)
+    shown = np.einsum("nij,nj->ni", W, a) / np.where(size > 0, size, 1)
+    return Given(W, np.where(size > 0, shown, true))
 
 
 def row(cost: Cost, case: Case, reference: Reference, i: int) -> tuple[Case, Reference]:

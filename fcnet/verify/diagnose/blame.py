@@ -6,14 +6,16 @@ found in its place, several are found at once, and no line is blamed for what it
 On one example delta^[k] has three witnesses: dJ/db^[k], which is delta^[k]; dJ/dW^[k], which is
 delta^[k] times a^[k-1]^T; and layer k-1, which is computed from it. If they contradict each other,
 the layer has several readings, and the one that leaves the fewest and simplest mistakes is taken.
+A layer without a bias has the last two of these witnesses.
 
 A batch is compared with its examples: the gradient that the candidate returns for each as a batch
 of one shows its faults on one example. A batch that is not their mean has a fault of its own.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -72,9 +74,11 @@ class Cause(NamedTuple):
     batched: bool
 
 
-def diagnose(
-    cost: Cost, items: Sequence[Evidence], names: Sequence[tuple[str, str]]
-) -> list[Finding]:
+Names: TypeAlias = Mapping[tuple[str, int], str]
+"""The candidate's own names of dJ/dW ("W") and dJ/db ("b") of layer k; none for an absent bias."""
+
+
+def diagnose(cost: Cost, items: Sequence[Evidence], names: Names) -> list[Finding]:
     """The root causes of a gradient that is known to be wrong, from the output down.
 
     Args:
@@ -82,7 +86,7 @@ def diagnose(
         items: in the order of the calls; cases of one row, at least one, and for a candidate of
             batches also cases of several rows. Mistakes that coincide on one input differ on
             others, and those of batches differ for batches of other sizes.
-        names: the candidate's own names of dJ/dW and dJ/db of the layers 1..r.
+        names: the candidate's own names of the gradients.
 
     Returns:
         One finding for each wrong line. Its kind is that of a known mistake that gives the
@@ -164,14 +168,15 @@ def _places_of(faults: Sequence[Fault]) -> set[tuple[str, int]]:
 
 
 def _is_finite(answer: Answer) -> bool:
-    return all(np.isfinite(leaf).all() for layer in answer.gradient for leaf in layer)
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(answer.gradient))
 
 
-def _finding_of(cost: Cost, cause: Cause, names: Sequence[tuple[str, str]]) -> Finding:
+def _finding_of(cost: Cost, cause: Cause, names: Names) -> Finding:
     fault = cause.fault
     place, k = PLACES[fault.place], fault.k
-    dW, db = names[k - 1]
-    words = {"k": k, "above": k + 1, "below": k - 1, "dW": f"your {dW}", "db": f"your {db}"}
+    dW, db = (f"your {names.get((role, k))}" for role in "Wb")
+    shown = f"{dW} and {db} show" if ("b", k) in names else f"{dW} shows"
+    words = {"k": k, "above": k + 1, "below": k - 1, "dW": dW, "db": db, "shown": shown}
     formula = place.formula.format(**words)
     if fault.place == "2":
         linear = _is_identity(cost.objective.output_activation)
@@ -232,6 +237,8 @@ def _single_readings(
     singles: Sequence[Single], k: int, above: Sequence[Deltas]
 ) -> list[SingleReading]:
     """delta^[k] as db shows it, as dW shows it, or as it must be."""
+    if not singles[0].has_bias(k):
+        return _readings_without_bias(singles, k, above)
     deltas = [{**known, k: e.db(k)} for e, known in zip(singles, above, strict=True)]
     line = delta_steps(singles, k, deltas)
     readings = [_read_singles(singles, k, deltas)]
@@ -256,13 +263,29 @@ def _single_readings(
     return [*readings, _read_singles(singles, k, must)]
 
 
+def _readings_without_bias(
+    singles: Sequence[Single], k: int, above: Sequence[Deltas]
+) -> list[SingleReading]:
+    """delta^[k] as dW shows it, or as it must be: in layer 1 no other witness tells which."""
+    readings = []
+    lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
+    shown = [{**known, k: _delta_from_dW(e, k)} for e, known in lit]
+    if lit:
+        reading = _read_singles([e for e, _ in lit], k, shown)
+        if not reading.faults:
+            return [reading]
+        readings = [reading]
+    must = [
+        {**known, k: e.back(k, known) * e.slope(k)} for e, known in zip(singles, above, strict=True)
+    ]
+    return [*readings, _read_singles(singles, k, must)]
+
+
 def _read_singles(singles: Sequence[Single], k: int, deltas: Sequence[Deltas]) -> SingleReading:
     """The wrong lines of layer k for a given delta."""
-    lines = (
-        delta_steps(singles, k, deltas),
-        gradient_steps(singles, "W", k, deltas),
-        gradient_steps(singles, "b", k, deltas),
-    )
+    places = "Wb" if singles[0].has_bias(k) else "W"
+    gradients = [gradient_steps(singles, place, k, deltas) for place in places]
+    lines = [delta_steps(singles, k, deltas), *gradients]
     return SingleReading(singles, deltas, _faults_in(lines, MISTAKES))
 
 
@@ -344,7 +367,8 @@ def _batch_readings(
 
 
 def _lines_of_batches(batches: Sequence[Batch], k: int) -> list[list[BatchLine]]:
-    return [batch_lines(batches, place, k) for place in "Wb"]
+    has_bias = batches[0].answer.gradient[k - 1].b is not None
+    return [batch_lines(batches, place, k) for place in ("Wb" if has_bias else "W")]
 
 
 def _is_explained(lines: Sequence[BatchLine], edits: Sequence[Values]) -> bool:

@@ -5,7 +5,7 @@ layer r are 0, and with a^[r-1] = 0 so is dJ/dW^[r]. What a candidate returns th
 of its parameters is a term of the parameters alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -164,7 +164,7 @@ def _short(c: float, u: float) -> float:
 
 
 def odd_terms(
-    readings: Sequence[Reading], cost: Cost, n: int, names: Sequence[tuple[str, str]], u: float
+    readings: Sequence[Reading], cost: Cost, n: int, names: Mapping[Place, str], u: float
 ) -> tuple[list[Finding], Cost]:
     """A finding if a candidate's terms are not those of the cost, and the cost with its own terms.
 
@@ -172,7 +172,7 @@ def odd_terms(
         readings: on silent cases.
         cost: what it claims to differentiate.
         n: the user's own number of examples.
-        names: the candidate's own names of dJ/dW and dJ/db of the layers 1..r.
+        names: the candidate's own names of its gradients.
         u: the unit roundoff of what it returns.
     """
     penalties = tuple(term for term in cost.terms if isinstance(term, Penalty))
@@ -181,7 +181,7 @@ def odd_terms(
         if factor is not None and not _is_same(1.0, factor, u):
             return [_penalty_finding(factor)], cost._replace(terms=(Multiple(factor, penalty),))
     if decay := read_decay(readings, penalties, u):
-        asked = decay_of(cost, len(names))
+        asked = decay_of(cost, max(k for _, k in names))
         return decay_findings(decay, asked, n, names, u), with_decay(cost, decay)
     return [], cost
 
@@ -207,7 +207,7 @@ def with_decay(cost: Cost, decay: Decay) -> Cost:
 
 
 def decay_findings(
-    seen: Decay, asked: Decay, n: int, names: Sequence[tuple[str, str]], u: float
+    seen: Decay, asked: Decay, n: int, names: Mapping[Place, str], u: float
 ) -> list[Finding]:
     """Where a candidate's decay is not that of the cost, at n examples: one finding, or none.
 
@@ -215,17 +215,16 @@ def decay_findings(
         seen: the candidate's.
         asked: that of the cost.
         n: the user's own number of examples.
-        names: the candidate's own names of dJ/dW and dJ/db of the layers 1..r.
+        names: the candidate's own names of its gradients.
         u: the unit roundoff of what the candidate returns.
     """
     has, wants = _factors(seen, n), _factors(asked, n)
-    odd = [place for place in has if not _is_same(wants[place], has[place], u)]
+    odd = [place for place in names if not _is_same(wants[place], has[place], u)]
     if not odd:
         return []
     groups: dict[tuple[str, float, float], list[str]] = {}
     for role, k in odd:
-        name = names[k - 1]["Wb".index(role)]
-        groups.setdefault((role, has[role, k], wants[role, k]), []).append(name)
+        groups.setdefault((role, has[role, k], wants[role, k]), []).append(names[role, k])
     parts = [_part(role, c, asked_c, own) for (role, c, asked_c), own in groups.items()]
     layers = {k for _, k in odd}
     return [

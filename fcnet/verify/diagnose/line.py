@@ -18,7 +18,8 @@ Vector = Float[np.ndarray, " _"]
 class Place(NamedTuple):
     """Which line of Algorithm 5 computes which quantity, in words for the report.
 
-    {k}, {above} and {below} are numbers of layers, {dW} and {db} the candidate's own names.
+    {k}, {above} and {below} are numbers of layers, {dW} and {db} the candidate's own names, and
+    {shown} says which of these show delta.
     """
 
     line: int
@@ -27,7 +28,7 @@ class Place(NamedTuple):
     formula: str
 
 
-_DELTA = "delta[{k}], which {dW} and {db} show,"
+_DELTA = "delta[{k}], which {shown},"
 
 PLACES = {
     "2": Place(2, "delta", _DELTA, "dJ/do * sigma_r'(z[{k}])"),

@@ -78,6 +78,10 @@ class Single:
         """The candidate's dJ/db^[k]."""
         return np.asarray(self.answer.gradient[self._index(k)].b)
 
+    def has_bias(self, k: int) -> bool:
+        """Whether layer k has a bias, so that db shows its delta."""
+        return self.answer.gradient[self._index(k)].b is not None
+
     def true_delta(self, k: int) -> Vector:
         """delta^[k] by the reference."""
         return self.reference.deltas[self._index(k)][0]

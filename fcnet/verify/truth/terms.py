@@ -101,15 +101,16 @@ class Penalty:
 
     def _arrays(self, params: Params) -> list[Array]:
         """The user's arrays with the values of notes' layers, in the order of his containers."""
-        inner = rebuild(lambda _, leaf: np.array(to_numpy(leaf), np.float64), self.like)
-        return [jnp.asarray(leaf) for _, leaf in leaves(self.layout.write(params, inner))]
+        inner = rebuild(lambda _, leaf: None if leaf is None else to_numpy(leaf), self.like)
+        values = leaves(self.layout.write(params, inner))
+        return [jnp.asarray(leaf) for _, leaf in values if leaf is not None]
 
     def _layers(self, arrays: Sequence[np.ndarray]) -> Params:
         return self.layout.read(self._filled(arrays))
 
     def _filled(self, arrays: Sequence[Any]) -> Any:
         remaining = iter(arrays)
-        return rebuild(lambda _, leaf: next(remaining), self.like)
+        return rebuild(lambda _, leaf: None if leaf is None else next(remaining), self.like)
 
     def _value(self, arrays: list[Array]) -> Array:
         return self.function(self._filled(arrays))

@@ -1,0 +1,87 @@
+"""Which of several readings of the arguments is the candidate's own: calls of it are the evidence.
+
+Shapes may fit several layouts. A layout is the candidate's own if the loss that it returns is right
+there, or its gradient; and even a wrong gradient has most of its arrays right in the right layout,
+and dW = delta a^T on one example.
+"""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcnet.losses import mean_loss
+from fcnet.verify.candidate import Candidate
+from fcnet.verify.compare import compare, largest_excess
+from fcnet.verify.truth.reference import reference
+from fcnet.verify.truth.terms import total
+from fcnet.verify.types import Answer, Case, Cost
+
+
+def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candidate]:
+    """The readings that a call of the candidate leaves; all of them if it tells nothing.
+
+    Where the call raises, the layout does not matter, and the first is left. The candidate is
+    called once, or once more for each reading. `costs` are the costs under each reading.
+    """
+    first = readings[0]
+    call = first.call(first.own)
+    if any(finding.kind == "raises" for finding in call.findings):
+        return [first]
+    answers = [r.read(call.returned, len(r.own.X)).answer for r in readings]
+    returned = [answer.loss for answer in answers if answer is not None and answer.loss is not None]
+    if returned:
+        losses = np.array(list(map(_loss, [r.own for r in readings], costs)))
+        right = np.isclose(losses, returned[0], rtol=np.sqrt(first.format.u), atol=0)
+        if right.sum() == 1:
+            return [readings[int(right.argmax())]]
+    scores = list(map(_share_right, readings, answers, costs))
+    best = max(scores)
+    if scores.count(best) > 1:
+        scores = [
+            _share_of_products(reading, cost) if score == best else -math.inf
+            for reading, cost, score in zip(readings, costs, scores, strict=True)
+        ]
+    return [r for r, score in zip(readings, scores, strict=True) if score == max(scores)]
+
+
+def _share_right(candidate: Candidate, answer: Answer | None, cost: Cost) -> float:
+    """The share of the arrays that are right on the user's own input, and show it."""
+    if answer is None:
+        return -1.0
+    own = candidate.own
+    right = reference(cost, own, candidate.format, len(own.X))
+    right = right._replace(gradient=candidate.layout.present(right.gradient))
+    comparison = compare(answer, right, own.name)
+    pairs = zip(comparison.excess, comparison.informative, strict=True)
+    return float(np.mean([shown and largest_excess([x]) <= 1 for x, shown in pairs]))
+
+
+def _share_of_products(candidate: Candidate, cost: Cost) -> float:
+    """The share of layers with dW = delta a^T on one example, where db, if there is one, is delta.
+
+    That holds for a wrong delta as well.
+    """
+    own = candidate.own
+    case = own._replace(X=own.X[:1], Y=own.Y[:1])
+    answer = candidate.call(case).answer
+    if answer is None:
+        return -1.0
+    trace = reference(cost, case, candidate.format, len(own.X)).trace
+    term = candidate.layout.present(total(cost.terms, case).gradient)
+    gradient = jax.tree.map(np.subtract, answer.gradient, term)
+    fits = []
+    for (dW, db), (a,) in zip(gradient, trace.a[:-1], strict=True):
+        delta = dW @ a / max(a @ a, 1e-300) if db is None else db
+        rounding = np.sqrt(candidate.format.u) * abs(dW).max()
+        fits.append(rounding > 0 and bool((abs(dW - np.outer(delta, a)) <= rounding).all()))
+    return float(np.mean(fits))
+
+
+def _loss(case: Case, cost: Cost) -> float:
+    with jax.enable_x64(True):
+        params, X, Y = jax.tree.map(jnp.asarray, (case.params, case.X, case.Y))
+        mean = float(mean_loss(params, X, Y, **cost.objective.keywords))
+    return mean * (len(X) if cost.reduction == "sum" else 1) + total(cost.terms, case).value

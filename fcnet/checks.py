@@ -7,7 +7,7 @@ Shapes and dtypes are always checked. Values can be checked only where they are 
 import copyreg
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -175,23 +175,38 @@ def check_shape(name: str, array: Array, expected: tuple[int, ...], hint: str) -
         raise ValueError(f"{name} has shape {array.shape}, expected {expected}: {hint}")
 
 
-class TreeLayout(NamedTuple):
-    """The structure of a tree, and the shape and the dtype of each array in it."""
+def described(tree: Any) -> str:
+    """A tree of arrays in words, with the dtype and the shape of each array in its place.
 
-    structure: Any
-    shapes: list[tuple[int, ...]]
-    dtypes: list[str]
-
-
-def layout_of(tree: Any) -> TreeLayout:
-    """The layout of a tree, by which two trees of arrays are compared.
-
-    >>> layout_of((jnp.ones((2, 3)), jnp.ones(2, int)))[1:]
-    ([(2, 3), (2,)], ['float32', 'int32'])
+    >>> described([(jnp.ones((2, 3)), jnp.ones(2, int)), None])
+    '[(float32[2, 3], int32[2]), None]'
     """
-    leaves, structure = jax.tree.flatten(tree)
-    dtypes = [str(getattr(leaf, "dtype", type(leaf).__name__)) for leaf in leaves]
-    return TreeLayout(structure, [np.shape(leaf) for leaf in leaves], dtypes)
+
+    def one(leaf: Any) -> str:
+        return f"{getattr(leaf, 'dtype', type(leaf).__name__)}{list(np.shape(leaf))}"
+
+    return str(jax.tree.map(one, tree)).replace("'", "")
+
+
+def mismatch(tree: Any, expected: Any) -> str:
+    """Where a tree of arrays differs from the expected one, in words; empty where it does not.
+
+    The structures are compared, and the shape and the dtype of each array.
+
+    >>> mismatch({"b": jnp.ones(2)}, {"b": jnp.ones(3)})
+    "['b'] is float32[2], expected float32[3]"
+    >>> mismatch([jnp.ones(2)], (jnp.ones(2),))
+    'it is [float32[2]], expected (float32[2],)'
+    """
+    structure: Any = jax.tree.structure(expected)
+    if structure != jax.tree.structure(tree):
+        return f"it is {described(tree)}, expected {described(expected)}"
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    for (path, got), wanted in zip(leaves, jax.tree.leaves(expected), strict=True):
+        if described(got) != described(wanted):
+            name = jax.tree_util.keystr(path) or "it"
+            return f"{name} is {described(got)}, expected {described(wanted)}"
+    return ""
 
 
 def as_floating(name: str, dtype: DTypeLike | None) -> np.dtype:

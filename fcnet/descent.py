@@ -24,7 +24,7 @@ from fcnet.checks import (
     check_finite,
     check_key,
     check_same_length,
-    layout_of,
+    mismatch,
 )
 from fcnet.losses import check_labels, get_loss
 from fcnet.sampling import INT32_MAX, batch_table, block_length
@@ -56,9 +56,12 @@ def gradient_descent(
         Y: targets along axis 0.
         learning_rate: alpha > 0.
         steps: the number of iterations, 0 or more.
-        gradient: grad J as a function of (params, X, Y), the mean over the examples it is given;
-            for other choices than its defaults, `functools.partial(batch_backprop, loss=...)`.
-            A function compiles once; one made anew for each call compiles each time.
+        gradient: grad J as a function of (params, X, Y), the mean over the examples it is given,
+            like params in structure, shapes and dtypes; for other choices than its defaults,
+            `functools.partial(batch_backprop, loss=...)`. A function compiles once; one made anew
+            for each call compiles each time. `fcnet.fit` calls its own with keywords too, for the
+            objective and the weights of a network; a function with defaults for them, such as
+            `batch_backprop`, serves both.
 
     Returns:
         theta after the last step. The twin is `optax.sgd(learning_rate)`.
@@ -73,9 +76,10 @@ def gradient_descent(
     >>> gradient_descent(params, X, Y, learning_rate=0.5, steps=1)[0].b.tolist()
     [0.5]
     """
-    params, examples, targets = _as_problem(params, X, Y, gradient)
+    params, examples, targets = _as_problem(params, X, Y)
     alpha = _as_rate(learning_rate)
     steps = as_count("steps", steps, least=0, most=INT32_MAX)
+    _check_gradient(gradient, params, examples, targets, examples.shape[0])
     return _descend(params, examples, targets, alpha, np.int32(steps), gradient=gradient)
 
 
@@ -151,11 +155,12 @@ def minibatch_sgd(
     ...               steps=1)[0].b.tolist()
     [0.5]
     """
-    params, examples, targets = _as_problem(params, X, Y, gradient)
+    params, examples, targets = _as_problem(params, X, Y)
     check_key(key)
     alpha = _as_rate(learning_rate)
     batch_size = as_count("batch_size", batch_size, least=1, most=examples.shape[0])
     steps = as_count("steps", steps, least=0, most=INT32_MAX)
+    _check_gradient(gradient, params, examples, targets, batch_size)
     return _descend_batches(
         params,
         examples,
@@ -215,9 +220,7 @@ def _as_rate(learning_rate: ArrayLike) -> Array:
     return as_positive("learning_rate", learning_rate).astype(float)
 
 
-def _as_problem(
-    params: Model, X: ArrayLike, Y: ArrayLike, gradient: Gradient
-) -> tuple[Model, Array, Array]:
+def _as_problem(params: Model, X: ArrayLike, Y: ArrayLike) -> tuple[Model, Array, Array]:
     """Arguments that fit each other, as arrays."""
     X, Y = as_array("X", X), as_array("Y", Y)
     check_same_length(X, Y)
@@ -225,21 +228,24 @@ def _as_problem(
     check_finite("Y", Y)
     if not jax.tree.leaves(params):
         raise ValueError("params has no arrays: expected a pytree with at least one")
-    params = jax.tree_util.tree_map_with_path(_as_leaf, params)
+    return jax.tree_util.tree_map_with_path(_as_leaf, params), X, Y
+
+
+def _check_gradient(gradient: Gradient, params: Model, X: Array, Y: Array, rows: int) -> None:
+    """Raise unless the gradient of a batch of `rows` rows is like the parameters."""
     if not callable(gradient):
         raise TypeError(
             f"gradient must be a function of (params, X, Y), got {type(gradient).__name__}"
         )
-    # Shapes only: `jax.jit` remembers them, so a second call does not trace `gradient` again.
-    returned = jax.eval_shape(jax.jit(gradient), params, X, Y)
-    if layout_of(returned) != layout_of(params):
+    batch = jax.eval_shape(lambda: (X[:rows], Y[:rows]))
+    # Shapes only: `jax.jit` remembers them, so the steps do not trace `gradient` again.
+    returned = jax.eval_shape(jax.jit(gradient), params, *batch)
+    if difference := mismatch(returned, params):
         raise ValueError(
-            "gradient must return the structure, shapes and dtypes of params, "
-            f"{layout_of(params)}, got {layout_of(returned)}"
+            f"gradient must return the structure, shapes and dtypes of params: {difference}"
         )
     if isinstance(gradient, partial) and gradient.func is batch_backprop:
         check_labels("Y", Y, get_loss(gradient.keywords.get("loss", "squared_error")))
-    return params, X, Y
 
 
 def _as_leaf(path: Any, leaf: ArrayLike) -> Array:

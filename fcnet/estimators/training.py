@@ -82,14 +82,14 @@ def init_small(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:
 
 
 def penalised(
-    optimizer: str | Optimizer, learning_rate: float, penalty: float
+    optimizer: str | Optimizer | optax.MultiSteps, learning_rate: float, penalty: float
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The optimiser of the loss plus penalty / 2 |W|^2, where it is given those of the loss alone.
 
     Returns a factory and its hyper-parameters. The factory is the same for the same optimiser, so
     that JAX does not compile anew. A ready-made optimiser has its own learning rate.
     """
-    made = isinstance(optimizer, optax.GradientTransformation)
+    made = isinstance(optimizer, optax.GradientTransformation | optax.MultiSteps)
     chosen, hyper = as_optimizer(optimizer, None if made else {"learning_rate": learning_rate})
     return _penalised(chosen), {"penalty": penalty, **hyper}
 

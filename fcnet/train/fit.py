@@ -16,9 +16,10 @@ from fcnet.losses import as_objective
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
-from fcnet.train.objective import as_gradient, check_gradient_shapes
+from fcnet.train.objective import as_gradient
 from fcnet.train.optimizer import as_optimizer, check_optimizer, start_state
 from fcnet.train.precision import as_precision
+from fcnet.train.program import check_gradient
 from fcnet.train.run import Plan, begin, run
 from fcnet.train.schedule import as_patience, as_schedule, check_progress
 from fcnet.train.source import as_training_data
@@ -34,7 +35,7 @@ def fit(
     key: Array,
     batch_size: int | None = None,
     steps: int,
-    optimizer: str | Optimizer = "adam",
+    optimizer: str | Optimizer | optax.MultiSteps = "adam",
     hyperparameters: Mapping[str, ArrayLike] | None = None,
     gradient: str | Callable[..., Params] = "backprop",
     sampling: str = "algorithm2",
@@ -67,18 +68,21 @@ def fit(
         batch_size: B, from 1 to n. Leave it out with sampling="full", whose batches are all n.
             Smaller batches of an iterable are padded to B rows, and the padding is masked.
         steps: the number of steps, 0 or more.
-        optimizer: an `optax.GradientTransformation`; a factory that makes one of the
-            hyper-parameters, such as `optax.adamw`; or a name, for a factory with a default
+        optimizer: an `optax.GradientTransformation` or `optax.MultiSteps`; a factory that makes one
+            of the hyper-parameters, such as `optax.adamw`; or a name, for a factory with a default
             learning rate: "adam", "adamw", "rmsprop" (1e-3), "sgd", "adagrad" (1e-2) or "lion"
             (1e-4). Those that read the loss of the batch, such as `optax.lbfgs` and
-            `optax.polyak_sgd`, get it by the arguments `value`, `grad` and `value_fn`; a line
-            search that differentiates `value_fn` gets `gradient`. Line searches are made for
-            sampling="full".
-        hyperparameters: numbers for the factory, such as {"learning_rate": 1e-3}. They override the
-            defaults of a name one by one. A factory gets these alone.
+            `optax.polyak_sgd`, get it by the arguments `value`, `grad` and `value_fn`; the
+            derivative of `value_fn` is `gradient`. Line searches are made for sampling="full".
+        hyperparameters: real numbers for the factory, such as {"learning_rate": 1e-3}. They
+            override the defaults of a name one by one. A factory gets these alone. Counts, switches
+            and functions go into the factory: `functools.partial(optax.lbfgs, memory_size=5)`.
         gradient: "backprop" is Algorithm 5, "autodiff" is `jax.grad`. Or a function like
             `batch_backprop`: gradient(params, X, Y, *, activation, output_activation, loss,
-            weights), which returns the gradient of the mean loss in the structure of params.
+            weights), which returns the gradient of the mean loss of B rows, a pair of floating
+            arrays (dJ/dW, dJ/db) for each layer. The weights are None where all rows count the
+            same; a masked row has weight 0. `minibatch_sgd` calls its own with the first three
+            arguments, since its model has no activation, loss or weights.
         sampling: "algorithm2" draws B distinct examples in each step; "epoch" makes shuffled
             passes; "with_replacement" draws B examples independently; "full" takes all examples in
             each step, which is gradient descent.
@@ -110,7 +114,8 @@ def fit(
             as `jax.make_mesh((4, 2), ("data", "model"))`. Each batch is split over "data", and the
             rows of each layer over "model" if its width divides. The result lies on one device and
             is that of one device up to rounding. See `fcnet.train.mesh` for several hosts.
-        progress: called after each evaluation but the first, with the step and the history.
+        progress: called after each evaluation but that of the start, as progress(step, history).
+            `sweep`, whose members are not at one step, calls progress(share).
 
     Returns:
         A `FitResult`.
@@ -153,7 +158,7 @@ def fit(
             key=key, sampling=sampling, batch_size=batch_size, objective=objective, mesh=devices,
         )  # fmt: skip
         if not isinstance(gradient, str):
-            check_gradient_shapes(program, layers, seen)
+            check_gradient(program, layers, source.load(0))
         state = State(layers, start_state(chosen, hyper, layers, opt_state))
         identity: dict[str, str] = {}
         if saves is not None or is_shared(devices):

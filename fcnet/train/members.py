@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_params, check_finite, check_shape
 from fcnet.train.keys import as_keys
-from fcnet.train.optimizer import named
+from fcnet.train.optimizer import as_numbers, named
 from fcnet.types import Layer, Pairs, Params
 
 
@@ -58,7 +58,7 @@ def as_members(
     keys = as_keys(key)
     kind = jnp.promote_types(layers[0].W.dtype, jnp.float32)  # 0.999 is 1 in bfloat16
     numbers = {
-        name: _as_numbers(f"hyperparameters[{name!r}]", value).astype(kind)
+        name: _as_numbers(name, value).astype(kind)
         for name, value in named(hyperparameters).items()
     }
     counts = {"params": len(layers[0].b)} if stacked else {}
@@ -109,8 +109,9 @@ def as_layers(params: Pairs) -> tuple[Params, bool]:
 
 def _as_numbers(name: str, value: ArrayLike) -> Array:
     """One number or K numbers, finite."""
-    array = as_array(name, value)
+    array = as_numbers(name, value)
     if array.ndim > 1:
-        raise ValueError(f"{name} has shape {array.shape}, expected (), or (K,) for K members")
-    check_finite(name, array)
+        raise ValueError(
+            f"hyperparameters[{name!r}] has shape {array.shape}, expected (), or (K,) for K members"
+        )
     return array

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array, lax
 from jaxtyping import Float
 
 from fcnet.backpropagation import batch_backprop
-from fcnet.checks import layout_of, look_up_name, reraise
+from fcnet.checks import look_up_name
 from fcnet.losses import mean_loss
 from fcnet.network import forward
 from fcnet.train.types import Data, Program
-from fcnet.types import Objective, Params
+from fcnet.types import Layer, Objective, Params
 
 GRADIENTS: MappingProxyType[str, Callable[..., Params]] = MappingProxyType(
     {"backprop": batch_backprop, "autodiff": jax.grad(mean_loss)}
@@ -34,41 +36,26 @@ def as_gradient(choice: str | Callable[..., Params]) -> Callable[..., Params]:
     return choice if callable(choice) else look_up_name("gradient", GRADIENTS, choice)
 
 
-def check_gradient_shapes(program: Program, params: Params, batch: Data) -> None:
-    """Raise unless the gradient of a batch has the structure and the shapes of the parameters.
+def compute_gradient(program: Program, params: Params, batch: Data) -> Any:
+    """The gradient of the batch's mean loss, in the dtype that it is computed in.
 
-    Nothing is computed: the gradient is only traced.
+    A function of the caller's may return the pairs of the layers in tuples or lists.
     """
-    try:
-        computed = jax.eval_shape(partial(_gradient, program), params, batch)
-    except (TypeError, ValueError) as error:
-        reraise(
-            error,
-            "gradient must be a function like fcnet.batch_backprop, called as gradient(params, X, "
-            "Y, activation=..., output_activation=..., loss=..., weights=...), that JAX can trace: "
-            f"of jax.numpy, not numpy. It raised {type(error).__name__}: {error}",
-        )
-    if layout_of(computed)[:2] != layout_of(params)[:2]:
-        expected, got = (jax.tree.map(jnp.shape, tree) for tree in (params, computed))
-        raise ValueError(
-            f"gradient must return the structure and the shapes of params, expected {expected}, "
-            f"got {got}"
-        )
-
-
-def _gradient(program: Program, params: Params, batch: Data) -> Params:
-    """The gradient in the dtype that it is computed in."""
     params, batch = jax.tree.map(
         lambda leaf: leaf.astype(program.compute or leaf.dtype), (params, batch)
     )
-    return program.gradient(
+    computed: Any = program.gradient(
         params, batch.X, batch.Y, weights=batch.weights, **program.objective.keywords
     )
+    pairs = isinstance(computed, (tuple, list)) and all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in computed
+    )
+    return tuple(Layer(*pair) for pair in computed) if pairs else computed
 
 
 def batch_gradient(program: Program, params: Params, batch: Data) -> Params:
     """The gradient of the batch's mean loss, in the dtype of the parameters."""
-    computed = _gradient(program, params, batch)
+    computed = compute_gradient(program, params, batch)
     return jax.tree.map(lambda leaf, p: leaf.astype(p.dtype), computed, params)
 
 
@@ -80,20 +67,18 @@ def batch_loss(program: Program, params: Params, batch: Data) -> Float[Array, ""
 def differentiable_loss(program: Program, batch: Data) -> Callable[[Params], Array]:
     """`batch_loss` as a function of the parameters, with `batch_gradient` as its derivative.
 
-    A line search that differentiates it with `jax.value_and_grad` uses Algorithm 5.
+    An optimiser that differentiates it, by `jax.grad` or `jax.jvp`, uses Algorithm 5.
     """
 
-    @jax.custom_vjp
+    @jax.custom_jvp
     def loss(params: Params, batch: Data) -> Array:
         return batch_loss(program, params, batch)
 
-    def forwards(params: Params, batch: Data) -> tuple[Array, Params]:
-        return batch_loss(program, params, batch), batch_gradient(program, params, batch)
+    @loss.defjvp
+    def derivative(at: tuple[Params, Data], along: tuple[Params, Data]) -> tuple[Array, Array]:
+        products = jax.tree.map(jnp.multiply, batch_gradient(program, *at), along[0])
+        return loss(*at), optax.tree.sum(products)
 
-    def backwards(gradient: Params, cotangent: Array) -> tuple[Params, None]:
-        return jax.tree.map(lambda leaf: (cotangent * leaf).astype(leaf.dtype), gradient), None
-
-    loss.defvjp(forwards, backwards)
     return lambda params: loss(params, batch)
 
 

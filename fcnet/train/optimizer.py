@@ -1,5 +1,6 @@
 """Optimisers: any of optax's, with hyper-parameters that may change without compiling anew."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -11,7 +12,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, check_finite, check_shape, layout_of, look_up_name, reraise
+from fcnet.checks import as_array, check_finite, check_shape, look_up_name, mismatch, reraise
 from fcnet.train.types import Optimizer
 from fcnet.types import Params
 
@@ -47,15 +48,21 @@ UNSUITABLE: MappingProxyType[type, str] = MappingProxyType(
 
 INSTEAD = "Choose another, or write the loop with optax and fcnet.batch_backprop"
 
+CONSTANTS = (
+    "hyperparameters are real numbers that may change without compiling anew; counts, switches and "
+    "functions go into the factory, as in optimizer=functools.partial(optax.sgd, nesterov=True)"
+)
+
 
 def as_optimizer(
-    optimizer: str | Optimizer, hyperparameters: Mapping[str, ArrayLike] | None
+    optimizer: str | Optimizer | optax.MultiSteps,
+    hyperparameters: Mapping[str, ArrayLike] | None,
 ) -> tuple[Optimizer, Hyperparameters]:
     """The optimiser as a static argument, and its hyper-parameters as numbers.
 
     Args:
-        optimizer: a ready `optax.GradientTransformation`; or a factory that makes one, such as
-            `optax.adamw`; or the name of one.
+        optimizer: a ready `optax.GradientTransformation` or `optax.MultiSteps`; or a factory that
+            makes one, such as `optax.adamw`; or the name of one.
         hyperparameters: keyword arguments of the factory, all numbers. They override the defaults
             of a name; a factory gets these alone.
 
@@ -73,8 +80,11 @@ def as_optimizer(
     return chosen, numbers
 
 
-def as_factory(optimizer: str | Optimizer) -> tuple[Optimizer, dict[str, float]]:
+def as_factory(
+    optimizer: str | Optimizer | optax.MultiSteps,
+) -> tuple[Optimizer, dict[str, float]]:
     """The optimiser or its factory, and the default hyper-parameters, which a name alone has."""
+    optimizer = as_transformation(optimizer)
     if callable(optimizer) or isinstance(optimizer, optax.GradientTransformation):
         return optimizer, {}
     if not isinstance(optimizer, str):
@@ -84,6 +94,14 @@ def as_factory(optimizer: str | Optimizer) -> tuple[Optimizer, dict[str, float]]
         )
     row = look_up_name("optimizer", OPTIMIZERS, optimizer)
     return row.func, row.keywords
+
+
+def as_transformation(optimizer: Any) -> Any:
+    """An `optax.MultiSteps` as the transformation that it stands for; anything else as it is."""
+    if isinstance(optimizer, optax.MultiSteps):
+        # Its method gradient_transformation() would leave out the arguments for the loss.
+        return optax.GradientTransformationExtraArgs(optimizer.init, optimizer.update)
+    return optimizer
 
 
 def check_factory(optimizer: Optimizer, numbers: Mapping[str, Any]) -> None:
@@ -96,7 +114,7 @@ def check_factory(optimizer: Optimizer, numbers: Mapping[str, Any]) -> None:
             )
         return
     try:
-        made = optimizer(**numbers)
+        made = build(optimizer, numbers)
     except (TypeError, ValueError) as error:
         reraise(error, f"hyperparameters do not fit the optimizer: {error}")
     if not isinstance(made, optax.GradientTransformation):
@@ -110,14 +128,20 @@ def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:
     """Numbers by name. As Python's own they take the dtype of the parameters that they meet."""
     numbers: dict[str, float | Array] = {}
     for name, value in named(hyperparameters).items():
-        array = as_array(f"hyperparameters[{name!r}]", value)
-        check_shape(
-            f"hyperparameters[{name!r}]", array, (),
-            "a number; anything else belongs in a factory, such as partial(optax.adam, mask=...)",
-        )  # fmt: skip
-        check_finite(f"hyperparameters[{name!r}]", array)
-        numbers[name] = float(value)
+        array = as_numbers(name, value)
+        check_shape(f"hyperparameters[{name!r}]", array, (), f"a number; {CONSTANTS}")
+        numbers[name] = float(array)
     return numbers
+
+
+def as_numbers(name: str, value: Any) -> Array:
+    """The number of a hyper-parameter, or the numbers of several members; all finite."""
+    try:
+        array = as_array(f"hyperparameters[{name!r}]", value)
+    except (TypeError, ValueError) as error:
+        reraise(error, f"{error}: {CONSTANTS}")
+    check_finite(f"hyperparameters[{name!r}]", array)
+    return array
 
 
 def named(hyperparameters: object) -> Mapping[str, Any]:
@@ -137,7 +161,7 @@ def build(optimizer: Optimizer, hyperparameters: Hyperparameters) -> optax.Gradi
     """The optimiser made of its hyper-parameters, inside the program that uses it."""
     if isinstance(optimizer, optax.GradientTransformation):
         return optimizer
-    return optimizer(**hyperparameters)
+    return as_transformation(optimizer(**hyperparameters))
 
 
 def start_state(
@@ -154,10 +178,10 @@ def start_state(
     fresh = _init(hyperparameters, params, optimizer=optimizer)
     if earlier is None:
         return fresh
-    if layout_of(earlier) != layout_of(fresh):
+    if difference := mismatch(earlier, fresh):
         raise ValueError(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
-            "run with the same optimizer, sizes and dtype returned"
+            f"run with the same optimizer, sizes and dtype returned; {difference}"
         )
     return jax.tree.map(jnp.asarray, earlier)
 
@@ -173,14 +197,21 @@ def check_optimizer(optimizer: Optimizer, hyperparameters: Hyperparameters, para
     Nothing is computed: one update is only traced.
 
     Raises:
-        ValueError: for one that needs another argument, or steps to parameters not meant for
-            evaluation.
+        ValueError: for one that needs another argument, has hyper-parameters that must be
+            constants, returns updates or a state that the next step cannot take, or steps to
+            parameters not meant for evaluation.
     """
     state = _traced(_init, optimizer, hyperparameters, params)
     for node in jax.tree.leaves(state, is_leaf=lambda node: type(node) in UNSUITABLE):
         if type(node) in UNSUITABLE:
             raise ValueError(f"{UNSUITABLE[type(node)]}. {INSTEAD}")
-    _traced(_update, optimizer, hyperparameters, params, state)
+    moved, after = _traced(_update, optimizer, hyperparameters, params, state)
+    for what, got, expected in (("the parameters", moved, params), ("its state", after, state)):
+        if difference := mismatch(got, expected):
+            raise ValueError(
+                "fit cannot use this optimizer: a step must keep the structure, the shapes and the "
+                f"dtypes of {what}, but {difference}. {INSTEAD}"
+            )
 
 
 def _traced(function: Callable[..., Any], optimizer: Optimizer, *arguments: Any) -> Any:
@@ -192,6 +223,11 @@ def _traced(function: Callable[..., Any], optimizer: Optimizer, *arguments: Any)
     try:
         return jax.eval_shape(partial(function, optimizer=optimizer), *arguments)
     except (TypeError, ValueError, AttributeError) as error:
+        # JAX's errors name the argument whose value is not known while it traces.
+        if names := re.findall(r"hyperparameters\['(.*?)'\]", str(error)):
+            raise ValueError(
+                f"the optimizer needs {' and '.join(names)} as a constant: {CONSTANTS}"
+            ) from error
         raise ValueError(
             f"fit cannot use this optimizer, which raised {type(error).__name__}: "
             f"{str(error).rstrip('.')}. An optimizer gets the gradient, its state, the parameters, "
@@ -203,12 +239,15 @@ def _traced(function: Callable[..., Any], optimizer: Optimizer, *arguments: Any)
 def _update(
     hyperparameters: Hyperparameters, params: Params, opt_state: Any, *, optimizer: Optimizer
 ) -> tuple[Params, optax.OptState]:
-    """An update by some gradient and some loss, for its shapes."""
+    """The parameters and the state after a step by some gradient and some loss."""
     made, loss = build(optimizer, hyperparameters), partial(optax.tree.norm, squared=True)
-    return update_params(made, params, opt_state, params, loss(params), loss)
+    updates, after = compute_updates(made, params, opt_state, params, loss(params), loss)
+    if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(updates)):
+        raise TypeError("its updates are complex numbers, but the parameters are real")
+    return optax.apply_updates(params, updates), after
 
 
-def update_params(
+def compute_updates(
     optimizer: optax.GradientTransformation,
     gradient: Params,
     opt_state: optax.OptState,
@@ -216,12 +255,12 @@ def update_params(
     value: Array,
     value_fn: Callable[[Params], Array],
 ) -> tuple[Params, optax.OptState]:
-    """The parameters after a step, and the optimiser's state.
+    """The updates of a step, and the optimiser's state after it.
 
     `value` is the loss at the parameters, and `value_fn` the loss as a function of them. XLA leaves
     the loss out of the compiled step where the optimiser does not read it.
     """
-    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+    updates, after = optax.with_extra_args_support(optimizer).update(
         gradient, opt_state, params, value=value, grad=gradient, value_fn=value_fn
     )
-    return optax.apply_updates(params, updates), opt_state
+    return updates, after

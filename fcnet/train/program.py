@@ -14,9 +14,10 @@ import optax
 from jax import Array, lax
 from jaxtyping import Bool, Int
 
+from fcnet.checks import mismatch, reraise
 from fcnet.train.mesh import keep_placed, keep_split
-from fcnet.train.objective import batch_gradient, batch_loss, differentiable_loss
-from fcnet.train.optimizer import Hyperparameters, build, update_params
+from fcnet.train.objective import batch_gradient, batch_loss, compute_gradient, differentiable_loss
+from fcnet.train.optimizer import Hyperparameters, build, compute_updates
 from fcnet.train.types import Batches, Data, Program, State, Window
 from fcnet.types import Params
 
@@ -66,7 +67,10 @@ def descend(
     params = state.params
     gradient = in_place(batch_gradient(program, params, batch))
     value, value_fn = batch_loss(program, params, batch), differentiable_loss(program, batch)
-    return State(*update_params(optimizer, gradient, state.opt_state, params, value, value_fn))
+    updates, opt_state = compute_updates(
+        optimizer, gradient, state.opt_state, params, value, value_fn
+    )
+    return State(optax.apply_updates(params, updates), opt_state)
 
 
 def in_place(gradient: Params) -> Params:
@@ -78,6 +82,35 @@ def in_place(gradient: Params) -> Params:
     """
     last = 0 * gradient[0].b[0]  # not 0 to the compiler, since it is NaN for a NaN
     return jax.tree.map(lambda leaf: leaf if leaf.size <= SMALL_ARRAY else leaf + last, gradient)
+
+
+def check_gradient(program: Program, params: Params, window: Window) -> None:
+    """Raise unless the gradient of a batch of the window is like the parameters.
+
+    Nothing is computed: the gradient is only traced.
+    """
+
+    def of_first(params: Params, window: Window) -> Any:
+        return compute_gradient(program, params, rows_of_step(window, jnp.int32(0)))
+
+    try:
+        computed = jax.eval_shape(of_first, params, window)
+    except (TypeError, ValueError) as error:
+        reraise(
+            error,
+            "gradient must be a function like fcnet.batch_backprop, called as gradient(params, X, "
+            "Y, activation=..., output_activation=..., loss=..., weights=...), that JAX can trace: "
+            f"of jax.numpy, not numpy. It raised {type(error).__name__}: {error}",
+        )
+    dtype = params[0].W.dtype
+    like_params = jax.tree.map(
+        lambda g: g.update(dtype=dtype) if jnp.issubdtype(g.dtype, jnp.floating) else g, computed
+    )
+    if difference := mismatch(like_params, params):
+        raise ValueError(
+            "gradient must return the structure and the shapes of params in a floating dtype: "
+            f"{difference}"
+        )
 
 
 @partial(jax.jit, static_argnames=("program", "gather_ahead"), donate_argnames="state")

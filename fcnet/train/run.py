@@ -109,7 +109,7 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
                 break
             state, finite = advance(program, state, window, plan.hyperparameters)
             if not finite:
-                raise _failure(plan, snapshot)
+                raise _failure(plan, snapshot, block + int(window.last))
             step = block + int(window.last)
             if plan.schedule.evaluates(step):
                 snapshot = _evaluated(plan, snapshot, step, state)
@@ -122,8 +122,8 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
             raise _interrupted(plan, snapshot, number)
     if stopped == "steps" and step < plan.schedule.steps:
         stopped = "data"
-        if not snapshot.entries or snapshot.entries[-1][STEP] < step:
-            snapshot = _evaluated(plan, snapshot, step, state)
+    if not snapshot.entries or snapshot.entries[-1][STEP] < step:  # no evaluation was due here
+        snapshot = _evaluated(plan, snapshot, step, state)
     if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every:
         plan.store.save(snapshot)
     del state  # the result needs its memory
@@ -143,7 +143,7 @@ def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snaps
     """
     entry = plan.measure(step, state.params)
     if not np.isfinite(entry[LOSS]):
-        raise _failure(plan, snapshot)
+        raise _failure(plan, snapshot, step)
     host = to_host(state)
     entries = () if plan.schedule.evaluate_every is None else snapshot.entries
     best, kept = snapshot.best, snapshot.kept
@@ -162,16 +162,19 @@ def _validation(entry: Entry) -> float:
     return float(np.nan_to_num(entry[VALIDATION_LOSS], nan=np.inf))
 
 
-def _failure(plan: Plan, snapshot: Snapshot) -> NonFiniteError:
-    """The error of a run that failed after a snapshot; repeats its steps to find the bad one."""
+def _failure(plan: Plan, snapshot: Snapshot, end: int) -> NonFiniteError:
+    """The error of a run that failed between a snapshot and the step `end`.
+
+    The steps are repeated to find the bad one. If all are good, the evaluation after them is bad.
+    """
     state, step = to_device(snapshot.state, plan.program.mesh), snapshot.step
     with closing(plan.windows(snapshot.step)) as steps:
         for block, window in steps:
             good, state = last_finite(plan.program, state, window, plan.hyperparameters)
             step = block + int(good)
-            if good < window.last:
+            if good < window.last or step == end:
                 break
-    return NonFiniteError(step, to_device(to_host(state)).params)
+    return NonFiniteError(step, to_device(to_host(state)).params, step == end)
 
 
 def _interrupted(plan: Plan, snapshot: Snapshot, received: signal.Signals) -> Interrupted:

@@ -138,7 +138,6 @@ def as_sampling(sampling: str, n: int, batch_size: object) -> int:
     """B, once it goes with the way to sample n examples: "full" takes them all."""
     sample = look_up_name("sampling", {**SAMPLINGS, "full": None}, sampling)
     if sample is not None:
-        as_count("n, the number of examples,", n, least=1, most=INT32_MAX)
         return as_batch_size(batch_size, n)
     if batch_size is not None and as_count("batch_size", batch_size, least=1) != n:
         raise ValueError(
@@ -153,7 +152,8 @@ def as_batch_size(batch_size: object, n: int | None = None) -> int:
     if batch_size is None:
         among = "" if n is None else f", from 1 to the {n} training examples"
         raise TypeError(f"batch_size is missing: give the number of examples in a batch{among}")
-    return as_count("batch_size", batch_size, least=1, most=n)
+    most = None if n is None else as_count("n, the number of examples,", n, 1, INT32_MAX)
+    return as_count("batch_size", batch_size, least=1, most=most)
 
 
 def loaded_steps(batch_size: int, row_bytes: int) -> int:

@@ -33,7 +33,7 @@ from fcnet.train.data import (
     sample_rows,
 )
 from fcnet.train.members import Members, as_members
-from fcnet.train.objective import as_gradient, check_gradient_shapes, evaluate
+from fcnet.train.objective import as_gradient, evaluate
 from fcnet.train.optimizer import (
     Hyperparameters,
     as_factory,
@@ -43,7 +43,7 @@ from fcnet.train.optimizer import (
     named,
 )
 from fcnet.train.precision import Precision, as_precision
-from fcnet.train.program import advance, all_finite
+from fcnet.train.program import advance, all_finite, check_gradient
 from fcnet.train.schedule import Schedule, as_schedule, check_progress
 from fcnet.train.source import as_sampling, drawn, windows
 from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
@@ -86,7 +86,7 @@ def sweep(
     key: Array,
     batch_size: int | None = None,
     steps: int,
-    optimizer: str | Optimizer = "adam",
+    optimizer: str | Optimizer | optax.MultiSteps = "adam",
     hyperparameters: Mapping[str, ArrayLike] | None = None,
     gradient: str | Callable[..., Params] = "backprop",
     sampling: str = "algorithm2",
@@ -114,8 +114,10 @@ def sweep(
             key, with which all draw the same batches.
         hyperparameters: for each name K numbers or one. Defaults as in `fit`.
         validation: as in `fit`. A share is drawn by the first key, for all members alike.
-        progress: called after each evaluation of a group with the share of the work that is done,
-            in the thread that did it.
+        progress: called after each evaluation of a group of members, as progress(share), where
+            share is the part of the work that is done, from 0 to 1; in the thread that did it. The
+            groups are not at one step, so that there is no step and no history to give, as in
+            `fit`.
 
     Returns:
         A `SweepResult`.
@@ -152,10 +154,11 @@ def sweep(
             raise TypeError("sweep needs its data in memory: load X and Y with np.asarray")
         table = on_device(as_data(first.params, X, Y, weights, objective))
         table, held_out = hold_out(table, validation, split_key, first.params, objective)
-        B = as_sampling(sampling, table.n, batch_size)
         seen = sample_rows(table, evaluated_rows(first.params), sample_key)
+        B = as_sampling(sampling, table.n, batch_size)
         if not isinstance(gradient, str):
-            check_gradient_shapes(program, first.params, seen)
+            window = jax.eval_shape(lambda: drawn(table, sampling, first.keys, B).load(0))
+            check_gradient(program, first.params, window)
         plan = _Plan(
             program=program,
             precision=arithmetic,

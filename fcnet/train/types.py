@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from fcnet.types import Objective, Params
 
-Factory: TypeAlias = Callable[..., optax.GradientTransformation]
+Factory: TypeAlias = Callable[..., optax.GradientTransformation | optax.MultiSteps]
 Optimizer: TypeAlias = optax.GradientTransformation | Factory
 
 
@@ -144,23 +144,32 @@ class NonFiniteError(ArithmeticError):
     """Training reached a loss or parameters that are not finite.
 
     Attributes:
-        step: the number of steps before the first bad one.
+        step: the number of steps before the first bad one, or before the bad evaluation.
         params: the parameters after these steps, all finite.
+        evaluation: whether the steps were good, and only the loss of the training examples that the
+            history measures is not finite.
     """
 
-    def __init__(self, step: int, params: Params) -> None:
+    def __init__(self, step: int, params: Params, evaluation: bool = False) -> None:
         """Name the step and what usually helps."""
         super().__init__(
-            f"the loss or the parameters stopped being finite in step {step + 1}; the parameters "
-            f"after step {step} are this error's .params. Try a smaller learning rate, "
-            "standardised inputs and targets, or optax.clip_by_global_norm in the optimizer"
+            (
+                f"the loss of the training examples is not finite after step {step}, but those of "
+                "the batches were"
+                if evaluation
+                else f"the loss or the parameters stopped being finite in step {step + 1}"
+            )
+            + f"; the parameters after step {step} are this error's .params. Try a smaller "
+            "learning rate, standardised inputs and targets, or optax.clip_by_global_norm in the "
+            "optimizer"
         )
         self.step = step
         self.params = params
+        self.evaluation = evaluation
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by the arguments of the constructor, as processes hand exceptions on."""
-        return type(self), (self.step, self.params)
+        return type(self), (self.step, self.params, self.evaluation)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -64,7 +64,8 @@ def test_the_end_is_saved_and_a_longer_run_has_one_entry_too(run, tmp_path):
         run(checkpoint=tmp_path, resume=True, steps=80, evaluate_every=25)
 
 
-def test_an_interrupted_run_is_saved_without_an_entry_and_resumes(run, tmp_path, monkeypatch):
+def interrupted(run, folder, monkeypatch):
+    """What a run of 3,000 steps raises that gets a signal in its first block."""
     advance = host.advance
 
     def interrupt(*arguments):
@@ -74,13 +75,49 @@ def test_an_interrupted_run_is_saved_without_an_entry_and_resumes(run, tmp_path,
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     monkeypatch.setattr(host, "advance", interrupt)
     with pytest.raises(fcnet.Interrupted) as caught:
-        run(checkpoint=tmp_path, steps=3000)
+        run(checkpoint=folder, steps=3000)
     monkeypatch.undo()
     signal.signal(signal.SIGTERM, before)
-    assert 0 < caught.value.step < 3000
-    assert len(caught.value.result.history.step) == 0
-    assert list(saved(tmp_path)) == [0, caught.value.step]
+    return caught.value
+
+
+def test_an_interrupted_run_is_saved_without_an_entry_and_resumes(run, tmp_path, monkeypatch):
+    error = interrupted(run, tmp_path, monkeypatch)
+    assert 0 < error.step < 3000
+    assert len(error.result.history.step) == 0
+    assert list(saved(tmp_path)) == [0, error.step]
     assert_same_bits(run(checkpoint=tmp_path, resume=True, steps=3000), run(steps=3000))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{}, {"evaluate_every": 2900}, {"evaluate_every": 2900, "validation": 0.3, "patience": 1}],
+)
+def test_a_run_that_is_resumed_at_its_end_is_evaluated_there(run, tmp_path, monkeypatch, changed):
+    run = partial(run, **changed)
+    step = interrupted(run, tmp_path, monkeypatch).step
+    reported = []
+    run = partial(run, steps=step)
+    again = partial(run, checkpoint=tmp_path, resume=True)
+    resumed = again(progress=lambda step, history: reported.append(step))
+    assert_same_bits(resumed, run())
+    assert (resumed.history.step[-1], reported) == (step, [step])
+    assert_same_bits(again(), resumed)
+
+
+def test_a_bad_evaluation_after_good_steps_is_named_as_one(run, problem):
+    """The example with an infinite squared error is in the last batch, which no step takes."""
+    params, X, Y = problem
+    batches = [(X[i : i + 1], Y.at[22].set(1e30)[i : i + 1]) for i in range(23)]
+    for every in (4, None):
+        choices = {**run.keywords, "evaluate_every": every, "batch_size": 1, "steps": 9}
+        with pytest.raises(fcnet.NonFiniteError, match="training examples is not finite") as caught:
+            fit(params, batches, **choices)
+        assert (caught.value.step, caught.value.evaluation) == (every or 9, True)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(caught.value.params))
+    with pytest.raises(fcnet.NonFiniteError, match="in step 23") as caught:
+        fit(params, batches, **{**choices, "steps": 30})
+    assert (caught.value.step, caught.value.evaluation) == (22, False)
 
 
 def test_the_first_bad_step_is_named(run, problem):
@@ -105,6 +142,7 @@ def test_errors_of_a_run_can_be_pickled(run, problem):
     """A pool of processes pickles the errors of its workers."""
     for error in (
         fcnet.NonFiniteError(7, problem[0]),
+        fcnet.NonFiniteError(7, problem[0], evaluation=True),
         fcnet.Interrupted(signal.SIGTERM, 50, run(), "it is saved"),
     ):
         other = pickle.loads(pickle.dumps(error))
@@ -187,6 +225,40 @@ def test_an_optimizer_that_reads_the_loss_has_the_gradient_function(run):
         assert_close(run(gradient=doubled).params, run().params, 1e-3)
 
 
+def test_a_gradient_function_is_traced_with_the_rows_and_the_weights_of_a_step(run, problem):
+    shapes = set()
+
+    def gradient(params, X, Y, *, weights, **choices):
+        shapes.add((X.shape, Y.shape, None if weights is None else weights.shape))
+        return fcnet.batch_backprop(params, X, Y, weights=weights, **choices)
+
+    several = partial(sweep, *problem, key=jax.random.split(jax.random.key(0), 2))
+    for train in (run, partial(several, **{k: v for k, v in run.keywords.items() if k != "key"})):
+        for sampling, weights in (("algorithm2", None), ("epoch", (6,))):  # 23 rows need a mask
+            shapes.clear()
+            train(gradient=gradient, sampling=sampling, steps=9)
+            assert shapes == {((6, 4), (6, 1), weights)}
+
+
+def test_a_gradient_function_may_return_pairs_in_lists(run, problem):
+    def pairs(*arguments, **choices):
+        return [[dW, db] for dW, db in own(*arguments, **choices)]
+
+    assert_same_bits(run(gradient=pairs).params, run(gradient=own).params)
+    several = {**run.keywords, "key": jax.random.split(jax.random.key(0), 2), "steps": 9}
+    assert_same_bits(sweep(*problem, **several, gradient=pairs).params,
+                     sweep(*problem, **several, gradient=own).params)  # fmt: skip
+
+
+def scaled(factor, dtype=None):
+    """A gradient function whose arrays are multiplied by a factor, and cast."""
+
+    def gradient(*arguments, **choices):
+        return jax.tree.map(lambda leaf: (factor * leaf).astype(dtype), own(*arguments, **choices))
+
+    return gradient
+
+
 @pytest.mark.untyped
 @pytest.mark.parametrize(
     ("gradient", "error", "message"),
@@ -200,9 +272,16 @@ def test_an_optimizer_that_reads_the_loss_has_the_gradient_function(run):
         ),
         (lambda params, X, Y, **_: params[0], ValueError, "structure and the shapes of params"),
         (
+            lambda params, X, Y, **_: [{"W": W, "b": b} for W, b in params],
+            ValueError,
+            r"it is \[{W: float32\[5, 4\], b: float32\[5\]}, .* expected \(Layer\(W=float32",
+        ),
+        (scaled(1 + 1j, complex), ValueError, r"\[0\].W is complex64\[5, 4\], expected float32"),
+        (scaled(9, int), ValueError, r"floating dtype: \[0\].W is int32\[5, 4\], expected float32"),
+        (
             lambda params, X, Y, **_: jax.tree.map(lambda leaf: leaf[None], params),
             ValueError,
-            r"expected \(Layer\(W=\(5, 4\), .* got \(Layer\(W=\(1, 5, 4\)",
+            r"\[0\].W is float32\[1, 5, 4\], expected float32\[5, 4\]",
         ),
         ("numeric", ValueError, "unknown gradient 'numeric'; known are 'backprop', 'autodiff'"),
         (3, TypeError, "gradient must be a name, one of"),

@@ -26,6 +26,17 @@ from fcnet.train.types import Data, Program, State
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 
+
+def along_the_gradient():
+    """Steps whose length is that of the derivative along the gradient, by forward mode."""
+
+    def update(gradient, state, params, *, value_fn, **_):
+        _, slope = jax.jvp(value_fn, (params,), (gradient,))
+        return optax.tree.scale(-0.1 * slope / (1 + slope), gradient), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
 READERS = {
     "lbfgs": optax.lbfgs(memory_size=4),
     "polyak_sgd": optax.polyak_sgd(max_learning_rate=0.5),
@@ -35,6 +46,7 @@ READERS = {
     ),
     "momo": optax.contrib.momo(0.3),
     "prodigy": optax.contrib.prodigy(),
+    "forward mode": along_the_gradient(),
 }
 
 
@@ -114,6 +126,8 @@ def test_a_line_search_differentiates_by_the_chosen_gradient(problem):
     assert_close(gradient, fcnet.batch_backprop(params, X, Y, **expected), 1e-6)
     by_autodiff = jax.grad(fcnet.mean_loss)(params, X, Y, **expected)
     assert_close(gradient, jax.tree.map(lambda leaf: 3 * leaf, by_autodiff), 1e-5)
+    _, slope = jax.jvp(differentiable_loss(program, batch), (params,), (by_autodiff,))
+    np.testing.assert_allclose(slope, 3 * optax.tree.norm(by_autodiff, squared=True), rtol=1e-5)
 
 
 @pytest.mark.parametrize("compute", [None, "bfloat16"])
@@ -253,6 +267,53 @@ def test_numbers_override_the_defaults_one_by_one(run):
         assert_close(some.params, run(optimizer="adam").params, 1e-6)
 
 
+def test_multi_steps_are_optax_own_loop(problem, run):
+    """As an object, from a factory, in a sweep, and around an optimiser that reads the loss."""
+    for inner in (optax.sgd(0.3), optax.polyak_sgd(max_learning_rate=0.5)):
+        several = optax.MultiSteps(inner, every_k_schedule=2)
+        result = run(optimizer=several)
+        params, _ = with_optax(
+            optax.GradientTransformationExtraArgs(several.init, several.update),
+            *problem, [np.arange(23)] * 9,
+        )  # fmt: skip
+        assert_close(result.params, params, 1e-9)
+        with pytest.raises(AssertionError):
+            assert_close(result.params, run(optimizer=inner).params, 1e-3)
+
+    def factory(learning_rate):
+        return optax.MultiSteps(optax.sgd(learning_rate), every_k_schedule=2)
+
+    alone = run(optimizer=optax.MultiSteps(optax.sgd(0.3), every_k_schedule=2))
+    made = run(optimizer=factory, hyperparameters={"learning_rate": 0.3})
+    assert_close(made.params, alone.params, 1e-9)
+    rates = {"learning_rate": jnp.array([0.1, 0.3])}
+    together = sweep(*problem, **run.keywords, optimizer=factory, hyperparameters=rates)
+    assert_close(together.member(1), alone.params, 1e-7)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(
+    ("factory", "numbers", "message"),
+    [
+        (optax.lbfgs, {"memory_size": 5}, "the optimizer needs memory_size as a constant"),
+        ("sgd", {"momentum": 0.9, "nesterov": 1}, "needs nesterov as a constant"),
+        ("sgd", {"momentum": 0.9, "nesterov": True}, r"hyperparameters\['nesterov'\] must hold re"),
+        ("adam", {"learning_rate": optax.constant_schedule(0.1)}, r"'learning_rate'\] must hold"),
+    ],
+)
+def test_a_constant_among_the_hyperparameters_belongs_in_the_factory(
+    problem, run, factory, numbers, message
+):
+    several = partial(
+        sweep, *problem, **{**run.keywords, "key": jax.random.split(run.keywords["key"])}
+    )
+    for train in (run, several):
+        with pytest.raises((TypeError, ValueError), match=f"{message}.*functools.partial"):
+            train(optimizer=factory, hyperparameters=numbers)
+    if factory is optax.lbfgs:
+        run(optimizer=partial(factory, **numbers), steps=1)
+
+
 @pytest.mark.untyped
 def test_a_factory_gets_what_the_caller_gives_and_no_more(run):
     with pytest.raises(TypeError, match=r"hyperparameters do not fit the optimizer: .*learning_ra"):
@@ -292,6 +353,15 @@ def needs(name):
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
+def counting(start, after):
+    """Gradient descent with a state that is `start`, and `after(state)` after a step."""
+
+    def update(updates, state, params=None):
+        return optax.tree.scale(-0.1, updates), after(state)
+
+    return optax.GradientTransformation(lambda params: start, update)
+
+
 REFUSED = {
     "sam": (optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.1)), "optax.contrib.sam .* grad_fn"),
     "opaque": (
@@ -305,6 +375,26 @@ REFUSED = {
     "sophia": (optax.contrib.sophia(0.1), "obj_fn must be provided"),
     "own": (needs("hessian"), "argument: 'hessian'. An optimizer gets .* value, grad and value_fn"),
     "in a chain": (optax.chain(optax.adam(0.1), needs("hessian")), "'hessian'"),
+    "state's dtype": (
+        counting({"count": jnp.zeros((), int)}, lambda state: {"count": state["count"] + 0.5}),
+        r"dtypes of its state, but \['count'\] is float(32|64)\[\], expected int(32|64)\[\]",
+    ),
+    "state's shape": (
+        counting(jnp.zeros(()), lambda state: jnp.stack([state, state])),
+        r"its state, but it is float(32|64)\[2\], expected float(32|64)\[\]",
+    ),
+    "state's structure": (
+        counting((), lambda state: [1.0]),
+        r"but it is \[float.*\], expected \(\)",
+    ),
+    "updates' shape": (
+        optax.stateless(lambda updates, _: jax.tree.map(lambda leaf: leaf[None], updates)),
+        r"dtypes of the parameters, but \[0\].W is float.*\[1, 5, 4\], expected",
+    ),
+    "updates' dtype": (
+        optax.stateless(lambda u, _: optax.tree.scale(1j, u)),
+        "raised TypeError: its updates are complex numbers",
+    ),
     "other layout": (optax.lookahead(optax.sgd(0.1), 5, 0.5), "raised AttributeError"),
 }
 

@@ -72,7 +72,7 @@ def _errors_of_the_command_line() -> Iterator[None]:
         yield
     except fcnet.NonFiniteError as diverged:
         raise ArithmeticError(
-            f"training diverged in step {diverged.step + 1}: try a smaller --learning-rate"
+            f"training diverged after step {diverged.step:,}: try a smaller --learning-rate"
         ) from diverged
     except fcnet.Interrupted as stopped:
         raise KeyboardInterrupt(

@@ -130,7 +130,7 @@ def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:
     for name, value in named(hyperparameters).items():
         array = as_numbers(name, value)
         check_shape(f"hyperparameters[{name!r}]", array, (), f"a number; {CONSTANTS}")
-        numbers[name] = float(array)
+        numbers[name] = float(value)
     return numbers
 
 

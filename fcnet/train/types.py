@@ -154,8 +154,8 @@ class NonFiniteError(ArithmeticError):
         """Name the step and what usually helps."""
         super().__init__(
             (
-                f"the loss of the training examples is not finite after step {step}, but those of "
-                "the batches were"
+                f"the loss of the training examples is not finite after step {step}, although "
+                "that of each batch before it was finite"
                 if evaluation
                 else f"the loss or the parameters stopped being finite in step {step + 1}"
             )

@@ -207,7 +207,13 @@ def test_equal_rows_are_held_out_together_and_weights_count_as_rows():
 
 @pytest.mark.parametrize(
     "optimizer",
-    ["adamw", optax.rmsprop, functools.partial(optax.sgd, momentum=0.9), optax.adam(1e-2)],
+    [
+        "adamw",
+        optax.rmsprop,
+        functools.partial(optax.sgd, momentum=0.9),
+        optax.adam(1e-2),
+        optax.MultiSteps(optax.adam(2e-2), every_k_schedule=2),
+    ],
 )
 def test_any_optimizer_of_optax_learns(houses, optimizer):
     X, y = houses

@@ -26,7 +26,7 @@ SMOOTH = 0.15
 """Errors are smooth if their variance between neighbours is less than this share of their mean
 square."""
 
-UNRELIABLE = {"stateful", "nondeterministic", "stale_cache"}
+UNRELIABLE = {"stateful", "nondeterministic", "stale_cache", "momentum", "averaged_gradients"}
 """Kinds of findings after which the numbers of single calls show nothing about the formulas."""
 
 

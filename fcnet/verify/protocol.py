@@ -208,6 +208,14 @@ def check_repeated(
     if agree(first._replace(gradient=doubled), again, bounds):
         message = "a second call returns twice the gradient: it adds to what it returned before"
         return [form_finding("stateful", message)]
+    c = _multiple(first.gradient, again.gradient)
+    multiple = jax.tree.map(lambda leaf: c * leaf, first.gradient)
+    if 1 < c < 2 and agree(first._replace(gradient=multiple), again, bounds):
+        message = (
+            f"a second call adds {c - 1:.3g} times what the first one returned: that is momentum, "
+            "and belongs to the optimizer; return the gradient of this call alone"
+        )
+        return [form_finding("momentum", message)]
     message = (
         f"two calls with the same input differ by {distance(first, again):.1e} of the largest "
         "entry: something is random, or kept from call to call"
@@ -226,8 +234,32 @@ def check_state(calls: Calls) -> list[Finding]:
             "something is cached by the identity of the arrays"
         )
         return [form_finding("stale_cache", message)]
+    if back.answer and between.answer and _is_average(first.answer, between.answer, back.answer):
+        message = (
+            "the gradient is averaged with those of earlier calls: that belongs to the optimizer; "
+            "return the gradient of this call alone"
+        )
+        return [form_finding("averaged_gradients", message)]
     message = "a call on another input changed the gradient of this one: something of it is kept"
     return [form_finding("stateful", message)]
+
+
+def _is_average(first: Answer, between: Answer, back: Answer) -> bool:
+    """Whether the last of three gradients lies between the others, on the line through them."""
+    way, off = (
+        jax.tree.map(lambda one, other: one - other, answer.gradient, first.gradient)
+        for answer in (between, back)
+    )
+    c = _multiple(way, off)
+    on_line = jax.tree.map(lambda one, step: one + c * step, first.gradient, way)
+    no_bounds = [0 * leaf for leaf in jax.tree.leaves(way)]
+    return 0 < c < 1 and agree(first._replace(gradient=on_line), back, no_bounds)
+
+
+def _multiple(base: Params, other: Params) -> float:
+    """The least-squares c of other = c base."""
+    one, two = (np.concatenate([*map(np.ravel, jax.tree.leaves(tree))]) for tree in (base, other))
+    return float(one @ two / (one @ one)) if one.any() else 0.0
 
 
 def check_dependence(candidate: Candidate, calls: Calls) -> list[Finding]:

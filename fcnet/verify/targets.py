@@ -7,6 +7,7 @@ logarithms. A program is judged on such targets as it is made for.
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -106,7 +107,7 @@ KINDS = (
     Kind(lambda own: bool((own == np.rint(own)).all()), _whole),
     Kind(lambda own: bool(((own >= 0) & (own <= 1)).all()), lambda d: d.rng.uniform(size=d.shape)),
 )
-"""The first that fits is kept."""
+"""The first that fits, and that the loss accepts, is kept."""
 
 
 def random_targets(
@@ -132,8 +133,11 @@ def random_targets(
     array([[0., 0., 1.]])
     """
     kinds = KINDS if loss.draw else KINDS[:1]
-    if kind := next((kind for kind in kinds if kind.fits(own)), None):
-        return kind.draw(Draw(rng, n, own, batched))
+    for kind in kinds:
+        if kind.fits(own):
+            drawn = kind.draw(Draw(rng, n, own, batched))
+            if bool(jnp.all(loss.labels.accepts(jnp.asarray(drawn)))):
+                return drawn
     if loss.draw:
         return np.asarray(loss.draw(rng, n, own.shape[1]), float)
     return own[rng.integers(len(own), size=n)]

@@ -141,6 +141,36 @@ class Accumulates:
         return grads
 
 
+class Momentum:
+    """Returns the step of gradient descent with momentum, the first one from a velocity of 0."""
+
+    def __init__(self, share=1.0):
+        self.share, self.velocity = share, None
+
+    def __call__(self, params, X, Y):
+        step = {name: self.share * leaf for name, leaf in right(params, X, Y).items()}
+        if self.velocity is not None:
+            step = {name: leaf + 0.9 * self.velocity[name] for name, leaf in step.items()}
+        self.velocity = {name: leaf.copy() for name, leaf in step.items()}
+        return step
+
+
+class Averaged:
+    """Returns the mean of the gradients so far, or Adam's first moment, corrected for its bias."""
+
+    def __init__(self, weight=lambda t: 1 / t):
+        self.weight, self.t, self.mean = weight, 0, None
+
+    def __call__(self, params, X, Y):
+        self.t += 1
+        grads = right(params, X, Y)
+        if self.mean is not None:
+            w = self.weight(self.t)
+            grads = {name: w * leaf + (1 - w) * self.mean[name] for name, leaf in grads.items()}
+        self.mean = {name: leaf.copy() for name, leaf in grads.items()}
+        return grads
+
+
 class First:
     """Keeps the gradient of its first call."""
 

@@ -143,6 +143,7 @@ DERIVATIVES = [
         hidden,
     ),
     Fault("derivative_of_tanh", DELTA, back(lambda m, k, v: np.cosh(m.Z[k]) ** -2), hidden),
+    Fault("one_minus_activation", DELTA, back(lambda m, k, v: 1 - m.A[k]), hidden),
     Fault("inverted_mask", DELTA, back(lambda m, k, v: 1 - slope(m, k)), hidden),
     Fault("derivative_added", DELTA, lambda m, k, v: m.back[k] + slope(m, k), hidden),
     Fault("derivative_alone", DELTA, lambda m, k, v: slope(m, k), hidden),

@@ -13,6 +13,7 @@ from support.faults import (
     everywhere,
     hidden,
     left_out,
+    likelihood,
     output,
     own_units,
     product,
@@ -20,7 +21,7 @@ from support.faults import (
     through,
     wide,
 )
-from support.faulty_backprop import Fault, sigma, slope
+from support.faulty_backprop import Edit, Fault, sigma, slope
 
 Along = Callable[[np.ndarray, int], np.ndarray]
 """An edit of an array along the axis of its units."""
@@ -102,7 +103,52 @@ ANYWHERE = [
     Fault("averaged", DW, lambda m, k, v: np.full_like(v, v.mean())),
 ]
 
+
+def _cut(first: bool, kept: slice, slopes_too: bool = False) -> Edit:
+    """Of the way back through [b, W] or [W, b] the wrong entries are kept."""
+
+    def edit(m: SimpleNamespace, k: int, v: np.ndarray) -> np.ndarray:
+        columns = [m.b[k + 1][:, None], m.W[k + 1]][:: 1 if first else -1]
+        whole = m.D[k + 1] @ np.hstack(columns)
+        if slopes_too:
+            return (whole * np.hstack([np.full((m.n, 1), 0.2), slope(m, k)]))[:, kept]
+        return whole[:, kept] * slope(m, k)
+
+    return edit
+
+
+def _with_epsilon(m: SimpleNamespace, k: int, v: np.ndarray) -> np.ndarray:
+    p, y, c = m.mean, m.Y, 1e-8
+    if m.setting.loss == "logistic":
+        return (-y / (p + c) + (1 - y) / (1 - p + c)) * p * (1 - p) * m.share
+    d = -y / (p + c)
+    return p * (d - (p * d).sum(1, keepdims=True)) * m.share
+
+
+def _accuracy(m: SimpleNamespace, k: int, v: np.ndarray) -> np.ndarray:
+    if m.setting.loss == "logistic":
+        return np.where(m.Y == 1, -1, 1) * m.mean * (1 - m.mean) * m.share
+    true = (m.mean * m.Y).sum(1, keepdims=True)
+    return m.mean * (true - m.Y) * m.share
+
+
 DELTAS = [
+    Fault("bias_column", DELTA, _cut(True, slice(0, -1)), hidden),
+    Fault("bias_column", DELTA, _cut(False, slice(1, None)), hidden),
+    Fault("bias_column", DELTA, _cut(True, slice(0, -1), slopes_too=True), hidden),
+    Fault(
+        "activities_above", DELTA, lambda m, k, v: (m.A[k + 1] @ m.W[k + 1]) * slope(m, k), hidden
+    ),
+    Fault("activities", DELTA, lambda m, k, v: m.A[k] * m.share, hidden),
+    Fault("epsilon", DELTA, _with_epsilon, likelihood),
+    Fault(
+        "epsilon",
+        DELTA,
+        lambda m, k, v: v * m.mean * (1 - m.mean) / (m.mean * (1 - m.mean) + 1e-8),
+        likelihood,
+    ),
+    Fault("accuracy", DELTA, _accuracy, likelihood),
+    Fault("accuracy", DELTA, lambda m, k, v: -_accuracy(m, k, v), likelihood),
     Fault("bias_added", DELTA, lambda m, k, v: (m.back[k] + m.b[k]) * slope(m, k), hidden),
     Fault("squared_weights", DELTA, through(lambda m, k, v: m.W[k + 1] ** 2), hidden),
     Fault(
@@ -169,10 +215,21 @@ WEIGHTS = [
     Fault("lower_triangle", DW, lambda m, k, v: np.tril(v), wide),
     Fault("upper_triangle", DW, lambda m, k, v: np.triu(v), wide),
     Fault("symmetrised", DW, lambda m, k, v: (v + v.T) / 2, square),
+    Fault(
+        "bias_column",
+        DW,
+        product(lambda m, k, v: np.hstack([np.ones((m.n, 1)), m.A[k - 1][:, :-1]])),
+    ),
+    Fault(
+        "bias_column",
+        DW,
+        product(lambda m, k, v: np.hstack([m.A[k - 1][:, 1:], np.ones((m.n, 1))])),
+    ),
     Fault("weights_for_gradient", DW, lambda m, k, v: 0.1 * m.W[k]),
 ]
 
 BIASES = [
+    Fault("activities", DB, lambda m, k, v: m.A[k].sum(0)),
     Fault("row_means", DB, lambda m, k, v: v * m.A[k - 1].mean()),
     Fault("first_column", DB, lambda m, k, v: v * m.A[k - 1][0, 0]),
     Fault("last_column", DB, lambda m, k, v: v * m.A[k - 1][0, -1]),

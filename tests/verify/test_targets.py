@@ -76,6 +76,10 @@ def test_each_class_of_a_batch_is_held_and_the_largest_in_any_batch(classes):
     assert 0 < random_targets(DRAW, 2, binary, LOSSES["logistic"]).sum() < 2
 
 
+def test_targets_suit_the_loss():
+    assert random_targets(DRAW, 5, np.ones((4, 1)), LOSSES["softmax_cross_entropy"]).all()
+
+
 def test_an_example_alone_has_any_class():
     own = np.eye(3)[[1]]
     drawn = [random_targets(DRAW, 1, own, LOSSES["logistic"], batched=False) for _ in range(30)]

@@ -1,8 +1,8 @@
 """Why a line is wrong: the table of mistakes tried on it, and the error's pattern if none fits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ mistakes whose evidence differs by less cannot be told apart."""
 
 ALTERNATIVES = 1
 """How many other mistakes that give the same numbers are mentioned."""
+
+NEWTON_STEPS = 60
+"""From 0 to any constant that people write; each step doubles it at least, or its digits."""
 
 KNOWN, FITTED, UNKNOWN = 2, 3, 4
 """Complexities: a mistake without a constant is simpler than one whose constant is fitted, and both
@@ -82,7 +85,7 @@ def _try_mistake(mistake: Mistake, lines: Sequence[Line]) -> _Fit | None:
     edits = (line.edited(mistake.edit) for line in lines)
     try:
         first = next(edits)
-        if isinstance(first, tuple):
+        if isinstance(first, tuple) or callable(first):
             return _try_constant(mistake, lines, [first, *edits])
         digits = evidence(lines, chain([first], edits))
     except (ValueError, LookupError):
@@ -100,12 +103,14 @@ def evidence(lines: Sequence[Line], values: Iterable[Values]) -> float | None:
     return digits
 
 
-def _try_constant(
-    mistake: Mistake, lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]
-) -> _Fit | None:
+def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any]) -> _Fit | None:
     """As `_try_mistake`, with one constant for all inputs, by least squares."""
-    c = _constant(lines, pairs)
-    values = [base + c * way for base, way in pairs]
+    if callable(edits[0]):
+        c = _root(lines, edits)
+        values = [function(c) for function in edits]
+    else:
+        c = _constant(lines, edits)
+        values = [base + c * way for base, way in edits]
     digits = evidence(lines, values)
     if digits is None:
         return None
@@ -129,6 +134,20 @@ def _constant(lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]) -> 
         top += np.sum((line.got - base) * way * weight)
         bottom += np.sum(way**2 * weight)
     return float(np.divide(top, bottom))
+
+
+def _root(lines: Sequence[Line], functions: Sequence[Callable[[complex], Values]]) -> float:
+    """c of got = function(c), by the method of Gauss and Newton from c = 0.
+
+    The derivative by c is the imaginary part at c + ih: exact, since h is tiny.
+    """
+    c, h = 0.0, 1e-40
+    for _ in range(NEWTON_STEPS):
+        at = [function(complex(c, h)) for function in functions]
+        c += (step := _constant(lines, [(v.real, v.imag / h) for v in at]))
+        if not abs(step) > 1e-12 * abs(c):
+            break
+    return c
 
 
 def describe_error(lines: Sequence[Line]) -> str:

@@ -24,6 +24,7 @@ BIASES = (
         lambda s, e, k: np.ones_like(s.expected),
         "is 1: the factor delta[{k}] is missing",
     ),
+    Mistake("activities", "b", lambda s, e, k: e.a(k), "is the activation a[{k}], not delta[{k}]"),
     Mistake(
         "times_bias", "b", lambda s, e, k: s.expected * e.b(k), "is multiplied by the bias b[{k}]"
     ),

@@ -1,9 +1,13 @@
 """Known mistakes in line 2 of Algorithm 5: the derivative of the loss."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from fcnet.verify.diagnose.line import Mistake
 from fcnet.verify.diagnose.single import Step
+from fcnet.verify.types import Values
 
 
 def _residual(s: Step) -> np.ndarray:
@@ -12,6 +16,36 @@ def _residual(s: Step) -> np.ndarray:
 
 def _choice(mean: np.ndarray) -> np.ndarray:
     return np.eye(len(mean))[mean.argmax()] if len(mean) > 1 else (mean > 0.5).astype(float)
+
+
+def _softmax_back(p: Values, d: Any) -> Any:
+    """Through the Jacobian of softmax: dJ/do from d = dJ/dp."""
+    return p * (d - p @ d)
+
+
+def _with_epsilon(dJ_do: Callable[[Values, Values, complex], Values]) -> Mistake:
+    """dJ/do of p and y with an epsilon c in each division."""
+    return Mistake(
+        "epsilon",
+        "2",
+        lambda s, e, k: lambda c: dJ_do(e.prediction, e.y, c) * e.slope(k),
+        "has an epsilon of {c} in a division, which spoils it where a prediction p is near 0 or 1; "
+        "multiplied out, there is no division",
+    )
+
+
+def _accuracy(sign: float, coupled: bool) -> Mistake:
+    """The derivative of the probability of the right class, which training makes large."""
+
+    def edit(s: Step, e: Any, k: int) -> Values:
+        p, y = e.prediction, e.y
+        if coupled == (len(y) == 1):
+            raise ValueError("for another number of outputs")
+        slope = _softmax_back(p, y) if coupled else (2 * y - 1) * p * (1 - p)
+        return sign * slope * e.slope(k)
+
+    says = "is the derivative of the accuracy, the probability p of the right class, not of -log p"
+    return Mistake("accuracy", "2", edit, says)
 
 
 OUTPUT = (
@@ -87,6 +121,13 @@ OUTPUT = (
         lambda s, e, k: s.expected + (e.y - np.roll(e.y, -1)) * e.slope(k),
         "has the labels off by one: class c is taken for class c - 1",
     ),
+    _accuracy(-1, coupled=True),
+    _accuracy(1, coupled=True),
+    _accuracy(-1, coupled=False),
+    _accuracy(1, coupled=False),
+    _with_epsilon(lambda p, y, c: p * (1 - p) * ((1 - y) / (1 - p + c) - y / (p + c))),
+    _with_epsilon(lambda p, y, c: (p - y) * p * (1 - p) / (p * (1 - p) + c)),
+    _with_epsilon(lambda p, y, c: _softmax_back(p, -y / (p + c))),
     Mistake("relative_error", "2", lambda s, e, k: s.expected / e.y, "is divided by the target y"),
     Mistake(
         "smoothed_labels",

@@ -2,7 +2,27 @@
 
 import numpy as np
 
-from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.line import Mistake, Vector
+from fcnet.verify.diagnose.single import Step
+
+
+def _through_bias(s: Step) -> float:
+    """The entry of [b, W]^T delta[k+1] that belongs to the bias and must be cut off."""
+    return float(s.example.b(s.k + 1) @ s.above)
+
+
+def _bias_before(s: Step) -> Vector:
+    return np.r_[_through_bias(s), s.back[:-1]]
+
+
+def _bias_behind(s: Step) -> Vector:
+    return np.r_[s.back[1:], _through_bias(s)]
+
+
+_CUT = (
+    "is cut at the wrong end: of [b, W]^T delta[{above}] the entry of the bias b[{above}] is kept, "
+    "and one of a unit is dropped"
+)
 
 PROPAGATION = (
     Mistake(
@@ -88,6 +108,29 @@ PROPAGATION = (
         "4",
         lambda s, e, k: (s.back + e.b(k)) * e.slope(k),
         "has the bias b[{k}] added before sigma'(z[{k}]), as on the way forward",
+    ),
+    Mistake("bias_column", "4", lambda s, e, k: _bias_before(s) * e.slope(k), _CUT),
+    Mistake("bias_column", "4", lambda s, e, k: _bias_behind(s) * e.slope(k), _CUT),
+    Mistake(  # here with sigma' of the constant 1 or z that feeds the bias
+        "bias_column",
+        "4",
+        lambda s, e, k: (
+            np.r_[0, s.expected[:-1]],
+            np.r_[_through_bias(s), 0 * s.expected[:-1]],
+        ),
+        _CUT,
+    ),
+    Mistake(
+        "activities_above",
+        "4",
+        lambda s, e, k: (e.W(k + 1).T @ e.a(k + 1)) * e.slope(k),
+        "goes back from the activation a[{above}], not from delta[{above}]",
+    ),
+    Mistake(
+        "activities",
+        "4",
+        lambda s, e, k: e.a(k),
+        "is the activation a[{k}] itself",
     ),
     Mistake(
         "residual_added",

@@ -115,6 +115,12 @@ SLOPES = (
         for row in FAMILIAR
     ),
     Mistake(
+        "one_minus_activation",
+        "24",
+        lambda s, e, k: s.back * (1 - e.a(k)),
+        "has 1 - a[{k}] for sigma'(z[{k}]), which is a (1 - a) for a sigmoid and 1 - a^2 for tanh",
+    ),
+    Mistake(
         "inverted_mask",
         "24",
         lambda s, e, k: s.back * (1 - e.slope(k)),

@@ -54,6 +54,16 @@ WEIGHTS = (
         lambda s, e, k: e.a(k - 2),
         "uses the activation two layers below for a[{below}]",
     ),
+    _for_a(
+        "bias_column",
+        lambda s, e, k: np.r_[1, e.a(k - 1)[:-1]],
+        "is cut at the wrong end: its first column is that of the bias, and the last one is lost",
+    ),
+    _for_a(
+        "bias_column",
+        lambda s, e, k: np.r_[e.a(k - 1)[1:], 1],
+        "is cut at the wrong end: its last column is that of the bias, and the first one is lost",
+    ),
     _for_a("input_for_activation", lambda s, e, k: e.a(0), "uses the input x for a[{below}]"),
     _for_a(
         "activation_missing",

@@ -30,7 +30,7 @@ def _on_rows(mistake: Mistake, place: str) -> Mistake:
 
     def edit(batch: Batch, k: int) -> Values:
         values = [step.edited(mistake.edit) for step in batch.steps(place, k)]
-        if isinstance(values[0], tuple):
+        if isinstance(values[0], tuple) or callable(values[0]):
             raise ValueError("a sum over rows does not determine its constant")
         return np.stack(values) if place in "24" else batch.share * sum(values)
 

@@ -105,7 +105,15 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "lion")
 MISSING = ("error", "drop", "impute")
 """The names in the package's tables, which would load JAX; a test compares them."""
 
-DATA = {"type": Path, "metavar": "DATA", "help": "a .csv or .parquet file with a header"}
+DATA = {"type": Path, "metavar": "DATA", "help": "a .csv, .tsv or .parquet file with a header"}
+FORMAT = {
+    "--separator": option(
+        None, "what is between two cells of a CSV file (default: it is recognised)", metavar="C"
+    ),
+    "--decimal": option(
+        None, "the decimal sign of a CSV file (default: it is recognised)", choices=(".", ",")
+    ),
+}
 
 
 class TaskOptions(NamedTuple):
@@ -118,6 +126,9 @@ class TaskOptions(NamedTuple):
     target: str
     features: tuple[str, ...]
     categories: tuple[str, ...]
+    schema: Path | None
+    separator: str | None
+    decimal: str | None
     missing: str
     hidden: tuple[int, ...]
     activation: str
@@ -144,6 +155,11 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
             (), "columns of numbers that are names, such as zip codes (text always is)",
             type=words, metavar="A,B,...",
         ),
+        "--schema": option(
+            None, "a JSON file that says what columns are, as the schema.json of a run does",
+            type=Path, metavar="FILE",
+        ),
+        **FORMAT,
         "--missing": option(
             "error", "what to do about missing entries: refuse them, drop their rows, or "
             "impute: the median for a number, a value of its own for a category",

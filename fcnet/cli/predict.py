@@ -4,10 +4,12 @@ import csv
 import sys
 from pathlib import Path
 
-from fcnet.cli.options import DATA, Command, file
+from fcnet.cli.options import DATA, FORMAT, Command, file
 
 
-def predict(model: Path, data: Path, out: Path | None) -> None:
+def predict(
+    model: Path, data: Path, separator: str | None, decimal: str | None, out: Path | None
+) -> None:
     """Print the prediction for every row of a file as CSV, or write it to `out`.
 
     Where the file has the target too, the score goes to standard error. It covers all rows,
@@ -17,9 +19,8 @@ def predict(model: Path, data: Path, out: Path | None) -> None:
         ValueError: for a file that is no model, or columns that do not fit it.
     """
     from fcnet.cli.task import scores
-    from fcnet.data import load_model, read_table
-    from fcnet.data import predict as predict_rows
-    from fcnet.data.schema import is_missing, is_numeric
+    from fcnet.data.model import inputs_of, load_model, means, predictions, targets_of
+    from fcnet.data.read import read_table
 
     if model.is_dir() and not (model / "model.safetensors").exists():
         raise ValueError(
@@ -27,21 +28,19 @@ def predict(model: Path, data: Path, out: Path | None) -> None:
             "fcnet train --resume"
         )
     loaded = load_model(model)
-    table = read_table(data)
-    predicted = predict_rows(loaded, table)
-    rows = [[loaded.target], *([value] for value in predicted.tolist())]
+    table = read_table(data, separator=separator, decimal=decimal)
+    mean = means(loaded, inputs_of(loaded.features, table))
+    rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
         with out.open("w", newline="", encoding="utf-8") as written:
             csv.writer(written, lineterminator="\n").writerows(rows)
-    truth = table.get(loaded.target)
-    if truth is None or is_missing(truth).any():
-        return
-    if loaded.classes or is_numeric(truth):
-        found = scores(loaded, table)
+    Y = targets_of(loaded, table)
+    if Y is not None:
+        found = scores(loaded, mean, Y)
         shown = ", ".join(f"{score} {value}" for score, value in found.items())
-        print(f"{len(predicted)} rows, including training rows: {shown}", file=sys.stderr)
+        print(f"{table.rows:,} rows, including training rows: {shown}", file=sys.stderr)
 
 
 COMMAND = Command(
@@ -58,6 +57,7 @@ COMMAND = Command(
             "help": "a folder or file of fcnet train or sweep",
         },
         "data": DATA,
+        **FORMAT,
         "--out": file("write the CSV there"),
     },
 )

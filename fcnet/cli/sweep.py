@@ -107,7 +107,7 @@ def sweep(
     best = ", ".join(f"{name} {value:.4g}" for name, value in rows[result.best].items())
     print(f"The best has {best}; its scores:")
     ready.print_scores(model)
-    print(f"In {out}: its model.safetensors, members.csv and curves.png.")
+    print(f"In {out}: its model.safetensors, schema.json, members.csv and curves.png.")
     print(f"Took {time.perf_counter() - started:.1f} s.")
 
 

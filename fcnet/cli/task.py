@@ -1,7 +1,7 @@
 """What `fcnet train` and `fcnet sweep` share: a task made ready to train on, and its results."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.cli.options import TaskOptions
-from fcnet.data import Standardizer, fit_standardizer, standardize, unscaled
 from fcnet.data.examples import Examples, make_examples
-from fcnet.data.model import TableModel, means, save_model
-from fcnet.data.read import read_table
-from fcnet.data.schema import Column, as_text
+from fcnet.data.model import TableModel, means, save_model, with_scales
+from fcnet.data.preprocess import Standardizer, fit_standardizer, standardize, unscaled
+from fcnet.data.read import Table, read_table
+from fcnet.data.schema import Field, read_schema, write_schema
 from fcnet.extras import extra
+from fcnet.files import write_file
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
@@ -60,18 +61,18 @@ class Task(NamedTuple):
     def save(self, params: Params) -> TableModel:
         """Write a network to the folder `out`, with all that it takes to predict, and return it."""
         options, examples = self.options, self.examples
+        used = tuple(field for field in examples.features if field.kind != "ignored")
         model = TableModel(
             params,
-            examples.features,
-            self.inputs,
-            options.target,
-            self.targets,
-            examples.classes,
+            with_scales(used, self.inputs),
+            with_scales((examples.target,), self.targets)[0],
             options.activation,
             options.loss,
         )
         options.out.mkdir(parents=True, exist_ok=True)
         save_model(options.out / "model.safetensors", model)
+        schema = write_schema((*examples.features, examples.target))
+        write_file(options.out / "schema.json", schema.encode())
         return model
 
     def save_figure(self, name: str, draw: Callable[[Any], Any]) -> None:
@@ -84,10 +85,9 @@ class Task(NamedTuple):
 
     def print_scores(self, model: TableModel) -> None:
         """A table of the scores of each part."""
-        columns = self.examples.columns
+        X, Y = self.examples.X, self.examples.Y
         found = {
-            name: scores(model, {key: column[rows] for key, column in columns.items()})
-            for name, rows in self.parts.items()
+            name: scores(model, means(model, X[rows]), Y[rows]) for name, rows in self.parts.items()
         }
         lines = {"": found["training"], **{name: row.values() for name, row in found.items()}}
         for name, cells in lines.items():
@@ -103,14 +103,16 @@ def make_task(options: TaskOptions) -> Task:
     """
     with extra("cli"):
         import matplotlib  # noqa: F401
+        import pyarrow  # noqa: F401
         import safetensors  # noqa: F401
     split_key, start_key, fit_key = jax.random.split(jax.random.key(options.seed), 3)
-    table = read_table(options.data)
+    table = read_table(options.data, separator=options.separator, decimal=options.decimal)
     examples = make_examples(
         table,
-        options.target,
+        options.target.strip(),
         features=options.features,
         categories=options.categories,
+        given=read_schema(options.schema) if options.schema else None,
         missing=options.missing,
         loss=options.loss,
     )
@@ -123,23 +125,24 @@ def make_task(options: TaskOptions) -> Task:
     }
     sizes = (X.shape[1], *options.hidden, Y.shape[1])
     task = Task(options, examples, parts, inputs, targets, scaled, sizes, start_key, fit_key)
-    _describe(task, len(table[options.target]))
+    _describe(task, table)
     return task
 
 
-def scores(model: TableModel, columns: Mapping[str, Column]) -> dict[str, str]:
-    """The scores on some rows by their names: the metric of the loss.
+def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]:
+    """The scores of some rows by their names: the metric of the loss.
 
     Where outputs have the units of the target, the root mean square error comes first.
+
+    Args:
+        model: the network that predicts them.
+        mean: the means that it predicts, shape (n, m_r).
+        Y: their targets, in their own units.
     """
-    loss, mean = get_loss(model.loss), means(model, columns).astype(np.float64)
-    truth = columns[model.target]
-    if model.classes:
-        Y = (np.array(as_text(truth))[:, None] == np.array(model.classes)).astype(np.float64)
+    loss, mean = get_loss(model.loss), mean.astype(np.float64)
+    if not model.target.is_number:
         # One column more, for a class that the network does not know and so misses.
         mean, Y = (np.column_stack([rows, 1 - rows.sum(axis=1)]) for rows in (mean, Y))
-    else:
-        Y = truth.astype(np.float64)[:, None]
     with jax.enable_x64(True):
         value = loss.metric(*map(jnp.asarray, (mean, Y, np.ones(len(Y)))))
     found = {METRIC_NAMES[loss.metric]: f"{value:.3f}"}
@@ -167,17 +170,35 @@ def _target_scales(Y: np.ndarray, loss: str) -> Standardizer:
     return fit_standardizer(Y) if get_loss(loss).is_scalable else unscaled(Y.shape[1])
 
 
-def _describe(task: Task, rows: int) -> None:
+def _describe(task: Task, table: Table) -> None:
     """Print which rows of the file's and which columns the network is trained on."""
     examples, sizes = task.examples, task.sizes
-    used = ", ".join(f"{len(part)} for {name}" for name, part in task.parts.items())
-    left_out = rows - len(examples.X)
-    shown = f"{task.options.data}: {rows} rows, {used}"
-    print(shown + (f", {left_out} left out" if left_out else ""))
-    for feature in examples.features:
-        kind = f"{len(feature.values)} categories" if feature.values else "number"
-        print(f"  {feature.name:<24}{kind}")
+    used = ", ".join(f"{len(part):,} for {name}" for name, part in task.parts.items())
+    left_out = table.rows - len(examples.X)
+    shown = f"{task.options.data}: {table.rows:,} rows, {used}"
+    print(shown + (f", {left_out:,} left out" if left_out else ""))
+    if table.told:
+        print(f"Read with {', '.join(table.told)}.")
+    fields = {field.name or "(no name)": field for field in (*examples.features, examples.target)}
+    width = min(24, max(map(len, fields)))
+    for name, field in fields.items():
+        role = "target, " if field is examples.target else ""
+        print(f"  {name:<{width}}  {role}{_in_words(field, examples.missing.get(field.name, ''))}")
     print(f"Network {'-'.join(map(str, sizes))}, {count_params(sizes):,} parameters", flush=True)
+
+
+def _in_words(field: Field, missing: str) -> str:
+    """What a column is, in a line."""
+    if field.kind == "ignored":
+        return f"left out: {field.note}" if field.note else "left out"
+    count = len([value for value in field.values if value])
+    kinds = {
+        "number": "number",
+        "date": "date, in days since 1970-01-01",
+        "category": f"{count:,} categories",
+        "label": f"{count:,} classes",
+    }
+    return ", ".join(filter(None, (kinds[field.kind], missing, field.note)))
 
 
 @contextmanager

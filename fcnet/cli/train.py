@@ -62,7 +62,7 @@ def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) 
         )
     best = ", the best on the validation rows" if patience and held_out else ""
     print(f"These are of step {result.step:,}{best}; took {time.perf_counter() - started:.1f} s.")
-    print(f"In {out}: model.safetensors, curve.png and checkpoints.")
+    print(f"In {out}: model.safetensors, schema.json, curve.png and checkpoints.")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Tables: files, columns, data sets, standardisation, and networks on the columns of a file."""
+"""Tables: files, their schema, data sets, standardisation, and networks on a file's columns."""
 
 from fcnet.data.datasets import Dataset as Dataset
 from fcnet.data.datasets import ames as ames
@@ -19,6 +19,7 @@ from fcnet.data.preprocess import fit_standardizer as fit_standardizer
 from fcnet.data.preprocess import standardize as standardize
 from fcnet.data.preprocess import unscaled as unscaled
 from fcnet.data.preprocess import unstandardize as unstandardize
-from fcnet.data.read import read_csv as read_csv
+from fcnet.data.read import Table as Table
 from fcnet.data.read import read_table as read_table
-from fcnet.data.schema import Feature as Feature
+from fcnet.data.schema import Field as Field
+from fcnet.data.schema import read_schema as read_schema

@@ -3,6 +3,7 @@
 All of it is NumPy, in float64, on the host: the networks cast to the dtype of their parameters.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import NamedTuple
@@ -13,8 +14,6 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from fcnet.checks import as_count, check_key
-from fcnet.data.read import read_csv
-from fcnet.data.schema import Column, Feature, encode, is_numeric, learn_feature
 from fcnet.extras import extra
 
 
@@ -31,11 +30,11 @@ class Dataset(NamedTuple):
         return self._replace(X=self.X[rows], Y=self.Y[rows])
 
 
-def as_dataset(columns: Mapping[str, Column], features: Sequence[str], target: str) -> Dataset:
+def as_dataset(columns: Mapping[str, np.ndarray], features: Sequence[str], target: str) -> Dataset:
     """A data set of named columns: a number is one input, a category one of 0 or 1 for each value.
 
     Args:
-        columns: arrays of shape (n,), n >= 1, by name.
+        columns: arrays of shape (n,), n >= 1, by name: numbers, or text that names a category.
         features: the names of one or more columns, in the order of X.
         target: the name of a column of numbers, which becomes Y of shape (n, 1).
 
@@ -57,15 +56,34 @@ def as_dataset(columns: Mapping[str, Column], features: Sequence[str], target: s
     lengths = {name: len(columns[name]) for name in (*features, target)}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns must have the same length, got {lengths}")
-    if not is_numeric(columns[target]):
+    if not _is_numeric(columns[target]):
         raise ValueError(f"the target {target!r} is text, expected numbers")
-    learned = [learn_feature(name, columns[name]) for name in features]
-    return Dataset(
-        np.column_stack([encode(feature, columns[feature.name]) for feature in learned]),
-        encode(Feature(target, None), columns[target]),
-        tuple(name for feature in learned for name in feature.inputs),
-        (target,),
-    )
+    names, blocks = zip(*(_inputs(name, columns[name]) for name in features), strict=True)
+    _, Y = _inputs(target, columns[target])
+    return Dataset(np.hstack(blocks), Y, tuple(name for part in names for name in part), (target,))
+
+
+def _is_numeric(column: np.ndarray) -> bool:
+    return column.dtype.kind in "biuf"
+
+
+def _inputs(name: str, column: np.ndarray) -> tuple[tuple[str, ...], Float[np.ndarray, "n m"]]:
+    """The inputs that a column becomes, shape (n, m), with their names."""
+    if _is_numeric(column):
+        numbers = column.astype(np.float64)
+        missing = ~np.isfinite(numbers)
+    else:
+        missing = np.array([value in ("", None) or value != value for value in column], bool)
+    if missing.any():
+        raise ValueError(
+            f"column {name!r} has {missing.sum()} missing or infinite values, the first in row "
+            f"{missing.argmax()}: leave the column out, or remove or impute those rows"
+        )
+    if _is_numeric(column):
+        return (name,), numbers[:, None]
+    values, which = np.unique(column.astype(str), return_inverse=True)
+    hot = which[:, None] == np.arange(len(values))
+    return tuple(f"{name}={value}" for value in values), hot.astype(np.float64)
 
 
 def sacramento(features: Sequence[str] = ("sqft", "beds", "zip")) -> Dataset:
@@ -91,7 +109,11 @@ def sacramento(features: Sequence[str] = ("sqft", "beds", "zip")) -> Dataset:
     ([836.0, 2.0, 0.0, 0.0, 1.0], [59222.0])
     """
     text = files("fcnet").joinpath("sacramento.csv").read_text(encoding="utf-8")
-    return as_dataset(read_csv(text.splitlines()), features, "price")
+    names, *rows = csv.reader(line for line in text.splitlines() if not line.startswith("# "))
+    cells = zip(names, zip(*rows, strict=True), strict=True)
+    kinds = {"type": str, "city": str, "zip": str}
+    table = {name: np.array(column, kinds.get(name, float)) for name, column in cells}
+    return as_dataset(table, features, "price")
 
 
 def ames(

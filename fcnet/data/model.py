@@ -1,106 +1,145 @@
-"""A network with the features and scales of its table, stored in one safetensors file."""
+"""A network with the schema of its table, stored in one safetensors file."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 import fcnet.interchange as interchange
 from fcnet.activations import get_activation
 from fcnet.checks import as_examples
+from fcnet.data.cells import as_numbers, one_hot
 from fcnet.data.preprocess import Standardizer, standardize, unstandardize
-from fcnet.data.schema import Column, Feature, encode
+from fcnet.data.read import Table
+from fcnet.data.schema import Field, column_of, encode, interpret, is_missing
 from fcnet.losses import get_loss
 from fcnet.network import outputs
 from fcnet.types import Params
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 """The version of the text that `save_model` stores beside the parameters."""
 
 
 class TableModel(NamedTuple):
-    """A network, the features that it takes, and the scales of inputs and targets.
+    """A network and the schema of its table: what each feature and the target is.
 
-    `classes` are the values of a target that is a category, and empty for numbers. `activation` and
+    `features` are the columns that the network takes, in the order of its inputs. `activation` and
     `loss` are names of rows of the tables, as the file stores them.
     """
 
     params: Params
-    features: tuple[Feature, ...]
-    inputs: Standardizer
-    target: str
-    targets: Standardizer
-    classes: tuple[str, ...]
+    features: tuple[Field, ...]
+    target: Field
     activation: str
     loss: str
 
 
-def inputs_of(
-    features: tuple[Feature, ...], columns: Mapping[str, Column]
-) -> Float[np.ndarray, "n d"]:
-    """The inputs of the examples in these columns, before they are standardised.
+def scales(fields: tuple[Field, ...]) -> Standardizer:
+    """The means and the scales of the inputs of these columns, in their order.
+
+    >>> scales((Field("a", "number", mean=(1.0,), scale=(2.0,)),))
+    Standardizer(mean=array([1.]), scale=array([2.]))
+    """
+    mean = [mean for field in fields for mean in field.mean]
+    return Standardizer(np.array(mean), np.array([s for field in fields for s in field.scale]))
+
+
+def with_scales(fields: tuple[Field, ...], standardizer: Standardizer) -> tuple[Field, ...]:
+    """The columns with the means and the scales of their inputs, the inverse of `scales`."""
+    ends = np.cumsum([len(field.inputs) for field in fields])[:-1]
+    means, sizes = (np.split(array, ends) for array in standardizer)
+    return tuple(
+        field._replace(mean=tuple(mean.tolist()), scale=tuple(scale.tolist()))
+        for field, mean, scale in zip(fields, means, sizes, strict=True)
+    )
+
+
+def inputs_of(fields: tuple[Field, ...], table: Table) -> Float[np.ndarray, "n d"]:
+    """The inputs of the rows of a table, before they are standardised.
 
     Raises:
-        ValueError: for a missing column, or entries that a feature does not take.
+        ValueError: for a missing column, or a cell that its field does not take, with its row.
 
-    >>> inputs_of((Feature("sqft", None),), {"sqft": np.array([800.0])}).tolist()
+    >>> import pyarrow
+    >>> inputs_of((Field("sqft", "number"),), Table({"sqft": pyarrow.array(["800"])}, 1)).tolist()
     [[800.0]]
     """
-    for name, _, _ in features:
-        if name not in columns:
-            raise ValueError(f"no column {name!r}; the columns are {', '.join(columns)}")
-    return np.column_stack([encode(feature, columns[feature.name]) for feature in features])
+    cells = [column_of(table, field.name) for field in fields]
+    read = [interpret(f, column, table.decimal) for f, column in zip(fields, cells, strict=True)]
+    return np.hstack([encode(field, values) for field, values in zip(fields, read, strict=True)])
 
 
-def means(model: TableModel, columns: Mapping[str, Column]) -> Float[np.ndarray, "n m_r"]:
-    """The mean of the target for each example, in its own units; for classes, their probabilities.
+def targets_of(model: TableModel, table: Table) -> Float[np.ndarray, "n m_r"] | None:
+    """The targets of the rows of a table, in their own units; None if the table has not all.
 
-    Raises:
-        ValueError: as `inputs_of`.
+    The row of a label that the network does not know is 0.
+    """
+    field = model.target
+    if field.name not in table.columns:
+        return None
+    cells = table.columns[field.name]
+    if field.is_number and as_numbers(cells, field.missing, table.decimal).other.any():
+        return None
+    values = interpret(field, cells, table.decimal)
+    if is_missing(values).any():
+        return None
+    return values[:, None] if field.is_number else one_hot(values, field.values)
+
+
+def means(model: TableModel, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n m_r"]:
+    """The mean of the target for each row of inputs, in its own units; for labels, probabilities.
+
+    Args:
+        model: a network on a table.
+        X: inputs, before they are standardised.
     """
     W = model.params[0].W
-    scaled = standardize(model.inputs, inputs_of(model.features, columns))
-    X = as_examples("the standardised inputs", scaled, W.shape[1], W.dtype)
-    o = outputs(model.params, X, activation=model.activation)
-    return unstandardize(model.targets, jax.vmap(get_loss(model.loss).mean)(o))
+    scaled = standardize(scales(model.features), X)
+    inputs = as_examples("the standardised inputs", scaled, W.shape[1], W.dtype)
+    o = outputs(model.params, inputs, activation=model.activation)
+    return unstandardize(scales((model.target,)), jax.vmap(get_loss(model.loss).mean)(o))
 
 
-def predict(model: TableModel, columns: Mapping[str, Column]) -> Column:
-    """The prediction for each example, shape (n,): a number, or the most probable class.
+def predict(model: TableModel, table: Table) -> np.ndarray:
+    """The prediction for each row of a table, shape (n,): a number, or the most probable label.
+
+    A label is the text that stood in the file of the training examples.
 
     Args:
         model: of `load_model`.
-        columns: arrays of shape (n,) by name, with the columns of the model's features; others are
-            ignored.
+        table: with the columns of the model's features; others are ignored.
 
     Raises:
-        ValueError: for a missing column, a missing entry of a feature without a fill, or a value of
-            a category that no training example had.
+        ValueError: for a missing column, a missing entry of a feature without a fill, or a cell
+            that is no number, or no value of its category, with its row.
 
-    >>> from fcnet.data.preprocess import unscaled
-    >>> line = TableModel(interchange.params_of([(np.ones((1, 1)), np.ones(1))]),
-    ...     (Feature("sqft", None),), unscaled(1), "price", unscaled(1), (), "relu",
-    ...     "squared_error")
-    >>> predict(line, {"sqft": np.array([2.0])}).tolist()
+    >>> import pyarrow
+    >>> field = Field("sqft", "number", mean=(0.0,), scale=(1.0,))
+    >>> line = TableModel(interchange.params_of([(np.ones((1, 1)), np.ones(1))]), (field,),
+    ...     field._replace(name="price"), "relu", "squared_error")
+    >>> predict(line, Table({"sqft": pyarrow.array(["2"])}, 1)).tolist()
     [3.0]
     """
-    mean = means(model, columns)
-    return np.array(model.classes)[mean.argmax(axis=1)] if model.classes else mean[:, 0]
+    return predictions(model, means(model, inputs_of(model.features, table)))
+
+
+def predictions(model: TableModel, mean: Float[np.ndarray, "n m_r"]) -> np.ndarray:
+    """The predictions of these means, shape (n,): numbers, or the most probable labels."""
+    if model.target.is_number:
+        return mean[:, 0]
+    return np.array(model.target.values, dtype=object)[mean.argmax(axis=1)]
 
 
 def save_model(path: Path, model: TableModel) -> None:
     """Write a model to a safetensors file. Needs the extra `checkpoint`."""
     text = {
         "version": MODEL_VERSION,
-        "features": [feature._asdict() for feature in model.features],
-        "inputs": [array.tolist() for array in model.inputs],
-        "target": model.target,
-        "targets": [array.tolist() for array in model.targets],
-        "classes": model.classes,
+        "features": [field._asdict() for field in model.features],
+        "target": model.target._asdict(),
         "activation": model.activation,
         "loss": model.loss,
     }
@@ -122,17 +161,19 @@ def load_model(path: Path) -> TableModel:
     params, stored = interchange.load(path)
     try:
         text = json.loads(stored["fcnet_model"])
+        if text["version"] == 1:
+            raise ValueError(
+                "an earlier version wrote it, which did not store what each column is, so that a "
+                "code such as 07 was read as 7: train it again"
+            )
         if text["version"] != MODEL_VERSION:
             raise ValueError(
                 f"version {text['version']}, this program reads version {MODEL_VERSION}"
             )
         model = TableModel(
             params,
-            tuple(_feature(**feature) for feature in text["features"]),
-            Standardizer(*map(np.array, text["inputs"])),
-            text["target"],
-            Standardizer(*map(np.array, text["targets"])),
-            tuple(text["classes"]),
+            tuple(_field(stored) for stored in text["features"]),
+            _field(text["target"]),
             get_activation(text["activation"]).name,
             get_loss(text["loss"]).name,
         )
@@ -141,5 +182,6 @@ def load_model(path: Path) -> TableModel:
     return model
 
 
-def _feature(name: str, values: list[str] | None, fill: float | str | None) -> Feature:
-    return Feature(name, None if values is None else tuple(values), fill)
+def _field(stored: dict[str, object]) -> Field:
+    """A field of JSON, which has lists for tuples."""
+    return Field(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})  # type: ignore[arg-type]

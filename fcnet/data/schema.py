@@ -1,190 +1,342 @@
-"""Tables: columns of numbers and text, and the inputs that they become.
+"""The schema of a table: what each column is, decided once and stored with the model."""
 
-All of it is NumPy, in float64, on the host: the networks cast to the dtype of their parameters.
-"""
-
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+import json
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-Column: TypeAlias = np.ndarray
-"""One value for each example, shape (n,): floats, or text that names a category."""
+from fcnet.data import cells as text_of
+from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, is_text, matches, one_hot
+from fcnet.data.read import Table
 
-
-MISSING = frozenset({"", "NA", "N/A", "null"})
-"""The texts that mean a missing number in a file, besides nan."""
-
-
-class Feature(NamedTuple):
-    """How a column becomes inputs: a number is one input, a category one of 0 or 1 for each value.
-
-    Attributes:
-        name: that of the column.
-        values: the values of a category, sorted; None for a number.
-        fill: what replaces a missing entry, a number or one of the values; None if no entry may be
-            missing.
-    """
-
-    name: str
-    values: tuple[str, ...] | None
-    fill: float | str | None = None
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The names of the inputs.
-
-        >>> Feature("zip", ("a", "b")).inputs
-        ('zip=a', 'zip=b')
-        """
-        if self.values is None:
-            return (self.name,)
-        return tuple(f"{self.name}={value}" for value in self.values)
-
-
-def learn_feature(
-    name: str, column: Column, *, category: bool = False, fill: bool = False
-) -> Feature:
-    """The feature of a column of training examples.
-
-    Args:
-        name: that of the column.
-        column: its entries, shape (n,).
-        category: whether numbers are names of categories.
-        fill: whether entries may be missing, here and in new examples. A missing number is replaced
-            by the median; a missing category is a category of its own, the empty text.
-
-    Raises:
-        ValueError: for a column whose entries are all missing.
-
-    >>> learn_feature("beds", np.array([1.0, np.nan, 4.0]), fill=True)
-    Feature(name='beds', values=None, fill=2.5)
-    """
-    missing = is_missing(column)
-    if missing.all():
-        raise ValueError(f"column {name!r} is empty: leave it out")
-    if is_numeric(column) and not category:
-        return Feature(name, None, float(np.median(column[~missing])) if fill else None)
-    values = {*as_text(column[~missing]), *([""] if fill else [])}
-    return Feature(name, tuple(sorted(values)), "" if fill else None)
-
-
-def encode(feature: Feature, column: Column) -> Float[np.ndarray, "n m"]:
-    """A column as inputs, shape (n, m): m = 1 for a number, else one for each value.
-
-    Raises:
-        ValueError: for a missing or infinite entry if the feature has no fill, for text where a
-            number is expected, or for a value that the feature does not have; with the row.
-
-    >>> encode(Feature("zip", ("a", "b")), np.array(["b", "a"])).tolist()
-    [[0.0, 1.0], [1.0, 0.0]]
-    """
-    name, values, fill = feature
-    missing = is_missing(column)
-    if missing.any() and fill is None:
-        raise ValueError(
-            f"column {name!r} has {missing.sum()} missing or infinite values, the first in row "
-            f"{missing.argmax()}: leave the column out, or remove or impute those rows"
-        )
-    if values is None:
-        if not is_numeric(column):
-            raise ValueError(f"column {name!r} is text, expected numbers, got {column[0]!r}")
-        numbers = column.astype(np.float64)
-        return np.where(missing, np.nan if fill is None else fill, numbers)[:, None]
-    text = np.where(missing, str(fill or ""), as_text(column))
-    hot = text[:, None] == np.array(values)
-    unknown = ~hot.any(axis=1)
-    if unknown.any():
-        row = unknown.argmax()
-        raise ValueError(
-            f"column {name!r} has the value {str(text[row])!r} in row {row}, which no training "
-            f"example has; known are {', '.join(values[:8])}{', ...' if len(values) > 8 else ''}"
-        )
-    return hot.astype(np.float64)
-
-
-def is_numeric(column: Column) -> bool:
-    """Whether a column holds numbers."""
-    return column.dtype.kind in "biuf"
-
-
-def as_text(column: Column) -> list[str]:
-    """The entries as text; a whole number has no decimal point.
-
-    >>> as_text(np.array([95838.0, 0.5]))
-    ['95838', '0.5']
-    """
-    if not is_numeric(column):
-        return [str(value) for value in column]
-    return [str(int(v)) if float(v).is_integer() else str(v) for v in column.tolist()]
-
-
-def is_missing(column: Column) -> Bool[np.ndarray, " n"]:
-    """Which entries are missing or infinite."""
-    if is_numeric(column):
-        return ~np.isfinite(column.astype(np.float64))
-    return np.array([value in ("", None) or value != value for value in column], bool)
-
+KINDS = ("number", "category", "label", "date", "ignored")
+"""What a column can be. A label is a category to predict; a date becomes a number of days."""
 
 MISSING_CHOICES = ("error", "drop", "impute")
 """What to do about missing entries: raise an error, drop their rows, or impute, here and in new
 examples: a number by the median, a category by a value of its own."""
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-def drop_incomplete(columns: Mapping[str, Column], names: Collection[str]) -> dict[str, Column]:
-    """The rows without a missing entry in the named columns.
+Values: TypeAlias = Any
+"""A column as its schema reads it: numbers, with NaN where one is missing, or an Arrow array of
+text, with "" where it is missing."""
 
-    >>> drop_incomplete({"a": np.array([1.0, np.nan]), "b": np.array(["x", "y"])}, ["a", "b"])["b"]
-    array(['x'], dtype='<U1')
+
+class Field(NamedTuple):
+    """What a column is, and how it becomes inputs or targets.
+
+    A number, or a date, is one of them; a category, or a label, is one of 0 or 1 for each value.
+
+    Attributes:
+        name: that of the column.
+        kind: one of `KINDS`.
+        values: those of a category, as they are written, in the order of the inputs.
+        missing: the texts that stand for a missing entry.
+        fill: what replaces a missing entry, a number or one of the values; None if no entry may be
+            missing.
+        mean, scale: of each input, to standardise it; empty until they are learned.
+        note: what a reader should know of the column.
     """
-    keep = ~np.any([is_missing(columns[name]) for name in names], axis=0)
-    if not keep.any():
-        raise ValueError(f"every row has a missing entry in one of {', '.join(names)}")
-    return {name: column[keep] for name, column in columns.items()}
+
+    name: str
+    kind: str
+    values: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ("",)
+    fill: float | str | None = None
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    note: str = ""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs.
+
+        >>> Field("zip", "category", ("a", "b")).inputs
+        ('zip=a', 'zip=b')
+        """
+        if self.is_number:
+            return (self.name,)
+        return tuple(f"{self.name}={value}" for value in self.values)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the column is one number an entry."""
+        return self.kind in ("number", "date")
 
 
-def learn_features(
-    columns: Mapping[str, Column],
-    names: Sequence[str],
-    categories: Collection[str] = (),
-    *,
-    fill: bool = False,
-) -> tuple[Feature, ...]:
-    """The features of these columns; a column of text, or of `categories`, is a category.
+def decide(name: str, cells: Cells, decimal: str = ".") -> Field:
+    """The kind of a column, by all its cells.
+
+    Numbers, beside which only `MARKS` of missing ones are, make a number. Whole numbers that would
+    not stay what they are, such as codes with leading zeros or beyond 2^53, make a category, and so
+    does text. A column of which nothing is known, or that no network can learn from, is ignored.
 
     Raises:
-        ValueError: for a missing entry unless `fill`, a constant column, or a category with more
-            values than half the rows; the error says what to do.
+        ValueError: for text among numbers, for numbers with other signs, and for dates, with the
+            row and the cell; the error says what to do.
 
-    >>> columns = {"sqft": np.array([800.0, 900.0]), "zip": np.array([95838.0, 95823.0])}
-    >>> [feature.inputs for feature in learn_features(columns, ["sqft", "zip"], ["zip"])]
-    [('sqft',), ('zip=95823', 'zip=95838')]
+    >>> import pyarrow
+    >>> decide("zip", pyarrow.array(["02139", "95838", "95838"]))
+    Field(name='zip', kind='category', values=(), missing=('',), ..., note="codes such as '02139'")
     """
-    if not fill and (gaps := _count_missing(columns, names)):
+    found = as_numbers(cells, MARKS, decimal)
+    known = np.isfinite(found.values)
+    if not known.any() and not found.other.any():
+        return Field(name, "ignored", note="empty")
+    codes = _codes(cells, found)
+    if codes.any() and not (found.values[known] % 1).any():
+        return _decide_text(name, cells, f"codes such as {_cell(cells, codes)}")
+    if not found.other.any():
+        least, most = found.values[known].min(), found.values[known].max()
+        if least == most:
+            return Field(name, "ignored", note=f"constant: {least:g} in every row")
+        return Field(name, "number", missing=MARKS)
+    others, numbers = int(found.other.sum()), int(known.sum())
+    first = f"column {name!r} has {_cell(cells, found.other)} in row {found.other.argmax()}"
+    if numbers > others:
         raise ValueError(
-            f"missing or infinite entries: {gaps}; choose --missing drop or --missing impute, or "
-            "leave these columns out by --features"
+            f"{first}, {numbers:,} of {numbers + others:,} are numbers: correct the cell, or say "
+            "in a schema that it means a missing number, that the column is a category, or that it "
+            "is to be ignored"
         )
-    for name in names:
-        text = as_text(columns[name])
-        distinct = len(set(text))
-        if distinct == 1:
+    if _most(matches(as_text(cells), text_of.DATE), found.other):
+        raise ValueError(
+            f"{first}: dates are no numbers. Say in a schema that the column is a date, which "
+            "counts the days since 1970-01-01, or that it is to be ignored"
+        )
+    if _most(matches(as_text(cells), text_of.DECORATED), found.other):
+        raise ValueError(
+            f"{first}, which is no plain number such as 1234.5: write it so, or say in a schema "
+            "that the column is a category or to be ignored"
+        )
+    return _decide_text(name, cells, "")
+
+
+def _codes(cells: Cells, found: text_of.Numbers) -> Bool[np.ndarray, " n"]:
+    """Which cells are digits that would not stay the same as numbers."""
+    values = found.values
+    if not is_text(cells):
+        return (np.abs(values) >= text_of.EXACT) & ("int" in str(cells.type))
+    fractions = (values[np.isfinite(values)] % 1).any()
+    if fractions and not found.other.any():
+        return np.zeros(len(values), bool)
+    return text_of.are_codes(cells, values)
+
+
+def _decide_text(name: str, cells: Cells, note: str) -> Field:
+    """A category, unless there are too few or too many different texts to learn from."""
+    counts = distinct(as_text(cells))
+    counts.pop("", None)
+    n = sum(counts.values())
+    if len(counts) == 1:
+        return Field(name, "ignored", note=f"constant: {next(iter(counts))!r} in every row")
+    if too_many(len(counts), n):
+        return Field(name, "ignored", note=f"{len(counts):,} different texts in {n:,} rows")
+    return Field(name, "category", note=note)
+
+
+def too_many(values: int, n: int) -> bool:
+    """Whether n rows have too many different values for a category to be learned."""
+    return values > max(2, n / 2)
+
+
+def _most(fits: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]) -> bool:
+    return bool((fits & other).sum() > other.sum() / 2)
+
+
+def _cell(cells: Cells, mask: Bool[np.ndarray, " n"]) -> str:
+    """The first of these cells, as an error shows it."""
+    return repr(as_text(cells)[int(mask.argmax())].as_py())
+
+
+def interpret(field: Field, cells: Cells, decimal: str = ".") -> Values:
+    """The entries of a column, as its schema says.
+
+    Raises:
+        ValueError: for a cell that is neither an entry of this kind nor a mark of a missing one,
+            with its row.
+
+    >>> import pyarrow
+    >>> interpret(Field("beds", "number", missing=("?",)), pyarrow.array(["3", "?"])).tolist()
+    [3.0, nan]
+    """
+    if not field.is_number:
+        text = as_text(cells)
+        return _blank(text, field.missing)
+    if field.kind == "date":
+        return _days(field, as_text(cells))
+    found = as_numbers(cells, field.missing, decimal)
+    if found.other.any():
+        raise ValueError(
+            f"column {field.name!r} has {_cell(cells, found.other)} in row {found.other.argmax()}, "
+            "expected a number"
+        )
+    return found.values
+
+
+def _blank(text: Cells, marks: tuple[str, ...]) -> Cells:
+    """The text, empty where it is a mark."""
+    if not set(marks) - {""}:
+        return text
+    pc = text_of.compute()
+    missing = pc.is_in(text, value_set=text_of._array(marks, text.type))
+    return pc.if_else(missing, "", text)
+
+
+def _days(field: Field, text: Cells) -> Float[np.ndarray, " n"]:
+    """The days since 1970-01-01, with a fraction for the time; dates are written as 2020-01-31."""
+    days = {mark: np.nan for mark in field.missing}
+    for cell in text.unique().to_pylist():
+        if cell not in days:
+            try:
+                moment = datetime.fromisoformat(cell)
+                zone = moment.tzinfo or UTC
+                days[cell] = (moment.replace(tzinfo=zone) - EPOCH) / timedelta(days=1)
+            except ValueError:
+                row = text.index(cell).as_py()
+                raise ValueError(
+                    f"column {field.name!r} has {cell!r} in row {row}, expected a date such as "
+                    "2020-01-31"
+                ) from None
+    return np.array([days[cell] for cell in text.to_pylist()], np.float64)
+
+
+def is_missing(values: Values) -> Bool[np.ndarray, " n"]:
+    """Which entries are missing."""
+    if isinstance(values, np.ndarray):
+        return np.isnan(values)
+    return np.asarray(text_of.compute().equal(values, ""))
+
+
+def learn(field: Field, values: Values, *, fill: bool = False) -> Field:
+    """The field with its known values, if it has any, and what replaces a missing entry.
+
+    Args:
+        field: what the column is.
+        values: its entries, of `interpret`.
+        fill: whether entries may be missing, here and in new examples. A missing number is replaced
+            by the median; a missing category is a category of its own, the empty text.
+
+    >>> learn(Field("beds", "number"), np.array([1.0, np.nan, 4.0]), fill=True).fill
+    2.5
+    """
+    if field.is_number:
+        median = float(np.nanmedian(values)) if fill else None
+        return field._replace(fill=median)
+    known = field.values or tuple(value for value in distinct(values) if value)
+    blank = ("",) if fill and "" not in known else ()
+    return field._replace(values=(*blank, *known), fill="" if fill else None)
+
+
+def encode(field: Field, values: Values) -> Float[np.ndarray, "n m"]:
+    """The inputs of a column, shape (n, m), before they are standardised.
+
+    Raises:
+        ValueError: for a missing entry if the field has no fill, or for a value that the field does
+            not know; with the row.
+
+    >>> import pyarrow
+    >>> encode(Field("zip", "category", ("07", "7")), pyarrow.array(["7", "07"])).tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    missing = is_missing(values)
+    if missing.any() and field.fill is None:
+        raise ValueError(
+            f"column {field.name!r} has {missing.sum():,} missing values, the first in row "
+            f"{missing.argmax()}: leave the column out, or remove or impute those rows"
+        )
+    if field.is_number:
+        return np.where(missing, np.nan if field.fill is None else field.fill, values)[:, None]
+    hot = one_hot(values, field.values)
+    unknown = np.asarray(~hot.any(axis=1))
+    if unknown.any():
+        known = ", ".join(field.values[:8]) + (", ..." if len(field.values) > 8 else "")
+        raise ValueError(
+            f"column {field.name!r} has {_cell(values, unknown)} in row {unknown.argmax()}, which "
+            f"no training example has; known are {known}"
+        )
+    return hot
+
+
+def column_of(table: Table, name: str) -> Cells:
+    """The cells of a column.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
+    if name not in table.columns:
+        raise ValueError(f"no column {name!r}; the columns are {', '.join(table.columns)}")
+    return table.columns[name]
+
+
+Given: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""What a user says of columns: their kind, and perhaps their values and marks, by name."""
+
+
+def read_schema(path: Path) -> Given:
+    """What a file in JSON says of columns, to override what would be decided.
+
+    It is an object with a member for each column of which it speaks: an object with the column's
+    "kind", one of `KINDS`, and if need be its "missing" marks and its known "values".
+
+    Raises:
+        ValueError: for a file that is no such JSON.
+        OSError: if the file cannot be read.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "schema.json"
+    >>> _ = file.write_text('{"zip": {"kind": "category"}, "id": {"kind": "ignored"}}')
+    >>> read_schema(file)["zip"]
+    {'kind': 'category'}
+    """
+    try:
+        given = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # of JSON, or of its encoding
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} must hold an object of columns by name, got {given!r:.60}")
+    for name, says in given.items():
+        if not isinstance(says, dict) or says.get("kind") not in KINDS:
             raise ValueError(
-                f"column {name!r} is constant, {text[0]!r} in every row, so nothing can be learned "
-                "from it: leave it out by --features"
+                f"{path}: column {name!r} must have a kind, one of {', '.join(KINDS)}; got "
+                f"{says!r:.60}"
             )
-        is_category = name in categories or not is_numeric(columns[name])
-        if is_category and distinct > max(2, len(columns[name]) / 2):
-            raise ValueError(
-                f"column {name!r} is a category with {distinct} values in {len(columns[name])} "
-                "rows, too many to learn from: leave it out by --features"
+        for key in set(says) - {"kind"}:
+            lists_text = isinstance(says[key], list) and all(
+                isinstance(text, str) for text in says[key]
             )
-    return tuple(
-        learn_feature(name, columns[name], category=name in categories, fill=fill) for name in names
+            if key not in ("missing", "values") or not lists_text:
+                raise ValueError(
+                    f"{path}: column {name!r} may have a kind, and lists of texts called missing "
+                    f"and values; got {key!r}: {says[key]!r:.60}"
+                )
+    return given
+
+
+def field_of(name: str, says: Mapping[str, Any]) -> Field:
+    """The field of a column of which a user says what it is."""
+    number = says["kind"] == "number"
+    missing = tuple(says.get("missing", MARKS if number else ("",)))
+    return Field(name, says["kind"], tuple(says.get("values", ())), missing)
+
+
+def write_schema(fields: Collection[Field]) -> str:
+    """The kinds and marks of columns as JSON, in the form that `read_schema` reads.
+
+    >>> print(write_schema([Field("zip", "category"), Field("id", "ignored")]))
+    {
+      "zip": {"kind": "category", "missing": [""]},
+      "id": {"kind": "ignored", "missing": [""]}
+    }
+    """
+    lines = (
+        f"  {json.dumps(field.name)}: "
+        + json.dumps({"kind": field.kind, "missing": field.missing}, ensure_ascii=False)
+        for field in fields
     )
-
-
-def _count_missing(columns: Mapping[str, Column], names: Sequence[str]) -> str:
-    counts = {name: int(is_missing(columns[name]).sum()) for name in names}
-    return ", ".join(f"{count} in {name!r}" for name, count in counts.items() if count)
+    return "{\n" + ",\n".join(lines) + "\n}"

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fcnet import data
-from fcnet.data import Dataset, as_dataset, read_csv
+from fcnet.data import Dataset, as_dataset
 
 COLUMNS = {"size": np.array([1.0, 2.0]), "zip": np.array(["b", "a"]), "price": np.array([3, 4])}
 
@@ -94,29 +94,11 @@ def test_synthetic_prices_are_zero_below_the_kink_and_a_line_above(key: jax.Arra
     assert "synthetic" in (data.kinked_prices.__doc__ or "")
 
 
-def test_csv_columns_are_numbers_where_every_entry_is_one() -> None:
-    columns = read_csv(["# a remark", "", "a,b,c", '1,x,"1,5"', "2.5,,7", ",3,8", ""])
-    np.testing.assert_array_equal(columns["a"], [1, 2.5, np.nan])
-    assert columns["b"].tolist() == ["x", "", "3"]
-    assert columns["c"].tolist() == ["1,5", "7", "8"]
-
-
-def test_an_open_quote_and_an_underscore_are_no_numbers() -> None:
-    with pytest.raises(ValueError, match="the CSV cannot be read"):
-        read_csv(["a,b\n", '1,"2\n', "3,4\n"])
-    assert read_csv(["a", "1_2", "12"])["a"].tolist() == ["1_2", "12"]
-
-
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_scales_are_those_of_double_precision(dtype: str) -> None:
     X = np.array([[0.0], [1.0], [1000.0]]).astype(dtype)
     wide = data.fit_standardizer(X.astype(float))
     jax.tree.map(np.testing.assert_array_equal, data.fit_standardizer(X), wide)
-
-
-def test_a_header_or_a_row_may_begin_with_the_sign_of_a_remark() -> None:
-    assert read_csv(["#,a", "1,2"])["#"].tolist() == [1]
-    assert read_csv(["a,b", "# 1,2"])["a"].tolist() == ["# 1"]
 
 
 def test_features_keep_their_order_and_their_names() -> None:
@@ -202,9 +184,6 @@ def test_constant_and_zero_one_columns_keep_their_scale() -> None:
             lambda: as_dataset({**COLUMNS, "size": np.array([np.inf, 1])}, ["size"], "price"),
             "row 0",
         ),
-        (lambda: read_csv(["a,b"]), "1 rows, expected a header"),
-        (lambda: read_csv(["a,b", "1,2", "3"]), "row 1 has 1 fields, expected 2"),
-        (lambda: read_csv(["a,a", "1,2"]), "names a column twice"),
         (lambda: data.fit_standardizer(np.array([[1.0], [np.nan]])), "got nan in row 1, column 0"),
         (lambda: data.fit_standardizer(np.zeros((0, 2))), "at least one example"),
         (

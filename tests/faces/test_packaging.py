@@ -255,10 +255,7 @@ FEATURES = {
     "completion": ("cli", 'from fcnet.cli import main\nsys.exit(main(["completion", "bash"]))'),
     "ames": ("data", "from fcnet.data import ames\nassert len(ames().X) == 2930"),
     "mnist": ("data", "from fcnet.data import mnist_5k\nassert len(mnist_5k().X) == 5000"),
-    "parquet": (
-        "parquet",
-        "from fcnet.data.read import read_table\nread_table(Path('here.parquet'))",
-    ),
+    "table": ("tables", "from fcnet.data import read_table\nread_table(Path('houses.csv'))"),
     "figure": ("plot", "from fcnet import plot\nplot.network(params)"),
     "panels": (
         "plot",
@@ -291,10 +288,6 @@ def test_a_missing_extra_is_named(extra: str, code: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("extra", "code"), FEATURES.values(), ids=FEATURES)
 def test_each_extra_suffices_for_its_features(extra: str, code: str, tmp_path: Path) -> None:
-    if extra == "parquet":
-        parquet = pytest.importorskip("pyarrow.parquet")
-        table = pytest.importorskip("pyarrow").table({"size": [1.0]})
-        parquet.write_table(table, tmp_path / "here.parquet")
     done = try_with(extra, HOUSES + code, tmp_path)
     assert done.returncode == 0, done.stderr
 

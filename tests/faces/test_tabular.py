@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 
 import fcnet
 from fcnet import data, interchange
 from fcnet.cli import COMMANDS, main
 from fcnet.cli.task import scores
-from fcnet.data import unscaled
 from fcnet.data.examples import make_examples
-from fcnet.data.model import TableModel
-from fcnet.data.schema import MISSING_CHOICES, Feature
+from fcnet.data.model import TableModel, inputs_of, means, targets_of
+from fcnet.data.read import Table, read_table
+from fcnet.data.schema import MISSING_CHOICES, Field
 from fcnet.metrics import METRIC_NAMES
 from fcnet.train.fit import fit
 from fcnet.train.types import History
 
 pytestmark = pytest.mark.untyped
 
+SCALES = ("mean", "scale")
 QUICK = ("--hidden", "8", "--steps", "100")
 
 
@@ -97,15 +99,17 @@ def test_targets_of_another_kind_are_not_compared(
 def test_predictions_follow_from_the_stored_text_and_arrays(file: Path, trained: Path) -> None:
     params, text = interchange.load(trained / "model.safetensors")
     stored = json.loads(text["fcnet_model"])
-    columns = data.read_table(file)
-    hot = columns["place"][:, None] == np.array(["hill", "lake", "town"])
-    X = np.column_stack([columns["sqft"], hot])
-    a = (X - stored["inputs"][0]) / stored["inputs"][1]
+    table = read_table(file)
+    with file.open(newline="") as lines:
+        rows = [*csv.DictReader(lines)]
+    X = [[int(row["sqft"]), *(row["place"] == p for p in ("hill", "lake", "town"))] for row in rows]
+    mean, scale = (np.hstack([field[key] for field in stored["features"]]) for key in SCALES)
+    a = (np.array(X, float) - mean) / scale
     for W, b in params[:-1]:
         a = np.maximum(a @ np.asarray(W).T + np.asarray(b), 0)
     o = a @ np.asarray(params[-1].W).T + np.asarray(params[-1].b)
-    expected = o * stored["targets"][1] + stored["targets"][0]
-    predicted = data.predict(data.load_model(trained), columns)
+    expected = o * stored["target"]["scale"][0] + stored["target"]["mean"][0]
+    predicted = data.predict(data.load_model(trained), table)
     np.testing.assert_allclose(predicted, expected[:, 0], rtol=1e-4)
 
 
@@ -177,28 +181,29 @@ def test_classes_are_learned_and_come_back_by_name(
 
 
 def test_numbers_can_be_categories(tmp_path: Path) -> None:
-    columns = {"zip": np.array([95838.0, 95823.0, 95838.0, 95823.0]), "price": np.arange(4.0)}
-    examples = make_examples(columns, "price", categories=("zip",))
+    columns = {"zip": [95838, 95823, 95838, 95823], "price": [3, 1, 2, 4]}
+    table = read_table(write(tmp_path / "zips.csv", columns))
+    examples = make_examples(table, "price", categories=("zip",))
     assert examples.features[0].inputs == ("zip=95823", "zip=95838")
-    assert make_examples(columns, "price").X.shape == (4, 1)
+    assert make_examples(table, "price").X.shape == (4, 1)
 
 
 GAPS = {
     "sqft": ["1", "", "3", "NA", "2", "2"],
     "place": ["a", "b", "", "a", "b", "a"],
-    "price": ["1", "2", "3", "4", "5", "6"],
+    "price": ["2", "1", "3", "4", "5", "6"],
 }
 
 
 def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
-    columns = data.read_table(write(tmp_path / "gaps.csv", GAPS))
-    with pytest.raises(ValueError, match="2 in 'sqft', 1 in 'place'; choose --missing drop"):
+    columns = read_table(write(tmp_path / "gaps.csv", GAPS))
+    with pytest.raises(ValueError, match="missing entries: 2 in 'sqft', 1 in 'place'; drop such"):
         make_examples(columns, "price")
     with pytest.raises(ValueError, match="missing must be one of error, drop, impute, got 'zero'"):
         make_examples(columns, "price", missing="zero")
     assert COMMANDS["train"].options["--missing"]["choices"] == MISSING_CHOICES
     dropped = make_examples(columns, "price", missing="drop")
-    assert dropped.Y[:, 0].tolist() == [1, 5, 6]
+    assert dropped.Y[:, 0].tolist() == [2, 5, 6]
     assert dropped.X[:, 0].tolist() == [1, 2, 2]
     imputed = make_examples(columns, "price", missing="impute")
     assert imputed.X[:, 0].tolist() == [1, 2, 3, 2, 2, 2]
@@ -207,23 +212,22 @@ def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
 
 
 def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
-    arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     columns = {"a": [1, None, 3], "b": ["x", None, ""], "c": [True, False, True]}
-    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
-    table = data.read_table(tmp_path / "t.parquet")
-    np.testing.assert_array_equal(table["a"], [1, np.nan, 3])
-    assert table["b"].tolist() == ["x", None, ""]
-    assert table["c"].tolist() == [1, 0, 1]
-    numbered = arrow.table({**columns, "__index_level_0__": [*range(len(columns["a"]))]})
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    table = read_table(tmp_path / "t.parquet").columns
+    assert table["a"].to_pylist() == [1, None, 3]
+    assert table["b"].to_pylist() == ["x", "", ""]
+    assert table["c"].to_pylist() == [1, 0, 1]
+    numbered = pyarrow.table({**columns, "__index_level_0__": [*range(len(columns["a"]))]})
     parquet.write_table(numbered, tmp_path / "frame.parquet")
-    assert data.read_table(tmp_path / "frame.parquet").keys() == columns.keys()
-    parquet.write_table(arrow.table({"a": [[1]]}), tmp_path / "lists.parquet")
+    assert read_table(tmp_path / "frame.parquet").columns.keys() == columns.keys()
+    parquet.write_table(pyarrow.table({"a": [[1]]}), tmp_path / "lists.parquet")
     with pytest.raises(ValueError, match=r"'a' holds list<.*>, expected numbers or text"):
-        data.read_table(tmp_path / "lists.parquet")
+        read_table(tmp_path / "lists.parquet")
     (tmp_path / "no.parquet").write_text("a,b")
     with pytest.raises(ValueError, match="is no Parquet file"):
-        data.read_table(tmp_path / "no.parquet")
+        read_table(tmp_path / "no.parquet")
 
 
 @pytest.mark.parametrize(
@@ -233,10 +237,23 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
         ({}, ["--target", "price", "--features", "rooms"], "no column 'rooms'"),
         ({}, ["--target", "price", "--features", "price"], "'price' is among the features"),
         ({}, ["--target", "place"], "the target 'place' is text, such as"),
-        ({"sqft": [7] * 60}, ["--target", "price"], "column 'sqft' is constant, '7' in every row"),
-        ({"price": [7] * 60}, ["--target", "price"], "the target 'price' is '7' in every row"),
-        ({"price": [""] + [7] * 59}, ["--target", "price"], "the target 'price' has 1 missing"),
-        ({"place": [f"p{i}" for i in range(60)]}, ["--target", "price"], "too many to learn from"),
+        (
+            {"sqft": [7] * 60},
+            ["--target", "price", "--features", "sqft"],
+            "column 'sqft' is of no use (constant: 7 in every row)",
+        ),
+        ({"price": [7] * 60}, ["--target", "price"], "the target 'price' is constant: 7 in every"),
+        ({"price": ["", *range(59)]}, ["--target", "price"], "the target 'price' has 1 missing"),
+        (
+            {"place": [f"p{i}" for i in range(60)]},
+            ["--target", "price", "--features", "place"],
+            "(60 different texts in 60 rows)",
+        ),
+        (
+            {"sqft": [*range(60)]},
+            ["--target", "price", "--categories", "sqft"],
+            "too many to learn from",
+        ),
         ({}, ["--target", "id", "--loss", "softmax_cross_entropy"], "has 60 classes in 60 rows"),
         ({}, ["--target", "price", "--validation", "0.999"], "--validation must be 0 or a share"),
     ],
@@ -261,11 +278,11 @@ def test_columns_and_options_that_do_not_fit_are_named(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("empty.csv", b"", "empty.csv: the CSV has 0 rows"),
-        ("header.csv", b"sqft,price\n", "header.csv: the CSV has 1 rows"),
-        ("ragged.csv", b"sqft,price\n1\n", "ragged.csv: row 0 has 1 fields, expected 2"),
-        ("houses.xlsx", b"PK", "must be a .csv or .parquet file, got '.xlsx'"),
-        ("latin.csv", b"sqft,pr\xefx\n1,2\n", "latin.csv is not in UTF-8"),
+        ("empty.csv", b"", "empty.csv: the file has 0 rows"),
+        ("header.csv", b"sqft,price\n", "header.csv: the file has 1 row,"),
+        ("ragged.csv", b"sqft,price\n1\n", "ragged.csv: row 0 has 1 cells, expected 2"),
+        ("houses.xlsx", b"PK", "must be a .csv, .tsv, .txt or .parquet file, got '.xlsx'"),
+        ("latin.csv", b"sqft,pr\xefx\n1,2\n", "latin.csv: the header is not in UTF-8"),
         ("missing.csv", None, "No such file or directory: "),
     ],
 )
@@ -287,9 +304,9 @@ def test_files_that_cannot_be_read_are_named(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"place": ["moon"] * 60}, "column 'place' has the value 'moon' in row 0, which no train"),
-        ({"sqft": ["big"] * 60}, "column 'sqft' is text, expected numbers, got 'big'"),
-        ({"sqft": [""] + ["1"] * 59}, "column 'sqft' has 1 missing or infinite values"),
+        ({"place": ["moon"] * 60}, "column 'place' has 'moon' in row 0, which no training"),
+        ({"sqft": ["big"] * 60}, "column 'sqft' has 'big' in row 0, expected a number"),
+        ({"sqft": [""] + ["1"] * 59}, "column 'sqft' has 1 missing values, the first in row 0"),
     ],
 )
 def test_new_rows_must_be_like_those_of_training(
@@ -311,12 +328,13 @@ def test_a_file_that_is_no_model_is_refused(
 ) -> None:
     bare = tmp_path / "bare.safetensors"
     interchange.save(bare, [(np.ones((1, 1)), np.ones(1))])
-    later = tmp_path / "later.safetensors"
-    text = {"fcnet_model": json.dumps({"version": 99})}
-    interchange.save(later, [(np.ones((1, 1)), np.ones(1))], text)
+    for version in (1, 99):
+        text = {"fcnet_model": json.dumps({"version": version})}
+        interchange.save(tmp_path / f"{version}.safetensors", [(np.ones((1, 1)), np.ones(1))], text)
     for path, message in (
         (bare, "bare.safetensors is not a model of fcnet train"),
-        (later, "version 99, this program reads version 1"),
+        (tmp_path / "1.safetensors", "an earlier version wrote it, which did not store what each"),
+        (tmp_path / "99.safetensors", "version 99, this program reads version 2"),
         (file, "is not a complete safetensors file"),
         (tmp_path, "holds no model.safetensors. If the run is unfinished, continue it"),
     ):
@@ -366,10 +384,12 @@ def test_scores_are_the_loss_s_own(loss: str) -> None:
     classes = ("a", "b") if fcnet.LOSSES[loss].labels.one_hot else ()
     m = len(classes) or 1
     W = np.arange(1.0, 1 + m)[:, None]
-    model = TableModel(
-        interchange.params_of([(W, np.zeros(m))]), (Feature("x", None),), unscaled(1), "y",
-        unscaled(m), classes, "relu", loss,
-    )  # fmt: skip
+    number = Field("x", "number", mean=(0.0,), scale=(1.0,))
+    target = Field(
+        "y", "label" if classes else "number", classes, mean=(0.0,) * m, scale=(1.0,) * m
+    )
+    network = interchange.params_of([(W, np.zeros(m))])
+    model = TableModel(network, (number,), target, "relu", loss)
     missed = {name: ((f(x) - truth) ** 2).mean() for name, f in MEANS.items() if name == loss}
     expected = {
         "squared_error": lambda: {
@@ -380,7 +400,11 @@ def test_scores_are_the_loss_s_own(loss: str) -> None:
         "logistic": lambda: {"accuracy": "0.750"},
         "softmax_cross_entropy": lambda: {"accuracy": "0.500"},  # the unknown class is missed
     }[loss]()
-    assert scores(model, {"x": x, "y": truth}) == expected
+    table = Table({"x": pyarrow.array(x), "y": pyarrow.array(truth)}, len(x))
+    mean = means(model, inputs_of(model.features, table))
+    Y = targets_of(model, table)
+    assert Y is not None
+    assert scores(model, mean, Y) == expected
 
 
 def test_every_metric_of_the_table_has_a_name() -> None:

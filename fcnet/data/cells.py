@@ -1,0 +1,171 @@
+"""Cells: what their text says, as it is written in a file.
+
+A column's cells are an Arrow array: text, or the numbers of a Parquet file, where null is missing.
+"""
+
+import re
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from fcnet.extras import extra
+
+Cells: TypeAlias = Any
+"""An Arrow array of n cells; Arrow ships no types."""
+
+MARKS = (
+    *("", "?", "-", "--", ".", "..", "*"),
+    *("NA", "N/A", "na", "n/a", "#N/A", "#NA", "<NA>", "NaN", "nan", "NaT"),
+    *("NULL", "Null", "null", "None", "none", "missing"),
+)
+"""What stands for a missing number. Other text in a column of numbers is an error."""
+
+EXACT = 2**53
+"""Double precision holds every whole number below it, and rounds some to it."""
+
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+CODE = r"^[+-]?0[0-9]|^[0-9]+[eE][0-9]+$"
+"""Digits that are no number: a leading zero, as in 02139, or an exponent such as no program writes,
+as in 101E010031."""
+LONG = r"^[+-]?[0-9]{16,}$"
+"""A whole number that may be beyond `EXACT`."""
+DECORATED = r"^[^\pL\pN]*\pN[\pN.,'\x{2019}_\s\x{a0}\x{202f}]*[^\pL\pN]*$"
+"""A number with more than digits: 1,234 or $5 or 12 % or digits of another script."""
+DATE = (
+    r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([T ].*)?$"
+    r"|^[0-9]{1,4}/[0-9]{1,2}/[0-9]{1,4}([T ].*)?$"
+    r"|^[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}([T ].*)?$"
+)
+
+
+class Numbers(NamedTuple):
+    """n cells read as numbers.
+
+    Attributes:
+        values: the numbers; NaN for every other cell.
+        other: the cells that are neither a number nor missing.
+    """
+
+    values: Float[np.ndarray, " n"]
+    other: Bool[np.ndarray, " n"]
+
+
+def compute() -> Any:
+    """Arrow's functions. Needs the extra `tables`."""
+    with extra("tables"):
+        import pyarrow.compute as functions
+    return functions
+
+
+def is_text(cells: Cells) -> bool:
+    """Whether the cells are text, and not the numbers of a Parquet file."""
+    return str(cells.type) == "string"
+
+
+def as_text(cells: Cells) -> Cells:
+    """The cells as text. A whole number has no decimal point; a missing one is empty.
+
+    >>> import pyarrow
+    >>> as_text(pyarrow.array([95838.0, 0.5, None])).to_pylist()
+    ['95838', '0.5', '']
+    """
+    if is_text(cells):
+        return cells
+    pc = compute()
+    if str(cells.type) == "double":
+        whole = pc.and_(pc.equal(cells, pc.floor(cells)), pc.less(pc.abs(cells), float(EXACT)))
+        short = pc.cast(pc.if_else(whole, cells, None), "int64")
+        known = pc.if_else(pc.is_nan(cells), None, cells)
+        return pc.fill_null(pc.coalesce(pc.cast(short, "string"), pc.cast(known, "string")), "")
+    return pc.fill_null(pc.cast(cells, "string"), "")
+
+
+def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".") -> Numbers:
+    """The cells as numbers in double precision.
+
+    Args:
+        cells: n cells.
+        marks: the texts that mean a missing number.
+        decimal: the sign before a number's fraction, "." or ",".
+
+    >>> import pyarrow
+    >>> found = as_numbers(pyarrow.array(["1.5", "?", "twelve"]))
+    >>> found.values.tolist(), found.other.tolist()
+    ([1.5, nan, nan], [False, False, True])
+    """
+    pc = compute()
+    if not is_text(cells):
+        values = np.asarray(pc.cast(cells, "double", safe=False), np.float64)
+        infinite = np.isinf(values)
+        return Numbers(np.where(infinite, np.nan, values), infinite)
+    given = cells
+    if decimal == ",":  # a point groups digits there: 1.234 is no number
+        given = pc.replace_substring(pc.replace_substring(given, ".", ";"), ",", ".")
+    try:
+        values = _cast(given)
+    except ValueError:  # of Arrow, for a cell that is no number
+        values = _cast(pc.if_else(pc.match_substring_regex(given, NUMBER), given, None))
+    finite = np.isfinite(values)
+    if finite.all() and not any(re.match(NUMBER, mark) for mark in marks):
+        return Numbers(values, ~finite)
+    missing = np.asarray(pc.is_in(cells, value_set=_array(marks, cells.type)))
+    return Numbers(np.where(finite & ~missing, values, np.nan), ~finite & ~missing)
+
+
+def _cast(cells: Cells) -> Float[np.ndarray, " n"]:
+    return np.asarray(compute().cast(cells, "double"), np.float64)
+
+
+def _array(texts: tuple[str, ...], kind: Any) -> Cells:
+    with extra("tables"):
+        import pyarrow
+    return pyarrow.array(texts, kind)
+
+
+def matches(cells: Cells, pattern: str) -> Bool[np.ndarray, " n"]:
+    """Which texts a regular expression of RE2 fits.
+
+    >>> import pyarrow
+    >>> matches(pyarrow.array(["02139", "1e-5", "101E010031", "0.5"]), CODE).tolist()
+    [True, False, True, False]
+    """
+    return np.asarray(compute().match_substring_regex(cells, pattern))
+
+
+def are_codes(cells: Cells, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """Which cells are written with digits, but would not be the same number when read as one.
+
+    Args:
+        cells: n texts.
+        values: the numbers that they would be.
+    """
+    codes = matches(cells, CODE)
+    large = np.abs(values) >= EXACT
+    if large.any():
+        codes |= large & matches(cells, LONG)
+    return codes
+
+
+def one_hot(cells: Cells, values: tuple[str, ...]) -> Float[np.ndarray, "n m"]:
+    """A column of 0 and 1 for each value, shape (n, m); a row of 0 for a text that is none of them.
+
+    >>> import pyarrow
+    >>> one_hot(pyarrow.array(["b", "07", "7"]), ("07", "b")).tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+    """
+    found = compute().index_in(cells, value_set=_array(values, cells.type))
+    column = np.asarray(compute().fill_null(found, -1))
+    return (column[:, None] == np.arange(len(values))).astype(np.float64)
+
+
+def distinct(cells: Cells) -> dict[str, int]:
+    """The different texts, in their order, with how often each is there.
+
+    >>> import pyarrow
+    >>> distinct(pyarrow.array(["7", "07", "7"]))
+    {'07': 1, '7': 2}
+    """
+    counts = compute().value_counts(cells)
+    pairs = zip(*(counts.field(part).to_pylist() for part in ("values", "counts")), strict=True)
+    return dict(sorted(pairs))

@@ -1,0 +1,279 @@
+"""Files as programs and people write them: what each column is, or which error says why not."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fcnet.data.read import Table, read_table
+from fcnet.data.schema import decide, interpret
+
+pytestmark = pytest.mark.untyped
+
+PRICES = [
+    *("6073.9", "3011.2", "1290.5", "8804.1", "2205.7", "4410.3"),
+    *("7342.0", "5120.6", "1999.9", "8123.4", "2871.2", "3456.7"),
+]
+
+
+def lines(cell: str = "{i}.5,{y}", head: str = "x,y", end: str = "\n") -> str:
+    """A header and twelve rows; `cell` says how a row is written from its number and its price."""
+    rows = (cell.format(i=i * 7 % 12, y=y, letter="ab"[i % 2]) for i, y in enumerate(PRICES))
+    return end.join([head, *rows, ""])
+
+
+def column(*cells: str) -> str:
+    """A file with these cells in the column c, beside the prices."""
+    return "c,y\n" + "".join(
+        f"{cell},{y}\n"
+        for cell, y in zip((cells * len(PRICES))[: len(PRICES)], PRICES, strict=True)
+    )
+
+
+def most(cell: str) -> str:
+    """A file whose column c holds numbers, but in row 3 this cell."""
+    return column(*("1.5", "2.5", "4", cell, "5", "2", "8", "1", "3", "7.25", "9", "6"))
+
+
+NUMBERS = {"x": "number", "y": "number"}
+NUMBER = {"c": "number", "y": "number"}
+CATEGORY = {"c": "category", "y": "number"}
+IGNORED = {"c": "ignored", "y": "number"}
+
+FILES = {
+    # separators, decimal signs and encodings
+    "commas": (lines(), NUMBERS, ()),
+    "semicolons": (lines("{i}.5;{y}", "x;y"), NUMBERS, ("separator ';'",)),
+    "semicolons, quoted names": (lines("{i}.5;{y}", '"x";"y"'), NUMBERS, ("separator ';'",)),
+    "semicolons, decimal commas": (
+        lines("{i}.5;{y}", "x;y").replace(".", ","),
+        NUMBERS,
+        ("separator ';'", "decimal commas"),
+    ),
+    "quoted decimal commas": (
+        lines('"{i},5","{y}"').replace(".", ","),
+        NUMBERS,
+        ("decimal commas",),
+    ),
+    "commas that may group thousands": (
+        "x;y\n1,500;2\n2,750;3\n",
+        r"'x' has '1,500' in row 0, which may be 1\.500 or 1500: say whether the decimal sign",
+        (),
+    ),
+    "thousands beside points": (
+        lines('"1,{i:03d}",{y}'),
+        r"column 'x' has '1,000' in row 0, which is no plain number such as 1234\.5",
+        (),
+    ),
+    "points that group thousands": (
+        "x;y\n1.234,5;2\n2.345,5;3\n4,5;4\n",
+        "column 'x' has '1.234,5' in row 0, which is no plain number",
+        (),
+    ),
+    "tabs": (lines("{i}.5\t{y}", "x\ty"), NUMBERS, (r"separator '\t'",)),
+    "tabs, a blank before a quote": (
+        lines('\t "{letter}, c"\t{y}', "e\tx\ty"),
+        {"e": "ignored", "x": "category", "y": "number"},
+        (r"separator '\t'",),
+    ),
+    "bars": (lines("{i}.5|{y}", "x|y"), NUMBERS, ("separator '|'",)),
+    "the separator named by Excel": (
+        "sep=;\n" + lines("{i};{y}", "x;y"),
+        NUMBERS,
+        ("separator ';'",),
+    ),
+    "UTF-8 with its mark": (b"\xef\xbb\xbf" + lines().encode(), NUMBERS, ()),
+    "UTF-16": (lines().encode("utf-16"), NUMBERS, ("UTF-16",)),
+    "UTF-16 without its mark": (lines().encode("utf-16-le"), "line 1 holds a NUL byte", ()),
+    "Latin-1 in the header": (
+        lines(head="größe,y").encode("latin-1"),
+        "the header is not in UTF-8",
+        (),
+    ),
+    "Latin-1 in a row": (
+        lines("{letter}é,{y}").encode("latin-1"),
+        "line 2 is not in UTF-8: save the file in UTF-8",
+        (),
+    ),
+    "a NUL byte": (lines().replace("\n3", "\n\0", 1), r"line \d+ holds a NUL byte", ()),
+    # lines
+    "CR": (lines(end="\r"), NUMBERS, ()),
+    "CRLF and empty lines": (lines(end="\r\n\r\n"), NUMBERS, ()),
+    "no new line at the end": (lines().rstrip("\n"), NUMBERS, ()),
+    "remarks above the header": ("# of 2026\n# in euro\n\n" + lines(), NUMBERS, ()),
+    "the header of numpy.savetxt": (
+        "# x,y\n" + lines().partition("\n")[2],
+        NUMBERS,
+        ("names from the remark above",),
+    ),
+    "numpy.savetxt with blanks": (
+        "# x y\n" + lines("{i}e+00 {y}").partition("\n")[2],
+        NUMBERS,
+        ("separator ' '", "names from the remark above"),
+    ),
+    "a remark at the end": (lines() + "# the end\n", NUMBERS, ()),
+    "a cut-off last line": (lines() + "3.2", "row 12 has 1 cells, expected 2: '3.2'", ()),
+    "a row with a cell too many": (
+        lines().replace("6073.9", "6073.9,1"),
+        "row 0 has 3 cells, expected 2: '0.5,6073.9,1'",
+        (),
+    ),
+    "a line of totals": (
+        lines() + "Total,123456.7\n",
+        "column 'x' has 'Total' in row 12, 12 of 13 are numbers",
+        (),
+    ),
+    "an empty file": ("", "the file has 0 rows", ()),
+    "a header alone": ("x,y\n", "the file has 1 row,", ()),
+    # headers
+    "blanks after commas": (lines("{i}, {y}", "x, y"), NUMBERS, ()),
+    "blanks around cells": (lines(" {i}\t ,{y} ", " x ,y "), NUMBERS, ()),
+    "a name twice": (lines("1,2,{y}", "x,x,y"), "the header names a column twice: 'x'", ()),
+    "a comma at the end of lines": (lines("{i},{y},", "x,y,"), NUMBERS | {"": "ignored"}, ()),
+    "a comma at the end of rows": (lines("{i},{y},"), "row 0 has 3 cells, expected 2", ()),
+    "a new line in a name": (lines(head='"x\n[m]",y'), {"x\n[m]": "number", "y": "number"}, ()),
+    # quotes
+    "quoted new lines": (
+        lines('"{letter}\nstreet",{y}'),
+        {"x": "category", "y": "number"},
+        (),
+    ),
+    "a quote after a blank": (lines('"{letter}, b", {y}'), {"x": "category", "y": "number"}, ()),
+    "doubled quotes": (lines('"5"" {letter}",{y}'), {"x": "category", "y": "number"}, ()),
+    "inches": (lines("5'1{letter}\",{y}"), {"x": "category", "y": "number"}, ()),
+    "a quote that is never closed": (
+        lines().replace("\n3", '\n"3', 1),
+        r"the row in line \d+ cannot be read: unexpected end of data",
+        (),
+    ),
+    "a last cell that is never closed": (
+        lines().replace(",5120", ',"5120'),
+        r"the row in line 9 cannot be read: unexpected end of data",
+        (),
+    ),
+    "a quote that closes too early": (
+        lines('"{i}"5,{y}'),
+        "the row in line 2 cannot be read: ',' expected after '\"'",
+        (),
+    ),
+    # numbers with missing ones
+    **{
+        f"missing as {mark!r}": (most(mark), NUMBER, ())
+        for mark in ("", "?", "n/a", "None", "-", "#N/A", "NULL", ".", "NaN", "NA")
+    },
+    "a word among numbers": (
+        most("twelve"),
+        "column 'c' has 'twelve' in row 3, 11 of 12 are numbers: correct the cell, or say in a",
+        (),
+    ),
+    "infinity": (most("inf"), "column 'c' has 'inf' in row 3, 11 of 12 are numbers", ()),
+    "a number beyond double precision": (most("1.5e400"), "has '1.5e400' in row 3", ()),
+    "a minus sign that is none": (most("\u22125"), "column 'c' has '\u22125' in row 3", ()),
+    "nothing but marks": (column("?", "NA", ""), IGNORED, ()),
+    # numbers with other signs
+    "currency": (column("$5", "$7.5"), "'c' has '$5' in row 0, which is no plain number", ()),
+    "percent": (column("5%", "7.5 %"), "'c' has '5%' in row 0, which is no plain number", ()),
+    "underscores": (column("1_2", "3"), "'c' has '1_2' in row 0, which is no plain number", ()),
+    "blanks that group": (column("1\u00a0234", "2\u202f345"), "which is no plain number", ()),
+    "digits of another script": (column("\u0661\u0662", "\u0663"), "which is no plain number", ()),
+    # codes
+    "leading zeros": (column("02139", "95838", "02140"), CATEGORY, ()),
+    "codes and words": (column("02139", "K1A", "02140", "H3Z"), CATEGORY, ()),
+    "two codes of one number": (column("7", "07"), CATEGORY, ()),
+    "exponents in codes": (column("101E010031", "888E050011", "001E010015"), CATEGORY, ()),
+    "an exponent in one code": (column("1E3", "1000"), CATEGORY, ()),
+    "beyond 2^53": (column("9007199254740992", "9007199254740993"), CATEGORY, ()),
+    "long but exact": (column("1000000000000001", "1000000000000002"), NUMBER, ()),
+    "exponents of programs": (column("1e-05", "1e+16", "2.5E10", "0.5"), NUMBER, ()),
+    "whole numbers": (column("-3", "0", "+12"), NUMBER, ()),
+    # texts
+    "words": (column("hill", "lake"), CATEGORY, ()),
+    "NA among words": (column("NA", "ZA", "BW"), CATEGORY, ()),
+    "signs": (column("+", "-"), CATEGORY, ()),
+    "words that are all different": (column(*(f"p{i}" for i in range(12))), IGNORED, ()),
+    "one word": (column("hill"), IGNORED, ()),
+    "one number": (column("7"), IGNORED, ()),
+    # dates
+    "dates": (
+        column("2020-01-05", "2020-02-29"),
+        "column 'c' has '2020-01-05' in row 0: dates are no numbers. Say in a schema that the",
+        (),
+    ),
+    "dates with slashes": (column("1/31/2020", "2/1/2020"), "dates are no numbers", ()),
+    "dates with points and times": (column("31.1.2020 12:00", "1.2.2020"), "dates are no num", ()),
+}
+
+
+def kinds(table: Table) -> dict[str, str]:
+    fields = [decide(name, cells, table.decimal) for name, cells in table.columns.items()]
+    for field in fields:
+        interpret(field, table.columns[field.name], table.decimal)
+    return {field.name: field.kind for field in fields}
+
+
+def test_there_are_sixty_files() -> None:
+    assert len(FILES) >= 60
+
+
+@pytest.mark.parametrize(("content", "expected", "told"), FILES.values(), ids=FILES)
+def test_a_file_is_read_as_it_says_or_refused(
+    content: str | bytes, expected: dict[str, str] | str, told: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "file.csv"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if isinstance(expected, str):
+        literal = expected if "\\" in expected else re.escape(expected)
+        with pytest.raises(ValueError, match=literal):
+            kinds(read_table(file))
+        return
+    table = read_table(file)
+    assert kinds(table) == expected
+    assert table.told == told
+    assert table.rows == len(PRICES)
+
+
+def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:
+    """Python's own reading of each text is the oracle."""
+    texts = [
+        "1",
+        "-0.5",
+        "+3",
+        ".5",
+        "5.",
+        "1e-05",
+        "123456789.123456789",
+        "2.2250738585072014e-308",
+    ]
+    (tmp_path / "a.csv").write_text("x\n" + "\n".join(texts))
+    table = read_table(tmp_path / "a.csv")
+    (field,) = [decide("x", table.columns["x"])]
+    assert interpret(field, table.columns["x"]).tolist() == [float(text) for text in texts]
+
+
+def test_a_header_or_a_row_may_begin_with_the_sign_of_a_remark(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("#,a\n1,2\n")
+    assert read_table(file).columns["#"].to_pylist() == ["1"]
+    file.write_text("a,b\n# 1,2\n")
+    assert read_table(file).columns["a"].to_pylist() == ["# 1"]
+
+
+def test_what_is_recognised_can_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("x;y\n1,500;2\n")
+    assert read_table(file, decimal=",").decimal == ","
+    assert read_table(file, decimal=".").decimal == "."
+    for wrong in ({"separator": ";;"}, {"separator": '"'}, {"decimal": "'"}):
+        with pytest.raises(ValueError, match=r"must be|must be one"):
+            read_table(file, **wrong)
+
+
+def test_texts_of_a_large_file_are_its_own(tmp_path: Path) -> None:
+    """Arrow reads blocks of a megabyte on several threads; the rows keep their order."""
+    n = 200_000
+    numbers = np.arange(n) * 7 % 1_000
+    (tmp_path / "a.csv").write_text("x,y\n" + "".join(f'{k:03d},"a\n{k}"\n' for k in numbers))
+    columns = read_table(tmp_path / "a.csv").columns
+    assert columns["x"].to_pylist() == [f"{k:03d}" for k in numbers]
+    assert columns["y"].to_pylist() == [f"a\n{k}" for k in numbers]

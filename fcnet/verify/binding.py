@@ -43,6 +43,7 @@ def bind(
     weight_layout: str | None = None,
     example_axis: str | None = None,
     sizes: Sequence[int] | None = None,
+    learning_rate: float | None = None,
 ) -> Candidate:
     """Read from shapes and names how `function(params, x, y)` takes its arguments.
 
@@ -57,6 +58,7 @@ def bind(
         weight_layout: "out_in" or "in_out", for a network whose layers are all square.
         example_axis: "rows" or "columns", for a batch of as many examples as inputs.
         sizes: (d, m_1, ..., m_r), for parameters in one vector, or where several fit.
+        learning_rate: of the step that the function takes; None if it returns the gradient.
 
     Returns:
         The candidate, whose `own` is the user's input in the notes' layout.
@@ -91,7 +93,10 @@ def bind(
     for layout in layouts:
         for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
             own = Case("your input", layout.read(params), one.read(x), other.read(y))
-            reading = Candidate(function, layout, one, other, (params, x, y), like, own, batched)
+            given = (params, x, y)
+            reading = Candidate(
+                function, layout, one, other, given, like, own, batched, learning_rate
+            )
             readings.append(reading)
     if not readings and is_vector(params) and sizes is None:
         raise ValueError(

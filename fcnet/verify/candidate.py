@@ -20,6 +20,7 @@ from fcnet.arrays import assign, dtype_of, is_floating, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, with_zero_biases
 from fcnet.verify.arrangement import Arrangement
 from fcnet.verify.returned import Returned, read_returned
+from fcnet.verify.step import after_step, gradient_of_step
 from fcnet.verify.types import Answer, Case, Finding, Format, form_finding, format_of
 
 SHOWN_FRAMES, SHOWN_CHARACTERS = 3, 300
@@ -55,6 +56,7 @@ class Candidate(NamedTuple):
         like: the same arrays in new containers, from which other arguments are made.
         own: the case that the user gave.
         batched: whether the function takes several examples at once.
+        learning_rate: of the step that the function takes; None if it returns the gradient.
     """
 
     function: Callable[[Any, Any, Any], Any]
@@ -65,6 +67,7 @@ class Candidate(NamedTuple):
     like: tuple[Any, Any, Any]
     own: Case
     batched: bool
+    learning_rate: float | None = None
 
     @property
     def leaves(self) -> tuple[Any, ...]:
@@ -80,7 +83,8 @@ class Candidate(NamedTuple):
     @property
     def format(self) -> Format:
         """The floating-point format of `dtype`."""
-        return format_of(self.dtype)
+        format = format_of(self.dtype)
+        return format._replace(lost=format.u / self.learning_rate) if self.learning_rate else format
 
     @property
     def in_jax(self) -> bool:
@@ -164,14 +168,18 @@ class Candidate(NamedTuple):
         try:
             with self.surroundings(dtype):
                 returned = function(*arguments)
-                read = self.read(returned, len(case.X))
+                read = self.read(case, arguments, returned)
         except (Exception, SystemExit) as error:
             read = Returned(None, (_raised(error, case),))
         return Call(case, arguments, returned, read)
 
-    def read(self, returned: Any, n: int) -> Returned:
-        """What the candidate returned for n examples, in the notes' layout."""
-        return read_returned(self.layout, self.like[0], returned, n)
+    def read(self, case: Case, arguments: tuple[Any, Any, Any], returned: Any) -> Returned:
+        """The gradient that a call returned, or that its step shows, in the notes' layout."""
+        layout, like, n = self.layout, self.like[0], len(case.X)
+        if self.learning_rate is None:
+            return read_returned(layout, like, returned, n)
+        after = read_returned(layout, like, after_step(arguments[0], returned), n)
+        return gradient_of_step(case.params, after, self.learning_rate)
 
     @contextmanager
     def surroundings(self, dtype: DTypeLike | None = None) -> Iterator[None]:

@@ -26,6 +26,7 @@ from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
+from fcnet.verify.step import check_learning_rate, rate_of_differences
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total
 from fcnet.verify.types import (
@@ -41,6 +42,16 @@ from fcnet.verify.types import (
 )
 
 REDUCTIONS = ("mean", "sum")
+
+DIFFERENCES = (
+    "what it returns are differences of parameters, which have fewer digits than the gradient: "
+    "return the new parameters instead, and pass learning_rate="
+)
+
+NO_STEP = (
+    "its parameters are the same after the call as before: return the new ones, or change those "
+    "that it is given in place and return None; arrays of JAX cannot be changed in place"
+)
 
 ROWS_ALONE = 8
 """Batches of up to this many examples are also tried row by row, to locate their faults."""
@@ -59,6 +70,7 @@ def check(
     reduction: str = "mean",
     l2: float | Callable[[int], float] = 0.0,
     penalty: Callable[[Any], Any] | None = None,
+    learning_rate: float | None = None,
     weight_layout: str | None = None,
     example_axis: str | None = None,
     sizes: Sequence[int] | None = None,
@@ -85,6 +97,9 @@ def check(
         l2: adds l2 / 2 times the sum of the squared weights, without the biases, to that mean or
             sum; a number, or a function of the number n of examples, such as `lambda n: 0.1 / n`.
         penalty: adds any other term: a JAX function of the parameters, as the user has them.
+        learning_rate: of a candidate that takes a training step, and returns the new parameters, or
+            None if it has changed those that it was given. Its gradient is their difference over
+            the learning rate. Arrays of JAX cannot be changed, so they must be returned.
         weight_layout: "out_in" or "in_out", only needed where every layer is square.
         example_axis: "rows" or "columns", only needed where n = d.
         sizes: (d, m_1, ..., m_r), needed where `params` are one vector, or fit several networks.
@@ -110,6 +125,7 @@ def check(
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
     check_l2(l2)
+    check_learning_rate(learning_rate)
     if not (penalty is None or callable(penalty)):
         raise TypeError(f"penalty must be a function of the parameters, got {penalty!r:.60}")
     terms = partial(_terms, l2=l2, penalty=penalty)
@@ -124,21 +140,21 @@ def check(
         weight_layout=weight_layout,
         example_axis=example_axis,
         sizes=sizes,
+        learning_rate=learning_rate,
     )
     cost = cost._replace(terms=terms(candidate))
     derived = varied_inputs(candidate, cost, jax.random.key(0) if key is None else key)
     cases = [candidate.own, *derived]
     plain = [cases[1], *(case for case in cases[2:] if len(case.X) != len(cases[1].X))]
     rows = max(len(case.X) for case in derived[1:])
-    subject = BackwardPass(cost, candidate, rows, tuple(plain[:2]))
+    subject = BackwardPass(cost, candidate, rows, tuple(plain[:2]), candidate.format)
     references = [subject.truth(case, subject.format) for case in cases]
     protocol = check_protocol(candidate, references[0], cases[1], references[1])
     other = protocol.other or candidate.call(cases[1])
     calls = [protocol.own, other, *map(candidate.call, cases[2:])]
-    notes = list(protocol.notes)
-    if check_loss(protocol.own, references[0]) and (own := subject.with_own_terms(calls)):
-        subject, references = own, [own.truth(case, own.format) for case in cases]
-        notes.insert(0, decay_note(own.cost, candidate.own))
+    settled, notes = subject.settled(calls, references)
+    if settled is not subject:
+        subject, references = settled, [settled.truth(case, settled.format) for case in cases]
     trials = [
         Trial(case, right, call.answer, compare(call.answer, right, case.name))
         for case, right, call in zip(cases, references, calls, strict=True)
@@ -149,7 +165,11 @@ def check(
         *check_loss(protocol.own, references[0]),
         *(finding for call in calls for finding in call.findings),
     ]
-    return judge(subject, cases, trials, first_of_each_kind(form), notes)
+    return judge(subject, cases, trials, first_of_each_kind(form), [*notes, *protocol.notes])
+
+
+def _is_changed(answer: Answer) -> bool:
+    return any(leaf.any() for leaf in jax.tree.leaves(answer.gradient))
 
 
 def _terms(
@@ -176,22 +196,20 @@ class BackwardPass:
         rows: cases are padded to this many examples, so that they share one compiled reference,
             except those with as many as the user's own.
         plain: one or two inputs with nothing special, of different n.
+        format: of what it returns: the coarsest format among the parameters, unless that is a
+            difference of parameters.
     """
 
     cost: Cost
     candidate: Candidate
     rows: int
     plain: tuple[Case, ...]
+    format: Format
 
     @property
     def name(self) -> str:
         """The name of the user's function."""
         return self.candidate.name
-
-    @property
-    def format(self) -> Format:
-        """The coarsest format among the parameters."""
-        return self.candidate.format
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -221,6 +239,8 @@ class BackwardPass:
 
     def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
         """The wrong lines; if none can be blamed, the arrays that are not finite."""
+        if self.candidate.learning_rate and not any(_is_changed(trial.answer) for trial in trials):
+            return [form_finding("no_step", NO_STEP)]
         odd, other = self.odd_terms()
         again = other.again(trials) if odd else trials
         findings = [*other.wrong_lines(again), *odd]
@@ -277,15 +297,32 @@ class BackwardPass:
     def odd_terms(self) -> tuple[list[Finding], "BackwardPass"]:
         """A finding if the candidate's terms are not those of the cost, and who has its terms."""
         n = len(self.candidate.own.X)
-        found, cost = odd_terms(self.silent, self.cost, n, self.gradient_names, self.format.u)
+        found, cost = odd_terms(self.silent, self.cost, n, self.gradient_names, self.format)
         return found, replace(self, cost=cost)
 
-    def with_own_terms(self, calls: Sequence[Call]) -> "BackwardPass | None":
-        """The subject for the loss that the candidate returns, if the gradient has its terms."""
-        found, other = self.odd_terms()
+    def settled(
+        self, calls: Sequence[Call], references: Sequence[Reference]
+    ) -> tuple["BackwardPass", list[str]]:
+        """The subject with what its answers show of it, and a note on each.
+
+        That is: digits that a difference of parameters has lost, and terms that its own loss has.
+        """
+        notes, subject = [], self
         answers = [(call.case, call.answer) for call in calls if call.answer is not None]
-        fits = found and all(other.has_loss(*pair) for pair in answers)
-        return other if fits else None
+        fits = all(
+            call.answer is None or compare(call.answer, right, "").ok
+            for call, right in zip(calls, references, strict=True)
+        )
+        rate = None if fits or self.format.lost else rate_of_differences(answers, self.format)
+        if rate:
+            subject = replace(self, format=self.format._replace(lost=self.format.u / rate))
+            notes.append(DIFFERENCES)
+        if check_loss(calls[0], references[0]):
+            found, other = subject.odd_terms()
+            if found and all(other.has_loss(*pair) for pair in answers):
+                subject = other
+                notes.append(decay_note(other.cost, self.candidate.own))
+        return subject, notes
 
     def has_loss(self, case: Case, answer: Answer) -> bool:
         """Whether an answer has a loss, and that is the cost."""

@@ -30,7 +30,7 @@ def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candida
     call = first.call(first.own)
     if any(finding.kind == "raises" for finding in call.findings):
         return [first]
-    answers = [r.read(call.returned, len(r.own.X)).answer for r in readings]
+    answers = [r.read(r.own, call.arguments, call.returned).answer for r in readings]
     returned = [answer.loss for answer in answers if answer is not None and answer.loss is not None]
     if returned:
         losses = np.array(list(map(_loss, [r.own for r in readings], costs)))

@@ -223,7 +223,8 @@ def _overflows(failing: Sequence[Trial], format: Format) -> bool:
 def right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
     """Whether errors shrink in float64 at least to the geometric mean of both roundoffs."""
     own, double = subject.format, FORMATS["float64"]
-    between = own._replace(u=math.sqrt(own.u * double.u), tiny=double.tiny)
+    share = math.sqrt(double.u / own.u)
+    between = own._replace(u=own.u * share, tiny=double.tiny, lost=own.lost * share)
     return own.u > double.u and all(
         (answer := subject.answer(trial.case, double=True)) is not None
         and subject.compare(trial.case, answer, between).ok
@@ -241,7 +242,7 @@ def _explanation(
     """
     own = subject.format
     hardest_first = sorted(trials, key=lambda trial: -trial.comparison.worst)
-    formats = [format for format in FORMATS.values() if format.u > own.u]
+    formats = [f._replace(lost=own.lost) for f in FORMATS.values() if f.u > own.u]
     if len(trials) > 1 and hardest_first[1].comparison.ok:
         formats = [own._replace(u=2 * own.u), *formats]
     for format in formats:

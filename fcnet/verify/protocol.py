@@ -16,6 +16,7 @@ from fcnet.arrays import dtype_of, overlap, unit_roundoff
 from fcnet.types import Params
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.returned import Returned
+from fcnet.verify.step import is_in_place
 from fcnet.verify.types import (
     Answer,
     Case,
@@ -77,7 +78,8 @@ def check_protocol(
     """Call the candidate in turn on the user's own input and on another, and compare.
 
     Args:
-        candidate: called 7 times at most, the first time with the user's own objects.
+        candidate: called 7 times at most, the first time with the user's own objects, unless it is
+            a training step.
         own_reference: of the user's own input.
         other, other_reference: another input, with other parameters and as many examples.
 
@@ -86,13 +88,14 @@ def check_protocol(
         any further.
     """
     own = candidate.own
-    first = candidate.call(own, candidate.given)
+    is_step = candidate.learning_rate is not None
+    first = candidate.call(own, None if is_step else candidate.given)  # a step changes its params
     if first.answer is None:
         return Protocol(first, None, (*first.findings, *check_mutation(candidate, first)), ())
     again = candidate.call(own)
     arguments = candidate.arguments(other)
     second = candidate.call(other, arguments)
-    kept = candidate.read(first.returned, len(own.X))
+    kept = candidate.read(own, first.arguments, first.returned)
     back = candidate.call(own, candidate.refill(arguments, own))
     calls = Calls(first, again, second, kept, back, own_reference, other_reference)
 
@@ -105,7 +108,8 @@ def check_protocol(
     findings += [finding for finding in second.findings if finding not in findings]
     findings += [*check_earlier_results(candidate, calls), *check_state(calls)]
     findings += check_dependence(candidate, calls)
-    if candidate.in_jax and not errors(findings):
+    in_place = is_step and is_in_place(first.returned)
+    if candidate.in_jax and not in_place and not errors(findings):
         findings += check_jit(candidate, calls) or check_vmap(candidate, calls)
     notes = (*note_noise(first.answer, again.answer), *note_dtypes(candidate, first))
     return Protocol(first, second, tuple(findings), notes)
@@ -121,7 +125,8 @@ def check_mutation(candidate: Candidate, call: Call) -> list[Finding]:
         return candidate.layout.present(candidate.layout.read(params))
 
     before = candidate.layout.present(before)
-    parameters = _changed("params", names, read, params, before)
+    is_step = candidate.learning_rate is not None
+    parameters = [] if is_step else _changed("params", names, read, params, before)
     inputs = [
         *_changed("x", ["x"], candidate.examples.read, x, X),
         *_changed("y", ["y"], candidate.targets.read, y, Y),

@@ -45,12 +45,17 @@ class Cost(NamedTuple):
 
 
 class Format(NamedTuple):
-    """A floating-point format: its unit roundoff u, what underflow loses, its largest number."""
+    """A floating-point format: its unit roundoff u, what underflow loses, its largest number.
+
+    `lost` is what a gradient loses that is found by the difference of parameters before and after a
+    step: u / learning_rate, relative to these parameters. It is 0 for a gradient that is returned.
+    """
 
     name: str
     u: float
     tiny: float
     largest: float
+    lost: float = 0.0
 
 
 FORMATS = MappingProxyType(
@@ -117,6 +122,7 @@ class Reference(NamedTuple):
         by_convention: the gradient for other values of ReLU'(0); empty where no unit is at a kink.
         slack: per component, how much any choice for each unit at a kink can add.
         tolerance: per component, what the rounding of a correct candidate may reach.
+        lost: the part of it that a difference of parameters has lost, relative to these.
     """
 
     loss: float
@@ -128,6 +134,7 @@ class Reference(NamedTuple):
     by_convention: dict[float, Params]
     slack: Params
     tolerance: Params
+    lost: float = 0.0
 
 
 class Answer(NamedTuple):

@@ -140,6 +140,14 @@ class Batch:
         """The sum of the absolute values of what `total` adds up."""
         return self.share * self.rows[k - 1].terms(place, self.weights[k - 1])
 
+    def lost(self, place: str, k: int) -> Values:
+        """What `total` has lost where the gradients of the rows are differences of parameters."""
+        own, c = self.case.params[k - 1], self.share * self.reference.lost
+        if place == "b":
+            return np.asarray(self.n * c * abs(own.b))
+        read = np.outer(abs(own.b), abs(self.a(k - 1)).sum(0))
+        return np.asarray(c * (self.n * abs(own.W) + read))
+
     def edited(self, place: str, k: int, edit: Rows | Weights) -> Values:
         """dW^[k] or db^[k] with another delta^[k], or only other weights of the rows."""
         if edit.ndim == 1:
@@ -215,6 +223,7 @@ def row(cost: Cost, case: Case, reference: Reference, i: int) -> tuple[Case, Ref
         deltas=tuple(delta[own] for delta in reference.deltas),
         kinks=tuple(kink[own] for kink in reference.kinks),
         tolerance=tuple(Layer(n * W, n * b) for W, b in reference.tolerance),
+        lost=n * reference.lost,
     )
 
 
@@ -242,7 +251,7 @@ def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]
         # The rounding error of a unit's delta is relative to the terms that it adds up: as for any
         # unit, or several times that where a fault in a layer above leaves more to cancel.
         usual = leaf(batch.reference.tolerance[k - 1], place)
-        tolerance = usual + CANCELLATION * noise * terms.max(axis=0)
+        tolerance = usual + CANCELLATION * noise * terms.max(axis=0) + batch.lost(place, k)
         slack = leaf(batch.reference.slack[k - 1], place) if batch.true else 0
         lines.append(
             BatchLine(
@@ -263,8 +272,12 @@ def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]
 
 def _noise(batch: Batch) -> float:
     """How large rounding errors of the true db are, relative to the largest of its terms."""
-    pairs = zip(batch.reference.tolerance, batch.reference.deltas, strict=True)
-    sizes = [(layer.b.max(), batch.share * abs(delta).sum(0).max()) for layer, delta in pairs]
+    layers = zip(batch.reference.tolerance, batch.case.params, batch.reference.deltas, strict=True)
+    lost = batch.reference.lost
+    sizes = [
+        ((tolerance.b - lost * abs(own.b)).max(), batch.share * abs(delta).sum(0).max())
+        for tolerance, own, delta in layers
+    ]
     # A sum of n products has this much even where the true gradient, and its tolerance, is zero.
     least = 2 * batch.n * unit_roundoff(batch.answer.dtype)
     return max([least, *(tolerance / size for tolerance, size in sizes if size)])

@@ -14,13 +14,16 @@ import numpy as np
 
 from fcnet.types import Activation, Layer, Params
 from fcnet.verify.truth.terms import Decay, Multiple, Penalty, total
-from fcnet.verify.types import Answer, Case, Cost, Finding, Term, Values
+from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Term, Values
 
 POWERS = (0, -1, 1)
 """A coefficient is the same for every n, or proportional to 1/n, or to n."""
 
 ROUNDINGS = 64
 """Units of rounding within which two coefficients are the same."""
+
+SHORT = 6
+"""The most digits of the coefficients that people write."""
 
 OFF = -800.0
 """A pre-activation at which sigmoid, softplus and their like are exactly 0."""
@@ -93,13 +96,13 @@ def read_silent(
     ]
 
 
-def read_decay(readings: Sequence[Reading], others: Terms, u: float) -> Decay | None:
+def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> Decay | None:
     """What multiples of its parameters a candidate adds to its gradients.
 
     Args:
         readings: on silent cases.
         others: the terms that it should have beside a decay.
-        u: the unit roundoff of what it returns.
+        format: of what it returns.
 
     Returns:
         The decay, perhaps with all factors 0. What no case shows counts like its neighbour in the
@@ -108,21 +111,25 @@ def read_decay(readings: Sequence[Reading], others: Terms, u: float) -> Decay | 
     found: dict[Place, dict[int, float]] = {}
     for place, case, got in readings:
         term, theta = _at(place, total(others, case).gradient), _at(place, case.params)
-        c = _multiple(got - term, theta, abs(term), u)
+        rounding = format.u * abs(term) + format.lost * abs(theta)
+        c = _multiple(got - term, theta, rounding, format)
         if c is None:
             return None
         found.setdefault(place, {})[len(case.X)] = c
     numbers = max(found.values(), key=len, default={})
     if ("W", 1) not in found or any(len(cs) < len(numbers) for cs in found.values()):
         return None
-    r = len(readings[0].case.params)
+    first, r = next(iter(numbers)), len(readings[0].case.params)
     for power in POWERS:
-        scaled = {p: [c / n**power for n, c in cs.items()] for p, cs in found.items()}
-        if all(_is_same(cs[0], c, u) for cs in scaled.values() for c in cs):
+        factors = {p: _short(cs[first] / first**power, format) for p, cs in found.items()}
+        if all(
+            _is_same(c, factors[place] * n**power, format)
+            for place, cs in found.items()
+            for n, c in cs.items()
+        ):
             W, b = (
                 tuple(
-                    _short(scaled.get((role, k), scaled.get((role, k - 1), [0.0]))[0], u)
-                    for k in range(1, r + 1)
+                    factors.get((role, k), factors.get((role, k - 1), 0.0)) for k in range(1, r + 1)
                 )
                 for role in "Wb"
             )
@@ -130,11 +137,14 @@ def read_decay(readings: Sequence[Reading], others: Terms, u: float) -> Decay | 
     return None
 
 
-def read_factor(readings: Sequence[Reading], term: OneTerm, u: float) -> float | None:
+def read_factor(readings: Sequence[Reading], term: OneTerm, format: Format) -> float | None:
     """What multiple of a term a candidate has; None if it has another term, or several."""
+    if not readings:
+        return None
     got = np.concatenate([reading.got.ravel() for reading in readings])
     right = np.concatenate([_at(place, term(case).gradient).ravel() for place, case, _ in readings])
-    return _multiple(got, right, 0 * right, u) if right.any() else None
+    theta = np.concatenate([_at(place, case.params).ravel() for place, case, _ in readings])
+    return _multiple(got, right, format.lost * abs(theta), format) if right.any() else None
 
 
 def _at(place: Place, params: Params) -> Values:
@@ -146,25 +156,25 @@ def _power(power: int, n: int) -> float:
     return float(n) ** power
 
 
-def _multiple(g: Values, base: Values, removed: Values, u: float) -> float | None:
-    """c of g = c base, where `removed` was taken from g; None if g is no multiple of base."""
+def _multiple(g: Values, base: Values, rounding: Values, format: Format) -> float | None:
+    """c of g = c base, where g has these rounding errors; None if g is no multiple of base."""
     c = float(np.sum(g * base) / np.sum(base * base))
-    allowed = ROUNDINGS * u * (abs(c * base) + removed)
+    allowed = ROUNDINGS * (format.u * abs(c * base) + rounding)
     return c if np.isfinite(g).all() and (abs(g - c * base) <= allowed).all() else None
 
 
-def _is_same(a: float, b: float, u: float) -> bool:
-    return abs(a - b) <= ROUNDINGS * u * abs(a)
+def _is_same(a: float, b: float, format: Format) -> bool:
+    return abs(a - b) <= ROUNDINGS * (format.u * abs(a) + format.lost)
 
 
-def _short(c: float, u: float) -> float:
-    """The number of few digits that rounding cannot tell from c, if there is one."""
-    short = float(f"{c:.6g}")
-    return short if _is_same(c, short, u) else c
+def _short(c: float, format: Format) -> float:
+    """The number of the fewest digits that rounding cannot tell from c."""
+    numbers = (0.0, *(float(f"{c:.{digits}g}") for digits in range(1, SHORT + 1)))
+    return next((number for number in numbers if _is_same(c, number, format)), c)
 
 
 def odd_terms(
-    readings: Sequence[Reading], cost: Cost, n: int, names: Mapping[Place, str], u: float
+    readings: Sequence[Reading], cost: Cost, n: int, names: Mapping[Place, str], format: Format
 ) -> tuple[list[Finding], Cost]:
     """A finding if a candidate's terms are not those of the cost, and the cost with its own terms.
 
@@ -173,16 +183,16 @@ def odd_terms(
         cost: what it claims to differentiate.
         n: the user's own number of examples.
         names: the candidate's own names of its gradients.
-        u: the unit roundoff of what it returns.
+        format: of what it returns.
     """
     penalties = tuple(term for term in cost.terms if isinstance(term, Penalty))
     for penalty in penalties if penalties == cost.terms else ():
-        factor = read_factor(readings, penalty, u)
-        if factor is not None and not _is_same(1.0, factor, u):
+        factor = read_factor(readings, penalty, format)
+        if factor is not None and not _is_same(1.0, factor, format):
             return [_penalty_finding(factor)], cost._replace(terms=(Multiple(factor, penalty),))
-    if decay := read_decay(readings, penalties, u):
+    if decay := read_decay(readings, penalties, format):
         asked = decay_of(cost, max(k for _, k in names))
-        return decay_findings(decay, asked, n, names, u), with_decay(cost, decay)
+        return decay_findings(decay, asked, n, names, format), with_decay(cost, decay)
     return [], cost
 
 
@@ -207,7 +217,7 @@ def with_decay(cost: Cost, decay: Decay) -> Cost:
 
 
 def decay_findings(
-    seen: Decay, asked: Decay, n: int, names: Mapping[Place, str], u: float
+    seen: Decay, asked: Decay, n: int, names: Mapping[Place, str], format: Format
 ) -> list[Finding]:
     """Where a candidate's decay is not that of the cost, at n examples: one finding, or none.
 
@@ -216,10 +226,10 @@ def decay_findings(
         asked: that of the cost.
         n: the user's own number of examples.
         names: the candidate's own names of its gradients.
-        u: the unit roundoff of what the candidate returns.
+        format: of what the candidate returns.
     """
     has, wants = _factors(seen, n), _factors(asked, n)
-    odd = [place for place in names if not _is_same(wants[place], has[place], u)]
+    odd = [place for place in names if not _is_same(wants[place], has[place], format)]
     if not odd:
         return []
     groups: dict[tuple[str, float, float], list[str]] = {}

@@ -119,8 +119,8 @@ class Single:
     @cached_property
     def noise(self) -> float:
         """How large rounding errors of the true delta are, relative to its largest entry."""
-        pairs = zip(self.reference.tolerance, self.reference.deltas, strict=True)
-        ratios = [layer.b.max() / abs(delta).max() for layer, delta in pairs if delta.any()]
+        pairs = zip(range(1, self.r + 1), self.reference.deltas, strict=True)
+        ratios = [self._usual("b", k).max() / abs(d).max() for k, d in pairs if d.any()]
         return max(ratios, default=32 * self.unit_roundoff)
 
     @property
@@ -134,19 +134,39 @@ class Single:
         The reference's tolerance is for the true values. A wrong value upstream may be larger, and
         rounding errors grow with it.
         """
-        usual, size = self.reference.tolerance[self._index(k)].b, abs(self.true_delta(k)).max()
+        usual, size = self._usual("b", k), abs(self.true_delta(k)).max()
         noise = usual.max() / size if size else self.noise
-        return np.asarray(usual + noise * terms) / self.strictness
+        lost = self.read_error(k)
+        if k < self.r:
+            lost = lost + abs(self.slope(k)) * (abs(self.W(k + 1)).T @ self.read_error(k + 1))
+        return np.asarray(usual + noise * terms + lost) / self.strictness
 
     def weight_tolerance(self, k: int, delta: Vector) -> Matrix:
         """What rounding explains in dW^[k] = delta a^[k-1]^T, for any delta.
 
         The rounding error of a^[k-1] follows from the reference's tolerance at the largest delta.
         """
-        usual, true = self.reference.tolerance[self._index(k)].W, abs(self.true_delta(k))
+        usual, true = self._usual("W", k), abs(self.true_delta(k))
         j = int(true.argmax())
         known = usual[j] / true[j] if true[j] else self.noise * abs(self.a(k - 1))
-        return np.asarray(usual + np.outer(abs(delta), known)) / self.strictness
+        lost = self.reference.lost * abs(self.W(k))
+        lost = lost + np.outer(self.read_error(k), abs(self.a(k - 1)))
+        return np.asarray(usual + np.outer(abs(delta), known) + lost) / self.strictness
+
+    def read_error(self, k: int) -> Vector:
+        """What delta^[k] has lost that is read from a difference of biases, or of weights."""
+        if self.has_bias(k):
+            return self.reference.lost * abs(self.b(k))
+        a = abs(self.a(k - 1))
+        return np.asarray(self.reference.lost * (abs(self.W(k)) @ a) / max(float(a @ a), 1e-300))
+
+    def _usual(self, role: str, k: int) -> Values:
+        """The tolerance of dW^[k] or db^[k] without what a difference of parameters has lost."""
+        tolerance, theta = (
+            getattr(params[self._index(k)], role)
+            for params in (self.reference.tolerance, self.case.params)
+        )
+        return np.asarray(tolerance - self.reference.lost * abs(theta))
 
     def _index(self, k: int) -> int:
         if not 1 <= k <= self.r:

@@ -40,6 +40,7 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         The reference, NumPy arrays of float64.
     """
     n, u = len(case.X), format.u
+    lost = KAPPA / 2 * format.lost  # a sum rounds by half a unit in the last place at most
     row = np.arange(1 << (max(n, rows or n) - 1).bit_length())
     weights = np.where(row < n, 1 / n if cost.reduction == "mean" else 1.0, 0.0)
     padded = np.minimum(row, n - 1)
@@ -70,7 +71,12 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         gradient=measured.gradient,
         by_convention=choices,
         slack=slack,
-        tolerance=jax.tree.map(lambda sigma: KAPPA * u * sigma, measured.gradient_sigma),
+        tolerance=jax.tree.map(
+            lambda sigma, theta: KAPPA * u * sigma + lost * abs(theta),
+            measured.gradient_sigma,
+            case.params,
+        ),
+        lost=lost,
     )
     return with_term(right, total(cost.terms, case), u) if cost.terms else right
 

@@ -1,0 +1,85 @@
+"""Training steps: the gradient is the difference of the parameters before and after, over the rate.
+
+Most code from scratch is of this kind: it changes its parameters, and returns no gradient.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from fcnet.arrays import is_array, shape_of
+from fcnet.types import Params
+from fcnet.verify.returned import Returned
+from fcnet.verify.types import Answer, Case, Format
+
+RATES = (0.001, 0.003, 0.005, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5, 1.0)
+"""Learning rates that people use, the smallest first: a multiple of 1/0.1 is one of 1 too."""
+
+FEWEST_ENTRIES, NEAR = 20, 0.05
+"""How many entries must be multiples of their parameters' last digits, and how nearly, before a
+gradient is taken for a difference of parameters: by chance it is so once in 10^20 times."""
+
+FAR = 160
+"""An entry shows it if its step is this many times smaller than its parameter: then its number of
+last digits is known to a small part of one."""
+
+
+def check_learning_rate(learning_rate: Any) -> None:
+    """Raise unless it is None or a finite number above 0."""
+    if learning_rate is None:
+        return
+    if isinstance(learning_rate, bool) or not is_array(learning_rate) or shape_of(learning_rate):
+        raise TypeError(f"learning_rate must be a number, got {learning_rate!r:.60}")
+    if not (np.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate must be finite and above 0, got {learning_rate!r}")
+
+
+def after_step(params: Any, returned: Any) -> Any:
+    """The parameters after a step: what was returned, or what was given and changed in place.
+
+    A step in place may return None or its loss.
+    """
+    if returned is None:
+        return params
+    return (returned, params) if is_in_place(returned) else returned
+
+
+def is_in_place(returned: Any) -> bool:
+    """Whether a step returned no parameters."""
+    return returned is None or (is_array(returned) and shape_of(returned) == ())
+
+
+def gradient_of_step(before: Params, after: Returned, learning_rate: float) -> Returned:
+    """The gradient of which a step has taken `learning_rate` times from the parameters."""
+    if after.answer is None:
+        return after
+    gradient = jax.tree.map(
+        lambda old, new: (old - new) / learning_rate, before, after.answer.gradient
+    )
+    return after._replace(answer=after.answer._replace(gradient=gradient))
+
+
+def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) -> float | None:
+    """The learning rate by which gradients were divided that are differences of parameters.
+
+    The difference of two parameters is a whole number of units in their last place, which no other
+    gradient is in all its entries. Returns the rate or half of it; None if there is none.
+    """
+    pairs = [
+        (np.ravel(theta), np.ravel(g))
+        for case, answer in answers
+        for theta, g in zip(
+            jax.tree.leaves(case.params), jax.tree.leaves(answer.gradient), strict=True
+        )
+    ]
+    theta, g = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    last_place = format.u * 2.0 ** np.floor(np.log2(np.where(theta, abs(theta), 1)))
+    for rate in RATES:
+        units = g * rate / last_place
+        shows = (abs(g) * rate * FAR < abs(theta)) & (units != 0)
+        off = abs(units - np.rint(units))[shows]
+        if len(off) >= FEWEST_ENTRIES and off.max() < NEAR:
+            return rate
+    return None

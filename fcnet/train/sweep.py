@@ -45,7 +45,7 @@ from fcnet.train.optimizer import (
 from fcnet.train.precision import Precision, as_precision
 from fcnet.train.program import advance, all_finite, check_gradient
 from fcnet.train.schedule import Schedule, as_schedule, check_progress
-from fcnet.train.source import as_sampling, drawn, windows
+from fcnet.train.source import Source, as_sampling, drawn, windows
 from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
 from fcnet.types import Activation, Loss, Objective, Pairs, Params
 
@@ -156,9 +156,6 @@ def sweep(
         table, held_out = hold_out(table, validation, split_key, first.params, objective)
         seen = sample_rows(table, evaluated_rows(first.params), sample_key)
         B = as_sampling(sampling, table.n, batch_size)
-        if not isinstance(gradient, str):
-            window = jax.eval_shape(lambda: drawn(table, sampling, first.keys, B).load(0))
-            check_gradient(program, first.params, window)
         plan = _Plan(
             program=program,
             precision=arithmetic,
@@ -170,6 +167,9 @@ def sweep(
             held_out=held_out,
             schedule=schedule,
         )
+        if not isinstance(gradient, str):
+            window = jax.eval_shape(lambda: plan.source(first.keys).load(0))
+            check_gradient(program, first.params, window)
         parts = groups(members, B)
         states, measured = zip(*_run(plan, parts, progress), strict=True)
         return _result(plan, jax.device_get(states), np.concatenate(measured, axis=2))
@@ -187,6 +187,11 @@ class _Plan(NamedTuple):
     seen: Data
     held_out: Data | None
     schedule: Schedule
+
+    def source(self, keys: Array, device: jax.Device | None = None) -> Source:
+        """The batches that members with these keys draw from the data, on their device."""
+        data: Data = jax.device_put(self.table.resident, device)
+        return drawn(on_device(data), self.sampling, _draw_keys(keys), self.batch_size)
 
 
 class Group(NamedTuple):
@@ -259,7 +264,6 @@ def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State
     """
     with plan.precision.scope():
         program, members = plan.program, group.take(plan.members)
-        data: Data = jax.device_put(plan.table.resident, group.device)
         seen, held_out = jax.device_put((plan.seen, plan.held_out), group.device)
         numbers = members.hyperparameters
         state = jax.vmap(partial(_begin, program.optimizer))(members.params, numbers)
@@ -270,8 +274,7 @@ def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State
         if plan.schedule.evaluates(0):
             measured.append(np.asarray(measure(state)))
             going = report()
-        keys = _draw_keys(members.keys)
-        source = drawn(on_device(data), plan.sampling, keys, plan.batch_size)
+        source = plan.source(members.keys, group.device)
         for block, window in windows(source, 0, plan.schedule, plan.precision.scope):
             state = advance_members(program, state, window, numbers, own=members.own_keys)
             if plan.schedule.evaluates(block + int(window.last)):

@@ -25,6 +25,7 @@ from fcnet.checks import (
     check_key,
     check_same_length,
     mismatch,
+    reraise,
 )
 from fcnet.losses import check_labels, get_loss
 from fcnet.sampling import INT32_MAX, batch_table, block_length
@@ -237,9 +238,17 @@ def _check_gradient(gradient: Gradient, params: Model, X: Array, Y: Array, rows:
         raise TypeError(
             f"gradient must be a function of (params, X, Y), got {type(gradient).__name__}"
         )
-    batch = jax.eval_shape(lambda: (X[:rows], Y[:rows]))
+    batch = (
+        jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype)  # type: ignore[no-untyped-call]
+        for array in (X, Y)
+    )
     # Shapes only: `jax.jit` remembers them, so the steps do not trace `gradient` again.
-    returned = jax.eval_shape(jax.jit(gradient), params, *batch)
+    try:
+        returned = jax.eval_shape(jax.jit(gradient), params, *batch)
+    except (TypeError, ValueError) as error:
+        if rows == len(X):
+            raise
+        reraise(error, f"{error}, in a batch of {rows} of the {len(X)} rows")
     if difference := mismatch(returned, params):
         raise ValueError(
             f"gradient must return the structure, shapes and dtypes of params: {difference}"

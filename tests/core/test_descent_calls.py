@@ -172,8 +172,8 @@ def test_bad_choices(loop: Any, changed: Any, error: Any, match: str) -> None:
     [
         (lambda p, X, Y: (p, X[:0], Y[:0]), ValueError, "X has no examples"),
         (lambda p, X, Y: (p, X, Y[:3]), ValueError, "X has 6 examples but Y has 3"),
-        (lambda p, X, Y: (p, X, Y[:, 0]), ValueError, r"Y has shape \(6,\)"),
-        (lambda p, X, Y: (p, X[:, :2], Y), ValueError, r"X has shape \(6, 2\)"),
+        (lambda p, X, Y: (p, X, Y[:, 0]), ValueError, r"Y has shape \(\d,\), expected \(n, 2\)"),
+        (lambda p, X, Y: (p, X[:, :2], Y), ValueError, r"X has shape \(\d, 2\), expected \(n, 3\)"),
         (
             lambda p, X, Y: (p, X.at[1, 2].set(jnp.nan), Y),
             ValueError,
@@ -210,3 +210,20 @@ def test_bad_sampling(changed: Any, error: Any, match: str) -> None:
     choices = {"key": jax.random.key(0), "batch_size": 2, **changed}
     with pytest.raises(error, match=match):
         minibatch_sgd(*problem(CASE), learning_rate=0.1, steps=1, **choices)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_gradient_is_called_with_the_rows_of_a_batch_and_an_error_says_so(name: str) -> None:
+    params, X, Y = problem(CASE)
+    rows = {"gradient_descent": 6, "sgd": 1, "minibatch_sgd": 4}[name]
+    seen = set()
+
+    def gradient(params: Any, X: Any, Y: Any) -> Any:
+        seen.add((len(X), len(Y)))
+        return batch_backprop(params, X, Y)
+
+    LOOPS[name](params, X, Y, learning_rate=0.1, steps=3, gradient=gradient)
+    assert seen == {(rows, rows)}
+    batch = "" if rows == 6 else f", in a batch of {rows} of the 6 rows"
+    with pytest.raises(ValueError, match=f"^X has shape .{rows}, 2., .* each row{batch}$"):
+        LOOPS[name](params, X[:, :2], Y, learning_rate=0.1, steps=3)

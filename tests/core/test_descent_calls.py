@@ -212,6 +212,7 @@ def test_bad_sampling(changed: Any, error: Any, match: str) -> None:
         minibatch_sgd(*problem(CASE), learning_rate=0.1, steps=1, **choices)
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_gradient_is_called_with_the_rows_of_a_batch_and_an_error_says_so(name: str) -> None:
     params, X, Y = problem(CASE)
@@ -224,6 +225,8 @@ def test_a_gradient_is_called_with_the_rows_of_a_batch_and_an_error_says_so(name
 
     LOOPS[name](params, X, Y, learning_rate=0.1, steps=3, gradient=gradient)
     assert seen == {(rows, rows)}
-    batch = "" if rows == 6 else f", in a batch of {rows} of the 6 rows"
-    with pytest.raises(ValueError, match=f"^X has shape .{rows}, 2., .* each row{batch}$"):
+    with pytest.raises(ValueError, match="X has shape") as caught:
         LOOPS[name](params, X[:, :2], Y, learning_rate=0.1, steps=3)
+    expected = f"X has shape ({rows}, 2), expected (n, 3), one example in each row"
+    batch = "" if rows == 6 else f", in a batch of {rows} of the 6 rows"
+    assert str(caught.value) == expected + batch

@@ -11,6 +11,7 @@ from fcnet.checks import check_finite
 from fcnet.losses import check_labels
 from fcnet.trees import rebuild
 from fcnet.verify.arrangement import arrangements
+from fcnet.verify.calling import check_call
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.evidence import settle
 from fcnet.verify.readings import is_vector, readings_of
@@ -64,7 +65,7 @@ def bind(
         The candidate, whose `own` is the user's input in the notes' layout.
 
     Raises:
-        TypeError: if `function` is not callable, or x or y is no array.
+        TypeError: if `function` cannot be called with its arguments, or x or y is no array.
         ValueError: for shapes that fit no layout, values that are not finite, targets that the loss
             does not accept, and a layout that stays open: the message names the keyword to give.
 
@@ -81,6 +82,7 @@ def bind(
     """
     if not callable(function):
         raise TypeError(f"backward must be a function of (params, x, y), got {function!r:.60}")
+    check_call(function, (params, x, y), "(params, x, y)")
     for name, value in (("x", x), ("y", y)):
         if not is_array(value):
             raise TypeError(

@@ -179,7 +179,7 @@ class Candidate(NamedTuple):
         if self.learning_rate is None:
             return read_returned(layout, like, returned, n)
         after = read_returned(layout, like, after_step(arguments[0], returned), n)
-        return gradient_of_step(case.params, after, self.learning_rate)
+        return gradient_of_step(layout.present(case.params), after, self.learning_rate)
 
     @contextmanager
     def surroundings(self, dtype: DTypeLike | None = None) -> Iterator[None]:
@@ -201,7 +201,9 @@ def _round(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 def _raised(error: BaseException, case: Case) -> Finding:
     """The exception and where it was raised: the last frames, without the checker's own."""
-    frames = traceback.extract_tb(error.__traceback__)[1:][-SHOWN_FRAMES:]
+    own = Path(__file__).parent
+    every = traceback.extract_tb(error.__traceback__)
+    frames = [f for f in every if Path(f.filename).parent != own][-SHOWN_FRAMES:]
     where = [f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames]
     return form_finding(
         "raises", "\n    ".join([f"on {case.name} it raised {message_of(error)}", *where])

@@ -22,6 +22,7 @@ from fcnet.verify.diagnose.decay import (
     read_silent,
     simpler,
 )
+from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_loss, check_protocol
@@ -57,6 +58,7 @@ ROWS_ALONE = 8
 """Batches of up to this many examples are also tried row by row, to locate their faults."""
 
 
+@takes_objects
 def check(
     backward: Callable[[Any, Any, Any], Any],
     params: Any,
@@ -88,7 +90,9 @@ def check(
             layout of `params`, alone or with the loss, before or after it.
         params: any layout: pairs (W, b), a flat list, dicts of several kinds, matrices W alone if
             there are no biases, matrices with a bias column, one vector of all numbers; weights as
-            in the notes, (out, in), or (in, out).
+            in the notes, (out, in), or (in, out). Or an object that holds them, by attributes such
+            as `weights` and `biases`, `W1` and `b1`, `params`, or in its layers: then the candidate
+            is `backward(x, y)`, such as a method of it, and the object is left as it was.
         x, y: one example and its target; or, with `batched`, examples and targets, in rows or in
             columns; targets may be class labels.
         activation, output_activation, loss: as in `fcnet.example_loss`.

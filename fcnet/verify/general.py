@@ -11,6 +11,7 @@ from jax import Array
 from fcnet.arrays import to_numpy
 from fcnet.checks import check_key
 from fcnet.verify.arguments import Arguments, call, take_apart
+from fcnet.verify.calling import check_call
 from fcnet.verify.claim import (
     OWN,
     ArrayCase,
@@ -58,8 +59,9 @@ def check_gradient(
         value if that is returned. A finding about the value has quantity "J".
 
     Raises:
-        TypeError, ValueError: for arguments without a floating array, or not finite, or a function
-            that does not return a scalar. A gradient that raises is a finding of the report.
+        TypeError, ValueError: for arguments without a floating array, or not finite, a function
+            that does not return a scalar, or a gradient that cannot be called with them. A gradient
+            that raises is a finding of the report.
 
     >>> def function(params, x):
     ...     return jnp.sum(jnp.tanh(params["W"] @ x))
@@ -74,6 +76,7 @@ def check_gradient(
     arguments = take_apart(function, args)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     _check_scalar(function, arguments, own)
+    check_call(gradient, args, "(*args)")
     subject = getattr(gradient, "__name__", type(gradient).__name__)
     first = call(gradient, arguments, own.leaves)
     if first.error:

@@ -9,10 +9,8 @@ import numpy as np
 from fcnet.arrays import dtype_of, is_array, is_floating, shape_of, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, Slot
 from fcnet.trees import Path, children, name_of
+from fcnet.verify.regroup import STYLES, in_order, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
-
-STYLES = ("{}", "d{}", "d_{}", "grad_{}", "{}_grad")
-"""How people name the gradient of the entry {} of a mapping."""
 
 
 class Returned(NamedTuple):
@@ -85,6 +83,8 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict
         try:
             fitting.append((_align(params, gradient), loss))
         except _MismatchError as error:
+            other = regrouped(layout, gradient)
+            fitting += [] if other is None else [(other, loss)]
             mismatch = error
     if not fitting:
         raise mismatch
@@ -167,29 +167,12 @@ def _check_kind(slot: Slot, leaf: object) -> Iterator[Finding]:
 
 def _in_order(slots: tuple[Slot, ...], leaves: list[Any]) -> tuple[list[Any], list[Finding]]:
     """The leaves in the order of the slots, if their shapes show that they are in another."""
-    got, expected = [shape_of(leaf) for leaf in leaves], [slot.shape for slot in slots]
-    if got == expected:
+    back, description = in_order(slots, list(map(shape_of, leaves))) or ([], "")
+    if not description:
         return leaves, []
-    for key, description in ORDERS:
-        order = sorted(range(len(slots)), key=lambda i: key(slots[i]))
-        back = sorted(range(len(slots)), key=order.__getitem__)
-        if [got[i] for i in back] == expected:
-            names = ", ".join(slot.gradient_name for slot in slots)
-            message = f"the gradient comes {description}; expected the order {names}"
-            return [leaves[i] for i in back], [form_finding("leaf_order", message, "warning")]
-    return leaves, []
-
-
-ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (
-    (lambda slot: (-slot.layer, slot.role == "b"), "with the last layer first"),
-    (lambda slot: (slot.layer, slot.role == "W"), "with each b before its W"),
-    (lambda slot: (-slot.layer, slot.role == "W"), "backwards, the last b first"),
-    (lambda slot: (slot.role == "b", slot.layer), "with every W before every b"),
-    (lambda slot: (slot.role == "W", slot.layer), "with every b before every W"),
-    (lambda slot: (slot.role == "b", -slot.layer), "with every W before every b, backwards"),
-    (lambda slot: (slot.role == "W", -slot.layer), "with every b before every W, backwards"),
-)
-"""Other orders of the arrays, by the key to sort their slots by."""
+    names = ", ".join(slot.gradient_name for slot in slots)
+    message = f"the gradient comes {description}; expected the order {names}"
+    return [leaves[i] for i in back], [form_finding("leaf_order", message, "warning")]
 
 
 def _check_shape(slot: Slot, leaf: Any, n: int) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import numpy as np
 from fcnet.arrays import is_array, shape_of
 from fcnet.types import Params
 from fcnet.verify.returned import Returned
-from fcnet.verify.types import Answer, Case, Format
+from fcnet.verify.types import Answer, Case, Format, beside
 
 RATES = (0.001, 0.003, 0.005, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5, 1.0)
 """Learning rates that people use, the smallest first: a multiple of 1/0.1 is one of 1 too."""
@@ -71,7 +71,7 @@ def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) 
         (np.ravel(theta), np.ravel(g))
         for case, answer in answers
         for theta, g in zip(
-            jax.tree.leaves(case.params), jax.tree.leaves(answer.gradient), strict=True
+            beside(answer.gradient, case.params), jax.tree.leaves(answer.gradient), strict=True
         )
     ]
     theta, g = (np.concatenate(part) for part in zip(*pairs, strict=True))

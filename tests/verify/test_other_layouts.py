@@ -256,3 +256,27 @@ def test_a_loss_with_a_term_in_these_layouts(name):
         own = fcnet.check(backward, params, X, Y, **options)
         assert own.ok == loss
         assert [f.kind for f in own.findings] == ([] if loss else ["weight_decay"])
+
+
+@pytest.mark.parametrize("name", ["list of weights", "pairs with None", "bias column first"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_training_steps_in_these_layouts(name, in_place):
+    params, _ = parameters_in(name, network())
+    X, Y = data(N)
+
+    def step(params, X, Y, sign=1):
+        gradients = candidate_in(name)(params, X, Y)
+
+        def moved(theta, g):
+            if theta is None:
+                return None
+            if in_place:
+                theta -= sign * 0.5 * g
+            return theta - (not in_place) * sign * 0.5 * g
+
+        new = jax.tree.map(moved, params, gradients, is_leaf=lambda leaf: leaf is None)
+        return None if in_place else new
+
+    assert fcnet.check(step, params, X, Y, batched=True, learning_rate=0.5).ok
+    wrong = fcnet.check(lambda *a: step(*a, sign=-1), params, X, Y, batched=True, learning_rate=0.5)
+    assert {finding.kind for finding in wrong.findings} == {"sign"}

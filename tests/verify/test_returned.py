@@ -62,6 +62,31 @@ def test_containers_that_say_the_same_are_accepted(name, value):
     right(read(value, name))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "order"),
+    [
+        ("pairs", [DW1, DB1, DW2, DB2], ""),
+        ("names", (DW1, DB1, DW2, DB2), ""),
+        ("pairs", {"dW1": DW1, "dW2": DW2, "db2": DB2, "db1": DB1, "dZ1": None}, ""),
+        ("pairs", {"weights": [DW1, DW2], "biases": [DB1, DB2]}, ""),
+        ("flat list", [{"bias": DB1, "weight": DW1}, {"bias": DB2, "weight": DW2}], ""),
+        ("names", [{"db": DB1, "dW": DW1}, {"db": DB2, "dW": DW2}], ""),
+        ("names", ([DW1, DW2], [DB1, DB2]), "every W before every b"),
+        ("names", ([DB1, DB2], [DW1, DW2]), "every b before every W"),
+        ("lists by name", PAIRS[::-1], "the last layer first"),
+        ("pairs", ([DB1, DB2], [DW1, DW2]), "every b before every W"),
+    ],
+)
+def test_other_containers_are_read_by_names_or_shapes(name, value, order):
+    for loss in (None, LOSS):
+        returned = read(value if loss is None else (loss, value), name)
+        same(returned)
+        assert returned.answer.loss == loss
+        assert [finding.kind for finding in returned.findings] == ["leaf_order"] * bool(order)
+        assert all(finding.severity == "warning" for finding in returned.findings)
+        assert all(order in finding.message for finding in returned.findings)
+
+
 def test_a_gradient_that_looks_like_a_loss_and_a_gradient():
     params = [np.array([[2.0]]), np.array([3.0])]
     value = [np.array([[5.0]]), np.array([7.0])]
@@ -90,12 +115,13 @@ def test_the_coarsest_dtype_is_told(dtypes, coarsest):
         ("pairs", None, "gradient of params is NoneType, expected a list of length 2"),
         ("pairs", 1.5, "is an array, expected a list"),
         ("pairs", PAIRS[:1], "is a list of length 1, expected a list of length 2"),
-        ("pairs", [DW1, DB1, DW2, DB2], "is a list of length 4"),
+        ("pairs", [DW1, DB1, DW2], "is a list of length 3"),
+        ("pairs", [DW1, DB1, DW2, DB1], "is a list of length 4"),
         ("pairs", (LOSS, LOSS, PAIRS), "is a tuple of length 3.*a pair with the loss"),
         ("pairs", [PAIRS[0], (DW2, [DB2, DB2])], r"params\[1\]\[1\] is a list.*expected an array"),
         ("pairs", [PAIRS[0], (DW2, SimpleNamespace())], r"params\[1\].b is SimpleNamespace"),
         ("pairs", {"W1": DW1}, "is a dict with W1, expected a list"),
-        ("names", (DW1, DB1, DW2, DB2), "expected a dict with W1, W2, b1, b2"),
+        ("names", (DW1, DB1, DB2), "expected a dict with W1, W2, b1, b2"),
         ("names", {"dW1": DW1, "dW2": DW2, "b1": DB1, "b2": DB2}, "is a dict with dW1"),
         ("names", (LOSS, {"W1": DW1}), "a dict with W1, expected a dict with W1, W2"),
         ("pairs", (1j, PAIRS), r"params\[0\] is complex"),

@@ -1,0 +1,237 @@
+"""Objects that hold parameters: found by name, filled with other values, and left as they were.
+
+`weights` and `biases`, `W1` and `b1`, `params`, `coefs_` and `intercepts_`, layers with W and b.
+The checker gets the arrays as a dict with the names of the attributes, and the candidate is called
+as backward(x, y) after the values of a case are put into the object.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
+from typing import Any, NamedTuple, TypeVar
+
+from fcnet.arrays import is_array, is_floating
+from fcnet.layouts import WORDS
+from fcnet.trees import Path, children, leaves
+from fcnet.verify.calling import check_call, required_count
+from fcnet.verify.regroup import STYLES
+from fcnet.verify.snapshot import attributes, restored
+
+WHOLE = {"params", "parameters", "theta", "thetas"}
+"""Names of attributes that hold all parameters."""
+
+NO_PARAMETER = frozenset(
+    {
+        *("d", "grad", "grads", "gradient", "gradients", "nabla", "delta", "deltas", "update"),
+        *("m", "v", "velocity", "momentum", "cache", "old", "prev", "last", "best", "decay"),
+        *("shape", "shapes", "size", "sizes", "updates"),
+    }
+)
+"""Words in the names of attributes beside the parameters: gradients, averages, numbers."""
+
+GRADIENTS = ("grads", "gradients", "grad")
+"""Names of attributes that hold all gradients."""
+
+Checker = TypeVar("Checker", bound=Callable[..., Any])
+
+
+def takes_objects(check: Checker) -> Checker:
+    """A check that also accepts an object for `params`, and leaves it as it was."""
+
+    @functools.wraps(check)
+    def wrapper(backward: Any, params: Any, x: Any, y: Any, **options: Any) -> Any:
+        if not callable(backward) or not is_object(params):
+            return check(backward, params, x, y, **options)
+        with restored(params):
+            holder = holder_of(params)
+            keeps = options.get("learning_rate") is None
+            function = filled_first(backward, holder, x, y, keeps)
+            return check(function, holder.arrays(), x, y, **options)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def is_object(params: object) -> bool:
+    """Whether it is an object with attributes, or a container of such objects."""
+    return any(
+        not is_array(leaf) and (hasattr(leaf, "__dict__") or hasattr(leaf, "__slots__"))
+        for _, leaf in leaves(params)
+    )
+
+
+class Holder(NamedTuple):
+    """An object, and where its parameters are.
+
+    Attributes:
+        owner: the object.
+        paths: of the arrays, by the names of attributes and the keys of containers.
+        aliases: other places of the same arrays, with the path of each.
+    """
+
+    owner: Any
+    paths: tuple[Path, ...]
+    aliases: dict[Path, Path]
+
+    def arrays(self) -> dict[str | int, Any]:
+        """The arrays that the object holds now, in nested dicts."""
+        return _nested({path: _at(self.owner, path) for path in self.paths})
+
+    def put(self, params: Mapping[Any, Any]) -> None:
+        """Put arrays into the object, wherever it holds one of them."""
+        values = dict(leaves(params))
+        values |= {place: values[path] for place, path in self.aliases.items()}
+        _fill(self.owner, _nested(values))
+
+    def take(self, params: MutableMapping[Any, Any]) -> None:
+        """Put the arrays that the object holds now into `params`, where they are others."""
+        _fill(params, self.arrays())
+
+    def kept_gradient(self) -> Any:
+        """The gradient that the object keeps beside its parameters; None if there is none."""
+        found = {path: self._gradient_of(path) for path in self.paths}
+        return None if any(value is None for value in found.values()) else _nested(found)
+
+    def _gradient_of(self, path: Path) -> Any:
+        """The array in dW1 for W1, in dweights[0] for weights[0], or in grads["W1"]."""
+        last = max(i for i, key in enumerate(path) if isinstance(key, str))
+        names = [style.format(str(path[last]).strip("_")) for style in STYLES[1:]]
+        above, rest = path[:last], path[last + 1 :]
+        places = [(*above, name, *rest) for name in names]
+        for whole in GRADIENTS:
+            parents = {above, above[:-1] if above and str(above[-1]) in WHOLE else above}
+            for parent in parents:
+                places += [(*parent, whole, name, *rest) for name in (path[last], *names)]
+        values = (_at(self.owner, place) for place in places)
+        return next((value for value in values if is_array(value)), None)
+
+
+def holder_of(owner: Any) -> Holder:
+    """The parameters of an object, found by the names of its attributes.
+
+    Raises TypeError if there are none.
+
+    >>> import numpy as np
+    >>> from types import SimpleNamespace
+    >>> net = SimpleNamespace(W1=np.ones((2, 3)), b1=np.zeros(2), dW1=np.zeros((2, 3)), rate=0.1)
+    >>> holder_of(net).paths
+    (('W1',), ('b1',))
+    """
+    places: dict[Path, Any] = dict(_parameters(owner, (), False, set()))
+    first: dict[int, Path] = {}
+    shared = {
+        path: path if isinstance(array, (int, float)) else first.setdefault(id(array), path)
+        for path, array in places.items()
+    }
+    paths = tuple(path for path in places if shared[path] == path)
+    if not paths:
+        names = ", ".join(key for key in attributes(owner) if isinstance(key, str))
+        raise TypeError(
+            f"found no parameters in the {type(owner).__name__} (its attributes: {names or 'none'})"
+            "; expected weights and biases, W1 and b1, params, coefs_ and intercepts_, or layers "
+            "with W and b, as arrays of floating numbers. Or pass the arrays themselves as params, "
+            "and a function of (params, x, y) that puts them into the object"
+        )
+    return Holder(owner, paths, {path: to for path, to in shared.items() if path != to})
+
+
+def filled_first(
+    backward: Callable[..., Any], holder: Holder, x: Any, y: Any, keeps_gradients: bool = True
+) -> Callable[[Any, Any, Any], Any]:
+    """`backward(x, y)` as a function of (params, x, y), which are put into the object first.
+
+    A function that needs three arguments is called as backward(object, x, y). Where it returns
+    nothing, the gradient is the one that the object keeps, with `keeps_gradients`.
+    """
+    first = (holder.owner,) if required_count(backward) == 3 else ()
+    check_call(backward, (*first, x, y), "(x, y)")
+
+    def function(params: Any, x: Any, y: Any) -> Any:
+        holder.put(params)
+        try:
+            result = backward(*first, x, y)
+        finally:
+            holder.take(params)
+        return holder.kept_gradient() if result is None and keeps_gradients else result
+
+    function.__name__ = getattr(backward, "__name__", type(backward).__name__)
+    return function
+
+
+def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator[tuple[Path, Any]]:
+    """The path of each array of a parameter; `named` if a name says that all below are some."""
+    if is_array(value):
+        if named and is_floating(value):
+            yield path, value
+        return
+    entries = children(value)
+    if entries is not None:
+        for key, entry in entries:
+            yield from _parameters(entry, (*path, key), named, seen)
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    held = attributes(value)
+    named_whole = [name for name in held if name.strip("_").lower() in WHOLE]
+    for names, are_named in (
+        (named_whole, True),
+        ([name for name in held if is_parameter_name(name)], True),
+        (list(held), False),
+    ):
+        found = [
+            place
+            for name in names
+            for place in _parameters(held[name], (*path, name), are_named, seen)
+        ]
+        if found:
+            break
+    yield from found
+
+
+def is_parameter_name(name: str) -> bool:
+    """Whether an attribute of this name may be a parameter.
+
+    >>> [is_parameter_name(name) for name in ("W1", "biases", "weights_ho", "dW1", "grad_w", "x")]
+    [True, True, True, False, False, False]
+    """
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]", name)]
+    return any(word in WORDS for word in words) and NO_PARAMETER.isdisjoint(words)
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What is at a path of attributes and keys; None if there is nothing."""
+    for key in path:
+        if children(value) is None or (isinstance(value, tuple) and isinstance(key, str)):
+            value = getattr(value, str(key), None)
+        else:
+            try:
+                value = value[key]
+            except (LookupError, TypeError):
+                return None
+    return value
+
+
+def _fill(value: Any, new: Any) -> Any:
+    """A value with new arrays at the keys of nested dicts; the same object where it can change."""
+    if not isinstance(new, dict):
+        return new
+    entries = {key: _fill(_at(value, (key,)), below) for key, below in new.items()}
+    if isinstance(value, tuple):
+        items = {**dict(children(value) or ()), **entries}.values()
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    for key, entry in entries.items():
+        if isinstance(value, (MutableMapping, MutableSequence)):
+            value[key] = entry
+        else:
+            setattr(value, str(key), entry)
+    return value
+
+
+def _nested(values: Mapping[Path, Any]) -> dict[str | int, Any]:
+    tree: dict[str | int, Any] = {}
+    for path, value in values.items():
+        node = tree
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = value
+    return tree

@@ -1,0 +1,93 @@
+"""A gradient in other containers than its parameters, read by its names or by its shapes."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fcnet.arrays import is_array, shape_of
+from fcnet.layouts import Layout, Slot, layers_by_name
+from fcnet.trees import Path, leaves
+
+STYLES = ("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "nabla_{}")
+"""How people name the gradient of the entry {} of a mapping."""
+
+GRADIENT_OF = re.compile(r"^(?:d_?|grad_|nabla_)(?=[A-Za-z])|_grad$")
+"""What makes the name of a gradient of the name of its parameter."""
+
+ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (
+    (lambda slot: (-slot.layer, slot.role == "b"), "with the last layer first"),
+    (lambda slot: (slot.layer, slot.role == "W"), "with each b before its W"),
+    (lambda slot: (-slot.layer, slot.role == "W"), "backwards, the last b first"),
+    (lambda slot: (slot.role == "b", slot.layer), "with every W before every b"),
+    (lambda slot: (slot.role == "W", slot.layer), "with every b before every W"),
+    (lambda slot: (slot.role == "b", -slot.layer), "with every W before every b, backwards"),
+    (lambda slot: (slot.role == "W", -slot.layer), "with every b before every W, backwards"),
+)
+"""Other orders of the arrays, by the key to sort their slots by."""
+
+
+def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
+    """The arrays of a gradient by the paths of the parameters; None if its form does not tell.
+
+    By its names, if it has some. Else in the order in which they are written, if there are as many
+    as parameters, and their shapes fit in that order or in one of `ORDERS`.
+    """
+    named = _by_entry(layout, gradient) or _by_layer(layout, gradient)
+    if named is not None:
+        return named
+    slots, found = layout.arrays, list(leaves(gradient))
+    values = [leaf for _, leaf in found]
+    unnamed = all(isinstance(key, int) for path, _ in found for key in path)
+    if not unnamed or len(values) != len(slots) or not all(map(is_array, values)):
+        return None
+    fits = in_order(slots, list(map(shape_of, values))) is not None
+    return dict(zip([slot.path for slot in slots], values, strict=True)) if fits else None
+
+
+def in_order(
+    slots: tuple[Slot, ...], shapes: list[tuple[int, ...]]
+) -> tuple[list[int], str] | None:
+    """Where the array of each slot is among arrays of these shapes, and the order in words.
+
+    "" for the order of the slots; None if the shapes fit no order.
+    """
+    places = list(range(len(slots)))
+    for key, description in ((None, ""), *ORDERS):
+        order = sorted(places, key=lambda i: key(slots[i])) if key else places
+        back = sorted(places, key=order.__getitem__)
+        if [shapes[i] for i in back] == [slot.shape for slot in slots]:
+            return back, description
+    return None
+
+
+def _by_entry(layout: Layout, gradient: object) -> dict[Path, Any] | None:
+    """A mapping with one entry for each array, which is named by role and layer, and maybe more."""
+    if not isinstance(gradient, Mapping):
+        return None
+    for style in STYLES:
+        names = {slot.path: style.format(f"{slot.role}{slot.layer}") for slot in layout.arrays}
+        if all(name in gradient for name in names.values()):
+            return {path: gradient[name] for path, name in names.items()}
+    return None
+
+
+def _by_layer(layout: Layout, gradient: object) -> dict[Path, Any] | None:
+    """Arrays that words in their names place, as those of parameters are; all in one style."""
+    found = {path: leaf for path, leaf in leaves(gradient) if leaf is not None}
+    values = {tuple(map(_plain, path)): leaf for path, leaf in found.items()}
+    changed = {_plain(path[-1]) != path[-1] for path in found if path and isinstance(path[-1], str)}
+    named = layers_by_name(list(values)) if values else None
+    if named is None or len(changed) > 1 or any(slot.part for slot in layout.slots):
+        return None
+    places = {
+        (k, role): values[path]
+        for k, layer in enumerate(named[0], start=1)
+        for role, path in layer.items()
+    }
+    if set(places) != {(slot.layer, slot.role) for slot in layout.slots}:
+        return None
+    return {slot.path: places[slot.layer, slot.role] for slot in layout.slots}
+
+
+def _plain(key: str | int) -> str | int:
+    return GRADIENT_OF.sub("", key) if isinstance(key, str) else key

@@ -1,0 +1,201 @@
+"""Objects that hold their parameters: judged as they are, and left as they were."""
+
+import copy
+import pickle
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from support.correct_candidates import data, gradient, network
+from support.objects import OBJECTS, Attributes, InParams, Layers, Lists
+
+import fcnet
+from fcnet.verify.holders import holder_of
+from fcnet.verify.snapshot import restored
+
+N = 7
+X, Y = data(N)
+
+
+def everything(value):
+    """All that an object holds, by value."""
+    return pickle.dumps(value)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_objects_are_right_as_they_are(name):
+    kind, method = OBJECTS[name]
+    net = kind(network())
+    before, mine = everything(net), copy.copy(vars(net))
+    report = fcnet.check(getattr(net, method), net, X, Y, batched=True)
+    assert report.ok, report
+    assert {finding.kind for finding in report.findings} <= {"leaf_order"}
+    assert everything(net) == before
+    assert all(value is mine[key] for key, value in vars(net).items())
+
+
+@pytest.mark.parametrize(("slip", "place"), [("sign", (5, "dW", 1)), ("bias", (5, "db", 2))])
+@pytest.mark.parametrize("name", OBJECTS)
+def test_slips_are_named_in_objects(name, slip, place):
+    kind, method = OBJECTS[name]
+    net = kind(network(), slip)
+    report = fcnet.check(getattr(net, method), net, X, Y, batched=True)
+    (finding,) = [finding for finding in report.findings if finding.severity == "error"]
+    assert finding[:3] == place
+    assert finding.kind == ("sign" if slip == "sign" else "factor_2")
+
+
+def test_names_in_the_report_are_those_of_the_attributes():
+    net = Lists(network(), "sign")
+    report = fcnet.check(net.backprop, net, X, Y, batched=True)
+    names = [leaf.path for leaf in report.leaves]
+    assert names == ["weights[0]", "biases[0]", "weights[1]", "biases[1]"]
+    assert "your weights[0] has the opposite sign" in str(report)
+
+
+def test_a_function_and_a_lambda_of_the_object():
+    net = Attributes(network())
+    assert fcnet.check(lambda x, y: net.backward(x, y), net, X, Y, batched=True).ok
+    assert fcnet.check(Attributes.backward, net, X, Y, batched=True).ok
+    layers = Layers(network())
+    assert fcnet.check(layers.backward, layers.layers, X, Y, batched=True).ok
+
+
+def test_one_example_at_a_time():
+    class Online(Attributes):
+        def backward(self, x, y):
+            return super().backward(x[None], y[None])
+
+    net = Online(network())
+    assert fcnet.check(net.backward, net, X[0], Y[0]).ok
+
+
+class Raises(Attributes):
+    def backward(self, X, Y):
+        self.W1[:] = 7
+        self.extra = X
+        del self.b2
+        np.random.seed(3)
+        if self.calls >= 0:
+            raise RuntimeError("no luck")
+
+
+def test_an_object_is_left_as_it_was_when_its_method_raises():
+    net = Raises(network())
+    before, state, python_state = everything(net), np.random.get_state(), random.getstate()
+    report = fcnet.check(net.backward, net, X, Y, batched=True)
+    assert report.findings[0].kind == "raises"
+    assert "no luck" in report.findings[0].message
+    assert "in backward" in report.findings[0].message
+    assert everything(net) == before
+    assert np.array_equal(np.random.get_state()[1], state[1])
+    assert random.getstate() == python_state
+    with pytest.raises(RuntimeError, match="no luck"):  # the control: it does change all that
+        net.backward(X, Y)
+    assert everything(net) != before
+
+
+class Trains(Attributes):
+    def backward(self, X, Y):
+        loss, found = super().backward(X, Y)
+        self.W1 = self.W1 - 0.1 * found["dW1"]
+        return loss, found
+
+
+def test_a_method_that_changes_its_weights_is_told_so():
+    net = Trains(network())
+    before = everything(net)
+    report = fcnet.check(net.backward, net, X, Y, batched=True)
+    kinds = {finding.kind: finding.message for finding in report.findings}
+    assert "changes its W1" in kinds["mutates_params"]
+    assert everything(net) == before
+
+
+def test_gradients_that_add_up_from_call_to_call_are_found():
+    class Accumulates(Layers):
+        def backward(self, X, Y):
+            before = [copy.deepcopy(getattr(layer, "grad_weight", 0)) for layer in self.layers]
+            super().backward(X, Y)
+            for layer, old in zip(self.layers[:1], before, strict=False):
+                layer.grad_weight = layer.grad_weight + old
+
+    net = Accumulates(network())
+    report = fcnet.check(net.backward, net, X, Y, batched=True)
+    assert "stateful" in {finding.kind for finding in report.findings} | {
+        "stateful" if finding.kind == "nondeterministic" else "" for finding in report.findings
+    }
+
+
+def test_modules_of_pytorch():
+    torch = pytest.importorskip("torch", reason="PyTorch is a dependency of the tests only")
+    module = torch.nn.Sequential(
+        torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)
+    ).double()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+
+    def backward(x, y):
+        module.zero_grad()
+        loss = ((module(x) - y) ** 2).sum() / (2 * len(x))
+        loss.backward()
+        return {name: value.grad.clone() for name, value in module.named_parameters()}
+
+    report = fcnet.check(backward, module, torch.tensor(X), torch.tensor(Y), batched=True)
+    assert report.ok, report
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert all(value.grad is None for value in module.parameters())
+
+
+def test_other_parameters_are_found_too():
+    generator = np.random.default_rng(0)
+    net = SimpleNamespace(
+        weights_input_hidden=np.ones((3, 4)), bias_hidden=np.ones(3), momentum_w=np.ones(3),
+        weights_hidden_output=np.ones((2, 3)), bias_output=np.ones(2), weight_decay=0.1,
+        rng=generator,
+    )  # fmt: skip
+    assert [path for (path,) in holder_of(net).paths] == [
+        "weights_input_hidden", "bias_hidden", "weights_hidden_output", "bias_output",
+    ]  # fmt: skip
+    with restored(net):
+        first = generator.normal()
+    assert generator.normal() == first
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(
+    ("net", "words"),
+    [
+        (SimpleNamespace(depth=3, dW1=np.ones(2)), "attributes: depth, dW1.*weights and biases"),
+        (SimpleNamespace(weights=["a"]), "found no parameters"),
+        (SimpleNamespace(), "attributes: none"),
+    ],
+)
+def test_an_object_without_parameters_is_refused(net, words):
+    with pytest.raises(TypeError, match=words):
+        fcnet.check(lambda x, y: None, net, X, Y, batched=True)
+
+
+@pytest.mark.untyped
+def test_a_candidate_that_cannot_be_called_is_no_verdict():
+    net, pairs = InParams(network()), network()
+    for function, params, words in (
+        (net.loss, net.params, r"takes \(X.*y.*reg.*called as loss\(params, x, y\).*object as par"),
+        (lambda a, b: None, pairs, r"takes \(a, b\), so it cannot be called as <lambda>\(params"),
+        (lambda: None, pairs, r"takes \(\)"),
+        (lambda x, y, params: None, pairs, r"takes \(x, y, params\)"),
+        (lambda p, x, y, *, rate: None, pairs, "rate"),
+        (lambda x: None, net, r"cannot be called as <lambda>\(x, y\)"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            fcnet.check(function, params, X, Y, batched=True)
+
+
+def test_a_type_error_inside_a_candidate_is_a_finding():
+    def backward(params, x, y):
+        return gradient(params, x)
+
+    report = fcnet.check(backward, network(), X, Y, batched=True)
+    (finding,) = report.findings
+    assert finding.kind == "raises"
+    assert "missing 1 required positional argument" in finding.message
+    assert not report.ok

@@ -109,7 +109,7 @@ def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".")
     finite = np.isfinite(values)
     if finite.all() and not any(re.match(NUMBER, mark) for mark in marks):
         return Numbers(values, ~finite)
-    missing = np.asarray(pc.is_in(cells, value_set=_array(marks, cells.type)))
+    missing = np.asarray(pc.is_in(cells, value_set=array(marks)))
     return Numbers(np.where(finite & ~missing, values, np.nan), ~finite & ~missing)
 
 
@@ -117,10 +117,11 @@ def _cast(cells: Cells) -> Float[np.ndarray, " n"]:
     return np.asarray(compute().cast(cells, "double"), np.float64)
 
 
-def _array(texts: tuple[str, ...], kind: Any) -> Cells:
+def array(texts: tuple[str, ...]) -> Cells:
+    """These texts as cells."""
     with extra("tables"):
         import pyarrow
-    return pyarrow.array(texts, kind)
+    return pyarrow.array(texts, "string")
 
 
 def matches(cells: Cells, pattern: str) -> Bool[np.ndarray, " n"]:
@@ -154,7 +155,7 @@ def one_hot(cells: Cells, values: tuple[str, ...]) -> Float[np.ndarray, "n m"]:
     >>> one_hot(pyarrow.array(["b", "07", "7"]), ("07", "b")).tolist()
     [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
     """
-    found = compute().index_in(cells, value_set=_array(values, cells.type))
+    found = compute().index_in(cells, value_set=array(values))
     column = np.asarray(compute().fill_null(found, -1))
     return (column[:, None] == np.arange(len(values))).astype(np.float64)
 

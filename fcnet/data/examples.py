@@ -120,18 +120,18 @@ def make_examples(
     return Examples(final, goal, np.hstack(list(blocks.values())), Y, told)
 
 
-def _decided(table: Table, name: str, says: Given, *, asked: bool) -> tuple[Field, Values]:
+def _decided(table: Table, name: str, says: Given, *, asked: bool = False) -> tuple[Field, Values]:
     """What a column is, and its entries."""
     cells = column_of(table, name)
     if name in says:
         field = field_of(name, says[name])
-    else:
-        field = decide(name, cells, table.decimal)
-        if asked and field.kind == "ignored":
-            raise ValueError(
-                f"column {name!r} is of no use ({field.note}): leave it out of the features"
-            )
-    return field, interpret(field, cells, table.decimal) if field.kind != "ignored" else None
+        return field, interpret(field, cells, table.decimal)
+    field, values = decide(name, cells, table.decimal)
+    if asked and field.kind == "ignored":
+        raise ValueError(
+            f"column {name!r} is of no use ({field.note}): leave it out of the features"
+        )
+    return field, values
 
 
 def _target(table: Table, name: str, says: Given, loss: Loss) -> tuple[Field, Values]:
@@ -140,7 +140,7 @@ def _target(table: Table, name: str, says: Given, loss: Loss) -> tuple[Field, Va
     if loss.labels.one_hot:
         field = field_of(name, {**says.get(name, {}), "kind": "label"})
         return field, interpret(field, cells)
-    field = field_of(name, says[name]) if name in says else decide(name, cells, table.decimal)
+    field, values = _decided(table, name, says)
     if field.note.startswith("constant"):
         raise ValueError(f"the target {name!r} is {field.note}: nothing to learn")
     if not field.is_number:
@@ -149,7 +149,7 @@ def _target(table: Table, name: str, says: Given, loss: Loss) -> tuple[Field, Va
             f"{field.note and f' ({field.note})'}: to learn classes, choose the loss "
             "softmax_cross_entropy, or choose another target"
         )
-    return field, interpret(field, cells, table.decimal)
+    return field, values
 
 
 def _kept(

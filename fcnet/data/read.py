@@ -97,9 +97,7 @@ def _read_csv(data: bytes, separator: str | None, decimal: str | None) -> Table:
     blanks = b" \t".replace(between, b"")
     quoted = b'"' in data
     if quoted:
-        _check_quotes(data, form.separator)
-        after = rb"(?<=[\n\r%b])[%b]+(?=\"(?!\"))" % (re.escape(between), blanks)
-        data = re.sub(after, b"", data)  # a quote opens a cell after blanks too
+        data = _checked_quotes(data, between, blanks)
     columns = dict(zip(form.names, _parse(data, form), strict=True))
     if any(blank in data for blank in (*blanks, "\u00a0".encode())):
         columns = {name: _trimmed(cells) for name, cells in columns.items()}
@@ -109,23 +107,47 @@ def _read_csv(data: bytes, separator: str | None, decimal: str | None) -> Table:
     return Table(columns, len(next(iter(columns.values()))), decimal, told + form.told + commas)
 
 
-def _check_quotes(data: bytes, separator: str) -> None:
-    """Refuse a quote that is never closed, or that closes before its cell ends.
+def _checked_quotes(data: bytes, separator: bytes, blanks: bytes) -> bytes:
+    """The file without blanks before the quotes that open a cell.
 
-    Only where a quote is between two other characters, or their number is odd, is it worth while to
-    read the rows one by one.
+    Every second quote closes a cell, where two quotes inside a cell count as one that closes it and
+    one that opens it again. If it does not, the rows are read one by one, which is slow, for a cell
+    such as 5'11" need not be quoted.
+
+    Raises:
+        ValueError: for a quote that is never closed, or closes before its cell ends.
     """
-    inside = rb"[^\"\n\r%b]\"[^\"\n\r\t %b]" % ((re.escape(separator.encode()),) * 2)
-    if data.count(b'"') % 2 == 0 and not re.search(inside, data):
-        return
+    before, after = _around_quotes(data)
+    if _among(before, blanks).any():
+        opens = rb"(?<=[\n\r%b])[%b]+(?=\"(?!\"))" % (re.escape(separator), blanks)
+        data = re.sub(opens, b"", data)
+        before, after = _around_quotes(data)
+    ends = separator + b'"\r\n'
+    closed = len(before) % 2 == 0 and _among(after[1::2], ends + blanks).all()
+    if closed and _among(before[::2], ends).all():
+        return data
     lines = io.TextIOWrapper(io.BytesIO(data), "utf-8", errors="replace", newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-    before = 0
+    reader = csv.reader(lines, delimiter=separator.decode(), skipinitialspace=True, strict=True)
+    line = 0
     try:
         for _ in reader:
-            before = reader.line_num
+            line = reader.line_num
     except csv.Error as error:
-        raise ValueError(f"the row in line {before + 1} cannot be read: {error}") from error
+        raise ValueError(f"the row in line {line + 1} cannot be read: {error}") from error
+    return data
+
+
+def _around_quotes(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The byte before and the byte after each quote; a new line at the ends of the file."""
+    signs = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(signs == ord('"'))
+    before, after = signs[quotes - 1], signs[(quotes + 1) % len(signs)]
+    before[quotes == 0] = after[quotes == len(signs) - 1] = ord("\n")
+    return before, after
+
+
+def _among(signs: np.ndarray, these: bytes) -> np.ndarray:
+    return np.isin(np.arange(256), list(these))[signs]
 
 
 def _as_utf8(data: bytes) -> tuple[bytes, tuple[str, ...]]:
@@ -256,7 +278,7 @@ def _parse(data: bytes, form: _Format) -> list[Cells]:
         ) from error
     if not table.num_rows:
         raise ValueError("the file has 1 row, expected a header and at least one more")
-    return [table.column(name).combine_chunks() for name in names]
+    return [table.column(name) for name in names]
 
 
 def _short(text: str) -> str:
@@ -305,7 +327,7 @@ def _read_parquet(path: Path) -> Table:
     if not table.num_rows:
         raise ValueError("the table has no rows, expected at least one")
     columns = {
-        name: _parquet_cells(name, table.column(name).combine_chunks())
+        name: _parquet_cells(name, table.column(name))
         for name in table.column_names
         if not INDEX.fullmatch(name)
     }
@@ -319,7 +341,7 @@ def _parquet_cells(name: str, cells: Cells) -> Cells:
 
     kind = cells.type
     if arrow.types.is_dictionary(kind):
-        return _parquet_cells(name, cells.dictionary_decode())
+        return _parquet_cells(name, pc.cast(cells, kind.value_type))
     if arrow.types.is_boolean(kind):
         return pc.cast(cells, "int64")
     if arrow.types.is_integer(kind):

@@ -69,8 +69,8 @@ class Field(NamedTuple):
         return self.kind in ("number", "date")
 
 
-def decide(name: str, cells: Cells, decimal: str = ".") -> Field:
-    """The kind of a column, by all its cells.
+def decide(name: str, cells: Cells, decimal: str = ".") -> tuple[Field, Values]:
+    """The kind of a column, by all its cells, and its entries, as `interpret` would read them.
 
     Numbers, beside which only `MARKS` of missing ones are, make a number. Whole numbers that would
     not stay what they are, such as codes with leading zeros or beyond 2^53, make a category, and so
@@ -81,21 +81,21 @@ def decide(name: str, cells: Cells, decimal: str = ".") -> Field:
             row and the cell; the error says what to do.
 
     >>> import pyarrow
-    >>> decide("zip", pyarrow.array(["02139", "95838", "95838"]))
-    Field(name='zip', kind='category', values=(), missing=('',), ..., note="codes such as '02139'")
+    >>> decide("zip", pyarrow.array(["02139", "95838", "95838"]))[0].note
+    "codes such as '02139'"
     """
     found = as_numbers(cells, MARKS, decimal)
     known = np.isfinite(found.values)
     if not known.any() and not found.other.any():
-        return Field(name, "ignored", note="empty")
+        return Field(name, "ignored", note="empty"), found.values
     codes = _codes(cells, found)
-    if codes.any() and not (found.values[known] % 1).any():
+    if codes.any() and not _fractions(found.values):
         return _decide_text(name, cells, f"codes such as {_cell(cells, codes)}")
     if not found.other.any():
         least, most = found.values[known].min(), found.values[known].max()
         if least == most:
-            return Field(name, "ignored", note=f"constant: {least:g} in every row")
-        return Field(name, "number", missing=MARKS)
+            return Field(name, "ignored", note=f"constant: {least:g} in every row"), found.values
+        return Field(name, "number", missing=MARKS), found.values
     others, numbers = int(found.other.sum()), int(known.sum())
     first = f"column {name!r} has {_cell(cells, found.other)} in row {found.other.argmax()}"
     if numbers > others:
@@ -104,12 +104,13 @@ def decide(name: str, cells: Cells, decimal: str = ".") -> Field:
             "in a schema that it means a missing number, that the column is a category, or that it "
             "is to be ignored"
         )
-    if _most(matches(as_text(cells), text_of.DATE), found.other):
+    counts = distinct(as_text(cells.filter(found.other)))
+    if _most(counts, text_of.DATE):
         raise ValueError(
             f"{first}: dates are no numbers. Say in a schema that the column is a date, which "
             "counts the days since 1970-01-01, or that it is to be ignored"
         )
-    if _most(matches(as_text(cells), text_of.DECORATED), found.other):
+    if _most(counts, text_of.DECORATED):
         raise ValueError(
             f"{first}, which is no plain number such as 1234.5: write it so, or say in a schema "
             "that the column is a category or to be ignored"
@@ -122,22 +123,28 @@ def _codes(cells: Cells, found: text_of.Numbers) -> Bool[np.ndarray, " n"]:
     values = found.values
     if not is_text(cells):
         return (np.abs(values) >= text_of.EXACT) & ("int" in str(cells.type))
-    fractions = (values[np.isfinite(values)] % 1).any()
-    if fractions and not found.other.any():
+    if _fractions(values) and not found.other.any():
         return np.zeros(len(values), bool)
     return text_of.are_codes(cells, values)
 
 
-def _decide_text(name: str, cells: Cells, note: str) -> Field:
+def _fractions(values: Float[np.ndarray, " n"]) -> bool:
+    return bool(((values != np.floor(values)) & np.isfinite(values)).any())
+
+
+def _decide_text(name: str, cells: Cells, note: str) -> tuple[Field, Values]:
     """A category, unless there are too few or too many different texts to learn from."""
-    counts = distinct(as_text(cells))
+    text = as_text(cells)
+    counts = distinct(text)
     counts.pop("", None)
     n = sum(counts.values())
     if len(counts) == 1:
-        return Field(name, "ignored", note=f"constant: {next(iter(counts))!r} in every row")
+        note = f"constant: {next(iter(counts))!r} in every row"
+        return Field(name, "ignored", note=note), text
     if too_many(len(counts), n):
-        return Field(name, "ignored", note=f"{len(counts):,} different texts in {n:,} rows")
-    return Field(name, "category", note=note)
+        note = f"{len(counts):,} different texts in {n:,} rows"
+        return Field(name, "ignored", note=note), text
+    return Field(name, "category", note=note), text
 
 
 def too_many(values: int, n: int) -> bool:
@@ -145,8 +152,11 @@ def too_many(values: int, n: int) -> bool:
     return values > max(2, n / 2)
 
 
-def _most(fits: Bool[np.ndarray, " n"], other: Bool[np.ndarray, " n"]) -> bool:
-    return bool((fits & other).sum() > other.sum() / 2)
+def _most(counts: Mapping[str, int], pattern: str) -> bool:
+    """Whether a pattern fits more than half of the texts."""
+    fits = matches(text_of.array(tuple(counts)), pattern)
+    often = np.array([*counts.values()])
+    return bool(often[fits].sum() > often.sum() / 2)
 
 
 def _cell(cells: Cells, mask: Bool[np.ndarray, " n"]) -> str:
@@ -184,7 +194,7 @@ def _blank(text: Cells, marks: tuple[str, ...]) -> Cells:
     if not set(marks) - {""}:
         return text
     pc = text_of.compute()
-    missing = pc.is_in(text, value_set=text_of._array(marks, text.type))
+    missing = pc.is_in(text, value_set=text_of.array(marks))
     return pc.if_else(missing, "", text)
 
 

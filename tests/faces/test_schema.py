@@ -1,0 +1,370 @@
+"""What a column is, is decided once: overrides, missing entries, predictions to the letter."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fcnet.cli import main
+from fcnet.data.cells import as_numbers
+from fcnet.data.examples import Examples, make_examples
+from fcnet.data.model import TableModel, inputs_of, load_model, predict, save_model, with_scales
+from fcnet.data.preprocess import fit_standardizer, unscaled
+from fcnet.data.read import Table, read_table
+from fcnet.data.schema import Field, encode, interpret, learn, read_schema, write_schema
+from fcnet.network import init
+
+pytestmark = pytest.mark.untyped
+
+N = 24
+ROWS = {
+    "post": ["02139", "K1A", "02140", "2139"],
+    "zone": ["7", "07", "7.0", "+7"],
+    "sold": ["NA", "yes", "no", "yes, soon"],
+    "size": [str(800 + 37 * i % 101) for i in range(N)],
+    "price": [f"{50 + i * i % 17}.5" for i in range(N)],
+}
+COLUMNS = {name: (cells * N)[:N] for name, cells in ROWS.items()}
+
+
+def table_of(columns: dict[str, Any], path: Path, **how: Any) -> Table:
+    with path.open("w", newline="") as file:
+        csv.writer(file, **how).writerows([columns, *zip(*columns.values(), strict=True)])
+    return read_table(path)
+
+
+def model_of(examples: Examples) -> TableModel:
+    """A network of random parameters on these examples."""
+    import jax
+
+    used = tuple(field for field in examples.features if field.kind != "ignored")
+    target = with_scales((examples.target,), unscaled(examples.Y.shape[1]))[0]
+    params = init(jax.random.key(0), (examples.X.shape[1], 5, examples.Y.shape[1]))
+    loss = "squared_error" if target.is_number else "softmax_cross_entropy"
+    fields = with_scales(used, fit_standardizer(examples.X))
+    return TableModel(params, fields, target, "tanh", loss)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("schema")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> TableModel:
+    path = folder / "model.safetensors"
+    save_model(
+        path, model_of(make_examples(table_of(COLUMNS, folder / "all.csv"), "price", given=ZONE))
+    )
+    return load_model(path)
+
+
+ZONE = {"zone": {"kind": "category"}}
+
+
+@given(
+    rows=st.lists(st.integers(0, N - 1), min_size=1, max_size=8),
+    order=st.permutations([*COLUMNS]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_row_has_one_prediction_however_its_file_is_written(
+    model: TableModel, folder: Path, rows: list[int], order: list[str], **how: Any
+) -> None:
+    """Any subset of rows, and so of categories, in any order of rows and columns, quoted or not."""
+    expected = predict(model, read_table(folder / "all.csv"))[rows]
+    how["lineterminator"] = how.pop("end")
+    some = {name: [COLUMNS[name][row] for row in rows] for name in order}
+    table = table_of(some, folder / "some.csv", **how)
+    np.testing.assert_allclose(predict(model, table), expected, rtol=1e-5)
+
+
+def test_a_reader_that_took_a_code_for_a_number_would_be_noticed(
+    model: TableModel, folder: Path
+) -> None:
+    """The planted defect: the text of a code, read as a number and written again."""
+    wrong = {**COLUMNS, "zone": [f"{float(cell):g}" for cell in COLUMNS["zone"]]}
+    right = predict(model, read_table(folder / "all.csv"))
+    assert not np.allclose(predict(model, table_of(wrong, folder / "wrong.csv")), right, rtol=1e-3)
+
+
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=6
+)
+LIKE = st.from_regex(r"[+-]?0*[0-9]{1,3}(\.0*)?([eE]0?[0-3])?", fullmatch=True)
+
+
+@given(texts=st.lists(TEXT | LIKE, min_size=2, max_size=6, unique=True))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_texts_that_differ_share_no_category(folder: Path, texts: list[str]) -> None:
+    cells = [*texts, *texts, *texts]
+    table = table_of(
+        {"c": cells, "y": [*range(len(cells))]}, folder / "c.csv", quoting=csv.QUOTE_ALL
+    )
+    entries = interpret(Field("c", "category"), table.columns["c"])
+    learned = learn(Field("c", "category"), entries)
+    assert sorted(learned.values) == sorted(texts)
+    hot = encode(learned, entries)
+    assert (hot.sum(axis=1) == 1).all()
+    assert [learned.values[j] for j in hot.argmax(axis=1)] == cells
+
+
+def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> None:
+    columns = {
+        "level": ["1", "2", "twelve", "3"] * 6,
+        "zip": ["1", "2", "3", "4"] * 6,
+        "note": [f"note {i % 5}" for i in range(N)],
+        "day": ["2020-01-01", "2020-01-02", "2020-03-01 12:00", ""] * 6,
+        "gap": ["-999", "5", "6", "7"] * 6,
+        "y": [*range(N)],
+    }
+    table = table_of(columns, tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="column 'level' has 'twelve' in row 2, 18 of 24 are numb"):
+        make_examples(table, "y")
+    (tmp_path / "schema.json").write_text(
+        json.dumps(
+            {
+                "level": {"kind": "number", "missing": ["twelve"]},
+                "zip": {"kind": "category"},
+                "note": {"kind": "ignored"},
+                "day": {"kind": "date"},
+                "gap": {"kind": "number", "missing": ["-999"]},
+            }
+        )
+    )
+    says = read_schema(tmp_path / "schema.json")
+    examples = make_examples(table, "y", given=says, missing="impute")
+    kinds = {field.name: field.kind for field in examples.features}
+    assert kinds == {name: said["kind"] for name, said in says.items()}
+    level, blank, *zips, day, gap = examples.X[:4].T
+    assert not blank.any()
+    assert level.tolist() == [1, 2, 2, 3]
+    assert np.array_equal(np.array(zips), np.eye(4))
+    assert day.tolist() == [18262, 18263, 18322.5, 18263]  # days since 1970-01-01
+    assert gap.tolist() == [6, 5, 6, 7]
+    assert examples.missing["level"] == "6 missing ('twelve')"
+    written = write_schema((*examples.features, examples.target))
+    (tmp_path / "again.json").write_text(written)
+    again = make_examples(table, "y", given=read_schema(tmp_path / "again.json"), missing="impute")
+    np.testing.assert_array_equal(again.X, examples.X)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "schema.json is no JSON"),
+        ("[]", "must hold an object of columns by name, got []"),
+        ('{"a": {}}', "column 'a' must have a kind, one of number, category, label, date, ignored"),
+        ('{"a": {"kind": "text"}}', "got {'kind': 'text'}"),
+        ('{"a": {"kind": "number", "missing": "?"}}', "lists of texts called missing and values"),
+        ('{"a": {"kind": "number", "fill": []}}', "got 'fill': []"),
+    ],
+)
+def test_a_schema_that_cannot_be_read_says_why(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text(content)
+    with pytest.raises(ValueError, match=r"schema\.json") as caught:
+        read_schema(tmp_path / "schema.json")
+    assert message in str(caught.value)
+
+
+def test_a_schema_of_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    table = table_of(COLUMNS, tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="no column 'beds'; the columns are post, zone"):
+        make_examples(table, "price", given={"beds": {"kind": "number"}})
+
+
+def test_known_values_can_be_given(tmp_path: Path) -> None:
+    table = table_of(COLUMNS, tmp_path / "a.csv")
+    known = {"kind": "category", "values": ["0", "7", "07", "7.0", "+7"]}
+    examples = make_examples(table, "price", features=("zone",), given={"zone": known})
+    assert examples.features[0].values == ("0", "7", "07", "7.0", "+7")
+    assert not examples.X[:, 0].any()
+    known = {"kind": "category", "values": ["7", "07", "7.0"]}
+    with pytest.raises(ValueError, match=r"column 'zone' has '\+7' in row 3, which no training"):
+        make_examples(table, "price", features=("zone",), given={"zone": known})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"post": ["2140"]}, "column 'post' has '2140' in row 2, which no training example has"),
+        ({"zone": ["007"]}, "column 'zone' has '007' in row 2"),
+        ({"sold": [""]}, "column 'sold' has 1 missing values, the first in row 2"),
+        ({"size": ["NA"]}, "column 'size' has 1 missing values, the first in row 2"),
+        ({"size": ["large"]}, "column 'size' has 'large' in row 2, expected a number"),
+    ],
+)
+def test_predictions_follow_the_schema_to_the_letter(
+    model: TableModel, tmp_path: Path, change: dict[str, list[str]], message: str
+) -> None:
+    columns = {name: cells[:4] for name, cells in COLUMNS.items()}
+    assert len(predict(model, table_of(columns, tmp_path / "right.csv"))) == 4
+    (name,) = change
+    columns[name] = [*columns[name][:2], *change[name], columns[name][3]]
+    with pytest.raises(ValueError, match="column") as caught:
+        predict(model, table_of(columns, tmp_path / "wrong.csv"))
+    assert message in str(caught.value)
+
+
+def test_a_column_that_is_missing_is_named(model: TableModel, tmp_path: Path) -> None:
+    fewer = {name: cells for name, cells in COLUMNS.items() if name != "size"}
+    with pytest.raises(ValueError, match="no column 'size'; the columns are post, zone, sold, pr"):
+        predict(model, table_of(fewer, tmp_path / "fewer.csv"))
+
+
+def test_a_parquet_file_has_the_categories_of_a_csv(model: TableModel, folder: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    typed = {**COLUMNS, "size": [float(cell) for cell in COLUMNS["size"]]}
+    parquet.write_table(arrow.table(typed), folder / "all.parquet")
+    expected = predict(model, read_table(folder / "all.csv"))
+    np.testing.assert_allclose(predict(model, read_table(folder / "all.parquet")), expected)
+    codes = arrow.array([2139, 95838, 2139])
+    assert inputs_of(
+        (Field("zip", "category", ("2139", "95838")),), Table({"zip": codes}, 3)
+    ).tolist() == [[1, 0], [0, 1], [1, 0]]
+
+
+LEFT_OUT = {
+    "": ([*range(N)], "counts the rows"),
+    "id": ([*range(1, N + 1)], "counts the rows"),
+    "name": ([f"name {i}" for i in range(N)], "24 different texts in 24 rows"),
+    "unit": (["m"] * N, "constant: 'm' in every row"),
+    "year": ([2020] * N, "constant: 2020 in every row"),
+    "more": (["?"] * N, "empty"),
+}
+
+
+@pytest.mark.parametrize(("name", "found"), LEFT_OUT.items(), ids=[*LEFT_OUT])
+def test_a_column_that_says_nothing_is_left_out_and_told(
+    name: str, found: tuple[list[object], str], tmp_path: Path
+) -> None:
+    cells, note = found
+    table = table_of({name: cells, **COLUMNS}, tmp_path / "a.csv")
+    examples = make_examples(table, "price", given=ZONE)
+    first = examples.features[0]
+    assert (first.name, first.kind, first.note) == (name, "ignored", note)
+
+
+def test_years_are_no_numbers_of_rows(tmp_path: Path) -> None:
+    columns = {"year": [*range(1950, 1950 + N)], "x": COLUMNS["size"], "y": COLUMNS["price"]}
+    examples = make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+    assert [field.kind for field in examples.features] == ["number", "number"]
+    asked = make_examples(
+        table_of({"t": [*range(N)], **columns}, tmp_path / "b.csv"), "y", features=("t",)
+    )
+    assert asked.X[:, 0].tolist() == [*range(N)]
+
+
+def test_a_column_that_gives_the_target_away_is_told(tmp_path: Path) -> None:
+    euro = [f"{0.9 * float(cell):.4f}" for cell in COLUMNS["price"]]
+    table = table_of({**COLUMNS, "euro": euro}, tmp_path / "a.csv")
+    notes = {f.name: f.note for f in make_examples(table, "price", given=ZONE).features}
+    assert notes == {name: "" for name in ("zone", "sold", "size")} | {
+        "post": "codes such as '02139'",
+        "euro": "determines the target; is it known beforehand?",
+    }
+    table = table_of(
+        {"a": ["x", "y"] * 12, "b": ["y"] * 12 + ["z"] * 12, "c": ["1", "0"] * 12},
+        tmp_path / "b.csv",
+    )
+    examples = make_examples(table, "c", loss="softmax_cross_entropy")
+    assert [bool(field.note) for field in examples.features] == [True, False]
+
+
+def test_numbers_of_a_mark_are_missing_only_where_it_is_one() -> None:
+    arrow = pytest.importorskip("pyarrow")
+    cells = arrow.array(["-999", "1", ""])
+    assert as_numbers(cells).values.tolist()[:2] == [-999, 1]
+    assert np.isnan(as_numbers(cells, ("-999", "")).values).tolist() == [True, False, True]
+    assert as_numbers(cells, ("-999",)).other.tolist() == [False, False, True]
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_labels_come_back_as_they_are_written_and_are_scored_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two labels that are one number; a third in the file to predict, which the model misses."""
+    rng = np.random.default_rng(0)
+    which = rng.integers(2, size=80)
+    x = which + rng.normal(0, 0.1, 80)
+    columns = {"x": x.round(3), "huc": np.array(["7", "07"])[which]}
+    file = tmp_path / "a.csv"
+    table_of(columns, file)
+    given = ["--loss", "softmax_cross_entropy", "--hidden", "8", "--learning-rate", "0.05"]
+    assert (
+        run("train", file, "--target", "huc", "--steps", 200, *given, "--out", tmp_path / "m") == 0
+    )
+    shown = capsys.readouterr().out
+    assert "  huc  target, 2 classes" in shown
+    assert run("predict", tmp_path / "m", file) == 0
+    captured = capsys.readouterr()
+    assert captured.out.split() == ["huc", *columns["huc"]]
+    assert captured.err == "80 rows, including training rows: accuracy 1.000\n"
+    table_of({"x": [0, 1, 1, 1], "huc": ["7", "07", "7.0", "007"]}, file)
+    assert run("predict", tmp_path / "m", file) == 0
+    assert capsys.readouterr().err == "4 rows, including training rows: accuracy 0.500\n"
+
+
+def test_train_prints_what_each_column_is_before_it_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = {"": [*range(N)], **COLUMNS, "gone": ["", "?"] * 12}
+    columns["size"] = ["NA", *columns["size"][1:]]
+    table_of(columns, tmp_path / "a.csv", delimiter=";")
+    (tmp_path / "schema.json").write_text('{"zone": {"kind": "category"}}')
+    given = ["--schema", tmp_path / "schema.json", "--missing", "impute", "--hidden", "3"]
+    assert (
+        run(
+            *("train", tmp_path / "a.csv", "--target", "price", "--steps", 4, *given),
+            *("--out", tmp_path / "run"),
+        )
+        == 0
+    )
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1:10] == [
+        "Read with separator ';'.",
+        "  (no name)  left out: counts the rows",
+        "  post       4 categories, codes such as '02139'",
+        "  zone       4 categories",
+        "  sold       4 categories",
+        "  size       number, 1 missing ('NA')",
+        "  gone       left out: empty",
+        "  price      target, number",
+        "Network 16-3-1, 55 parameters",
+    ]
+    assert all(len(line) <= 80 for line in shown[1:-1])
+    stored = read_schema(tmp_path / "run" / "schema.json")
+    assert stored["zone"]["kind"] == "category"
+    assert stored[""]["kind"] == stored["gone"]["kind"] == "ignored"
+    more = ["--schema", tmp_path / "run" / "schema.json", "--out", tmp_path / "again"]
+    assert (
+        run("train", tmp_path / "a.csv", "--target", "price", "--steps", 4, *given[2:], *more) == 0
+    )
+    assert capsys.readouterr().out.splitlines()[-4] == shown[-4]
+
+
+def test_a_decimal_sign_that_is_not_recognised_can_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{i},{i * 37 % 1000:03d};{i * i}\n" for i in range(1, 20))
+    (tmp_path / "a.csv").write_text("x;y\n" + rows)
+    given = ["train", tmp_path / "a.csv", "--target", "y", "--steps", 2, "--hidden", "2", "--out"]
+    assert run(*given, tmp_path / "a") == 1
+    assert "say whether the decimal sign is a comma or a point" in capsys.readouterr().err
+    assert run(*given, tmp_path / "b", "--decimal", ",", "--separator", ";") == 0
+    assert "Read with separator ';', decimal commas." in capsys.readouterr().out
+    assert run("predict", tmp_path / "b", tmp_path / "a.csv", "--decimal", ",") == 0

@@ -330,23 +330,28 @@ def read_schema(path: Path) -> Given:
 
 def field_of(name: str, says: Mapping[str, Any]) -> Field:
     """The field of a column of which a user says what it is."""
-    number = says["kind"] == "number"
-    missing = tuple(says.get("missing", MARKS if number else ("",)))
+    missing = tuple(says.get("missing", usual_marks(says["kind"])))
     return Field(name, says["kind"], tuple(says.get("values", ())), missing)
 
 
-def write_schema(fields: Collection[Field]) -> str:
-    """The kinds and marks of columns as JSON, in the form that `read_schema` reads.
+def usual_marks(kind: str) -> tuple[str, ...]:
+    """What stands for a missing entry: in a category, nothing but the empty text."""
+    return MARKS if kind == "number" else ("",)
 
-    >>> print(write_schema([Field("zip", "category"), Field("id", "ignored")]))
+
+def write_schema(fields: Collection[Field]) -> str:
+    """The kinds of columns, and unusual marks, as JSON in the form that `read_schema` reads.
+
+    >>> print(write_schema([Field("zip", "category"), Field("id", "number", missing=("-9",))]))
     {
-      "zip": {"kind": "category", "missing": [""]},
-      "id": {"kind": "ignored", "missing": [""]}
+      "zip": {"kind": "category"},
+      "id": {"kind": "number", "missing": ["-9"]}
     }
     """
-    lines = (
-        f"  {json.dumps(field.name)}: "
-        + json.dumps({"kind": field.kind, "missing": field.missing}, ensure_ascii=False)
-        for field in fields
-    )
+    lines = []
+    for field in fields:
+        unusual = field.missing != usual_marks(field.kind)
+        says = {"kind": field.kind, **({"missing": field.missing} if unusual else {})}
+        name = json.dumps(field.name, ensure_ascii=False)
+        lines.append(f"  {name}: {json.dumps(says, ensure_ascii=False)}")
     return "{\n" + ",\n".join(lines) + "\n}"

@@ -14,16 +14,37 @@ from fcnet.cli.options import ACTIVATIONS, LOSSES, Command, file, option, seed, 
 STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
 """The exit status for each verdict; 2 is that of an error."""
 
-LAYOUTS: dict[str, Callable[[list[tuple[Any, Any]]], Any]] = {
-    "pairs": list,
-    "flat": lambda pairs: list(chain.from_iterable(pairs)),
-    "dict": lambda pairs: {
+
+def _named(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    return {
         f"{name}{k}": array
         for k, pair in enumerate(pairs, start=1)
         for name, array in zip("Wb", pair, strict=True)
-    },
+    }
+
+
+def _bias_first(pairs: list[tuple[Any, Any]]) -> list[Any]:
+    import numpy as np
+
+    return [np.hstack([b[:, None], W]) for W, b in pairs]
+
+
+def _vector(pairs: list[tuple[Any, Any]]) -> Any:
+    import numpy as np
+
+    return np.concatenate([array.ravel() for pair in pairs for array in pair])
+
+
+LAYOUTS: dict[str, Callable[[list[tuple[Any, Any]]], Any]] = {
+    "pairs": list,
+    "flat": lambda pairs: list(chain.from_iterable(pairs)),
+    "dict": _named,
+    "weights": lambda pairs: [W for W, _ in pairs],
+    "bias_column": _bias_first,
+    "vector": _vector,
 }
-"""How the candidate gets its parameters: [(W1, b1), ...], [W1, b1, ...] or {"W1": ..., "b1": ...}.
+"""How the candidate gets its parameters: [(W1, b1), ...], [W1, b1, ...], {"W1": ..., "b1": ...},
+[W1, ...] of a network without biases, matrices with b as their first column, or all in one vector.
 """
 
 
@@ -90,6 +111,7 @@ def check(
             reduction=reduction,
             weight_layout=weight_layout,
             example_axis="rows",
+            sizes=sizes,
             key=jax.random.key(seed),
         )
     print(report)
@@ -166,14 +188,14 @@ def _example(
     assert targets is not None  # every row of LOSSES has it
     X, Y = draw.normal(size=(n, sizes[0])), targets(draw, n, sizes[-1])
     x, y = (X, Y) if batched else (X[0], Y[0])
+    if weight_layout == "in_out" and layout == "bias_column":
+        raise ValueError("--layout bias_column is for weights (out, in): leave out --weight-layout")
     if weight_layout == "in_out":
         pairs = [(W.T.copy(), b) for W, b in pairs]
+    example = jax.tree.map(lambda a: np.asarray(a, float), (LAYOUTS[layout](pairs), x, y))
     with jax.enable_x64(dtype == "float64"):
-        arrays = jax.tree.map(
-            lambda a: LIBRARIES[library](np.asarray(a, float), dtype), (pairs, x, y)
-        )
-    pairs, x, y = arrays
-    return LAYOUTS[layout](pairs), x, y
+        params, x, y = jax.tree.map(lambda a: LIBRARIES[library](a, dtype), example)
+    return params, x, y
 
 
 def _write(report: "fcnet.Report", html: Path | None, json: Path | None) -> None:
@@ -209,7 +231,8 @@ COMMAND = Command(
         },
         "--reduction": option("mean", "of the examples' losses", choices=("mean", "sum")),
         "--layout": option(
-            "pairs", "its params: [(W1, b1), ...], [W1, b1, ...] or {'W1': ..., 'b1': ...}",
+            "pairs", "its params: [(W1, b1), ...], [W1, b1, ...], {'W1': ..., 'b1': ...}, "
+            "[W1, ...] without biases, matrices with b as first column, or one vector W1, b1, ...",
             choices=tuple(LAYOUTS),
         ),
         "--weight-layout": option(

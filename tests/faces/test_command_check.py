@@ -86,6 +86,37 @@ def test_a_batch_in_another_layout_library_and_precision(run, dtype, spoilt, sta
     assert run(source, options) == status
 
 
+TAKEN_APART = {
+    "weights": "W1, W2 = params; b1, b2 = 0, 0",
+    "bias_column": "(b1, W1), (b2, W2) = [(T[:, 0], T[:, 1:]) for T in params]",
+    "vector": "W1, b1, W2, b2 = [a.reshape(s) for a, s in zip("
+    "np.split(params, [12, 15, 21]), [(3, 4), 3, (2, 3), 2])]",
+}
+PUT_TOGETHER = {
+    "weights": "[dW1, dW2]",
+    "bias_column": "[np.c_[db1, dW1], np.c_[db2, dW2]]",
+    "vector": "np.concatenate([dW1.ravel(), db1, dW2.ravel(), db2])",
+}
+
+
+@pytest.mark.parametrize(("spoilt", "status"), [("", 0), (" * 2", 1)])
+@pytest.mark.parametrize("layout", TAKEN_APART)
+def test_layouts_that_sizes_tell(run, layout, spoilt, status):
+    source = f"""
+import numpy as np
+
+def backprop(params, x, y):
+    {TAKEN_APART[layout]}
+    z = W1 @ x + b1
+    a = np.maximum(z, 0)
+    db2 = W2 @ a + b2 - y
+    db1 = (W2.T @ db2) * (z > 0){spoilt}
+    dW1, dW2 = np.outer(db1, x), np.outer(db2, a)
+    return {PUT_TOGETHER[layout]}
+"""
+    assert run(source, f"{NETWORK} --layout {layout}") == status
+
+
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 @pytest.mark.parametrize(("spoilt", "status"), [("", 0), (" * 2", 1)])
 def test_tensors(run, dtype, spoilt, status):

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from fcnet.notes.misprints import MISPRINTS
 
 PACKAGE = Path(__file__).parents[1]
-ROOMS = (".", "notes", "plot")
+ROOMS = (".", "data", "notes", "plot")
 """The folders that implement the notes' items; the others only cite them in explanations."""
 
 Tests: TypeAlias = Mapping[str, tuple[str, ...]]

@@ -11,6 +11,9 @@ import numpy as np
 
 from fcnet.verify.types import Values
 
+# Sums and norms are made in extended precision: errors of one sign at all points would look like
+# those of a wrong formula.
+
 ROUNDS = 30
 """How often the moves are projected in turn, until all properties hold."""
 
@@ -195,11 +198,12 @@ def _sums_to_one(axis: int | None) -> Callable[[Values, float], bool]:
 
 def _make_sum_one(axis: int | None) -> Callable[..., Values]:
     def keep(moved: Values, own: Values, draw: np.random.Generator) -> Values:
-        total = moved.sum(axis, keepdims=True)
+        total = moved.sum(axis, np.longdouble, keepdims=True)
         if (own >= 0).all() and (total > 0).all():
-            return moved / total
+            return (moved / total).astype(float)
         some = own != 0
-        return moved - some * (total - 1) / np.maximum(some.sum(axis, keepdims=True), 1)
+        excess = (total - 1) / np.maximum(some.sum(axis, keepdims=True), 1)
+        return (moved - some * excess).astype(float)
 
     return keep
 
@@ -213,8 +217,8 @@ def _has_norm_one(axis: int | None) -> Callable[[Values, float], bool]:
 
 def _make_norm_one(axis: int | None) -> Callable[..., Values]:
     def keep(moved: Values, own: Values, draw: np.random.Generator) -> Values:
-        norm = np.sqrt((moved * moved).sum(axis, keepdims=True))
-        return moved / np.where(norm > 0, norm, 1)
+        norm = np.sqrt((moved.astype(np.longdouble) ** 2).sum(axis, keepdims=True))
+        return (moved / np.where(norm > 0, norm, 1)).astype(float)
 
     return keep
 
@@ -232,9 +236,10 @@ def _is_orthogonal(x: Values, u: float) -> bool:
 
 
 def _make_orthogonal(moved: Values, own: Values, draw: np.random.Generator) -> Values:
-    """The nearest matrix with orthonormal rows or columns."""
+    """The nearest matrix with orthonormal rows or columns, and one step of Newton-Schulz."""
     left, _, right = np.linalg.svd(moved, full_matrices=False)
-    return np.asarray(left @ right)
+    x = (left @ right).astype(np.longdouble)
+    return ((3 * x - x @ _turned(x) @ x) / 2).astype(float)
 
 
 def _is_zero_or_one(x: Values, u: float) -> bool:

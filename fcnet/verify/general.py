@@ -1,6 +1,6 @@
 """`fcnet.check_gradient`: a hand-written gradient of any scalar JAX function, tried and judged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +23,8 @@ from fcnet.verify.claim import (
 )
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
-from fcnet.verify.result import Result, read, readings
+from fcnet.verify.result import Result, read, readings, returned_names
+from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
 from fcnet.verify.types import FORMATS, Answer, format_of
 
 NEARBY_CASES = 7
@@ -75,15 +76,17 @@ def check_gradient(
     check_key(key := jax.random.key(0) if key is None else key)
     arguments = take_apart(function, args)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
-    _check_scalar(function, arguments, own)
+    values = _named_values(function, arguments)
     check_call(gradient, args, "(*args)")
     subject = getattr(gradient, "__name__", type(gradient).__name__)
     first = call(gradient, arguments, own.leaves)
     if first.error:
         return unreadable(subject, OWN, arguments.format, [first.error])
-    found = [read(arguments, first.value, way) for way in readings(arguments, first.value)]
+    shapes = shapes_of(values, returned_names(first.value))
+    ways = readings(arguments, shapes, first.value)
+    found = [read(arguments, shapes, first.value, way) for way in ways]
     tried = [
-        (_claim(subject, gradient, function, arguments, result), result.answer)
+        (_claim(subject, gradient, function, arguments, shapes, result), result.answer)
         for result in found
         if result.answer is not None
     ]
@@ -104,22 +107,27 @@ def _claim(
     gradient: Callable[..., Any],
     function: Callable[..., Any],
     arguments: Arguments,
+    shapes: Mapping[str, tuple[int, ...]],
     result: Result,
 ) -> Claim:
     """That what `gradient` returns, read as this result was, is the gradient of `function`."""
 
     def ask(case: ArrayCase, double: bool) -> Answer | None:
         called = call(gradient, arguments, case.leaves, double)
-        return None if called.error else read(arguments, called.value, result.reading).answer
+        if called.error:
+            return None
+        return read(arguments, shapes, called.value, result.reading).answer
 
-    whole, value = result.reading
+    whole, value, named = result.reading
     names = tuple(arguments.names[i] for i in arguments.floating)
     places = [i for i, j in enumerate(arguments.floating) if whole or j < arguments.first]
+    steps = [Claimed(name, quantity=name) for name in named]
     gradients = [Claimed(names[i], place=i) for i in places]
     return Claim(
         name=subject,
-        arrays=(*gradients, *([] if value is None else [VALUE])),
-        right=_autodiff(function, arguments, places, value is not None),
+        arrays=(*steps, *gradients, *([] if value is None else [VALUE])),
+        right=_autodiff(function, arguments, places, named, value is not None),
+        upstream=tuple(np.zeros(shapes[name]) for name in named),
         call=ask,
         leaves=arguments.differentiable,
         names=names,
@@ -136,23 +144,40 @@ def _nearest(tried: Sequence[tuple[Claim, Answer]], own: ArrayCase) -> tuple[Cla
 
 
 def _autodiff(
-    function: Callable[..., Any], arguments: Arguments, places: Sequence[int], with_value: bool
+    function: Callable[..., Any],
+    arguments: Arguments,
+    places: Sequence[int],
+    named: Sequence[str],
+    with_value: bool,
 ) -> Callable[[Sequence[Array]], list[Array]]:
+    """The right arrays; of the arguments, and then of the candidate's gradients of named values."""
+    n = len(arguments.floating)
+
     def right(leaves: Sequence[Array]) -> list[Array]:
-        def loss(claimed: list[Array]) -> Array:
-            values = list(leaves)
+        def loss(claimed: Sequence[Array]) -> Array:
+            values = list(leaves[:n])
             for i, value in zip(places, claimed, strict=True):
                 values[i] = value
             return function(*arguments.fill(values))
 
-        value, gradient = jax.value_and_grad(loss)([leaves[i] for i in places])
-        return [*gradient, value] if with_value else gradient
+        claimed = [leaves[i] for i in places]
+        steps: dict[str, Array] = {}
+        if named:
+            given = dict(zip(named, leaves[n:], strict=True))
+            value, gradient, steps = step_gradients(loss, claimed, given)
+        else:
+            value, gradient = jax.value_and_grad(loss)(claimed)
+        return [*(steps[name] for name in named), *gradient, *([value] if with_value else [])]
 
     return right
 
 
-def _check_scalar(function: Callable[..., Any], arguments: Arguments, own: ArrayCase) -> None:
-    result = jax.eval_shape(lambda leaves: function(*arguments.fill(leaves)), own.leaves)
+def _named_values(function: Callable[..., Any], arguments: Arguments) -> list[Named]:
+    """The values that the function names; TypeError unless it returns a scalar."""
+    leaves = [to_numpy(leaf) for leaf in arguments.differentiable]
+    trace = jax.make_jaxpr(lambda leaves: function(*arguments.fill(leaves)), return_shape=True)
+    jaxpr, result = trace(leaves)
     scalar = getattr(result, "shape", None) == ()
     if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
         raise TypeError(f"function must return a real scalar, a () array, got {result}")
+    return named_values(jaxpr)

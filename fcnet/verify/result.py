@@ -1,6 +1,10 @@
-"""What a gradient function returned: the gradient of any pytree, alone or beside the value."""
+"""What a gradient function returned: the gradient of any pytree, with what may stand beside it.
+
+That is the value of the function, and the gradients of its named values.
+"""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,62 +21,122 @@ class Reading(NamedTuple):
     Attributes:
         whole: whether the gradient has an entry for every argument, or is that of the first alone.
         value: the place of the value in a pair with the gradient; None if there is no value.
+        named: the named values whose gradients come last in a dict, in the order of the backward
+            pass; () if there are none.
     """
 
     whole: bool
     value: int | None
+    named: tuple[str, ...] = ()
 
-    def parts(self, returned: Any) -> tuple[Any, Any]:
-        """The gradient, and the value or None."""
-        is_pair = isinstance(returned, (tuple, list)) and len(returned) == 2
-        if self.value is None or not is_pair:
-            return returned, None
-        return returned[1 - self.value], returned[self.value]
+    def parts(self, returned: Any) -> "Parts":
+        """The result taken apart; what does not fit is taken for the gradient."""
+        named: Mapping[str, Any] = {}
+        if self.named and _ends_in_dict(returned):
+            named = returned[-1]
+            returned = returned[0] if len(returned) == 2 else returned[:2]
+        if self.value is None or not _is_tuple(returned, 2):
+            return Parts(returned, None, named)
+        return Parts(returned[1 - self.value], returned[self.value], named)
+
+
+class Parts(NamedTuple):
+    """The gradient; the value or None; the gradients of named values."""
+
+    gradient: Any
+    value: Any
+    named: Mapping[str, Any]
 
 
 class Result(NamedTuple):
-    """A result that was read: the arrays, the value last; and what is wrong with its form."""
+    """A result that was read, and what is wrong with its form.
+
+    The arrays of the answer are those of the named values, the last one first; then those of the
+    arguments; then the value.
+    """
 
     reading: Reading
     answer: Answer | None
     findings: tuple[Finding, ...]
 
 
-def readings(arguments: Arguments, returned: Any) -> list[Reading]:
-    """The ways to read a result, one at least; those that fit its shapes, if there are any."""
-    pair = isinstance(returned, (tuple, list)) and len(returned) == 2
-    values = [None, *(i for i in (0, 1) if pair and _is_scalar(returned[i]))]
-    ways = [Reading(whole, value) for whole in (True, False) for value in values]
-    fitting = [way for way in ways if _fits(arguments, returned, way)]
-    exact = [way for way in fitting if read(arguments, returned, way).answer is not None]
+def readings(
+    arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any
+) -> list[Reading]:
+    """The ways to read a result, one at least; those that fit its shapes, if there are any.
+
+    Args:
+        arguments: of the function.
+        shapes: of the values that it names.
+        returned: the result.
+    """
+    names: list[tuple[str, ...]] = [()]
+    if shapes and (keys := returned_names(returned)):
+        known = [name for name in reversed(tuple(shapes)) if name in keys]
+        names.insert(0, (*known, *(name for name in keys if name not in shapes)))
+    ways = [
+        Reading(whole, value, named)
+        for named in names
+        for whole in (True, False)
+        for value in (None, 0, 1)
+    ]
+    fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
+    exact = [way for way in fitting if read(arguments, shapes, returned, way).answer is not None]
     return exact or fitting[:1] or [Reading(whole=False, value=None)]
+
+
+def returned_names(returned: Any) -> tuple[Any, ...]:
+    """The keys of a dict that comes last in a pair or a triple."""
+    return tuple(returned[-1]) if _ends_in_dict(returned) else ()
+
+
+def _ends_in_dict(returned: Any) -> bool:
+    return _is_tuple(returned, 2, 3) and isinstance(returned[-1], Mapping)
+
+
+def _is_tuple(value: Any, *lengths: int) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) in lengths
+
+
+def _fits(arguments: Arguments, parts: Parts, reading: Reading) -> bool:
+    """Whether each part is where it should be, the gradient in the containers of the arguments."""
+    like = arguments.structure if reading.whole else arguments.structure.children()[0]
+    return (
+        jax.tree.structure(parts.gradient, is_leaf=is_none) == like
+        and (reading.value is None or _is_scalar(parts.value))
+        and (not reading.named or bool(parts.named))
+    )
 
 
 def _is_scalar(value: Any) -> bool:
     return is_array(value) and math.prod(shape_of(value)) == 1 and dtype_of(value).kind != "c"
 
 
-def _fits(arguments: Arguments, returned: Any, reading: Reading) -> bool:
-    """Whether the gradient is in the containers of the arguments, or of the first of them."""
-    gradient, _ = reading.parts(returned)
-    like = arguments.structure if reading.whole else arguments.structure.children()[0]
-    return jax.tree.structure(gradient, is_leaf=is_none) == like
-
-
-def read(arguments: Arguments, returned: Any, reading: Reading) -> Result:
+def read(
+    arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any, reading: Reading
+) -> Result:
     """Read a result in one way.
 
     The entry of a leaf without a gradient, such as integers, may be None, float0 or zeros.
     """
-    gradient, value = reading.parts(returned)
-    if not _fits(arguments, returned, reading):
-        return Result(reading, None, (misfit(arguments, gradient),))
-    count = len(arguments.leaves) if reading.whole else arguments.first
+    parts = reading.parts(returned)
+    if not _fits(arguments, parts, reading):
+        return Result(reading, None, (misfit(arguments, parts.gradient),))
     findings, arrays = [], []
-    for i, leaf in enumerate(jax.tree.leaves(gradient, is_leaf=is_none)[:count]):
+    for name in reading.named:
+        if name not in shapes or name not in parts.named:
+            findings.append(_unknown_name(shapes, name))
+            continue
+        findings += [
+            finding._replace(quantity=name)
+            for finding in _check_leaf(name, parts.named[name], shapes[name])
+        ]
+        arrays.append(parts.named[name])
+    count = len(arguments.leaves) if reading.whole else arguments.first
+    for i, leaf in enumerate(jax.tree.leaves(parts.gradient, is_leaf=is_none)[:count]):
         name = arguments.names[i]
         if i in arguments.floating:
-            findings += _check_leaf(name, leaf, arguments.leaves[i])
+            findings += _check_leaf(name, leaf, shape_of(arguments.leaves[i]))
             arrays.append(leaf)
         elif not _is_nothing(leaf):
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
@@ -80,10 +144,18 @@ def read(arguments: Arguments, returned: Any, reading: Reading) -> Result:
     if any(finding.kind != "integer_leaf" for finding in findings):
         return Result(reading, None, tuple(findings))
     answer = as_answer(arrays)
-    if value is not None:
-        gradients: Any = (*answer.gradient, to_numpy(value).reshape(()))
+    if parts.value is not None:
+        gradients: Any = (*answer.gradient, to_numpy(parts.value).reshape(()))
         answer = answer._replace(gradient=gradients)
     return Result(reading, answer, tuple(findings))
+
+
+def _unknown_name(shapes: Mapping[str, tuple[int, ...]], name: str) -> Finding:
+    message = (
+        f"a gradient of {name!r} is returned, but the function names no value so; "
+        f"it names {', '.join(map(repr, shapes))}"
+    )
+    return form_finding("wrong_structure", message)
 
 
 def misfit(arguments: Arguments, gradient: Any) -> Finding:
@@ -118,7 +190,7 @@ def _describe(tree: Any) -> str:
     return f"a {type(tree).__name__}"
 
 
-def _check_leaf(name: str, leaf: Any, argument: Any) -> list[Finding]:
+def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> list[Finding]:
     if leaf is None:
         return [form_finding("none_leaf", f"the gradient of {name} is None")]
     if not is_array(leaf) or dtype_of(leaf) == jax.dtypes.float0:
@@ -127,8 +199,8 @@ def _check_leaf(name: str, leaf: Any, argument: Any) -> list[Finding]:
         ]
     if not is_floating(leaf):
         return [form_finding("wrong_dtype", f"the gradient of {name} holds {dtype_of(leaf)}")]
-    if shape_of(leaf) != shape_of(argument):
-        shapes = f"has shape {shape_of(leaf)}, expected {shape_of(argument)}"
+    if shape_of(leaf) != shape:
+        shapes = f"has shape {shape_of(leaf)}, expected {shape}"
         return [form_finding("wrong_shape", f"the gradient of {name} {shapes}")]
     return []
 

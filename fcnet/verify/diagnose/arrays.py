@@ -7,7 +7,6 @@ all inputs and yields what it recognises.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,13 +61,13 @@ class WrongArray(NamedTuple):
 
 def explain_arrays(wrong: Sequence[WrongArray]) -> list[Finding]:
     """A finding for each kind of mistake, which names the arrays that share it."""
-    signs = [((array.quantity, array.phrase, *_recognise(array)), array.path) for array in wrong]
-    signs.sort(key=lambda pair: pair[0])
-    findings = []
-    for (quantity, phrase, kind, text), group in groupby(signs, key=lambda pair: pair[0]):
-        paths = ", ".join(path for _, path in group)
-        findings.append(form_finding(kind, f"{phrase.format(paths)} {text}", quantity=quantity))
-    return findings
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for array in wrong:
+        shared.setdefault((array.quantity, array.phrase, *_recognise(array)), []).append(array.path)
+    return [
+        form_finding(kind, f"{phrase.format(', '.join(paths))} {text}", quantity=quantity)
+        for (quantity, phrase, kind, text), paths in shared.items()
+    ]
 
 
 def _recognise(array: WrongArray) -> Sign:

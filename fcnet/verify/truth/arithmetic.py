@@ -94,8 +94,7 @@ class MonteCarlo:
         return Pair(value, self._move(value, self._size(value)))
 
     def _move(self, value: Array, size: Array) -> Array:
-        up = jnp.where(self.direction == 0, self._signs(value.shape), self.direction > 0)
-        return value + (jnp.where(up, self.step, -self.step) * size).astype(value.dtype)
+        return _moved(value, size, self.step, self.direction, self._next())
 
     def _apply(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         name = eqn.primitive.name
@@ -129,7 +128,7 @@ class MonteCarlo:
         return pair._replace(moved=self._move(pair.moved, size))
 
     def _size(self, value: Array) -> Array:
-        return jnp.where(value == 0, self.nudge, abs(value) + self.floor)
+        return _size(value, self.nudge, self.floor)
 
     def _size_of_whole(self, value: Array) -> Array:
         """Alike for all entries: such an algorithm is backward stable in the norm only."""
@@ -145,9 +144,7 @@ class MonteCarlo:
         K D^2 / 3 on average; K Q / 2 here leaves room for other orders.
         """
         (squares,) = _bind(eqn, [x * x if _real(x) else x for x in operands])
-        K = _terms(eqn, operands)
-        size = jnp.sqrt(jnp.maximum(K / 2, 1) * squares + jnp.maximum(K / 3 - 0.5, 0) * total**2)
-        return jnp.where(squares == 0, self.nudge, size + self.floor)
+        return _size_of_sum(squares, total, _terms(eqn, operands), self.nudge, self.floor)
 
     def _scan(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         jaxpr, consts = _opened(eqn.params["jaxpr"])
@@ -191,9 +188,28 @@ class MonteCarlo:
         """The stream of the next operation."""
         return scramble(self.stream + jnp.uint32(next(self._turns) * 0x9E3779B9 & 0xFFFFFFFF))
 
-    def _signs(self, shape: tuple[int, ...]) -> Array:
-        positions = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-        return (scramble(positions ^ self._next()) & 1).astype(bool)
+
+# Compiled functions, since each is traced once for a shape, and a computation calls them for every
+# primitive.
+
+
+@jax.jit
+def _moved(value: Array, size: Array, step: Any, direction: Any, stream: Array) -> Array:
+    positions = lax.iota(jnp.uint32, math.prod(value.shape)).reshape(value.shape)
+    random = (scramble(positions ^ stream) & 1).astype(bool)
+    up = jnp.where(direction == 0, random, direction > 0)
+    return value + (jnp.where(up, step, -step) * size).astype(value.dtype)
+
+
+@jax.jit
+def _size(value: Array, nudge: Any, floor: Any) -> Array:
+    return jnp.where(value == 0, nudge, abs(value) + floor)
+
+
+@jax.jit
+def _size_of_sum(squares: Array, total: Array, K: Any, nudge: Any, floor: Any) -> Array:
+    size = jnp.sqrt(jnp.maximum(K / 2, 1) * squares + jnp.maximum(K / 3 - 0.5, 0) * total**2)
+    return jnp.where(squares == 0, nudge, size + floor)
 
 
 def decides(jaxpr: core.ClosedJaxpr) -> bool:
@@ -210,6 +226,7 @@ def decides(jaxpr: core.ClosedJaxpr) -> bool:
     return False
 
 
+@jax.jit
 def scramble(x: Array) -> Array:
     """A hash of uint32 to uint32 (Wellons 2018, lowbias32).
 
@@ -226,6 +243,9 @@ def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Array | int:
         axes: Any = eqn.params["dimension_numbers"][0]
     elif eqn.primitive.name == "reduce_sum":
         axes = (eqn.params["axes"],)
+    elif eqn.primitive.name == "conv_general_dilated":
+        kernel, axis = operands[1], eqn.params["dimension_numbers"].rhs_spec[0]
+        return kernel.size // kernel.shape[axis]
     else:
         return 1
     counts = [

@@ -52,11 +52,12 @@ def _forget_traces() -> None:
 
 
 def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:
-    """Whether there are constants that are not JAX's own arrays, at any depth."""
+    """Whether there are floating constants that are not JAX's own arrays, at any depth."""
     pending = [jaxpr]
     while pending:
         closed = pending.pop()
-        if any(not isinstance(const, jax.Array) for const in closed.consts):
+        foreign = (const for const in closed.consts if not isinstance(const, jax.Array))
+        if any(jnp.issubdtype(jnp.result_type(const), jnp.inexact) for const in foreign):
             return True
         parameters = jax.tree.leaves([eqn.params for eqn in closed.jaxpr.eqns])
         pending += [value for value in parameters if isinstance(value, core.ClosedJaxpr)]

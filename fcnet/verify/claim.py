@@ -140,6 +140,12 @@ class Claim:
         allowed = [a + c for a, c in zip(allowed, choice, strict=True)]
         return compare_arrays(self.paths, got, centre, allowed, case.name)._replace(mixed=True)
 
+    def right_from(self, case: ArrayCase, upstream: Sequence[Values]) -> list[Values]:
+        """What is right on a case, from given upstream arrays."""
+        with float64():
+            right, *_ = self._spread((*case.leaves, *upstream), np.float64(0))
+            return list(map(np.asarray, right))
+
     def bounds(self, case: ArrayCase, answer: Answer) -> list[Values]:
         """How far two answers to a case may be apart by rounding, one of which is `answer`."""
         return [2 * allowed for allowed in self.compare(case, answer, self.format).allowed]
@@ -248,6 +254,7 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
             allowed=tuple(trial.comparison.allowed[i] for trial in trials),
             argument=() if place is None else tuple(trial.case.leaves[place] for trial in trials),
             others={p: right for p, right in rights.items() if p != path},
+            terms=partial(_terms, claim, trials, i),
             lengths=_lengths(claim),
             unit_roundoff=claim.format.u,
         )
@@ -256,10 +263,26 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
     ]
 
 
+def _terms(claim: Claim, trials: Sequence[Trial], i: int) -> dict[str, tuple[Values, ...]]:
+    """The terms of array i that come through each upstream array, and from the result itself."""
+    terms: dict[str, list[Values]] = {}
+    for trial in trials if claim.upstream else ():
+        given = jax.tree.leaves(trial.answer.gradient)[: len(claim.upstream)]
+        none = list(map(np.zeros_like, given))
+        direct = claim.right_from(trial.case, none)[i]
+        terms.setdefault("straight from the result", []).append(direct)
+        for j, path in enumerate(claim.paths[: len(given)]):
+            alone = [*none[:j], given[j], *none[j + 1 :]]
+            term = claim.right_from(trial.case, alone)[i] - direct
+            terms.setdefault(f"through {path}", []).append(term)
+    return {phrase: tuple(values) for phrase, values in terms.items()}
+
+
 def _lengths(claim: Claim) -> dict[int, str]:
     """The lengths of the arguments' axes, each with the first argument that has it."""
     lengths: dict[int, str] = {}
-    for name, leaf in zip(claim.names, claim.leaves, strict=True):
+    named = zip(claim.paths, claim.upstream, strict=False)
+    for name, leaf in (*zip(claim.names, claim.leaves, strict=True), *named):
         for axis, n in enumerate(shape_of(leaf)):
             lengths.setdefault(n, f"the length of axis {axis} of {name}")
     return lengths

@@ -44,12 +44,18 @@ def check_gradient(
 
     `gradient(*args)` is compared with `jax.grad(function)` in float64, at the given arguments and
     at points near them. Its tolerance follows from rounding. Where the function has a kink, or two
-    entries are equally the largest, any choice is right.
+    entries are equally the largest, any choice is right. Points near the user's own keep what holds
+    of it exactly, such as rows that sum to 1; a note says which of that the gradient needs.
+
+    A function can name its intermediate values by `jax.ad_checkpoint.checkpoint_name(value, "h")`.
+    If `gradient` returns their gradients as well, each is judged alone, from its own gradients of
+    the named values after it. So the wrong step is found, and what inherits its error is not.
 
     Args:
         gradient: returns what `jax.grad(function)` does, the gradient with respect to the first
             argument; or a tuple with an entry for every argument. It may stand in a pair with the
-            value of the function, which is then judged too. Any arrays: NumPy, JAX, PyTorch.
+            value of the function, which is then judged too. A dict may come last, with the
+            gradients of named values, {"h": dh}. Any arrays: NumPy, JAX, PyTorch.
         function: a JAX function that returns a scalar, the reference.
         args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
             (integers, None) are not changed; their gradient may be None, float0 or zeros.
@@ -57,12 +63,13 @@ def check_gradient(
 
     Returns:
         A `Report`, with a leaf for each floating array whose gradient is returned, and one for the
-        value if that is returned. A finding about the value has quantity "J".
+        value if that is returned. A finding about the value has quantity "J", one about a named
+        value its name.
 
     Raises:
         TypeError, ValueError: for arguments without a floating array, or not finite, a function
-            that does not return a scalar, or a gradient that cannot be called with them. A gradient
-            that raises is a finding of the report.
+            that does not return a scalar, a gradient that cannot be called with them, or names that
+            stand for several values. A gradient that raises is a finding of the report.
 
     >>> def function(params, x):
     ...     return jnp.sum(jnp.tanh(params["W"] @ x))
@@ -72,6 +79,17 @@ def check_gradient(
     >>> report = check_gradient(gradient, function, {"W": W}, x)
     >>> report.verdict, report.leaves[0].path
     ('wrong', "params['W']")
+
+    >>> from jax.ad_checkpoint import checkpoint_name
+    >>> def named(x):
+    ...     h = checkpoint_name(jnp.sin(x), "h")
+    ...     return jnp.sum(checkpoint_name(h * x, "p") ** 2)
+    >>> def by_hand(x):
+    ...     h, dp = np.sin(x), 2 * np.sin(x) * x
+    ...     dh = dp * h  # dp * x is right
+    ...     return dh * np.cos(x) + dp * h, {"p": dp, "h": dh}
+    >>> [finding.quantity for finding in check_gradient(by_hand, named, x).findings]
+    ['h']
     """
     check_key(key := jax.random.key(0) if key is None else key)
     arguments = take_apart(function, args)

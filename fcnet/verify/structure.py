@@ -52,9 +52,9 @@ def properties_of(x: Values, u: float) -> tuple[Property, ...]:
     An array of equal entries is a first value more often than a mask or a label: of those only sums
     and norms are looked at, and whether they are 0.
 
-    >>> y = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
-    >>> [property.of("y", y) for property in properties_of(y, 2.0**-53)]
-    ['y is positive', 'the entries of y are in [-1, 1]', 'the rows of y sum to 1']
+    >>> V = np.array([[3.0, 0.6], [-4.0, 0.8]]) / [5, 1]
+    >>> [property.of("V", V) for property in properties_of(V, 2.0**-53)]
+    ['the entries of V are in [-1, 1]', 'the columns of V have norm 1']
     """
     if x.size < 2:
         return ()

@@ -5,7 +5,7 @@ all inputs and yields what it recognises.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ class WrongArray(NamedTuple):
         got, right, allowed: returned, right, and what rounding explains, one array for each input.
         argument: the argument whose gradient it is; empty if there is none.
         others: the other right arrays, by name.
+        terms: those of which the right array is the sum, by a phrase for each; a function, since
+            they cost some time.
         lengths: of the axes of all arguments, with a phrase for each: means are over one of them.
         unit_roundoff: u of what was returned.
     """
@@ -38,6 +40,7 @@ class WrongArray(NamedTuple):
     allowed: tuple[Values, ...]
     argument: tuple[Values, ...]
     others: dict[str, tuple[Values, ...]]
+    terms: Callable[[], Mapping[str, tuple[Values, ...]]]
     lengths: dict[int, str]
     unit_roundoff: float
 
@@ -105,6 +108,24 @@ def _one_factor(array: WrongArray) -> Iterator[Sign]:
         yield "scaled", f"is {c:.6g} times what it must be"
 
 
+def _terms(array: WrongArray) -> Iterator[Sign]:
+    """A term of the sum that is left out, or has another factor."""
+    for phrase, term in array.terms().items():
+        for c, kind, text in TERMS:
+            value = [r + c * t for r, t in zip(array.right, term, strict=True)]
+            if array.agrees(value, array.allowed):
+                yield kind, f"{text} {phrase}"
+
+
+TERMS = (
+    (-1.0, "missing_term", "lacks the term that comes"),
+    (1.0, "term_twice", "has twice the term that comes"),
+    (-0.5, "half_a_term", "has only half of the term that comes"),
+    (-2.0, "sign_of_term", "has the wrong sign of the term that comes"),
+)
+"""What is added of a term; the kind, and a phrase to follow the name of the array."""
+
+
 def _rearranged(array: WrongArray) -> Iterator[Sign]:
     ndim = array.right[0].ndim
     if ndim > 1 and array.is_edit(np.transpose):
@@ -122,6 +143,18 @@ def _rearranged(array: WrongArray) -> Iterator[Sign]:
         allowed = [a.ravel()[o] for a, o in zip(array.allowed, order, strict=True)]
         if array._replace(got=got).agrees(right, allowed):
             yield "permuted", "has the right numbers in wrong places"
+
+
+def _summed(array: WrongArray) -> Iterator[Sign]:
+    """Every entry along an axis is the sum, or the mean, of the right ones."""
+    for axis in range(array.right[0].ndim):
+        for kind, total in (("sum", np.sum), ("mean", np.mean)):
+            if array.is_edit(partial(_repeated, total, axis)):
+                yield f"{kind}_over_axis", f"has the {kind} over axis {axis} at each of its indices"
+
+
+def _repeated(total: Callable[..., Any], axis: int, values: Values) -> Values:
+    return np.broadcast_to(total(values, axis, keepdims=True), values.shape)
 
 
 def _swapped(array: WrongArray) -> Iterator[Sign]:
@@ -197,7 +230,9 @@ SIGNATURES = (
     _not_finite,
     _zero,
     _one_factor,
+    _terms,
     _rearranged,
+    _summed,
     _swapped,
     _added,
     _few_places,

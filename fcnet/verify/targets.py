@@ -111,7 +111,11 @@ KINDS = (
 
 
 def random_targets(
-    rng: np.random.Generator, n: int, own: Rows, loss: Loss, batched: bool = True
+    rng: np.random.Generator,
+    n: int,
+    own: Float[np.ndarray, "own_n m_r"],
+    loss: Loss,
+    batched: bool = True,
 ) -> Rows:
     """Random targets for n examples, of the same kind as the user's own rows.
 

@@ -1,6 +1,6 @@
 """`fcnet.check`: a backward pass of the network tried on varied inputs, judged and diagnosed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -11,7 +11,7 @@ from jax import Array
 
 from fcnet.losses import as_objective
 from fcnet.types import Activation, Loss
-from fcnet.verify.binding import bind
+from fcnet.verify.binding import EXAMPLE_AXES, WEIGHT_LAYOUTS, bind
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare
 from fcnet.verify.diagnose.blame import Evidence, Names, diagnose
@@ -22,6 +22,16 @@ from fcnet.verify.diagnose.decay import (
     read_silent,
     simpler,
 )
+from fcnet.verify.diagnose.descriptions import (
+    Description,
+    Example,
+    describe,
+    described,
+    description_findings,
+    fits,
+    has_loss,
+    other_description,
+)
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import Trial, judge
@@ -29,7 +39,7 @@ from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
 from fcnet.verify.step import check_learning_rate, rate_of_differences
 from fcnet.verify.truth.reference import reference
-from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total
+from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total, without
 from fcnet.verify.types import (
     Answer,
     Case,
@@ -133,7 +143,8 @@ def check(
     if not (penalty is None or callable(penalty)):
         raise TypeError(f"penalty must be a function of the parameters, got {penalty!r:.60}")
     terms = partial(_terms, l2=l2, penalty=penalty)
-    candidate = bind(
+    read: Callable[..., Candidate] = partial(
+        bind,
         backward,
         params,
         x,
@@ -141,11 +152,11 @@ def check(
         cost,
         terms,
         batched=batched,
-        weight_layout=weight_layout,
-        example_axis=example_axis,
         sizes=sizes,
         learning_rate=learning_rate,
     )
+    given = {"weight_layout": weight_layout, "example_axis": example_axis}
+    candidate = read(**given)
     cost = cost._replace(terms=terms(candidate))
     derived = varied_inputs(candidate, cost, jax.random.key(0) if key is None else key)
     cases = [candidate.own, *derived]
@@ -164,12 +175,50 @@ def check(
         for case, right, call in zip(cases, references, calls, strict=True)
         if call.answer is not None
     ]
-    form = [
-        *protocol.findings,
-        *check_loss(protocol.own, references[0]),
-        *(finding for call in calls for finding in call.findings),
-    ]
+    form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
+    subject = replace(subject, trials=tuple(trials))
+    all_right = len(trials) == len(cases) and all(trial.comparison.ok for trial in trials)
+    losses = check_loss(protocol.own, references[0])
+    if not all_right and (text := other_layout(read, cost, given)):
+        subject, form = replace(subject, otherwise=text), description_findings(text, [])
+    elif losses and (all_right or not subject.has_other_loss(protocol.own)):
+        form += losses
     return judge(subject, cases, trials, first_of_each_kind(form), [*notes, *protocol.notes])
+
+
+def other_layout(
+    read: Callable[..., Candidate], cost: Cost, given: Mapping[str, str | None]
+) -> str:
+    """The keyword that mends a layout that was given and is another, or "".
+
+    Args:
+        read: the candidate for other keywords; it raises ValueError where the shapes do not fit.
+        cost: what the candidate claims to differentiate.
+        given: the user's keywords.
+    """
+    for keyword, table in (("weight_layout", WEIGHT_LAYOUTS), ("example_axis", EXAMPLE_AXES)):
+        for value in table:
+            if given[keyword] is None or given[keyword] == value:
+                continue
+            try:
+                candidate = read(**{**given, keyword: value})
+            except ValueError:
+                continue
+            if _is_right(candidate, cost):
+                return f"{keyword}={value!r}"
+    return ""
+
+
+def _is_right(candidate: Candidate, cost: Cost) -> bool:
+    """Whether a candidate's gradient is that of the cost, on its own and on derived inputs."""
+    for case in (candidate.own, *varied_inputs(candidate, cost, jax.random.key(0))):
+        answer = candidate.call(case).answer
+        if answer is None:
+            return False
+        part = without(answer, cost.terms, case)
+        if not fits(described(cost), Example(case, part), candidate.format):
+            return False
+    return True
 
 
 def _is_changed(answer: Answer) -> bool:
@@ -202,6 +251,8 @@ class BackwardPass:
         plain: one or two inputs with nothing special, of different n.
         format: of what it returns: the coarsest format among the parameters, unless that is a
             difference of parameters.
+        trials: its answers on all inputs, once they are known.
+        otherwise: the keywords of another layout in which it is right, if there is one.
     """
 
     cost: Cost
@@ -209,6 +260,8 @@ class BackwardPass:
     rows: int
     plain: tuple[Case, ...]
     format: Format
+    trials: tuple[Trial, ...] = ()
+    otherwise: str = ""
 
     @property
     def name(self) -> str:
@@ -245,8 +298,15 @@ class BackwardPass:
         """The wrong lines; if none can be blamed, the arrays that are not finite."""
         if self.candidate.learning_rate and not any(_is_changed(trial.answer) for trial in trials):
             return [form_finding("no_step", NO_STEP)]
+        if self.otherwise:
+            return []
         odd, other = self.odd_terms()
         again = other.again(trials) if odd else trials
+        if self.description:
+            own = described(self.cost)
+            elsewhere = "activation" in own.changed(self.description)
+            lines = [] if elsewhere else other.wrong_lines(again)
+            return [*description_findings(describe(own, self.description), lines), *odd]
         findings = [*other.wrong_lines(again), *odd]
         if odd and again:
             findings = simpler(findings, self.wrong_lines(trials))
@@ -257,6 +317,23 @@ class BackwardPass:
         ]
         message = "the gradient is wrong, but fits no known mistake"
         return list(first_of_each_kind(findings)) or [form_finding("unknown", message)]
+
+    @cached_property
+    def description(self) -> Description | None:
+        """The description other than the cost's by which all answers are right."""
+        _, other = self.odd_terms()
+        examples = [
+            Example(trial.case, without(trial.answer, other.cost.terms, trial.case))
+            for trial in self.trials
+        ]
+        return other_description(self.cost, examples, self.format) if examples else None
+
+    def has_other_loss(self, call: Call) -> bool:
+        """Whether a call returned the loss of the other description."""
+        if self.description is None or call.answer is None:
+            return False
+        term = total(self.cost.terms, call.case).value
+        return has_loss(self.description, Example(call.case, call.answer), term, self.format)
 
     def again(self, trials: Sequence[Trial]) -> list[Trial]:
         """The same answers beside what is right for this subject; none if all are right."""
@@ -273,7 +350,7 @@ class BackwardPass:
             Evidence(
                 trial.case,
                 trial.reference,
-                self.data_part(trial.case, trial.answer),
+                without(trial.answer, self.cost.terms, trial.case),
                 self.row_by_row(trial.case),
             )
             for trial in trials
@@ -285,11 +362,6 @@ class BackwardPass:
         """The user's own names of dJ/dW and dJ/db of each layer."""
         slots = self.candidate.layout.slots
         return {(slot.role, slot.layer): slot.gradient_name for slot in slots}
-
-    def data_part(self, case: Case, answer: Answer) -> Answer:
-        """An answer without the terms of the parameters alone."""
-        term = self.candidate.layout.present(total(self.cost.terms, case).gradient)
-        return answer._replace(gradient=jax.tree.map(np.subtract, answer.gradient, term))
 
     @cached_property
     def silent(self) -> list[Reading]:
@@ -340,7 +412,9 @@ class BackwardPass:
             return ()
         rows = [case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(n)]
         answers = [(row, self.answer(row)) for row in rows]
-        parts = [self.data_part(row, answer) for row, answer in answers if answer is not None]
+        parts = [
+            without(answer, self.cost.terms, row) for row, answer in answers if answer is not None
+        ]
         return tuple(parts) if len(parts) == n else ()
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:

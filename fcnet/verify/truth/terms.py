@@ -21,7 +21,7 @@ from fcnet.trees import leaves, rebuild
 from fcnet.types import Layer, Params
 from fcnet.verify.truth.double import compile_double, float64
 from fcnet.verify.truth.rounding import KAPPA, jumps, spread
-from fcnet.verify.types import Case, Reference, Term
+from fcnet.verify.types import Answer, Case, Reference, Term
 
 PENALTY_SAMPLES = 8
 """Samples of the rounding of a penalty: it has few operations, and its tolerance is added to that
@@ -151,6 +151,16 @@ def total(terms: Sequence[Callable[[Case], Term]], case: Case) -> Term:
 def sum_of(terms: Sequence[Term]) -> Term:
     """The sum of terms on the same case."""
     return jax.tree.map(lambda *parts: sum(parts), *terms)
+
+
+def without(answer: Answer, terms: Sequence[Callable[[Case], Term]], case: Case) -> Answer:
+    """The data's part of an answer on a case."""
+    pairs = zip(answer.gradient, total(terms, case).gradient, strict=True)
+    layers: list[Any] = [
+        Layer(*(None if g is None else g - t for g, t in zip(*layer, strict=True)))
+        for layer in pairs
+    ]
+    return answer._replace(gradient=tuple(layers))
 
 
 def with_term(reference: Reference, term: Term, u: float) -> Reference:

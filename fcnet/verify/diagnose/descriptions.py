@@ -1,0 +1,322 @@
+"""Another description that fits: the gradient is exact, but of another network or loss.
+
+Descriptions are compared by Algorithm 5 in NumPy, so that hundreds are tried in no time; nothing is
+compiled.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.special import expit, ndtr, softmax
+from scipy.special import logsumexp as scipy_logsumexp
+
+from fcnet.activations import ACTIVATIONS
+from fcnet.losses import LOSSES
+from fcnet.types import Activation, Layer, Loss, Params
+from fcnet.verify.diagnose.single import dJ_do, slope
+from fcnet.verify.truth.kinks import CONVENTIONS
+from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Values, beside, form_finding
+
+Rows = Float[np.ndarray, "n m"]
+
+ROUNDINGS, COARSEST = 1024, 0.05
+"""How far a gradient may be from an exact one, relative to the terms that it adds up: in units of
+rounding, and at most. No two descriptions are that near on all inputs."""
+
+FLOOR = 1 / 64
+"""The least share of a term's factors that counts for its rounding: sigma' near 0 loses digits."""
+
+LIKELY = frozenset({"sum_for_mean", "mean_for_sum", "missing_derivative"})
+"""Kinds of mistakes that people make as often as they describe another cost: both are said."""
+
+
+class Sigma(NamedTuple):
+    """An activation in NumPy: sigma(z), and sigma'(z) with the slope c at a kink."""
+
+    function: Callable[[Rows], Rows]
+    slope: Callable[[Rows, float], Rows]
+
+
+class Link(NamedTuple):
+    """A loss in NumPy: the mean that outputs stand for, and J(o, y) of each row."""
+
+    mean: Callable[[Rows], Rows]
+    value: Callable[[Rows, Rows], Values]
+
+
+def _step(z: Rows, c: float, left: float = 0.0) -> Rows:
+    """The slope of max(left z, z), which is between left and 1 at 0."""
+    return np.where(z > 0, 1.0, np.where(z < 0, left, left + c * (1 - left)))
+
+
+def _pdf(z: Rows) -> Rows:
+    return np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+
+
+SIGMAS: Mapping[str, Sigma] = MappingProxyType(
+    {
+        "relu": Sigma(lambda z: np.maximum(z, 0), _step),
+        "sigmoid": Sigma(expit, lambda z, c: expit(z) * expit(-z)),
+        "tanh": Sigma(np.tanh, lambda z, c: 1 - np.tanh(z) ** 2),
+        "identity": Sigma(lambda z: z, lambda z, c: np.ones_like(z)),
+        "leaky_relu": Sigma(lambda z: np.maximum(0.01 * z, z), lambda z, c: _step(z, c, left=0.01)),
+        "softplus": Sigma(lambda z: np.logaddexp(0, z), lambda z, c: expit(z)),
+        "gelu": Sigma(lambda z: z * ndtr(z), lambda z, c: ndtr(z) + z * _pdf(z)),
+        "silu": Sigma(lambda z: z * expit(z), lambda z, c: expit(z) * (1 + z * expit(-z))),
+        "elu": Sigma(
+            lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
+            lambda z, c: np.exp(np.minimum(z, 0)),
+        ),
+    }
+)
+"""The rows of `fcnet.ACTIVATIONS`, by name."""
+
+LINKS: Mapping[str, Link] = MappingProxyType(
+    {
+        "squared_error": Link(lambda o: o, lambda o, y: ((o - y) ** 2).sum(1) / 2),
+        "logistic": Link(expit, lambda o, y: (np.logaddexp(0, o) - y * o).sum(1)),
+        "softmax_cross_entropy": Link(
+            lambda o: softmax(o, axis=1), lambda o, y: scipy_logsumexp(o, axis=1) - (y * o).sum(1)
+        ),
+        "poisson": Link(np.exp, lambda o, y: (np.exp(o) - y * o).sum(1)),
+    }
+)
+"""The rows of `fcnet.LOSSES`, by name. dJ/do is the mean minus y in each."""
+
+
+def sigma_of(activation: Activation) -> Sigma:
+    """An activation in NumPy: its row, or its own functions of JAX if it is a caller's own."""
+    if ACTIVATIONS.get(activation.name) is activation:
+        return SIGMAS[activation.name]
+
+    def function(z: Rows) -> Rows:
+        with jax.enable_x64(True):
+            return np.asarray(activation.function(jnp.asarray(z)))
+
+    return Sigma(function, lambda z, c: slope(activation, z))
+
+
+def link_of(loss: Loss) -> Link | None:
+    """A loss in NumPy, if it is a row of the table."""
+    return LINKS[loss.name] if LOSSES.get(loss.name) is loss else None
+
+
+class Description(NamedTuple):
+    """A network and a loss: what `check` takes as keywords."""
+
+    activation: Activation
+    output_activation: Activation
+    loss: Loss
+    reduction: str
+
+    def changed(self, other: "Description") -> dict[str, str]:
+        """The keywords in which another description differs, with their values there."""
+        mine, theirs = self._asdict(), other._asdict()
+        return {
+            field: value if isinstance(value, str) else value.name
+            for field, value in theirs.items()
+            if value != mine[field]
+        }
+
+
+def described(cost: Cost) -> Description:
+    """The description of a cost."""
+    return Description(*cost.objective, cost.reduction)
+
+
+def neighbours(own: Description, r: int) -> Iterator[Description]:
+    """All other descriptions by the tables' rows; the hidden activation counts from two layers."""
+    outputs = dict.fromkeys((*ACTIVATIONS.values(), own.output_activation))
+    hidden = dict.fromkeys((*ACTIVATIONS.values(), own.activation) if r > 1 else (own.activation,))
+    losses = dict.fromkeys((*LOSSES.values(), own.loss))
+    for choices in product(hidden, outputs, losses, ("mean", "sum")):
+        if choices != own:
+            yield Description(*choices)
+
+
+class Example(NamedTuple):
+    """A case, and the data's part of what the candidate returned for it."""
+
+    case: Case
+    answer: Answer
+
+
+def other_description(
+    cost: Cost, examples: Sequence[Example], format: Format
+) -> Description | None:
+    """The description other than the cost's under which all gradients are exact, if there is one.
+
+    Args:
+        cost: as described; its gradient is known to be another.
+        examples: on several inputs, the first the user's own.
+        format: of what the candidate returned.
+
+    Returns:
+        Of several the one with the fewest other keywords; None if none fits on all inputs, or if
+        the described one fits as well.
+    """
+    own, r = described(cost), len(examples[0].case.params)
+    # an input that has nothing special about it tells the most descriptions apart
+    usual = examples[min(1, len(examples) - 1)]
+    networks: dict[tuple[Activation, Activation], Passed] = {}
+    with np.errstate(all="ignore"):
+        if all(fits(own, example, format) for example in examples):
+            return None
+        for other in sorted(neighbours(own, r), key=lambda d: len(own.changed(d))):
+            network = (other.activation, other.output_activation)
+            if network not in networks:
+                networks[network] = forward(other, usual.case)
+            if (
+                fits(other, usual, format, networks[network], first=r - 1)
+                and _accepts(other.loss, examples[0].case.Y)
+                and all(fits(other, example, format) for example in examples)
+            ):
+                return other
+    return None
+
+
+def fits(
+    description: Description,
+    example: Example,
+    format: Format,
+    passed: "Passed | None" = None,
+    first: int = 0,
+) -> bool:
+    """Whether a gradient is exact under a description, for any ReLU'(0).
+
+    Args:
+        description: any.
+        example: a case and a gradient.
+        format: of the gradient.
+        passed: the forward pass of the case, if it is known.
+        first: only the layers after so many are compared.
+    """
+    case, answer = example
+    passed = forward(description, case) if passed is None else passed
+    got, params = answer.gradient[first:], case.params[first:]
+    tied = any((z == 0).any() for z in passed.z)
+    for c in CONVENTIONS if tied else CONVENTIONS[-1:]:
+        right, terms = backward(description, case, passed, c, first)
+        arrays = (beside(got, part) for part in (got, right, terms, params))
+        if all(_is_near(g, r, t, w, format) for g, r, t, w in zip(*arrays, strict=True)):
+            return True
+    return False
+
+
+def _is_near(got: Values, right: Values, terms: Values, theta: Values, format: Format) -> bool:
+    share = min(ROUNDINGS * format.u, COARSEST)
+    allowed = share * terms + ROUNDINGS * (format.tiny + format.lost * abs(theta))
+    return bool((abs(got - right) <= allowed).all())
+
+
+class Passed(NamedTuple):
+    """The forward pass of all rows: a^[0..r], z^[1..r], and sizes of the terms of a^[0..r]."""
+
+    a: list[Rows]
+    z: list[Rows]
+    sizes: list[Rows]
+
+
+def forward(description: Description, case: Case) -> Passed:
+    """The forward pass of a case."""
+    a, z, sizes = [case.X], [], [abs(case.X)]
+    sigmas = _sigmas(description, len(case.params))
+    for (W, b), sigma in zip(case.params, sigmas, strict=True):
+        z.append(a[-1] @ W.T + b)
+        a.append(sigma.function(z[-1]))
+        sizes.append(abs(a[-1]) + FLOOR * (sizes[-1] @ abs(W).T + abs(b)))
+    return Passed(a, z, sizes)
+
+
+def _sigmas(description: Description, r: int) -> list[Sigma]:
+    return [sigma_of(description.activation)] * (r - 1) + [sigma_of(description.output_activation)]
+
+
+def backward(
+    description: Description, case: Case, passed: Passed, convention: float = 1.0, first: int = 0
+) -> tuple[Params, Params]:
+    """The gradient of the layers from `first` on, and the sizes of the terms that it adds up."""
+    r, n = len(case.params), len(case.X)
+    share = 1 / n if description.reduction == "mean" else 1.0
+    delta = _error(description.loss, passed.a[-1], case.Y)
+    size = abs(delta) + abs(passed.a[-1]) + abs(case.Y)
+    sigmas = _sigmas(description, r)
+    gradient: list[Any] = []
+    terms: list[Any] = []
+    for k in reversed(range(first, r)):
+        slopes = sigmas[k].slope(passed.z[k], convention)
+        delta, size = delta * slopes, size * np.maximum(abs(slopes), FLOOR)
+        gradient.insert(0, Layer(share * (delta.T @ passed.a[k]), share * delta.sum(0)))
+        terms.insert(0, Layer(share * (size.T @ passed.sizes[k]), share * size.sum(0)))
+        W = case.params[k].W
+        delta, size = delta @ W, size @ abs(W)
+    return tuple(gradient), tuple(terms)
+
+
+def _error(loss: Loss, o: Rows, y: Rows) -> Rows:
+    """dJ/do of every row."""
+    link = link_of(loss)
+    if link:
+        return link.mean(o) - y
+    return np.stack([dJ_do(loss, *row) for row in zip(o, y, strict=True)])
+
+
+def _accepts(loss: Loss, Y: Rows) -> bool:
+    return bool(np.all(np.asarray(loss.labels.accepts(jnp.asarray(Y)))))
+
+
+def has_loss(description: Description, example: Example, term: float, format: Format) -> bool:
+    """Whether the loss beside a gradient is that of a description, with a term added."""
+    case, answer = example
+    link = link_of(description.loss)
+    if link is None or answer.loss is None:
+        return False
+    losses = link.value(forward(description, case).a[-1], case.Y)
+    value = losses.mean() if description.reduction == "mean" else losses.sum()
+    allowed = min(ROUNDINGS * format.u, COARSEST) * (abs(losses).sum() + abs(term))
+    return abs(answer.loss - value - term) <= allowed
+
+
+def describe(own: Description, other: Description) -> str:
+    """The keywords of another description, as one passes them."""
+    changed = own.changed(other)
+    if other.output_activation.name == "identity" and "output_activation" in changed:
+        del changed["output_activation"]
+        given = changed | {"loss": other.loss.name}
+        why = f": that loss contains the {link}" if (link := _link_name(other.loss)) else ""
+        return f"{_keywords(given)} and no output_activation{why}"
+    return _keywords(changed)
+
+
+def _keywords(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{keyword}={value!r}" for keyword, value in values.items())
+
+
+def _link_name(loss: Loss) -> str:
+    """The function from the output to the prediction in a loss's formula, such as sigmoid."""
+    before, found, _ = loss.formula.partition("(o)")
+    return before.lstrip("(") if found else ""
+
+
+def description_findings(text: str, lines: Sequence[Finding]) -> list[Finding]:
+    """One finding for another description that fits.
+
+    Args:
+        text: its keywords.
+        lines: what is wrong as described. If that is a single known mistake, both are said.
+    """
+    exact = f"this is the exact gradient with {text}"
+    known = lines[0] if len(lines) == 1 and lines[0].kind != "unknown" else None
+    if known and known.kind in LIKELY:
+        message = f"{known.message} Or {exact}; pass that if it is what you mean."
+        return [known._replace(message=message)]
+    message = f"{exact}; pass that if it is what you mean, since it is wrong as you described it"
+    if known:
+        message += f". If your description is right: {known.message}"
+    return [form_finding("other_description", message)]

@@ -1,0 +1,248 @@
+"""A right program that is described otherwise is told the keyword; a wrong one never is."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.diagnosis_evidence import cost_of
+from support.faults import FAULTS
+from support.faults_batch import BATCH_FAULTS
+from support.faults_rare import RARE_FAULTS
+from support.faults_unlisted import UNLISTED_FAULTS
+from support.faulty_backprop import ACTIVATIONS, MEANS, Setting, candidate
+from support.scored_diagnoses import NETWORKS, evidence, is_wrong, layers
+
+import fcnet
+from fcnet.verify.diagnose.descriptions import (
+    LINKS,
+    SIGMAS,
+    Example,
+    describe,
+    described,
+    other_description,
+)
+from fcnet.verify.types import format_of
+
+DRAW = np.random.default_rng(0)
+PARAMS = [
+    (DRAW.normal(size=(m, below)) / 2, DRAW.normal(size=m)) for below, m in ((4, 5), (5, 6), (6, 3))
+]
+X, Y = DRAW.normal(size=(8, 4)), np.eye(3)[np.arange(8) % 3]
+"""One-hot targets, which every loss takes."""
+
+DESCRIBED = (
+    Setting("relu"),
+    Setting("tanh", loss="softmax_cross_entropy"),
+    Setting("sigmoid", loss="logistic"),
+    Setting("tanh", "sigmoid"),
+    Setting("relu", loss="softmax_cross_entropy", reduction="sum"),
+    Setting("sigmoid", "sigmoid", "logistic"),
+    Setting("identity", "tanh"),
+)
+CHOICES = {
+    "activation": ACTIVATIONS,
+    "output_activation": ACTIVATIONS,
+    "loss": MEANS,
+    "reduction": ("mean", "sum"),
+}
+SAID_WITH_THE_MISTAKE = {"sum_for_mean", "mean_for_sum", "missing_derivative"}
+
+
+def check(setting, backward, x=X, y=Y, params=PARAMS, **keywords):
+    """The report on a program, described by a setting."""
+    words = {field: getattr(setting, field) for field in CHOICES}
+    return fcnet.check(backward, params, x, y, **words, batched=True, **keywords)
+
+
+def neighbours(setting):
+    """The settings that differ in one keyword, with that keyword."""
+    return [
+        (keyword, setting._replace(**{keyword: value}))
+        for keyword, values in CHOICES.items()
+        for value in values
+        if value != getattr(setting, keyword)
+    ]
+
+
+def mends(report, keyword, value):
+    """Whether there is one finding, and it says what to pass."""
+    if len(report.findings) != 1:
+        return False
+    (finding,) = report.findings
+    asked = f"{keyword}={value!r}"
+    none = (
+        "no output_activation" if (keyword, value) == ("output_activation", "identity") else asked
+    )
+    named = finding.kind == "other_description" and finding.line is None
+    likely = finding.kind in SAID_WITH_THE_MISTAKE and finding.line == 2
+    return report.verdict == "wrong" and (named or likely) and none in finding.message
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_of_sixty_right_programs_described_wrongly_nearly_all_are_told_the_keyword():
+    pairs = [(said, *other) for said in DESCRIBED for other in neighbours(said)]
+    told = [
+        mends(check(said, candidate(real, (), batched=True)), keyword, getattr(real, keyword))
+        for said, keyword, real in pairs
+    ]
+    assert len(pairs) >= 60
+    missed = [pair for pair, ok in zip(pairs, told, strict=True) if not ok]
+    assert len(missed) <= 2, missed
+
+
+@pytest.mark.parametrize(
+    ("said", "real", "words"),
+    [
+        (Setting("tanh", "sigmoid"), Setting("relu", "sigmoid"), "activation='relu'"),
+        (Setting("tanh", "sigmoid"), Setting("relu", "identity", "softmax_cross_entropy"),
+         "activation='relu', loss='softmax_cross_entropy' and no output_activation: that loss "
+         "contains the softmax"),
+        (Setting("tanh", "sigmoid", "logistic"), Setting("tanh", "identity", "logistic"),
+         "loss='logistic' and no output_activation: that loss contains the sigmoid"),
+    ],
+)  # fmt: skip
+def test_one_finding_says_what_to_pass_and_blames_no_line(said, real, words):
+    (finding,) = check(said, candidate(real, (), batched=True)).findings
+    assert finding[:4] == (None, "", None, "other_description")
+    assert f"this is the exact gradient with {words};" in finding.message
+
+
+def test_a_mistake_that_is_another_description_is_said_with_it():
+    for said, real, kind, words in (
+        (Setting("tanh", "sigmoid"), Setting("tanh", "sigmoid", reduction="sum"),
+         "sum_for_mean", "reduction='sum'"),
+        (Setting("tanh", "sigmoid"), Setting("tanh", "identity", "logistic"),
+         "missing_derivative", "loss='logistic' and no output_activation"),
+    ):  # fmt: skip
+        (finding,) = check(said, candidate(real, (), batched=True)).findings
+        assert finding[:4] == (2, "delta", 3, kind)
+        assert words in finding.message
+
+
+def test_a_loss_of_the_other_description_is_no_other_finding():
+    real = Setting("tanh", "identity", "logistic")
+
+    def backward(params, X, Y, factor=1):
+        a = X
+        for k, (W, b) in enumerate(params, start=1):
+            z = a @ W.T + b
+            a = np.tanh(z) if k < len(params) else z
+        value = (np.logaddexp(0, a) - Y * a).sum() / len(X)
+        return factor * value, candidate(real, (), batched=True)(params, X, Y)
+
+    said = Setting("tanh", "sigmoid", "logistic")
+    assert [f.kind for f in check(said, backward).findings] == ["other_description"]
+    twice = check(said, lambda *arguments: backward(*arguments, factor=2))
+    assert [f.kind for f in twice.findings] == ["forward_differs", "other_description"]
+
+
+@pytest.mark.parametrize("keyword", ["weight_layout", "example_axis"])
+def test_another_layout_is_told(keyword):
+    setting, n = Setting("tanh"), 4
+    params = [(DRAW.normal(size=(n, n)), DRAW.normal(size=n)) for _ in range(2)]
+    x, y = DRAW.normal(size=(n, n)), DRAW.normal(size=(n, n))
+    real = candidate(setting, (), batched=True)
+
+    def columns(params, X, Y):
+        return real(params, X.T, Y.T)
+
+    for value, backward in (("rows", real), ("columns", columns)):
+        layout = {"weight_layout": "out_in", "example_axis": value}
+        assert check(setting, backward, x, y, params, **layout).ok
+        other = {"weight_layout": "in_out", "example_axis": {"rows": "columns"}.get(value, "rows")}
+        said = {**layout, keyword: other[keyword]}
+        (finding,) = check(setting, backward, x, y, params, **said).findings
+        assert finding.kind == "other_description"
+        assert f"with {keyword}={layout[keyword]!r};" in finding.message
+
+
+SAME = {"sum_for_mean", "mean_for_sum", "link_missing", "hidden_derivative", "missing_derivative"}
+"""Planted faults that can be another description."""
+
+
+def wrong_programs(every):
+    """Networks with a planted fault: their settings, kinds and evidence."""
+    alone = (*FAULTS, *RARE_FAULTS, *UNLISTED_FAULTS)
+    places = [
+        (i, (fault, k), rows)
+        for i in range(len(NETWORKS))
+        for faults, rows in ((alone, (1,) * 5), (BATCH_FAULTS, (5, 7, 1, 2)))
+        for fault in faults
+        for k in layers(i, fault)
+    ]
+    for i, site, rows in places[::every]:
+        items = evidence(i, [site], rows)
+        if is_wrong(items):
+            yield NETWORKS[i][0], site[0].kind, [Example(e.case, e.answer) for e in items]
+
+
+def assert_none_is_described_otherwise(every, least):
+    count = 0
+    for setting, kind, examples in wrong_programs(every):
+        count += 1
+        other = other_description(cost_of(setting), examples, format_of("float64"))
+        assert other is None or kind in SAME, (kind, describe(described(cost_of(setting)), other))
+    assert count >= least
+
+
+@pytest.mark.untyped
+def test_no_wrong_program_is_taken_for_another_description():
+    assert_none_is_described_otherwise(every=97, least=35)
+
+
+@pytest.mark.untyped
+@pytest.mark.slow
+def test_of_many_wrong_programs_none_is_taken_for_another_description():
+    assert_none_is_described_otherwise(every=5, least=700)
+
+
+@pytest.mark.parametrize("name", SIGMAS)
+def test_the_activations_in_numpy_are_those_of_the_package(name):
+    z = np.linspace(-30, 30, 121) + 1e-3
+    with jax.enable_x64(True):
+        row = fcnet.ACTIVATIONS[name]
+        right = [np.asarray(f(jnp.asarray(z))) for f in (row.function, row.derivative)]
+    for mine, expected in zip(
+        (SIGMAS[name].function(z), SIGMAS[name].slope(z, 1.0)), right, strict=True
+    ):
+        assert np.allclose(mine, expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_the_losses_in_numpy_are_those_of_the_package(name):
+    o, y = DRAW.normal(size=(5, 3)), np.eye(3)[[0, 1, 2, 2, 0]]
+    with jax.enable_x64(True):
+        row = fcnet.LOSSES[name]
+        values = [float(row.value(*map(jnp.asarray, pair))) for pair in zip(o, y, strict=True)]
+        slopes = [
+            np.asarray(row.derivative(*map(jnp.asarray, pair))) for pair in zip(o, y, strict=True)
+        ]
+    assert np.allclose(LINKS[name].value(o, y), values, rtol=1e-12)
+    assert np.allclose(LINKS[name].mean(o) - y, slopes, rtol=1e-12)
+
+
+def test_the_tables_in_numpy_have_all_rows_of_the_package():
+    assert set(SIGMAS) == set(fcnet.ACTIVATIONS)
+    assert set(LINKS) == set(fcnet.LOSSES)
+
+
+@pytest.mark.parametrize("convention", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_relu_of_any_convention_is_recognised(convention, dtype):
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2), (W3, b3) = params
+        Z1 = X @ W1.T + b1
+        Z2 = np.maximum(Z1, 0) @ W2.T + b2
+        slopes = [(Z > 0) + convention * (Z == 0) for Z in (Z1, Z2)]
+        A1, A2 = np.maximum(Z1, 0), np.maximum(Z2, 0)
+        D3 = (A2 @ W3.T + b3 - Y) / len(X)
+        D2 = D3 @ W3 * slopes[1]
+        D1 = D2 @ W2 * slopes[0]
+        pairs = ((D1, X), (D2, A1), (D3, A2))
+        return [((D.T @ A).astype(dtype), D.sum(0).astype(dtype)) for D, A in pairs]
+
+    arguments = jax.tree.map(lambda leaf: leaf.astype(dtype), (X, Y, PARAMS))
+    (finding,) = check(Setting("tanh", "sigmoid"), backward, *arguments).findings
+    assert finding.kind == "other_description"
+    assert "activation='relu'" in finding.message

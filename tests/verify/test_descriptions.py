@@ -188,7 +188,7 @@ def assert_none_is_described_otherwise(every, least):
 
 @pytest.mark.untyped
 def test_no_wrong_program_is_taken_for_another_description():
-    assert_none_is_described_otherwise(every=97, least=35)
+    assert_none_is_described_otherwise(every=197, least=15)
 
 
 @pytest.mark.untyped

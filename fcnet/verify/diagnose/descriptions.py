@@ -4,6 +4,7 @@ Descriptions are compared by Algorithm 5 in NumPy, so that hundreds are tried in
 compiled.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from types import MappingProxyType
@@ -13,8 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.special import expit, ndtr, softmax
-from scipy.special import logsumexp as scipy_logsumexp
 
 from fcnet.activations import ACTIVATIONS
 from fcnet.losses import LOSSES
@@ -50,25 +49,41 @@ class Link(NamedTuple):
     value: Callable[[Rows, Rows], Values]
 
 
+def _sigmoid(z: Rows) -> Rows:
+    return np.exp(-np.logaddexp(0, -z))
+
+
+def _log_sum_exp(o: Rows) -> Values:
+    return np.logaddexp.reduce(o, axis=1)
+
+
+_erfc = np.vectorize(math.erfc, otypes=[float])
+
+
+def _cdf(z: Rows) -> Rows:
+    """The normal distribution's."""
+    return np.asarray(_erfc(-z / math.sqrt(2)) / 2)
+
+
 def _step(z: Rows, c: float, left: float = 0.0) -> Rows:
     """The slope of max(left z, z), which is between left and 1 at 0."""
     return np.where(z > 0, 1.0, np.where(z < 0, left, left + c * (1 - left)))
 
 
 def _pdf(z: Rows) -> Rows:
-    return np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
 SIGMAS: Mapping[str, Sigma] = MappingProxyType(
     {
         "relu": Sigma(lambda z: np.maximum(z, 0), _step),
-        "sigmoid": Sigma(expit, lambda z, c: expit(z) * expit(-z)),
+        "sigmoid": Sigma(_sigmoid, lambda z, c: _sigmoid(z) * _sigmoid(-z)),
         "tanh": Sigma(np.tanh, lambda z, c: 1 - np.tanh(z) ** 2),
         "identity": Sigma(lambda z: z, lambda z, c: np.ones_like(z)),
         "leaky_relu": Sigma(lambda z: np.maximum(0.01 * z, z), lambda z, c: _step(z, c, left=0.01)),
-        "softplus": Sigma(lambda z: np.logaddexp(0, z), lambda z, c: expit(z)),
-        "gelu": Sigma(lambda z: z * ndtr(z), lambda z, c: ndtr(z) + z * _pdf(z)),
-        "silu": Sigma(lambda z: z * expit(z), lambda z, c: expit(z) * (1 + z * expit(-z))),
+        "softplus": Sigma(lambda z: np.logaddexp(0, z), lambda z, c: _sigmoid(z)),
+        "gelu": Sigma(lambda z: z * _cdf(z), lambda z, c: _cdf(z) + z * _pdf(z)),
+        "silu": Sigma(lambda z: z * _sigmoid(z), lambda z, c: _sigmoid(z) * (1 + z * _sigmoid(-z))),
         "elu": Sigma(
             lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
             lambda z, c: np.exp(np.minimum(z, 0)),
@@ -80,9 +95,10 @@ SIGMAS: Mapping[str, Sigma] = MappingProxyType(
 LINKS: Mapping[str, Link] = MappingProxyType(
     {
         "squared_error": Link(lambda o: o, lambda o, y: ((o - y) ** 2).sum(1) / 2),
-        "logistic": Link(expit, lambda o, y: (np.logaddexp(0, o) - y * o).sum(1)),
+        "logistic": Link(_sigmoid, lambda o, y: (np.logaddexp(0, o) - y * o).sum(1)),
         "softmax_cross_entropy": Link(
-            lambda o: softmax(o, axis=1), lambda o, y: scipy_logsumexp(o, axis=1) - (y * o).sum(1)
+            lambda o: np.exp(o - _log_sum_exp(o)[:, None]),
+            lambda o, y: _log_sum_exp(o) - (y * o).sum(1),
         ),
         "poisson": Link(np.exp, lambda o, y: (np.exp(o) - y * o).sum(1)),
     }

@@ -2,6 +2,7 @@
 
 import runpy
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, pairwise
@@ -9,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import fcnet
-from fcnet.cli.options import ACTIVATIONS, LOSSES, Command, file, option, seed, widths
+from fcnet.cli.options import (
+    ACTIVATIONS,
+    LOSSES,
+    Command,
+    file,
+    not_negative,
+    option,
+    positive,
+    seed,
+    widths,
+)
 
 STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
 """The exit status for each verdict; 2 is that of an error."""
@@ -48,6 +59,18 @@ LAYOUTS: dict[str, Callable[[list[tuple[Any, Any]]], Any]] = {
 """
 
 
+def coefficient(text: str) -> float | Callable[[int], float]:
+    """A number, 0 or more, or such a number over the number of examples: "0.1/n"."""
+    number, slash, n = text.partition("/")
+    try:
+        c: float = not_negative(number)
+    except ArgumentTypeError:
+        c = -1.0
+    if c < 0 or (slash and n.strip() != "n"):
+        raise ArgumentTypeError(f"expected a number, 0 or more, or one such as 0.1/n, got {text!r}")
+    return (lambda n: c / n) if slash else c
+
+
 def _numpy(values: Any, dtype: str) -> Any:
     import jax.numpy as jnp
 
@@ -78,6 +101,8 @@ def check(
     loss: str,
     batched: bool,
     reduction: str,
+    l2: float | Callable[[int], float],
+    learning_rate: float | None,
     layout: str,
     weight_layout: str,
     library: str,
@@ -109,6 +134,8 @@ def check(
             loss=loss,
             batched=batched,
             reduction=reduction,
+            l2=l2,
+            learning_rate=learning_rate,
             weight_layout=weight_layout,
             example_axis="rows",
             sizes=sizes,
@@ -212,6 +239,7 @@ COMMAND = Command(
         "fcnet check mine.py:backprop --sizes 784,64,10 --activation tanh "
         "--loss softmax_cross_entropy --batched --layout dict --weight-layout in_out",
         "fcnet check mine.py:backprop --sizes 4,3,1 --html report.html --json report.json",
+        "fcnet check mine.py:step --sizes 4,3,1 --batched --l2 0.1/n --learning-rate 0.01",
     ),
     {
         "candidate": {
@@ -230,6 +258,14 @@ COMMAND = Command(
             "action": "store_true", "help": "it takes several examples, as rows, at once"
         },
         "--reduction": option("mean", "of the examples' losses", choices=("mean", "sum")),
+        "--l2": option(
+            0.0, "the loss has this / 2 times the sum of the squared weights: a number, or one "
+            "over the number of examples, such as 0.1/n", type=coefficient, metavar="C",
+        ),
+        "--learning-rate": option(
+            None, "it takes a training step with this rate: it returns the new params, or None if "
+            "it has changed those it was given", type=positive, metavar="RATE",
+        ),
         "--layout": option(
             "pairs", "its params: [(W1, b1), ...], [W1, b1, ...], {'W1': ..., 'b1': ...}, "
             "[W1, ...] without biases, matrices with b as first column, or one vector W1, b1, ...",

@@ -134,6 +134,8 @@ BAD = {
     ("sweep", "--weight-decays"): ["", "-0.1", "0,inf"],
     ("sweep", "--seeds"): ["0", "-1", "1e3"],
     ("check", "--seed"): ["-1", HUGE, str(2**32), "x"],
+    ("check", "--l2"): ["-1", "nan", "x/n", "1/m", "-1/n", ""],
+    ("check", "--learning-rate"): ["-1", "0", "inf", "fast"],
     ("check", "--sizes"): ["4,0,1", "4,-1", f"4,{HUGE}", "4,x"],
     **{
         (command, option): values

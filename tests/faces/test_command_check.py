@@ -125,6 +125,42 @@ def test_tensors(run, dtype, spoilt, status):
     assert run(source, f"{NETWORK} --layout flat --library torch --dtype {dtype}") == status
 
 
+STEP = """
+from first import backprop
+
+def step(params, X, Y):
+    for k, grad in enumerate(backprop(params, X, Y)):
+        params[k] -= 0.1 * (grad + 0.5 / len(X) * params[k] * (k % 2 == 0))
+"""
+
+FLAT = """
+import numpy as np
+
+def backprop(params, X, Y):
+    W1, b1, W2, b2 = params
+    Z = X @ W1.T + b1
+    D2 = (np.maximum(Z, 0) @ W2.T + b2 - Y) / len(X)
+    D1 = (D2 @ W2) * (Z > 0)
+    return [D1.T @ X, D1.sum(0), D2.T @ np.maximum(Z, 0), D2.sum(0)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        ("--l2 0.5/n --learning-rate 0.1", 0, "RIGHT"),
+        ("--learning-rate 0.1", 1, "in general l2=lambda n: 0.5 / n"),
+        ("--l2 0.5 --learning-rate 0.1", 1, "and l2 asks for 0.5 times"),
+    ],
+)
+def test_a_step_of_a_regularised_loss(tmp_path, capsys, options, status, words):
+    (tmp_path / "first.py").write_text(FLAT)
+    arguments = ["check", f"{tmp_path / 'mine.py'}:step", "--sizes", "4,3,2", "--batched"]
+    (tmp_path / "mine.py").write_text(STEP)
+    assert main([*arguments, "--layout", "flat", *options.split()]) == status
+    assert words in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_gradient_of_nothing_exits_with_3(run, capsys):
     """One class has one probability, whatever the parameters."""
     source = (
@@ -183,7 +219,18 @@ def test_a_missing_file_is_wrong_usage(capsys):
     assert "there is no file no/such/file.py" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", ["--sizes 4,x,1", "--sizes 4,0,1", "", "--sizes 4,3 --dtype x"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--sizes 4,x,1",
+        "--sizes 4,0,1",
+        "",
+        "--sizes 4,3 --dtype x",
+        "--sizes 4,3 --l2 1/m",
+        "--sizes 4,3 --l2 -1",
+        "--sizes 4,3 --learning-rate 0",
+    ],
+)
 def test_options_that_cannot_be_read_are_wrong_usage(run, capsys, options):
     with pytest.raises(SystemExit) as stop:
         run(RIGHT, options)

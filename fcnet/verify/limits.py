@@ -12,8 +12,11 @@ from fcnet.verify.report import Report
 from fcnet.verify.structure import Property, leave
 from fcnet.verify.types import FORMATS, Format
 
-TRIES = 2
+TRIES = 3
 """How many points are tried that leave a property."""
+
+ROUNDINGS = 64
+"""Numbers move by at least so many roundings, since an error must be seen beside these."""
 
 Kept = Sequence[Sequence[Property]]
 """The properties kept of each argument."""
@@ -41,14 +44,13 @@ def limits(claim: Claim, format: Format, own: ArrayCase, draw: np.random.Generat
     everything = list(claim.kept)
     if not needs([()] * len(everything)):
         return []
-    structured = [i for i, kept in enumerate(everything) if kept]
-    alone = [i for i in structured if needs(_with(everything, i, ()))]
     sentences = []
-    for i in alone or structured:
+    for i in range(len(everything)):
+        if not (everything[i] and needs(_with(everything, i, ()))):
+            continue
         name, x = claim.names[i], own.leaves[i]
-        enough = (p for p in everything[i] if not needs(_with(everything, i, (p,))))
-        named = [*enough][:1] or everything[i]
-        says = " and ".join(p.of(name, x) for p in named)
+        enough = ((p,) for p in everything[i] if not needs(_with(everything, i, (p,))))
+        says = " and ".join(p.of(name, x) for p in next(enough, everything[i]))
         sentences.append(f"right where {says}; otherwise not")
     return sentences
 
@@ -59,12 +61,13 @@ def _with(everything: Kept, i: int, kept: Sequence[Property]) -> Kept:
 
 def _left(claim: Claim, own: ArrayCase, kept: Kept, draw: np.random.Generator) -> ArrayCase:
     """A point that has only some of the properties; arrays that keep all theirs do not move."""
-    leaves = tuple(
-        x.copy() if some == had else leave(x, AWAY, draw, some, unit_roundoff(dtype_of(leaf)))
-        for x, some, had, leaf in zip(own.leaves, kept, claim.kept, claim.leaves, strict=True)
-    )
+    leaves = []
+    for x, some, had, leaf in zip(own.leaves, kept, claim.kept, claim.leaves, strict=True):
+        u = unit_roundoff(dtype_of(leaf))
+        left = leave(x, max(AWAY, ROUNDINGS * u), draw, some, u)
+        leaves.append(x.copy() if some == had else left)
     name = f"a point near {own.name} without its properties"
-    return representable(ArrayCase(name, leaves), claim.leaves)
+    return representable(ArrayCase(name, tuple(leaves)), claim.leaves)
 
 
 def _is_wrong(claim: Claim, format: Format, case: ArrayCase) -> bool:

@@ -23,6 +23,9 @@ ATTEMPTS = 4
 FEWEST_SORTED = 3
 """Two numbers are always in order."""
 
+NEAR = 2.0**-5
+"""Numbers that moved by less, relatively, moved by no more than eight roundings to bfloat16."""
+
 LARGEST_INTEGER = 2.0**53
 """Above it every float64 is an integer."""
 
@@ -257,7 +260,12 @@ def _is_whole(x: Values, u: float) -> bool:
 
 
 def _other_integers(moved: Values, own: Values, draw: np.random.Generator) -> Values:
-    """Integers no larger and no smaller than the user's own, 0 where these are 0."""
+    """Integers no larger and no smaller than the user's own, 0 where these are 0.
+
+    Where the numbers moved by a few roundings, no other integer is as near.
+    """
+    if np.allclose(moved, own, rtol=NEAR, atol=0):
+        return own.copy()
     if (moved == np.round(moved)).all():
         return moved
     drawn = draw.integers(int(own.min()), int(own.max()), own.shape, endpoint=True)

@@ -77,6 +77,23 @@ def test_a_fault_on_structured_arguments_is_found(factor):
     assert not [note for note in report.notes if note.startswith("right where")]
 
 
+@pytest.mark.parametrize("factor", [1 + 1e-3, 1 + 1e-9])
+def test_a_small_error_at_integers_is_no_rounding(factor):
+    """Errors at other integers would look as random as those of a coarse format."""
+
+    def function(x, y):
+        return jnp.sum(jnp.sin(x) * y**2)
+
+    x, y = np.array([1.0, -2.0, 3.0, 4.0]), np.array([2.0, 5.0, -3.0, 1.0])
+
+    def right(x, y):
+        return np.cos(x) * y**2
+
+    assert fcnet.check_gradient(right, function, x, y).ok
+    report = fcnet.check_gradient(lambda x, y: factor * right(x, y), function, x, y)
+    assert report.verdict == "wrong", str(report)
+
+
 def test_a_bias_of_zeros_that_is_forgotten_is_noted():
     def function(b, x):
         return jnp.sum(jnp.tanh(x + b))

@@ -160,10 +160,10 @@ class Layout(NamedTuple):
             }.values()
         )
 
-    def layers(self, arrays: Sequence[np.ndarray]) -> Params:
-        """The notes' layers of the user's arrays, one for each slot; b is None if it is absent."""
+    def layers(self, arrays: Sequence[np.ndarray | None]) -> Params:
+        """The notes' layers of the user's arrays, one for each slot; None for what is absent."""
         notes: Any = {
-            (slot.layer, slot.role): slot.read(array)
+            (slot.layer, slot.role): None if array is None else slot.read(array)
             for slot, array in zip(self.slots, arrays, strict=True)
         }
         layers = range(1, len(self.sizes))

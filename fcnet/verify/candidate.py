@@ -179,6 +179,7 @@ class Candidate(NamedTuple):
         if self.learning_rate is None:
             return read_returned(layout, like, returned, n)
         after = read_returned(layout, like, after_step(arguments[0], returned), n)
+        after = after._replace(partial=None)  # the shape of a parameter hides the whole step
         return gradient_of_step(layout.present(case.params), after, self.learning_rate)
 
     @contextmanager

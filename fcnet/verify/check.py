@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from fcnet.losses import as_objective
-from fcnet.types import Activation, Loss
+from fcnet.types import Activation, Loss, Params
 from fcnet.verify.binding import EXAMPLE_AXES, WEIGHT_LAYOUTS, bind
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare
@@ -51,6 +51,7 @@ from fcnet.verify.types import (
     Term,
     form_finding,
 )
+from fcnet.verify.unread import Unread, completed, unread_of, without_biases
 
 REDUCTIONS = ("mean", "sum")
 
@@ -170,10 +171,15 @@ def check(
     settled, notes = subject.settled(calls, references)
     if settled is not subject:
         subject, references = settled, [settled.truth(case, settled.format) for case in cases]
+    subject = subject.leaving_out(calls)
+    if subject.unread:
+        references = [subject.truth(case, subject.format) for case in cases]
+        names = ", ".join(subject.unread_names)
+        notes = [*notes, f"of {names} only the shape was judged, and no number"]
     trials = [
-        Trial(case, right, call.answer, compare(call.answer, right, case.name))
+        Trial(case, right, answer, compare(answer, right, case.name))
         for case, right, call in zip(cases, references, calls, strict=True)
-        if call.answer is not None
+        if (answer := subject.readable(call)) is not None
     ]
     form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
     subject = replace(subject, trials=tuple(trials))
@@ -183,7 +189,9 @@ def check(
         subject, form = replace(subject, otherwise=text), description_findings(text, [])
     elif losses and (all_right or not subject.has_other_loss(protocol.own)):
         form += losses
-    return judge(subject, cases, trials, first_of_each_kind(form), [*notes, *protocol.notes])
+    report = judge(subject, cases, trials, first_of_each_kind(form), [*notes, *protocol.notes])
+    judged = (leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
+    return replace(report, leaves=tuple(judged))
 
 
 def other_layout(
@@ -253,6 +261,7 @@ class BackwardPass:
             difference of parameters.
         trials: its answers on all inputs, once they are known.
         otherwise: the keywords of another layout in which it is right, if there is one.
+        unread: arrays whose shape hides their numbers on every input; they are left out.
     """
 
     cost: Cost
@@ -262,6 +271,7 @@ class BackwardPass:
     format: Format
     trials: tuple[Trial, ...] = ()
     otherwise: str = ""
+    unread: Unread = frozenset()
 
     @property
     def name(self) -> str:
@@ -277,11 +287,38 @@ class BackwardPass:
         """What is right for a case."""
         own_n = len(self.candidate.own.X)
         right = reference(self.cost, case, format, own_n if len(case.X) == own_n else self.rows)
-        return right._replace(gradient=self.candidate.layout.present(right.gradient))
+        return right._replace(gradient=self.present(right.gradient))
+
+    def present(self, layers: Params) -> Params:
+        """The layers with None for each bias that is absent, or cannot be read."""
+        return without_biases(self.candidate.layout.present(layers), self.unread)
 
     def answer(self, case: Case, double: bool = False) -> Answer | None:
         """What the candidate returns for a case, or for the case in float64."""
-        return self.candidate.call(case, dtype=np.float64 if double else None).answer
+        return self.readable(self.candidate.call(case, dtype=np.float64 if double else None))
+
+    def leaving_out(self, calls: Sequence[Call]) -> "BackwardPass":
+        """The subject without the arrays that no call returned in a shape that can be read."""
+        hidden = {unread_of(call.read.partial) for call in calls if call.read.partial is not None}
+        if len(hidden) != 1 or any(call.answer is not None for call in calls):
+            return self
+        return replace(self, unread=hidden.pop())
+
+    def readable(self, call: Call) -> Answer | None:
+        """What a call returned, completed where some arrays are left out."""
+        partial = call.read.partial
+        if partial is None or unread_of(partial) != self.unread:
+            return call.answer
+        right, n = self.truth(call.case, self.format), len(call.case.X)
+        rows = self.row_by_row(call.case) if any(role == "W" for role, _ in self.unread) else ()
+        share = 1 / n if self.cost.reduction == "mean" else 1.0
+        return completed(partial, right, share, rows)
+
+    @property
+    def unread_names(self) -> list[str]:
+        """The arrays that cannot be read."""
+        slots = self.candidate.layout.slots
+        return [s.gradient_name for s in slots if (s.role, s.layer) in self.unread]
 
     def moved(self, case: Case, size: float, draw: np.random.Generator) -> Case:
         """The case with moved parameters and inputs, and the same targets."""
@@ -326,7 +363,9 @@ class BackwardPass:
             Example(trial.case, without(trial.answer, other.cost.terms, trial.case))
             for trial in self.trials
         ]
-        return other_description(self.cost, examples, self.format) if examples else None
+        if self.unread or not examples:
+            return None
+        return other_description(self.cost, examples, self.format)
 
     def has_other_loss(self, call: Call) -> bool:
         """Whether a call returned the loss of the other description."""
@@ -359,9 +398,10 @@ class BackwardPass:
 
     @property
     def gradient_names(self) -> Names:
-        """The user's own names of dJ/dW and dJ/db of each layer."""
-        slots = self.candidate.layout.slots
-        return {(slot.role, slot.layer): slot.gradient_name for slot in slots}
+        """The user's own names of dJ/dW and dJ/db of each layer, where they can be read."""
+        unread = {place for place in self.unread if place[0] == "b"}
+        slots = {(slot.role, slot.layer): slot for slot in self.candidate.layout.slots}
+        return {place: s.gradient_name for place, s in slots.items() if place not in unread}
 
     @cached_property
     def silent(self) -> list[Reading]:
@@ -372,6 +412,8 @@ class BackwardPass:
 
     def odd_terms(self) -> tuple[list[Finding], "BackwardPass"]:
         """A finding if the candidate's terms are not those of the cost, and who has its terms."""
+        if self.unread:
+            return [], self
         n = len(self.candidate.own.X)
         found, cost = odd_terms(self.silent, self.cost, n, self.gradient_names, self.format)
         return found, replace(self, cost=cost)

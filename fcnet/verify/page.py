@@ -87,7 +87,8 @@ def body(report: Mapping[str, Any]) -> str:
             parts.append(f"<h2>{title}</h2>{''.join(map(_finding_html, chosen))}")
     if leaves:
         parts.append("<h2>Where the errors are</h2>")
-        if report["sizes"]:
+        r = len(report["sizes"]) - 1
+        if len(leaves) in (r, 2 * r):
             parts.append(network_drawing(report["sizes"], leaves))
         parts.append(legend())
         maps = "".join(heat_map(leaf) for leaf in leaves if leaf["heat"])
@@ -196,7 +197,10 @@ def heat_map(leaf: Mapping[str, Any]) -> str:
 
 
 def network_drawing(sizes: Sequence[int], leaves: Sequence[Mapping[str, Any]]) -> str:
-    """Layers from left to right, an edge a weight and a circle a unit; the worst edges on top."""
+    """Layers from left to right, an edge a weight and a circle a unit; the worst edges on top.
+
+    Leaves are W and b of each layer, or W alone in a network without biases.
+    """
     shown = [min(size, MOST_UNITS) for size in sizes]
     height = max(shown) * UNIT_GAP + 40
 
@@ -206,12 +210,14 @@ def network_drawing(sizes: Sequence[int], leaves: Sequence[Mapping[str, Any]]) -
     edges: list[tuple[float, str]] = []
     circles = [_circle(*place(0, i), "#fff") for i in range(shown[0])]
     for k, (below, here) in enumerate(pairwise(shown), start=1):
-        W, b = leaves[2 * k - 2]["heat"], leaves[2 * k - 1]["heat"]
+        arrays = len(leaves) // (len(sizes) - 1)
+        W, *b = (leaf["heat"] for leaf in leaves[arrays * (k - 1) : arrays * k])
         for j in range(here):
             for i in range(below):
                 ratio = _largest_ratio(W, j, here, i, below)
                 edges.append(_edge(place(k - 1, i), place(k, j), ratio))
-            circles.append(_circle(*place(k, j), colour(_largest_ratio(b, j, here, 0, 1))))
+            fill = colour(_largest_ratio(b[0], j, here, 0, 1)) if b else "#fff"
+            circles.append(_circle(*place(k, j), fill))
     lines = [line for _, line in sorted(edges, key=lambda edge: edge[0])]
     labels = [
         f'<text x="{50 + k * LAYER_GAP}" y="{height - 6}" font-size="13" text-anchor="middle">'

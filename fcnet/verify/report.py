@@ -46,7 +46,7 @@ class Report:
         unit_roundoff: u of that dtype.
         convention: the ReLU'(0) that the candidate uses, where an input showed it.
         sizes: (d, m_1, ..., m_r) where the candidate is a network's backward pass, else empty; then
-            the leaves are W[1], b[1], ..., W[r], b[r].
+            the leaves are W[1], b[1], ..., W[r], b[r], without those absent or not judged.
     """
 
     subject: str

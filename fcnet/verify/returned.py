@@ -21,11 +21,13 @@ class Returned(NamedTuple):
             numbers have a wrong shape or order.
         findings: what is wrong with the form.
         leaves: the returned arrays in the order of the layout's slots; none without an answer.
+        partial: where some shapes hide the numbers, an answer with None for these arrays.
     """
 
     answer: Answer | None
     findings: tuple[Finding, ...]
     leaves: tuple[Any, ...] = ()
+    partial: Answer | None = None
 
 
 class _MismatchError(Exception):
@@ -56,9 +58,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     arrays = []
     for slot, leaf in zip(slots, leaves, strict=True):
         findings += _check_shape(slot, leaf, n)
-        arrays += _reshaped(slot, to_numpy(leaf))
-    if len(arrays) < len(leaves):
-        return Returned(None, tuple(findings))
+        arrays.append(_reshaped(slot, to_numpy(leaf), n))
     place = {slot.path: i for i, slot in enumerate(slots)}
     each = [place[slot.path] for slot in layout.slots]
     answer = Answer(
@@ -66,6 +66,8 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         loss=None if loss is None else float(to_numpy(loss).item()),
         dtype=max(map(dtype_of, leaves), key=unit_roundoff),
     )
+    if any(array is None for array in arrays):
+        return Returned(None, tuple(findings), partial=answer)
     return Returned(answer, tuple(findings), tuple(leaves[i] for i in each))
 
 
@@ -212,11 +214,18 @@ def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(m for m in shape if m != 1)
 
 
-def _reshaped(slot: Slot, values: np.ndarray) -> list[np.ndarray]:
-    """The values in the slot's shape, if there is only one way to read them; else nothing."""
+def _reshaped(slot: Slot, values: np.ndarray, n: int) -> np.ndarray | None:
+    """The values in the slot's shape, if there is only one way to read them; else None.
+
+    One array for each of n examples is added up.
+    """
     if values.shape != slot.shape and values.shape == slot.shape[::-1]:
-        return [values.T]
-    return [values.reshape(slot.shape)] if _squeeze(values.shape) == _squeeze(slot.shape) else []
+        return values.T
+    if _squeeze(values.shape) == _squeeze(slot.shape):
+        return values.reshape(slot.shape)
+    sums = [values.sum(axis) for axis, m in enumerate(values.shape) if m == n]
+    fitting = [x for x in sums if _squeeze(x.shape) == _squeeze(slot.shape)]
+    return fitting[0].reshape(slot.shape) if len(fitting) == 1 else None
 
 
 def _slot_finding(slot: Slot, kind: str, message: str, severity: Severity = "error") -> Finding:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from support.faults import DB, DELTA, DW, everywhere, hidden, inner, output, through, wide
-from support.faulty_backprop import Fault, sigma, slope
+from support.faults import DB, DELTA, DW, everywhere, hidden, output, through, wide
+from support.faulty_backprop import Fault, slope
 
 UNLISTED_FAULTS = (
     *everywhere("unknown", lambda m, k, v: np.tanh(v)),
@@ -16,12 +16,6 @@ UNLISTED_FAULTS = (
     *everywhere("unknown", lambda m, k, v: np.where(v > 0, v, 0.2 * v)),
     *everywhere("unknown", lambda m, k, v: v / (1e-3 + np.sqrt((v * v).mean()))),
     *everywhere("unknown", lambda m, k, v: v + 0.1 * np.cos(np.arange(v.size)).reshape(v.shape)),
-    # two mistakes of the table in one line
-    *everywhere("unknown", lambda m, k, v: 3 * abs(v)),
-    *everywhere("unknown", lambda m, k, v: -np.clip(v, -0.1, 0.1)),
-    Fault("unknown", DELTA, lambda m, k, v: 2 * m.back[k], hidden),
-    Fault("unknown", DELTA, lambda m, k, v: -m.back[k] * m.A[k], hidden),
-    Fault("unknown", DELTA, lambda m, k, v: m.back[k] * sigma(m, k)[1](m.A[k]) * 3, hidden),
     Fault("unknown", DELTA, lambda m, k, v: v * slope(m, k) ** 2, hidden),
     Fault("unknown", DELTA, lambda m, k, v: m.back[k] * np.sqrt(abs(slope(m, k)) + 0.1), hidden),
     Fault("unknown", DELTA, lambda m, k, v: m.back[k] * (m.Z[k] > 0.3), hidden),
@@ -36,7 +30,6 @@ UNLISTED_FAULTS = (
     Fault("unknown", DELTA, lambda m, k, v: (m.mean**2 - m.Y) * m.share, output),
     Fault("unknown", DELTA, lambda m, k, v: v / (1 + m.Y**2), output),
     Fault("unknown", DELTA, lambda m, k, v: np.arctan(m.mean - m.Y) * m.share, output),
-    Fault("unknown", DW, lambda m, k, v: -2 * m.D[k].T @ m.Z[k - 1], inner),
     Fault("unknown", DW, lambda m, k, v: m.D[k].T @ np.tanh(m.A[k - 1])),
     Fault("unknown", DW, lambda m, k, v: m.D[k].T @ (m.A[k - 1] + 0.1)),
     Fault("unknown", DW, lambda m, k, v: m.D[k].T @ (m.A[k - 1] * (m.A[k - 1] > 0.2))),

@@ -25,6 +25,7 @@ from support.scored_diagnoses import (
     layers,
 )
 from support.scored_diagnoses import trials as tried
+from support.scored_pairs import POOLS, pairs_of
 
 from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES
 
@@ -141,6 +142,39 @@ def test_two_faults_at_once_are_placed() -> None:
         Counter(trial.kinds) == Counter(fault.kind for fault, _ in trial.sites) for trial in trials
     ]
     assert share(named) > 0.7
+
+
+def scored(counts: dict[str, int]) -> tuple[float, float]:
+    """The share of pairs with both names, and that of pairs with a name that is not planted."""
+    found = [pair for name, n in counts.items() for pair in pairs_of(POOLS[name], n, seed=1)]
+    named = [pair.named for pair in found]
+    wrong = [bool(p.surplus) and not fine for p, fine in zip(found, named, strict=True)]
+    return share(named), share(wrong)
+
+
+def test_two_mistakes_in_one_line_are_both_named() -> None:
+    named, wrong = scored(
+        {"a factor beside a formula": 12, "a factor beside a decay": 8, "2 beside 1/n": 4}
+    )
+    assert (named, wrong) == (1, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_300_pairs_of_mistakes_are_both_named() -> None:
+    counts = {
+        "a factor beside a formula": 80,
+        "a factor beside a decay": 60,
+        "a formula beside a decay": 60,
+        "2 beside 1/n": 40,
+        "a formula beside 1/n": 15,
+        "two lines of one layer": 45,
+    }
+    assert counts.keys() == POOLS.keys()
+    assert sum(counts.values()) == 300
+    named, wrong = scored(counts)
+    assert named >= 0.95
+    assert wrong <= 0.02
 
 
 def test_every_row_of_the_tables_is_planted_and_found() -> None:

@@ -30,3 +30,65 @@ def test_a_decay_beside_the_sum_for_the_mean(decay):
     report = fcnet.check(backward, network((4, 5, 3)), X, labels, **choices)
     summed = (2, "delta", 2, "sum_for_mean")
     assert places(report) == [summed, *[(5, "dW", None, "weight_decay")] * (decay > 0)]
+
+
+def wide_open(db, dW=lambda D, A: D @ A.T, mask=lambda Z1, Z2: Z1 > 0):
+    """Columns as examples, ReLU, as many hidden units as classes."""
+
+    def backward(params, X, Y):
+        W1, b1, W2, b2 = params
+        Z1 = W1 @ X + b1
+        Z2 = W2 @ np.maximum(Z1, 0) + b2
+        D2 = (softmax(Z2.T).T - Y) / X.shape[1]
+        D1 = W2.T @ D2 * mask(Z1, Z2)
+        return dW(D1, X), db(D1), D2 @ np.maximum(Z1, 0).T, db(D2)
+
+    draw = np.random.default_rng(1)
+    params = [draw.normal(size=shape) for shape in ((6, 5), (6, 1), (6, 6), (6, 1))]
+    X, Y = draw.normal(size=(5, 12)), np.eye(6)[np.arange(12) % 6].T
+    return fcnet.check(backward, params, X, Y, loss="softmax_cross_entropy", batched=True)
+
+
+def column_sums(D):
+    return D.sum(1, keepdims=True)
+
+
+MASK_ABOVE = {"mask": lambda Z1, Z2: Z2 > 0}
+SHAPES = {
+    "db one number": (np.sum, {}, "b"),
+    "db for each example": (lambda D: D, {}, ""),
+    "dW without its columns": (column_sums, {"dW": lambda D, A: D @ A.T @ np.ones(5)}, "W"),
+}
+
+
+@pytest.mark.parametrize("slip", [{}, MASK_ABOVE], ids=["alone", "beside a formula"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_wrong_shape_hides_no_other_line(name, slip):
+    db, how, unread = SHAPES[name]
+    report = wide_open(db, **how, **slip)
+    assert report.verdict == "wrong"
+    found = places(report)
+    layers, quantity = ([1], "dW") if unread == "W" else ([1, 2], "db")
+    shapes = [(5, quantity, k, "wrong_shape") for k in layers]
+    assert found == [*shapes, *([(4, "delta", 1, "derivative_above")] if slip else [])], str(report)
+    notes = [note for note in report.notes if "only the shape was judged" in note]
+    assert bool(notes) == bool(unread)
+    judged = {leaf.path for leaf in report.leaves}
+    hidden = {"W": {"dW1"}, "b": {"db1", "db2"}}[unread] if unread else set()
+    assert {"dW1", "db1", "dW2", "db2"} - judged == hidden
+    assert "<svg" in report.to_html()
+
+
+def test_twice_the_sum_is_both_with_the_factor_at_the_users_own_n():
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        A = np.tanh(X @ W1.T + b1)
+        D2 = 2 * (A @ W2.T + b2 - Y)
+        D1 = (D2 @ W2) * (1 - A * A)
+        return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
+
+    draw = np.random.default_rng(2)
+    X, Y = draw.normal(size=(7, 4)), draw.normal(size=(7, 2))
+    report = fcnet.check(backward, network((4, 5, 2)), X, Y, activation="tanh", batched=True)
+    assert places(report) == [(2, "delta", 2, "factor_2"), (2, "delta", 2, "sum_for_mean")]
+    assert "14 = 2 n at your n = 7" in report.findings[1].message

@@ -50,6 +50,13 @@ explains in the whole backward pass may be within the tolerances of its single l
 FEW_ROWS, MOST_ROWS = 8, 64
 """Batches of up to `FEW_ROWS` are enough; those of more than `MOST_ROWS` are not used."""
 
+SHARELESS = {
+    *("zero", "ones", "delta_missing", "activities", "activities_above", "derivative_alone"),
+    *("weights_for_gradient", "bias_for_gradient", "parameter_returned", "sign_only", "normalised"),
+    *("first_call", "not_finite"),
+}
+"""Kinds of mistakes on one example that leave delta out, and with it the share 1/n of a mean."""
+
 UNTRACED = UNKNOWN + 3
 """The complexity of an unknown fault in delta of a batch, which hides all layers below: more than
 that of an unknown one in line 5 and a known one below, less than that of two unknown ones."""
@@ -96,7 +103,24 @@ def diagnose(cost: Cost, items: Sequence[Evidence], names: Names) -> list[Findin
     with np.errstate(all="ignore"):  # a wrong candidate may return any values
         tries = (causes_of(cost, items, strictness) for strictness in STRICTNESS)
         causes = next((causes for causes in tries if causes), [])
-    return [_finding_of(cost, cause, names) for cause in causes]
+    own_n = len(items[0].case.X) if items else 1
+    return [
+        _finding_of(cost, cause, names, _whole_factor(cause, causes, own_n)) for cause in causes
+    ]
+
+
+def _whole_factor(cause: Cause, causes: Sequence[Cause], n: int) -> str:
+    """What a factor and a sum in place of a mean, in one line, come to at the user's own n."""
+    fault = cause.fault
+    if fault.why.kind != "sum_for_mean" or n == 1:
+        return ""
+    here = [c.fault.why.kind for c in causes if c.fault[:2] == fault[:2]]
+    factors = [VALUES[kind] for kind in here if kind in VALUES]
+    return "".join(f": in all {c * n:g} = {c:g} n at your n = {n}" for c in factors)
+
+
+VALUES = {"factor_2": 2.0, "factor_half": 0.5, "sign": -1.0, "factor_minus_2": -2.0}
+"""Kinds that are a known factor."""
 
 
 def causes_of(cost: Cost, items: Sequence[Evidence], strictness: float) -> list[Cause]:
@@ -112,10 +136,19 @@ def causes_of(cost: Cost, items: Sequence[Evidence], strictness: float) -> list[
         whole = _batch_explanation(cost, items, batches, same_places, strictness)
         if whole and complexity(whole) < complexity([*alone, *together]):
             alone, together = [], whole
-    # A line that is wrong on one example is wrong in batches too, for the same cause.
     causes = [Cause(fault, False) for fault in alone]
-    causes += [Cause(f, True) for f in together if not _places_of([f]) <= _places_of(alone)]
+    causes += [Cause(fault, True) for fault in together if not _is_the_same(fault, alone)]
     return sorted(causes, key=lambda c: (-c.fault.k, PLACES[c.fault.place].line))
+
+
+def _is_the_same(fault: Fault, alone: Sequence[Fault]) -> bool:
+    """Whether a fault in a line of batches is that of the same line on one example.
+
+    It is another one if it is a known mistake, which the rows of the batch do not make by
+    themselves. Where delta is missing in a row, so is its share 1/n.
+    """
+    here = [one.why.kind for one in alone if (one.place, one.k) == (fault.place, fault.k)]
+    return bool(here) and (fault.why.kind == "unknown" or not SHARELESS.isdisjoint(here))
 
 
 def complexity(faults: Sequence[Fault]) -> int:
@@ -171,7 +204,7 @@ def _is_finite(answer: Answer) -> bool:
     return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(answer.gradient))
 
 
-def _finding_of(cost: Cost, cause: Cause, names: Names) -> Finding:
+def _finding_of(cost: Cost, cause: Cause, names: Names, remark: str = "") -> Finding:
     fault = cause.fault
     place, k = PLACES[fault.place], fault.k
     dW, db = (f"your {names.get((role, k))}" for role in "Wb")
@@ -183,7 +216,7 @@ def _finding_of(cost: Cost, cause: Cause, names: Names) -> Finding:
         formula = cost.objective.loss.formula + ("" if linear else f" * sigma'(z[{k}])")
     if cause.batched:
         formula = f"the {cost.reduction} over the examples of {formula}"
-    message = f"{place.subject} {fault.why.says}. It must be {formula}."
+    message = f"{place.subject} {fault.why.says}{remark}. It must be {formula}."
     return Finding(place.line, place.quantity, k, fault.why.kind, message.format(**words))
 
 
@@ -381,9 +414,10 @@ def _is_explained(lines: Sequence[BatchLine], edits: Sequence[Values]) -> bool:
 def _faults_in(lines: Sequence[Sequence[Line]], mistakes: Sequence[Mistake]) -> list[Fault]:
     """The lines that are wrong on any input, each explained."""
     return [
-        Fault(line[0].place, line[0].k, explain(line, mistakes))
+        Fault(line[0].place, line[0].k, why)
         for line in lines
         if _any_wrong(line)
+        for why in explain(line, mistakes)
     ]
 
 

@@ -25,6 +25,16 @@ KNOWN, FITTED, UNKNOWN = 2, 3, 4
 are simpler than an unknown one. Two mistakes are more complex than one."""
 
 
+_EXTRA = "has an extra factor {c} besides"
+
+FACTORS = {
+    c: Mistake(kind, "", lambda line, at, k: None, _EXTRA.replace("{c}", f"{c:g}"))
+    for c, kind in ((2.0, "factor_2"), (0.5, "factor_half"), (-1.0, "sign"))
+}
+ANY_FACTOR = Mistake("scaled", "", lambda line, at, k: None, _EXTRA)
+"""What another mistake in the same line may be multiplied by."""
+
+
 class Explanation(NamedTuple):
     """What was most likely written instead of a line: a kind, a phrase, and how complex that is."""
 
@@ -48,15 +58,16 @@ class _Fit(NamedTuple):
     digits: float
 
 
-def explain(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> Explanation:
-    """Why a line is wrong that is wrong on at least one input.
+def explain(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Explanation]:
+    """Why a line is wrong that is wrong on at least one input: one explanation, or two.
 
     A mistake explains it only if it gives the candidate's numbers on every input, in enough digits.
     If several do, the simplest is named and another is mentioned: these inputs cannot tell them
-    apart.
+    apart. If none does, two mistakes at once are tried: one of the table, with a factor or with a
+    term beside it.
     """
     if any(not np.isfinite(s.got).all() and np.isfinite(s.expected).all() for s in lines):
-        return Explanation("not_finite", "is not a number: overflow, 0/0 or log 0", KNOWN)
+        return [Explanation("not_finite", "is not a number: overflow, 0/0 or log 0", KNOWN)]
     # A unit at a kink can hide a mistake that mixes units, so inputs without kinks are preferred.
     clear = [line for line in lines if line.explained.all()]
     lines = clear if any(line.wrong.any() for line in clear) else lines
@@ -64,15 +75,57 @@ def explain(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> Explanation:
     tried = [_try_mistake(m, lines) for m in mistakes if lines[0].place in m.places]
     fits = [fit for fit in tried if fit and fit.digits >= CHANCE]
     if not fits:
-        return Explanation("unknown", f"fits no known mistake: {describe_error(lines)}", UNKNOWN)
+        unknown = Explanation("unknown", f"fits no known mistake: {describe_error(lines)}", UNKNOWN)
+        return _two_mistakes(lines, mistakes) or [unknown]
     best = max(fit.digits for fit in fits)
     found = [fit.why for fit in fits if fit.digits > best - CHANCE]
     first, *others = sorted(found, key=lambda why: why.complexity)
     also = [why.says for why in others if why.complexity == first.complexity][:ALTERNATIVES]
-    return first._replace(
-        says="".join(
-            [first.says, *(f" (or it {says}; no input here tells them apart)" for says in also)]
-        )
+    others_too = (f" (or it {says}; no input here tells them apart)" for says in also)
+    return [first._replace(says="".join([first.says, *others_too]))]
+
+
+def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Explanation]:
+    """The two mistakes that explain a line together with the most evidence; none if no two do.
+
+    They are a known one without a constant and a factor; or one that adds a multiple of something
+    to the right value, and another one in that value's place.
+    """
+    here = [mistake for mistake in mistakes if lines[0].place in mistake.places]
+    edits = [(mistake, values) for mistake in here if (values := _edits(mistake, lines))]
+    plain = [pair for pair in edits if isinstance(pair[1][0], np.ndarray)]
+    added = [(m, [way for _, way in v]) for m, v in edits if _is_added(lines, v)]
+    found: list[tuple[float, list[Explanation]]] = []
+    for mistake, values in plain:
+        one = Explanation(mistake.kind, mistake.says, KNOWN)
+        for c, other in FACTORS.items():
+            digits = evidence(lines, (c * value for value in values))
+            if digits is not None and digits >= CHANCE:
+                found.append((digits, [one, Explanation(other.kind, other.says, KNOWN)]))
+        ways = [(ANY_FACTOR, [(0 * v, v) for v in values])]
+        ways += [(m, list(zip(values, way, strict=True))) for m, way in added]
+        for other, pairs in ways:
+            fit = _try_constant(other, lines, pairs)
+            if fit and fit.digits >= CHANCE:
+                found.append((fit.digits, [one, fit.why._replace(complexity=KNOWN)]))
+    return max(found, key=lambda pair: pair[0], default=(0.0, []))[1]
+
+
+def _edits(mistake: Mistake, lines: Sequence[Line]) -> list[Any]:
+    """What a mistake gives on every input; nothing where it is not possible."""
+    try:
+        values = [line.edited(mistake.edit) for line in lines]
+    except (ValueError, LookupError):
+        return []
+    shapes = [np.shape(v[0] if isinstance(v, tuple) else v) for v in values]
+    return values if shapes == [line.got.shape for line in lines] else []
+
+
+def _is_added(lines: Sequence[Line], values: Sequence[Any]) -> bool:
+    """Whether a mistake leaves the right value, with a multiple of something else beside it."""
+    return all(
+        isinstance(value, tuple) and np.array_equal(value[0], line.expected)
+        for line, value in zip(lines, values, strict=True)
     )
 
 

@@ -76,6 +76,12 @@ SLOPES = (
         "takes sigma' at z[{above}], of the layer above, not at z[{k}]",
     ),
     Mistake(
+        "derivative_above",
+        "4",
+        lambda s, e, k: s.back * slope(e.cost.objective.activation, e.z(k + 1)),
+        "takes the hidden layers' sigma' at z[{above}], of the layer above, not at z[{k}]",
+    ),
+    Mistake(
         "derivative_below",
         "24",
         lambda s, e, k: s.back * e.slope(k - 1),

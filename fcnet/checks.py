@@ -149,18 +149,21 @@ def reraise(error: Exception, message: str) -> NoReturn:
     raise kind(message) from error
 
 
-def fails(array: Array, predicate: Callable[[Array], Array]) -> bool:
+def fails(array: Array | np.ndarray, predicate: Callable[[Any], Any]) -> bool:
     """Whether a known value fails `predicate`; while JAX traces through it, a value is unknown."""
     if isinstance(array, jax.core.Tracer):
         return False
     with jax.ensure_compile_time_eval():
-        return not bool(jnp.all(predicate(array)))
+        accepted = predicate(array)
+        all_of = jnp.all if isinstance(accepted, Array) else np.all
+        return not bool(all_of(accepted))
 
 
-def check_finite(name: str, array: Array) -> None:
+def check_finite(name: str, array: Array | np.ndarray) -> None:
     """Raise unless every known value is finite, and say where the first bad one is."""
+    isfinite = np.isfinite if isinstance(array, np.ndarray) else jnp.isfinite
     # A sum is finite only if all its terms are, and takes a fraction of the time, and no memory.
-    if fails(array, lambda values: jnp.isfinite(values.sum())) and fails(array, jnp.isfinite):
+    if fails(array, lambda values: isfinite(values.sum())) and fails(array, isfinite):
         values = np.asarray(array)
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise ValueError(

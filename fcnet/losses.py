@@ -209,7 +209,7 @@ shape (), got shape (2,)
     check_result("loss", loss, "mean", (m_r,), o)
 
 
-def check_labels(name: str, y: Array, loss: Loss) -> None:
+def check_labels(name: str, y: Array | np.ndarray, loss: Loss) -> None:
     """Raise unless the loss is one of m_r outputs, and the known targets are such as it takes."""
     check_loss(loss, y.shape[-1], y.dtype)
     if fails(y, loss.labels.accepts):

@@ -76,16 +76,16 @@ class Labels(NamedTuple):
 
     Attributes:
         description: them in words.
-        accepts: whether the entries of an array, or its rows, are such targets.
+        accepts: whether the entries of an array of JAX or NumPy, or its rows, are such targets.
         one_hot: whether a target is a distribution over classes, such as a one-hot row.
     """
 
     description: str
-    accepts: Callable[[Array], Array]
+    accepts: Callable[[Any], Any]
     one_hot: bool = False
 
 
-def is_real(y: Array) -> Array:
+def is_real(y: Any) -> Any:
     """Whether the entries are numbers, for the labels `REAL`."""
     return y == y
 

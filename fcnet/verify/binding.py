@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from fcnet.arrays import is_array, shape_of
 from fcnet.checks import check_finite
@@ -111,7 +111,7 @@ def bind(
     _check_own_values(readings[0])
     candidate = _chosen(_matching(readings, weight_layout, example_axis), cost, terms)
     with jax.enable_x64(True):
-        check_labels("y", jnp.asarray(candidate.own.Y), cost.objective.loss)
+        check_labels("y", candidate.own.Y, cost.objective.loss)
     return candidate
 
 
@@ -119,9 +119,8 @@ def _check_own_values(candidate: Candidate) -> None:
     names = [*(slot.name for slot in candidate.layout.slots), "x", "y"]
     params = candidate.layout.present(candidate.own.params)
     own = jax.tree.leaves((params, candidate.own.X, candidate.own.Y))
-    with jax.enable_x64(True):
-        for name, values in zip(names, own, strict=True):
-            check_finite(name, jnp.asarray(values))
+    for name, values in zip(names, own, strict=True):
+        check_finite(name, values)
 
 
 def _misfit(x: tuple[int, ...], y: tuple[int, ...], d: int, m_r: int, batched: bool) -> str:
@@ -167,8 +166,7 @@ def _matching(
 def _chosen(readings: list[Candidate], cost: Cost, terms: Terms) -> Candidate:
     """The one reading whose targets the loss accepts, and that fits what the candidate returns."""
     accepts = cost.objective.loss.labels.accepts
-    suitable = [r for r in readings if bool(jnp.all(accepts(jnp.asarray(r.own.Y))))]
-    suitable = suitable or readings[:1]
+    suitable = [r for r in readings if np.all(accepts(r.own.Y))] or readings[:1]
     if len(suitable) > 1:
         suitable = settle(suitable, [cost._replace(terms=terms(reading)) for reading in suitable])
     first, *others = suitable

@@ -33,7 +33,7 @@ from fcnet.verify.diagnose.descriptions import (
     other_description,
 )
 from fcnet.verify.holders import takes_objects
-from fcnet.verify.inputs import varied_inputs
+from fcnet.verify.inputs import USUAL_N, varied_inputs
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
@@ -159,11 +159,10 @@ def check(
     given = {"weight_layout": weight_layout, "example_axis": example_axis}
     candidate = read(**given)
     cost = cost._replace(terms=terms(candidate))
-    derived = varied_inputs(candidate, cost, jax.random.key(0) if key is None else key)
+    derived = varied_inputs(candidate, cost, key)
     cases = [candidate.own, *derived]
     plain = [cases[1], *(case for case in cases[2:] if len(case.X) != len(cases[1].X))]
-    rows = max(len(case.X) for case in derived[1:])
-    subject = BackwardPass(cost, candidate, rows, tuple(plain[:2]), candidate.format)
+    subject = BackwardPass(cost, candidate, tuple(plain[:2]), candidate.format)
     references = [subject.truth(case, subject.format) for case in cases]
     protocol = check_protocol(candidate, references[0], cases[1], references[1])
     other = protocol.other or candidate.call(cases[1])
@@ -254,8 +253,6 @@ class BackwardPass:
     Attributes:
         cost: the function whose gradient it claims to compute.
         candidate: the user's function.
-        rows: cases are padded to this many examples, so that they share one compiled reference,
-            except those with as many as the user's own.
         plain: one or two inputs with nothing special, of different n.
         format: of what it returns: the coarsest format among the parameters, unless that is a
             difference of parameters.
@@ -266,7 +263,6 @@ class BackwardPass:
 
     cost: Cost
     candidate: Candidate
-    rows: int
     plain: tuple[Case, ...]
     format: Format
     trials: tuple[Trial, ...] = ()
@@ -285,8 +281,8 @@ class BackwardPass:
 
     def truth(self, case: Case, format: Format) -> Reference:
         """What is right for a case."""
-        own_n = len(self.candidate.own.X)
-        right = reference(self.cost, case, format, own_n if len(case.X) == own_n else self.rows)
+        rows = USUAL_N if self.candidate.batched else None
+        right = reference(self.cost, case, format, rows)
         return right._replace(gradient=self.present(right.gradient))
 
     def present(self, layers: Params) -> Params:

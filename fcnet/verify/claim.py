@@ -16,7 +16,8 @@ from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
 from fcnet.verify.structure import Property, move, properties_of
-from fcnet.verify.truth.double import compile_double, float64
+from fcnet.verify.truth.double import Traced, trace
+from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.rounding import KAPPA, jumps, sample_count, spread
 from fcnet.verify.types import Answer, Finding, Format, Leaf, Values, form_finding
 
@@ -121,17 +122,16 @@ class Claim:
         """
         got = jax.tree.leaves(answer.gradient)
         leaves = (*case.leaves, *got[: len(self.upstream)])
-        with float64():
-            floor = np.float64(format.tiny / format.u)
-            right, sigma, roundoff = jax.tree.map(np.asarray, self._spread(leaves, floor))
-            u = max(format.u, float(roundoff))
-            pairs = zip(sigma, self.arrays, strict=True)
-            allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
-            strict = compare_arrays(self.paths, got, right, allowed, case.name)
-            if strict.ok:
-                return strict
-            bounds = self._jumps(leaves, size=np.float64(KAPPA * u))
-            low, high = jax.tree.map(np.asarray, bounds)
+        floor = format.tiny / format.u
+        samples = sample_count(sum(leaf.size for leaf in leaves))
+        right, sigma, roundoff = spread(self._traced, leaves, samples=samples, floor=floor)
+        u = max(format.u, roundoff)
+        pairs = zip(sigma, self.arrays, strict=True)
+        allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
+        strict = compare_arrays(self.paths, got, right, allowed, case.name)
+        if strict.ok:
+            return strict
+        low, high = jumps(self._traced, leaves, size=KAPPA * u)
         hull = list(zip(low, high, strict=True))
         choice = [WIDER * (above - below) / 2 for below, above in hull]
         if all((c <= a).all() for c, a in zip(choice, allowed, strict=True)):
@@ -142,28 +142,15 @@ class Claim:
 
     def right_from(self, case: ArrayCase, upstream: Sequence[Values]) -> list[Values]:
         """What is right on a case, from given upstream arrays."""
-        with float64():
-            right, *_ = self._spread((*case.leaves, *upstream), np.float64(0))
-            return list(map(np.asarray, right))
+        return evaluate(self._traced, (*case.leaves, *upstream))
 
     def bounds(self, case: ArrayCase, answer: Answer) -> list[Values]:
         """How far two answers to a case may be apart by rounding, one of which is `answer`."""
         return [2 * allowed for allowed in self.compare(case, answer, self.format).allowed]
 
     @cached_property
-    def _spread(self) -> Any:
-        leaves = (*map(to_numpy, self.leaves), *self.upstream)
-        samples = sample_count(sum(leaf.size for leaf in leaves))
-
-        def program(leaves: Sequence[Array], floor: Array) -> Any:
-            return spread(self.right, leaves, samples=samples, floor=floor)
-
-        return compile_double(program, leaves, np.float64(0))
-
-    @cached_property
-    def _jumps(self) -> Any:
-        leaves = (*map(to_numpy, self.leaves), *self.upstream)
-        return compile_double(partial(jumps, self.right), leaves, size=np.float64(0))
+    def _traced(self) -> Traced:
+        return trace(self.right, (*map(to_numpy, self.leaves), *self.upstream))
 
     def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
         """How the wrong arrays differ from the right ones; or which errors are persistent."""

@@ -9,7 +9,6 @@ import numpy as np
 from jax import Array
 
 from fcnet.arrays import to_numpy
-from fcnet.checks import check_key
 from fcnet.verify.arguments import Arguments, call, take_apart
 from fcnet.verify.calling import check_call
 from fcnet.verify.claim import (
@@ -21,6 +20,7 @@ from fcnet.verify.claim import (
     judge_claim,
     properties,
 )
+from fcnet.verify.inputs import generator_of
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.result import Result, read, readings, returned_names
@@ -91,7 +91,7 @@ def check_gradient(
     >>> [finding.quantity for finding in check_gradient(by_hand, named, x).findings]
     ['h']
     """
-    check_key(key := jax.random.key(0) if key is None else key)
+    draw = generator_of(key)
     arguments = take_apart(function, args)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     values = _named_values(function, arguments)
@@ -112,7 +112,6 @@ def check_gradient(
     if not tried:
         return unreadable(subject, OWN, arguments.format, findings)
     claim, answer = _nearest(tried, own)
-    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
     answers = [answer, *map(claim.answer, others)]

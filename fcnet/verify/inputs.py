@@ -6,19 +6,21 @@ is drawn for all inputs: it has many parameters, and the examples make the diffe
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from fcnet.checks import check_key
-from fcnet.types import Layer, Params
+from fcnet.types import Activation, Layer, Params
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.targets import random_targets
+from fcnet.verify.truth.double import Traced, trace
+from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.types import Case, Cost
 
 Input: TypeAlias = tuple[Params, Float[np.ndarray, "n d"]]
@@ -104,7 +106,7 @@ FOR_BATCHES = (
 """The inputs tried: for all candidates, for those of single examples, for those of batches."""
 
 
-def varied_inputs(candidate: Candidate, cost: Cost, key: Array) -> list[Case]:
+def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None = None) -> list[Case]:
     """Inputs beside the user's own: eight for a candidate of single examples, ten for a batch.
 
     The first, a random one, has as many examples as the user's own. The others have 1 or 7; one has
@@ -113,10 +115,9 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array) -> list[Case]:
     Args:
         candidate: gives the sizes, and what its arrays can hold.
         cost: its activations decide how far a network must be scaled down.
-        key: a random key; the same key gives the same inputs.
+        key: a random key; the same key, or none, gives the same inputs.
     """
-    check_key(key)
-    rng = np.random.default_rng(np.ravel(jax.random.key_data(key)))
+    rng = generator_of(key)
     sizes, own_n = candidate.layout.sizes, len(candidate.own.X)
     widths = [m for m in sizes[1:] if 1 < m <= WIDEST_N]
     numbers = {
@@ -140,6 +141,14 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array) -> list[Case]:
     return cases
 
 
+def generator_of(key: Array | None) -> np.random.Generator:
+    """NumPy's generator for a random key of JAX; for none, that of `jax.random.key(0)`."""
+    if key is None:
+        return np.random.default_rng([0, 0])
+    check_key(key)
+    return np.random.default_rng(np.ravel(jax.random.key_data(key)))
+
+
 def _scaled_down(params: Params, X: np.ndarray, cost: Cost) -> Params:
     """The network with layers halved until every z on these examples is within its bound."""
     a, layers = X, []
@@ -150,5 +159,10 @@ def _scaled_down(params: Params, X: np.ndarray, cost: Cost) -> Params:
             factor = 2.0 ** -np.ceil(np.log2(excess))
             W, b, z = W * factor, b * factor, z * factor
         layers.append(Layer(W, b))
-        a = np.asarray(cost.objective.activation.function(jnp.asarray(z, jnp.float32)))
+        a = evaluate(_traced(cost.objective.activation, z.shape[1]), z)
     return tuple(layers)
+
+
+@lru_cache(maxsize=64)
+def _traced(activation: Activation, m: int) -> Traced:
+    return trace(activation.function, np.zeros(m))

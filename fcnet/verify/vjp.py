@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array
 
 from fcnet.arrays import to_numpy
-from fcnet.checks import check_key
 from fcnet.verify.arguments import Arguments, as_answer, call, take_apart
 from fcnet.verify.claim import (
     OWN,
@@ -23,6 +22,7 @@ from fcnet.verify.claim import (
     properties,
     representable,
 )
+from fcnet.verify.inputs import generator_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
 from fcnet.verify.protocol import agree, distance
@@ -73,7 +73,7 @@ def check_vjp(
     >>> report.verdict, report.findings[0].kind
     ('wrong', 'factor_half')
     """
-    check_key(key := jax.random.key(0) if key is None else key)
+    draw = generator_of(key)
     arguments = take_apart(reference, jax.tree.map(_as_jax, args))
     subject = getattr(function, "__name__", type(function).__name__)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
@@ -85,7 +85,6 @@ def check_vjp(
     if different:
         return unreadable(subject, OWN, arguments.format, [different])
     twins = _Twins(subject, function, reference, arguments, _form(value))
-    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     report = _check_results(twins, own, draw)
     return report if report.verdict == "wrong" else _check_rule(twins, own, draw)
 

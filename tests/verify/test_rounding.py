@@ -1,6 +1,5 @@
 """Monte-Carlo arithmetic: how far rounding moves a result, and what a hair decides."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,8 +9,9 @@ import pytest
 from jax import lax
 
 from fcnet.arrays import unit_roundoff
-from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides, scramble
-from fcnet.verify.truth.double import compile_double, float64
+from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides
+from fcnet.verify.truth.double import trace
+from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.rounding import jumps, sample_count, spread
 from fcnet.verify.types import FORMATS, format_of
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 
 def sigma(function: Any, *args: Any, samples: int = 64, floor: float = 0.0) -> np.ndarray:
-    return np.asarray(jax.jit(partial(spread, function, samples=samples, floor=floor))(*args).sigma)
+    return spread(trace(function, *args), *args, samples=samples, floor=floor).sigma
 
 
 def test_the_table_of_precisions_is_that_of_the_dtypes() -> None:
@@ -110,7 +110,7 @@ OTHERS = [
 def test_any_jax_function_and_its_derivative_can_be_measured(function: Any) -> None:
     x = jnp.array([0.9, -0.4, 0.3, 0.7])
     for f in (function, jax.grad(lambda x: jnp.sum(function(x) ** 2))):
-        value, moved, _ = jax.jit(partial(spread, f, samples=16))(x)
+        value, moved, _ = spread(trace(f, x), x, samples=16)
         np.testing.assert_allclose(value, f(x), rtol=1e-12, atol=1e-15)
         assert np.isfinite(moved).all()
         assert (moved >= abs(value)).all()
@@ -133,17 +133,11 @@ def test_a_function_that_insists_on_a_coarser_dtype_says_so() -> None:
     def narrow(x: Any) -> Any:
         return jnp.sin(x.astype(jnp.float32))
 
-    value, moved, roundoff = jax.jit(partial(spread, narrow, samples=16))(jnp.array(0.7))
+    x = np.float64(0.7)
+    value, moved, roundoff = spread(trace(narrow, x), x, samples=16)
     assert roundoff == 2.0**-24
     assert abs(value) <= moved < 4 * abs(value)
-    assert jax.jit(partial(spread, jnp.sin, samples=2))(jnp.array(0.7)).roundoff == 2.0**-53
-
-
-def test_the_signs_have_no_pattern() -> None:
-    hashed = np.asarray(scramble(jnp.arange(2**12, dtype=jnp.uint32))) & 1
-    assert abs(hashed.mean() - 0.5) < 0.05
-    assert abs(np.corrcoef(hashed[:-1], hashed[1:])[0, 1]) < 0.05
-    assert len(np.unique(scramble(jnp.arange(2**12, dtype=jnp.uint32)))) == 2**12
+    assert spread(trace(jnp.sin, x), x, samples=2).roundoff == 2.0**-53
 
 
 def test_more_samples_where_they_are_cheap() -> None:
@@ -164,13 +158,13 @@ def test_more_samples_where_they_are_cheap() -> None:
     ],
 )
 def test_jumps_are_what_a_hair_decides(function: Any, x: float, low: float, high: float) -> None:
-    least, most = jax.jit(partial(jumps, jax.grad(function), size=1e-15))(jnp.array(x))
+    least, most = jumps(trace(jax.grad(function), x), x, size=1e-15)
     assert (float(least), float(most)) == pytest.approx((low, high), abs=1e-12)
 
 
 def test_jumps_of_equal_entries() -> None:
     x = jnp.array([1.0, 3.0, 3.0])
-    least, most = jax.jit(partial(jumps, jax.grad(jnp.max), size=1e-15))(x)
+    least, most = jumps(trace(jax.grad(jnp.max), x), x, size=1e-15)
     np.testing.assert_allclose(least, [0, -0.5, -0.5])
     np.testing.assert_allclose(most, [0, 0.5, 0.5])
 
@@ -182,12 +176,13 @@ def test_only_real_numbers_turned_into_decisions_count() -> None:
 
 
 def test_moves_in_one_direction() -> None:
-    up = MonteCarlo(1e-9, 0.0, jnp.uint32(1), direction=1, nudge=1e-30)
-    for value, moved in ((2.0, 2.0 + 2e-9), (0.0, 1e-39), (-2.0, -2.0 + 2e-9)):
-        assert float(up.start(jnp.array(value)).moved) == pytest.approx(moved, rel=1e-12)
+    both = MonteCarlo(2, 1e-9, directions=np.array([1, -1]), nudge=1e-30)
+    for value, move in ((2.0, 2e-9), (0.0, 1e-39), (-2.0, 2e-9)):
+        up, down = both.start(np.float64(value)).moved
+        assert (up - value, down - value) == pytest.approx((move, -move), rel=1e-6)
     jaxpr = jax.make_jaxpr(jnp.sin)(1.0)
-    (result,) = up.run(jaxpr.jaxpr, jaxpr.consts, [Pair(jnp.array(0.5), jnp.array(0.5))])
-    assert result.moved > result.exact
+    (result,) = both.run(jaxpr.jaxpr, jaxpr.consts, [Pair(np.float64(0.5), np.float64(0.5))])
+    assert result.moved[0] > result.exact > result.moved[1]
 
 
 def test_numpy_arrays_of_a_closure_are_read_in_double_precision() -> None:
@@ -199,8 +194,7 @@ def test_numpy_arrays_of_a_closure_are_read_in_double_precision() -> None:
 
     with jax.enable_x64(False):
         assert function(1.0).dtype == np.float32  # JAX has the array in float32 now
-        program = compile_double(lambda w: function(w), np.float64(1))
-        with float64():
-            assert float(program(np.float64(1))) == pytest.approx(data.sum(), rel=1e-15)
+        traced = trace(lambda w: function(w), np.float64(1))
+        assert evaluate(traced, np.float64(1)) == pytest.approx(data.sum(), rel=1e-15)
         assert jnp.asarray(data).dtype == np.float32  # and again, not in float64
         assert function(1.0).dtype == np.float32

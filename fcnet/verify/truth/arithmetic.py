@@ -1,28 +1,21 @@
 """Monte-Carlo arithmetic: a jaxpr evaluated with the result of every primitive moved a little.
 
 Each value is carried twice, exact and moved. Decisions (comparisons, signs, integers) can then be
-those of the exact computation, and a ReLU at its kink does not switch.
+those of the exact computation, and a ReLU at its kink does not switch. All samples are computed
+together: what is moved has an axis for them in front.
 """
 
-import itertools
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax import Array, lax
+import numpy as np
 from jax.extend import core
 
-NESTED = {
-    "jit": "jaxpr",
-    "remat2": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "core_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-}
-"""Primitives that only wrap a jaxpr, and the parameter that holds it."""
+from fcnet.verify.truth.evaluate import NESTED, as_value, bind, interpret, opened
 
 FLOAT_DECISIONS = frozenset({"sign", "floor", "ceil", "round"})
 """Primitives whose result is a decision, though its dtype is floating."""
@@ -30,8 +23,8 @@ FLOAT_DECISIONS = frozenset({"sign", "floor", "ceil", "round"})
 EXACT = frozenset(
     {"abs", "broadcast_in_dim", "clamp", "concatenate", "convert_element_type", "copy", "copy_p"}
     | {"cummax", "cummin", "dynamic_slice", "dynamic_update_slice", "gather", "imag", "max", "min"}
-    | {"neg", "optimization_barrier", "pad", "real", "reduce_max", "reduce_min", "reshape", "rev"}
-    | {"scatter", "select_n", "slice", "sort", "split", "squeeze", "top_k", "transpose"}
+    | {"name", "neg", "optimization_barrier", "pad", "real", "reduce_max", "reduce_min", "reshape"}
+    | {"rev", "scatter", "select_n", "slice", "sort", "split", "squeeze", "top_k", "transpose"}
 )
 """Primitives that move, choose or negate numbers, and never round."""
 
@@ -49,69 +42,82 @@ WHOLE = frozenset(
 
 
 class Pair(NamedTuple):
-    """A value of the computation, exact and moved."""
+    """A value of the computation, exact and moved; one that never moves has no axis of samples."""
 
-    exact: Array
-    moved: Array
+    exact: Any
+    moved: Any
 
 
 @dataclass(frozen=True)
 class MonteCarlo:
-    """One sample of a computation whose roundings are random.
+    """Samples of a computation whose roundings are random.
 
     Attributes:
+        samples: how many.
         step: the relative size of a move.
         floor: an absolute size added to each move, in units of the step: what underflow loses.
-        stream: seeds the random signs; another uint32 gives another sample.
+        seed: of the random signs.
         frozen: whether decisions are those of the exact computation.
         nudge: the size of the move of a result that is 0; by default such a result is exact.
-        direction: 1 or -1 to move all results up or down, 0 for random directions.
+        directions: for each sample 1 or -1 to move all results up or down, 0 for random directions.
     """
 
-    step: float | Array
-    floor: float | Array
-    stream: Array
+    samples: int
+    step: float
+    floor: float = 0.0
+    seed: int = 0
     frozen: bool = True
     nudge: float = 0.0
-    direction: int | Array = 0
-    _turns: Any = field(default_factory=itertools.count, compare=False, repr=False)
+    directions: np.ndarray | None = None
 
-    def run(self, jaxpr: core.Jaxpr, consts: Any, inputs: list[Pair]) -> list[Pair]:
+    @cached_property
+    def _draw(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
+
+    def run(self, jaxpr: core.Jaxpr, consts: Iterable[Any], inputs: Iterable[Pair]) -> list[Pair]:
         """The results of a jaxpr; `consts` are the values of its constant variables."""
-        values = dict(zip(jaxpr.constvars, (Pair(c, c) for c in consts), strict=True))
-        values |= zip(jaxpr.invars, inputs, strict=True)
+        fixed = (Pair(x, x) for x in map(as_value, consts))
+        return interpret(jaxpr, fixed, inputs, self._apply, lambda x: Pair(x, x))
 
-        def read(atom: Any) -> Pair:
-            return Pair(atom.val, atom.val) if isinstance(atom, core.Literal) else values[atom]
-
-        for eqn in jaxpr.eqns:
-            results = self._apply(eqn, [read(atom) for atom in eqn.invars])
-            values |= zip(eqn.outvars, results, strict=True)
-        return [read(atom) for atom in jaxpr.outvars]
-
-    def start(self, value: Array) -> Pair:
+    def start(self, value: Any) -> Pair:
         """An input, moved like the result of an operation."""
         return Pair(value, self._move(value, self._size(value)))
 
-    def _move(self, value: Array, size: Array) -> Array:
-        return _moved(value, size, self.step, self.direction, self._next())
+    def all_samples(self, pair: Pair) -> Any:
+        """The moved value with its axis of samples, even if it never moved."""
+        return np.broadcast_to(pair.moved, (self.samples, *np.shape(pair.exact)))
+
+    def _move(self, value: Any, size: Any) -> Any:
+        size = (self.step * size).astype(value.dtype)
+        shape = (self.samples, *np.shape(size))
+        count = int(np.prod(shape))
+        bits = np.frombuffer(self._draw.bytes(-(-count // 8)), np.uint8)
+        up = np.unpackbits(bits, count=count).view(bool).reshape(shape)
+        if self.directions is not None:
+            direction = _in_front(self.directions, size)
+            up = np.where(direction == 0, up, direction > 0)
+        return value + np.where(up, size, -size)
 
     def _apply(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         name = eqn.primitive.name
         if name in NESTED:
-            return self.run(*_opened(eqn.params[NESTED[name]]), operands)
+            return self.run(*opened(eqn.params[NESTED[name]]), operands)
         if name == "scan":
             return self._scan(eqn, operands)
         if name == "cond":
             return self._cond(eqn, operands)
+        unmoved = [p.exact for p in operands]
+        exact = bind(eqn, unmoved)
+        if self.frozen and all(name in FLOAT_DECISIONS or not _real(x) for x in exact):
+            return [Pair(x, x) for x in exact]
         moved = [
             self._move(p.moved, self._size_of_whole(p.exact))
             if name in WHOLE and _real(p.exact)
             else p.moved
             for p in operands
         ]
-        unmoved = [p.exact for p in operands]
-        pairs = map(Pair, _bind(eqn, unmoved), _bind(eqn, moved))
+        still = all(x is y for x, y in zip(unmoved, moved, strict=True))
+        pairs = map(Pair, exact, exact if still else bind(eqn, moved))
         return [self._rounded(eqn, unmoved, pair) for pair in pairs]
 
     def _rounded(self, eqn: core.JaxprEqn, operands: list[Any], pair: Pair) -> Pair:
@@ -127,89 +133,73 @@ class MonteCarlo:
             size = self._size(pair.exact)
         return pair._replace(moved=self._move(pair.moved, size))
 
-    def _size(self, value: Array) -> Array:
-        return _size(value, self.nudge, self.floor)
+    def _size(self, value: Any) -> Any:
+        return np.where(value == 0, self.nudge, abs(value) + self.floor)
 
-    def _size_of_whole(self, value: Array) -> Array:
+    def _size_of_whole(self, value: Any) -> Any:
         """Alike for all entries: such an algorithm is backward stable in the norm only."""
         rows = math.prod(value.shape[-2:-1])
-        norm = jnp.sqrt(rows * jnp.mean(abs(value) ** 2))
-        return jnp.where(value == 0, self.nudge, norm + self.floor)
+        norm = np.sqrt(rows * np.mean(abs(value) ** 2))
+        return np.where(value == 0, self.nudge, norm + self.floor)
 
-    def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Any], total: Array) -> Array:
+    def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Any], total: Any) -> Any:
         """The root mean square of the partial sums, times that of their number.
 
         Recursive summation rounds every partial sum. If K terms with the sum D and the sum of
         squares Q come in random order, the squares of the partial sums add up to K Q / 6 +
         K D^2 / 3 on average; K Q / 2 here leaves room for other orders.
         """
-        (squares,) = _bind(eqn, [x * x if _real(x) else x for x in operands])
-        return _size_of_sum(squares, total, _terms(eqn, operands), self.nudge, self.floor)
+        (squares,) = bind(eqn, [x * x if _real(x) else x for x in operands])
+        K = _terms(eqn, operands)
+        size = np.sqrt(np.maximum(K / 2, 1) * squares + np.maximum(K / 3 - 0.5, 0) * total**2)
+        return np.where(squares == 0, self.nudge, size + self.floor)
 
     def _scan(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
-        jaxpr, consts = _opened(eqn.params["jaxpr"])
+        jaxpr, consts = opened(eqn.params["jaxpr"])
         # What the scan takes apart, and stacks, has one more axis outside than inside.
         taken = sum(map(_deeper, eqn.invars, jaxpr.invars))
         stacked = sum(map(_deeper, eqn.outvars, jaxpr.outvars))
         carried = len(jaxpr.outvars) - stacked
         first = len(operands) - taken
-        fixed, carry, xs = (
-            operands[: first - carried],
-            operands[first - carried : first],
-            operands[first:],
-        )
-        stream = self._next()
+        fixed, carry = operands[: first - carried], operands[first - carried : first]
+        turns = range(eqn.params["length"])
+        rows = []
+        for i in reversed(turns) if eqn.params["reverse"] else turns:
+            xs = [_row(x, i) for x in operands[first:]]
+            results = self.run(jaxpr, consts, [*fixed, *carry, *xs])
+            carry = results[:carried]
+            rows.append(results[carried:])
+        if eqn.params["reverse"]:
+            rows.reverse()
+        columns = ([row[j] for row in rows] for j in range(stacked))
+        return [*carry, *map(self._stack, columns, eqn.outvars[carried:])]
 
-        def turn(state: Any, x: list[Pair]) -> Any:
-            i, carry = state
-            inner = replace(self, stream=scramble(stream + i), _turns=itertools.count())
-            results = inner.run(jaxpr, consts, [*fixed, *carry, *x])
-            return (i + 1, results[:carried]), results[carried:]
-
-        (_, carry), ys = lax.scan(
-            turn,
-            (jnp.uint32(0), jax.tree.map(jnp.asarray, carry)),
-            xs,
-            length=eqn.params["length"],
-            reverse=eqn.params["reverse"],
-        )
-        return [*carry, *ys]
+    def _stack(self, pairs: list[Pair], like: Any) -> Pair:
+        exact = np.empty(like.aval.shape, like.aval.dtype)
+        moved = np.empty((self.samples, *exact.shape), exact.dtype)
+        for i, pair in enumerate(pairs):
+            exact[i], moved[:, i] = pair
+        return Pair(exact, moved)
 
     def _cond(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         index, *rest = operands
-        inner = replace(self, stream=self._next(), _turns=itertools.count())
-        branches = [
-            lambda pairs, branch=branch: inner.run(*_opened(branch), pairs)
-            for branch in eqn.params["branches"]
-        ]
-        return lax.switch(index.exact if self.frozen else index.moved, branches, rest)
+        branches = eqn.params["branches"]
+        # A branch draws from a generator of its own, so that which one it is changes no later draw.
+        inner = replace(self, seed=int(self._draw.integers(2**63)))
 
-    def _next(self) -> Array:
-        """The stream of the next operation."""
-        return scramble(self.stream + jnp.uint32(next(self._turns) * 0x9E3779B9 & 0xFFFFFFFF))
+        def run(i: Any) -> list[Pair]:
+            return replace(inner).run(*opened(branches[np.clip(i, 0, len(branches) - 1)]), rest)
 
-
-# Compiled functions, since each is traced once for a shape, and a computation calls them for every
-# primitive.
-
-
-@jax.jit
-def _moved(value: Array, size: Array, step: Any, direction: Any, stream: Array) -> Array:
-    positions = lax.iota(jnp.uint32, math.prod(value.shape)).reshape(value.shape)
-    random = (scramble(positions ^ stream) & 1).astype(bool)
-    up = jnp.where(direction == 0, random, direction > 0)
-    return value + (jnp.where(up, step, -step) * size).astype(value.dtype)
-
-
-@jax.jit
-def _size(value: Array, nudge: Any, floor: Any) -> Array:
-    return jnp.where(value == 0, nudge, abs(value) + floor)
-
-
-@jax.jit
-def _size_of_sum(squares: Array, total: Array, K: Any, nudge: Any, floor: Any) -> Array:
-    size = jnp.sqrt(jnp.maximum(K / 2, 1) * squares + jnp.maximum(K / 3 - 0.5, 0) * total**2)
-    return jnp.where(squares == 0, nudge, size + floor)
+        results = run(index.exact)
+        if self.frozen:
+            return results
+        for i in set(np.ravel(index.moved).tolist()) - {index.exact.item()}:
+            taken = np.ravel(index.moved) == i
+            results = [
+                Pair(kept.exact, np.where(_in_front(taken, kept.exact), other.moved, kept.moved))
+                for kept, other in zip(results, run(i), strict=True)
+            ]
+        return results
 
 
 def decides(jaxpr: core.ClosedJaxpr) -> bool:
@@ -226,18 +216,7 @@ def decides(jaxpr: core.ClosedJaxpr) -> bool:
     return False
 
 
-@jax.jit
-def scramble(x: Array) -> Array:
-    """A hash of uint32 to uint32 (Wellons 2018, lowbias32).
-
-    It is random enough for signs, and costs less compile time than a random number generator.
-    """
-    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
-    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
-    return x ^ (x >> 16)
-
-
-def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Array | int:
+def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Any:
     """The largest number of non-zero terms in any sum, where it is known, else 1."""
     if eqn.primitive.name == "dot_general":
         axes: Any = eqn.params["dimension_numbers"][0]
@@ -249,21 +228,21 @@ def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Array | int:
     else:
         return 1
     counts = [
-        (x != 0).sum(axis, dtype=float).max(initial=0)
+        (x != 0).sum(tuple(axis), dtype=float).max(initial=0)
         for x, axis in zip(operands, axes, strict=True)
     ]
-    return jnp.minimum(counts[0], counts[-1])
+    return min(counts)
 
 
-def _bind(eqn: core.JaxprEqn, operands: list[Any]) -> list[Array]:
-    primitive: Any = eqn.primitive
-    results = primitive.bind(*operands, **primitive.get_bind_params(eqn.params))
-    return results if primitive.multiple_results else [results]
+def _in_front(x: np.ndarray, array: Any) -> np.ndarray:
+    """The vector of one number for each sample, to broadcast with samples of an array."""
+    return x.reshape(-1, *(1,) * np.ndim(array))
 
 
-def _opened(jaxpr: Any) -> tuple[core.Jaxpr, Any]:
-    """A jaxpr and its constants; an open one has none."""
-    return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
+def _row(pair: Pair, i: int) -> Pair:
+    """Entry i of the first axis."""
+    samples = np.ndim(pair.moved) > np.ndim(pair.exact)
+    return Pair(pair.exact[i], pair.moved[:, i] if samples else pair.moved[i])
 
 
 def _deeper(outer: Any, inner: Any) -> bool:
@@ -275,4 +254,4 @@ def _real_type(atom: Any) -> bool:
 
 
 def _real(value: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(value), jnp.inexact)
+    return jnp.issubdtype(value.dtype, jnp.inexact)

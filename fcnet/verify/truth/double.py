@@ -1,11 +1,13 @@
 """Double precision inside a block, with JAX's own state unchanged after it."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend import core
 
 from fcnet.arrays import unit_roundoff
@@ -18,37 +20,65 @@ def float64() -> Iterator[None]:
         yield
 
 
-def compile_double(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """A function of the user's, compiled in float64 for arguments like these.
+class Traced(NamedTuple):
+    """A function of arrays, as the operations that JAX sees in it.
+
+    Attributes:
+        jaxpr: the operations, in float64.
+        structure: of the result.
+        roundoff: the unit roundoff of the coarsest floating dtype in it.
+        largest: the size of the largest array in it.
+    """
+
+    jaxpr: core.ClosedJaxpr
+    structure: Any
+    roundoff: float
+    largest: int
+
+
+def trace(function: Callable[..., Any], *args: Any) -> Traced:
+    """A function in float64, for arguments of these shapes.
 
     JAX converts a NumPy array that a function closes over once, and keeps that precision for as
-    long as any trace of the function is alive. So where a function has such arrays, the caches of
-    traces are emptied before and after.
-
-    Returns:
-        The program, to be called inside `float64`.
+    long as anything refers to the converted one. So where a function has such arrays, the caches of
+    traces are emptied before and after, and the trace gets copies.
     """
     traced: Any
     with float64():
         try:
-            traced = jax.jit(function).trace(*args, **kwargs)
+            traced = jax.jit(function).trace(*args)
             closed_over = _closes_over_numpy(traced.jaxpr)
         except TypeError:  # a float64 argument met such an array, which JAX holds in float32
             traced, closed_over = None, True
         if closed_over:
             del traced
             _forget_traces()
-            traced = jax.jit(function).trace(*args, **kwargs)
-        program = traced.lower().compile()
+            traced = jax.jit(function).trace(*args)
+        jaxpr, structure = traced.jaxpr, jax.tree.structure(traced.out_info)
     if closed_over:
+        jaxpr = _with_copies(jaxpr)
         del traced
         _forget_traces()
-    return program
+    arrays = list(_arrays_in(jaxpr))
+    floats = (dtype for _, dtype in arrays if jnp.issubdtype(dtype, jnp.floating))
+    roundoff = max(map(unit_roundoff, floats), default=2.0**-53)
+    return Traced(jaxpr, structure, roundoff, max(math.prod(shape) for shape, _ in arrays))
 
 
 def _forget_traces() -> None:
     clear_caches: Any = jax.clear_caches
     clear_caches()
+
+
+def _with_copies(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
+    """The computation with copies of its constants, at any depth."""
+
+    def copied(value: Any) -> Any:
+        return _with_copies(value) if isinstance(value, core.ClosedJaxpr) else value
+
+    eqns = [eqn.replace(params=jax.tree.map(copied, eqn.params)) for eqn in jaxpr.jaxpr.eqns]
+    consts = [x if isinstance(x, jax.Array) else np.array(x) for x in jaxpr.consts]
+    return core.ClosedJaxpr(jaxpr.jaxpr.replace(eqns=eqns), consts)
 
 
 def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:
@@ -64,14 +94,13 @@ def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:
     return False
 
 
-def coarsest_roundoff(jaxpr: core.ClosedJaxpr) -> float:
-    """The unit roundoff of the coarsest floating dtype in a computation, at any depth."""
-    pending, coarsest = [jaxpr.jaxpr], 2.0**-53
+def _arrays_in(jaxpr: core.ClosedJaxpr) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """The shapes and dtypes of all arrays in a computation, at any depth."""
+    pending = [jaxpr.jaxpr]
     while pending:
         body = pending.pop()
         pending += core.subjaxprs(body)
         for variable in (*body.invars, *(v for eqn in body.eqns for v in eqn.outvars)):
-            dtype = getattr(variable.aval, "dtype", None)
-            if dtype is not None and jnp.issubdtype(dtype, jnp.floating):
-                coarsest = max(coarsest, unit_roundoff(dtype))
-    return coarsest
+            aval: Any = variable.aval
+            if hasattr(aval, "dtype"):
+                yield aval.shape, aval.dtype

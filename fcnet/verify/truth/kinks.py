@@ -10,7 +10,8 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from fcnet.types import Activation, Layer, Params, Trace
-from fcnet.verify.truth.double import float64
+from fcnet.verify.truth.double import trace
+from fcnet.verify.truth.evaluate import evaluate
 
 CONVENTIONS = (0.0, 0.5, 1.0)
 """The values of ReLU'(0) in use: `jax.nn.relu` and PyTorch, `jnp.maximum(z, 0)`, and the notes."""
@@ -35,9 +36,11 @@ def one_sided(activation: Activation) -> Slopes:
     >>> one_sided(ACTIVATIONS["relu"]), one_sided(ACTIVATIONS["tanh"])
     (Slopes(left=0.0, right=1.0), Slopes(left=1.0, right=1.0))
     """
-    with jax.ensure_compile_time_eval(), float64():
-        left, right = map(jax.grad(activation.function), jnp.array([-1e-30, 1e-30]))
-    return Slopes(float(left), float(right))
+    ends = np.array([-1e-30, 1e-30])
+    with jax.ensure_compile_time_eval():
+        derivative = trace(jax.vmap(jax.grad(activation.function)), ends)
+    left, right = evaluate(derivative, ends).tolist()
+    return Slopes(left, right)
 
 
 def has_kink(activation: Activation) -> bool:

@@ -4,8 +4,9 @@ Only the forward pass (2.12) is written by hand. Of a user's activations and los
 `value` are used, and never `derivative`.
 """
 
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,8 @@ from jax import Array
 from jaxtyping import Float
 
 from fcnet.types import Params, Trace
-from fcnet.verify.truth.double import float64
+from fcnet.verify.truth.double import Traced, float64, trace
+from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.kinks import CONVENTIONS, activate, has_kink, kink_slack
 from fcnet.verify.truth.rounding import KAPPA, sample_count, spread
 from fcnet.verify.truth.terms import total, with_term
@@ -34,7 +36,7 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         case: parameters and examples, float64.
         format: what the candidate computes in; tolerances follow from it.
         rows: at least n, n by default. X and Y are padded to the next power of two, with rows of
-            weight 0, so that cases with different n share one compiled program.
+            weight 0, so that cases with different n share one trace.
 
     Returns:
         The reference, NumPy arrays of float64.
@@ -44,102 +46,106 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
     row = np.arange(1 << (max(n, rows or n) - 1).bit_length())
     weights = np.where(row < n, 1 / n if cost.reduction == "mean" else 1.0, 0.0)
     padded = np.minimum(row, n - 1)
-    inputs = (case.params, case.X[padded], case.Y[padded], weights)
-    data = Cost(cost.objective)  # one compiled program for all reductions and terms
+    inputs = (case.params, case.X[padded], case.Y[padded])
+    activations = cost.activations(len(case.params))
+    may_kink = list(map(has_kink, activations))
+    data = Cost(cost.objective)  # one trace for all reductions and terms
     samples = sample_count(sum(leaf.size for leaf in jax.tree.leaves(case.params)))
-    with float64():
-        measured = _measure(data)(*inputs, format.tiny / u, samples=samples)
-        measured = jax.tree.map(np.asarray, measured)
-        near = tuple(KAPPA * u * sigma for sigma in measured.z_sigma)
-        activations = cost.activations(len(case.params))
-        kinks = tuple(
-            (abs(z) <= bound) & has_kink(sigma)
-            for z, bound, sigma in zip(measured.z, near, activations, strict=True)
-        )
-        choices, slack = {}, jax.tree.map(lambda x: np.broadcast_to(0.0, x.shape), case.params)
-        if any(kink[:n].any() for kink in kinks):
-            gradients, slack = jax.tree.map(
-                np.asarray, _kink_choices(data)(*inputs, kinks, near, KAPPA * u)
-            )
-            choices = dict(zip(CONVENTIONS, gradients, strict=True))
+    (loss, gradient, passes), sigma, _ = spread(
+        _traced(_values, data, *inputs, weights),
+        *(*inputs, weights),
+        samples=samples,
+        floor=format.tiny / u,
+    )
+    loss_sigma, gradient_sigma, passes_sigma = sigma
+    deltas = evaluate(_traced(_deltas, data, *inputs), *inputs)
+    near = tuple(KAPPA * u * sigma for sigma in passes_sigma.z)
+    kinks = tuple(
+        (abs(z) <= bound) & may for z, bound, may in zip(passes.z, near, may_kink, strict=True)
+    )
+    choices, slack = {}, jax.tree.map(lambda x: np.broadcast_to(0.0, x.shape), case.params)
+    if any(kink[:n].any() for kink in kinks):
+        given = (*inputs, weights, kinks)
+        at = _traced(_gradient_at, data, *given, 0.0)
+        choices = {c: evaluate(at, *given, c) for c in CONVENTIONS}
+        bounds = (*given, near, KAPPA * u)
+        slack = evaluate(_traced(_slack, data, *bounds), *bounds)
     right = Reference(
-        loss=float(measured.loss),
-        loss_tolerance=KAPPA * u * float(measured.loss_sigma),
-        trace=Trace(*(tuple(x[:n] for x in part) for part in (measured.a, measured.z))),
-        deltas=tuple(delta[:n] for delta in measured.deltas),
+        loss=float(loss),
+        loss_tolerance=KAPPA * u * float(loss_sigma),
+        trace=jax.tree.map(lambda x: x[:n], passes),
+        deltas=tuple(delta[:n] for delta in deltas),
         kinks=tuple(kink[:n] for kink in kinks),
-        gradient=measured.gradient,
+        gradient=gradient,
         by_convention=choices,
         slack=slack,
         tolerance=jax.tree.map(
-            lambda sigma, theta: KAPPA * u * sigma + lost * abs(theta),
-            measured.gradient_sigma,
-            case.params,
+            lambda sigma, theta: KAPPA * u * sigma + lost * abs(theta), gradient_sigma, case.params
         ),
         lost=lost,
     )
     return with_term(right, total(cost.terms, case), u) if cost.terms else right
 
 
-class _Measured(NamedTuple):
-    """The values on a padded case, and the standard deviations per unit roundoff of some."""
-
-    loss: Float[Array, ""]
-    gradient: Params
-    z: tuple[Float[Array, "n _"], ...]
-    loss_sigma: Float[Array, ""]
-    gradient_sigma: Params
-    z_sigma: tuple[Float[Array, "n _"], ...]
-    a: tuple[Float[Array, "n _"], ...]
-    deltas: tuple[Float[Array, "n _"], ...]
+def _traced(function: Callable[..., Any], cost: Cost, *args: Any) -> Traced:
+    """A function of the cost and arrays, traced once for arguments of the same shapes."""
+    leaves, structure = jax.tree.flatten(args)
+    forms = tuple((np.shape(x), np.result_type(x)) for x in leaves)
+    return _traced_once(function, cost, structure, forms)
 
 
-@lru_cache(maxsize=32)
-def _measure(cost: Cost) -> Any:
-    @partial(jax.jit, static_argnames="samples")
-    def measure(
-        params: Params, X: Array, Y: Array, weights: Array, floor: Array, *, samples: int
-    ) -> _Measured:
-        def rounded(params: Params, X: Array, Y: Array, weights: Array) -> Any:
-            (loss, trace), gradient = _cost_and_gradient(cost, params, X, Y, weights)
-            return loss, gradient, trace.z
-
-        def total(biases: list[Array]) -> tuple[Array, Trace]:
-            losses, trace = _example_losses(cost, [W for W, _ in params], biases, X, Y)
-            return losses.sum(), trace
-
-        value, sigma, _ = spread(rounded, params, X, Y, weights, samples=samples, floor=floor)
-        # An example's own bias reaches its loss through its own z only: its gradient is delta.
-        biases = [jnp.broadcast_to(b, (len(X), len(b))) for _, b in params]
-        deltas, trace = jax.grad(total, has_aux=True)(biases)
-        return _Measured._make((*value, *sigma, trace.a, tuple(deltas)))
-
-    return measure
+@lru_cache(maxsize=256)
+def _traced_once(function: Callable[..., Any], cost: Cost, structure: Any, forms: Any) -> Traced:
+    with float64():
+        form: Any = jax.ShapeDtypeStruct
+        leaves = [form(shape, dtype) for shape, dtype in forms]
+        return trace(partial(function, cost), *jax.tree.unflatten(structure, leaves))
 
 
-@lru_cache(maxsize=32)
-def _kink_choices(cost: Cost) -> Any:
-    """For units at a kink: the gradient by each convention, and how much any choice can add."""
+def _values(
+    cost: Cost, params: Params, X: Array, Y: Array, weights: Array
+) -> tuple[Array, Params, Trace]:
+    (loss, trace), gradient = _cost_and_gradient(cost, params, X, Y, weights)
+    return loss, gradient, trace
 
-    @jax.jit
-    def choices(
-        params: Params,
-        X: Array,
-        Y: Array,
-        weights: Array,
-        kinks: tuple[Array, ...],
-        near: tuple[Array, ...],
-        noise: Array,
-    ) -> tuple[list[Params], Params]:
-        gradients = [
-            _cost_and_gradient(cost, params, X, Y, weights, kinks, c)[1] for c in CONVENTIONS
-        ]
-        trace = _example_losses(cost, [W for W, _ in params], [b for _, b in params], X, Y)[1]
-        above = jax.vmap(jax.grad(cost.objective.loss.value))(trace.a[-1], Y)
-        activations = cost.activations(len(params))
-        return gradients, kink_slack(params, activations, trace, above, weights, kinks, near, noise)
 
-    return choices
+def _deltas(cost: Cost, params: Params, X: Array, Y: Array) -> list[Array]:
+    """An example's own bias reaches its loss through its own z only: its gradient is delta."""
+
+    def losses(biases: list[Array]) -> Array:
+        return _example_losses(cost, [W for W, _ in params], biases, X, Y)[0].sum()
+
+    return jax.grad(losses)([jnp.broadcast_to(b, (len(X), len(b))) for _, b in params])
+
+
+def _gradient_at(
+    cost: Cost,
+    params: Params,
+    X: Array,
+    Y: Array,
+    weights: Array,
+    kinks: tuple[Array, ...],
+    convention: Array,
+) -> Params:
+    """The gradient with the slopes of units at a kink by a convention."""
+    return _cost_and_gradient(cost, params, X, Y, weights, kinks, convention)[1]
+
+
+def _slack(
+    cost: Cost,
+    params: Params,
+    X: Array,
+    Y: Array,
+    weights: Array,
+    kinks: tuple[Array, ...],
+    near: tuple[Array, ...],
+    noise: Array,
+) -> Params:
+    """How much any choice for each unit at a kink can add to the gradient."""
+    _, trace = _example_losses(cost, [W for W, _ in params], [b for _, b in params], X, Y)
+    above = jax.vmap(jax.grad(cost.objective.loss.value))(trace.a[-1], Y)
+    activations = cost.activations(len(params))
+    return kink_slack(params, activations, trace, above, weights, kinks, near, noise)
 
 
 def _cost_and_gradient(

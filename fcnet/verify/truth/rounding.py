@@ -8,21 +8,23 @@ about u sigma, for any scale of the loss, any size of the network and any cancel
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax import Array, lax
-from jaxtyping import Float
+import numpy as np
 
-from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides, scramble
-from fcnet.verify.truth.double import coarsest_roundoff
+from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides
+from fcnet.verify.truth.double import Traced
+from fcnet.verify.truth.evaluate import as_value
 
 KAPPA = 6.0
 """The error of a correct program stays below KAPPA u sigma. The largest of 1,900 runs was 3.6 u
 sigma. The programs were written independently (sequential, reversed, pairwise and wide sums, other
 formulas), and ran in float64 to bfloat16, on networks from 4-3-1 to 50-100-100-100-5."""
+
+
+TOGETHER = 2**20
+"""The most entries of an array of samples: more are computed one part after the other."""
 
 
 class Spread(NamedTuple):
@@ -37,53 +39,45 @@ class Spread(NamedTuple):
     roundoff: Any
 
 
-def spread(
-    function: Callable[..., Any], *args: Any, samples: int, floor: Float[Array, ""] | float = 0.0
-) -> Spread:
+def spread(function: Traced, *args: Any, samples: int, floor: float = 0.0) -> Spread:
     """What `function(*args)` is, and how far rounding moves each component, per unit roundoff.
 
-    Call it inside `jax.jit`, in float64.
-
     Args:
-        function: of real JAX arrays; it need not be differentiable.
+        function: of real arrays, traced; it need not be differentiable.
         args: its arguments, pytrees.
-        samples: how often the computation is repeated, in sequence.
+        samples: how often the computation is repeated.
         floor: `tiny / u` of the format: what underflow loses, per unit roundoff.
 
     Returns:
         The value, and sigma with the same structure: at least |value|, for one rounding at the end.
 
-    >>> with jax.enable_x64(True):  # 2^-9 + 1 is rounded once; taking 1 away leaves that error
-    ...     sigma = spread(lambda a: (a + 1) - 1, 2.0**-9, samples=8).sigma
-    ...     round(float(sigma), 2)
+    >>> from fcnet.verify.truth.double import trace
+    >>> x = np.float64(2.0**-9)  # 2^-9 + 1 is rounded once; taking 1 away leaves that error
+    >>> round(spread(trace(lambda a: (a + 1) - 1, x), x, samples=8).sigma.item(), 2)
     1.0
     """
-    jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-    inputs = [Pair(jnp.asarray(x), jnp.asarray(x)) for x in jax.tree.leaves(args)]
-    roundoff = coarsest_roundoff(jaxpr)
-    step = math.sqrt(roundoff)
-
-    def add_sample(lengths: list[Array], i: Array) -> tuple[list[Array], None]:
-        pairs = MonteCarlo(step, floor, scramble(i)).run(jaxpr.jaxpr, jaxpr.consts, inputs)
-        moves = [(pair.moved - pair.exact) / step for pair in pairs]
-        # squares would overflow for values beyond 1e154
-        return list(map(jnp.hypot, lengths, moves)), None
-
-    leaves, structure = jax.tree.flatten(shapes)
-    lengths, _ = lax.scan(
-        add_sample,
-        [jnp.zeros(x.shape, x.dtype) for x in leaves],
-        jnp.arange(samples, dtype=jnp.uint32),
-    )
-    value = function(*args)
-    sigma = jax.tree.unflatten(structure, [length / math.sqrt(samples) for length in lengths])
-    sigma = jax.tree.map(lambda v, s: jnp.maximum(abs(v), s), value, sigma)
-    return Spread(value, sigma, jnp.asarray(roundoff))
+    jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
+    inputs = [Pair(x, x) for x in map(as_value, jax.tree.leaves(args))]
+    step = math.sqrt(function.roundoff)
+    together = max(1, TOGETHER // function.largest)
+    lengths: list[Any] = [0.0] * len(jaxpr.outvars)
+    with np.errstate(all="ignore"):
+        for start in range(0, samples, together):
+            count = min(together, samples - start)
+            arithmetic = MonteCarlo(count, step, floor, seed=start)
+            pairs = arithmetic.run(jaxpr, consts, inputs)
+            moves = [(arithmetic.all_samples(pair) - pair.exact) / step for pair in pairs]
+            # squares would overflow for values beyond 1e154
+            lengths = list(map(np.hypot, lengths, map(np.hypot.reduce, moves)))
+        values = [pair.exact for pair in pairs]
+        sigma = [
+            np.maximum(abs(v), x / math.sqrt(samples)) for v, x in zip(values, lengths, strict=True)
+        ]
+    value, sigma = (jax.tree.unflatten(function.structure, x) for x in (values, sigma))
+    return Spread(value, sigma, function.roundoff)
 
 
-def jumps(
-    function: Callable[..., Any], *args: Any, size: Float[Array, ""] | float, samples: int = 6
-) -> tuple[Any, Any]:
+def jumps(function: Traced, *args: Any, size: float, samples: int = 6) -> tuple[Any, Any]:
     """How far the results change if decisions that rounding can change come out the other way.
 
     Every input and every result is moved by about `size`, relatively, and what is 0 is moved off 0:
@@ -92,7 +86,7 @@ def jumps(
     kink, or of another entry as the largest.
 
     Args:
-        function: of JAX arrays.
+        function: of arrays, traced.
         args: its arguments, pytrees.
         size: the relative size of a move, such as a few unit roundoffs.
         samples: the number of random moves.
@@ -101,31 +95,29 @@ def jumps(
         The least and the largest difference seen, per component, each with the structure of the
         result; 0 where no decision is near.
 
-    >>> with jax.enable_x64(True):
-    ...     low, high = jumps(jax.grad(jax.nn.relu), 0.0, size=1e-15)
-    ...     float(low), float(high)
+    >>> from fcnet.verify.truth.double import trace
+    >>> low, high = jumps(trace(jax.grad(jax.nn.relu), 0.0), 0.0, size=1e-15)
+    >>> float(low), float(high)
     (0.0, 1.0)
     """
-    jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-    leaves, structure = jax.tree.flatten(shapes)
+    jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
+    if not decides(function.jaxpr):
+        zeros = [np.zeros(atom.aval.shape) for atom in jaxpr.outvars]
+        none = jax.tree.unflatten(function.structure, zeros)
+        return none, none
+    directions = np.array([1, -1] + samples * [0])
 
-    def run(stream: Array, direction: Array, frozen: bool) -> list[Array]:
-        sample = MonteCarlo(size, 0.0, stream, frozen, nudge=1e-30, direction=direction)
-        inputs = [sample.start(jnp.asarray(x)) for x in jax.tree.leaves(args)]
-        return [pair.moved for pair in sample.run(jaxpr.jaxpr, jaxpr.consts, inputs)]
+    def run(frozen: bool) -> list[Any]:
+        sample = MonteCarlo(
+            len(directions), size, frozen=frozen, nudge=1e-30, directions=directions
+        )
+        inputs = [sample.start(x) for x in map(as_value, jax.tree.leaves(args))]
+        return [sample.all_samples(pair) for pair in sample.run(jaxpr, consts, inputs)]
 
-    def add_sample(bounds: Any, i: Array) -> tuple[Any, None]:
-        direction = jnp.where(i < 2, 1 - 2 * i.astype(jnp.int32), 0)
-        runs = (run(scramble(i), direction, frozen) for frozen in (True, False))
-        jump = jax.tree.map(lambda kept, free: free - kept, *runs)
-        low, high = bounds
-        return (jax.tree.map(jnp.minimum, low, jump), jax.tree.map(jnp.maximum, high, jump)), None
-
-    zeros = [jnp.zeros(x.shape, x.dtype) for x in leaves]
-    if not decides(jaxpr):
-        return jax.tree.unflatten(structure, zeros), jax.tree.unflatten(structure, zeros)
-    (low, high), _ = lax.scan(add_sample, (zeros, zeros), jnp.arange(samples + 2, dtype=jnp.uint32))
-    return jax.tree.unflatten(structure, low), jax.tree.unflatten(structure, high)
+    with np.errstate(all="ignore"):
+        jump = [free - kept for kept, free in zip(run(True), run(False), strict=True)]
+    low, high = ([f(0, f.reduce(x)) for x in jump] for f in (np.minimum, np.maximum))
+    return jax.tree.unflatten(function.structure, low), jax.tree.unflatten(function.structure, high)
 
 
 def sample_count(components: int) -> int:

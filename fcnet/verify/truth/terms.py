@@ -19,7 +19,7 @@ from fcnet.arrays import to_numpy
 from fcnet.layouts import Layout
 from fcnet.trees import leaves, rebuild
 from fcnet.types import Layer, Params
-from fcnet.verify.truth.double import compile_double, float64
+from fcnet.verify.truth.double import Traced, float64, trace
 from fcnet.verify.truth.rounding import KAPPA, jumps, spread
 from fcnet.verify.types import Answer, Case, Reference, Term
 
@@ -87,23 +87,23 @@ class Penalty:
 
     def __call__(self, case: Case) -> Term:
         """The term on a case."""
-        with float64():
-            arrays = self._arrays(case.params)
-            measured, low, high = self._program(arrays, np.float64(KAPPA * self.roundoff))
-        (value, gradient), (value_sigma, sigma), _ = jax.tree.map(np.asarray, measured)
+        arrays = self._arrays(case.params)
+        measured = spread(self._traced, arrays, samples=PENALTY_SAMPLES)
+        low, high = jumps(self._traced, arrays, size=KAPPA * self.roundoff)
+        (value, gradient), (value_sigma, sigma), _ = measured
         # A kink, such as that of |w| at 0, is worth as much as rounding the other way.
         choice = [
             np.maximum(abs(below), abs(above)) / (KAPPA * self.roundoff)
-            for below, above in zip(*jax.tree.map(np.asarray, (low[1], high[1])), strict=True)
+            for below, above in zip(low[1], high[1], strict=True)
         ]
         sigma = [s + c for s, c in zip(sigma, choice, strict=True)]
         return Term(float(value), self._layers(gradient), float(value_sigma), self._layers(sigma))
 
-    def _arrays(self, params: Params) -> list[Array]:
+    def _arrays(self, params: Params) -> list[np.ndarray]:
         """The user's arrays with the values of notes' layers, in the order of his containers."""
         inner = rebuild(lambda _, leaf: None if leaf is None else to_numpy(leaf), self.like)
         values = leaves(self.layout.write(params, inner))
-        return [jnp.asarray(leaf) for _, leaf in values if leaf is not None]
+        return [leaf for _, leaf in values if leaf is not None]
 
     def _layers(self, arrays: Sequence[np.ndarray]) -> Params:
         return self.layout.read(self._filled(arrays))
@@ -116,15 +116,8 @@ class Penalty:
         return self.function(self._filled(arrays))
 
     @cached_property
-    def _program(self) -> Any:
-        """The value and the gradient, how far rounding moves them, and what a kink is worth."""
-        both = jax.value_and_grad(self._value)
-
-        def program(arrays: list[Array], size: Array) -> Any:
-            measured = spread(both, arrays, samples=PENALTY_SAMPLES)
-            return (measured, *jumps(both, arrays, size=size))
-
-        return compile_double(program, self._arrays(self.layout.read(self.like)), np.float64(0))
+    def _traced(self) -> Traced:
+        return trace(jax.value_and_grad(self._value), self._arrays(self.layout.read(self.like)))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from benchmarks import check, gpu, products, sampling, scale, scores, step, sweep, train
+from benchmarks import check, first, gpu, products, sampling, scale, scores, step, sweep, train
 from benchmarks.measure import describe_machine, format_rows
 
 SUITES = {
@@ -27,6 +27,7 @@ SUITES = {
     "sampling": sampling.run,
     "check": check.run,
     "sensitivity": check.sensitivity,
+    "first": first.run,
     "train": train.run,
     "products": products.run,
     "sweep": sweep.run,

@@ -87,6 +87,99 @@ for name, student in gallery.items():
         print(f"    line {finding.line}, layer {finding.layer}, {finding.kind}: {finding.message}")
 
 # %% [markdown]
+# ## A training step, and a loss with L2
+#
+# Much code never returns a gradient: it changes its parameters in place. With `learning_rate=` the
+# checker judges the gradient that a step used, (before - after) / rate. This step also has a penalty,
+# which the description leaves out; the report says what to pass.
+
+
+# %%
+def step(params, X, Y, rate=0.1, lam=0.3):
+    """Descend once on the mean squared error plus lam / 2n times the sum of squared weights."""
+    n = len(X)
+    a1 = np.tanh(X @ params["W1"] + params["b1"])
+    delta2 = (a1 @ params["W2"] + params["b2"] - Y) / n
+    delta1 = (delta2 @ params["W2"].T) * (1 - a1**2)
+    params["W2"] -= rate * (a1.T @ delta2 + lam / n * params["W2"])
+    params["b2"] -= rate * delta2.sum(0)
+    params["W1"] -= rate * (X.T @ delta1 + lam / n * params["W1"])
+    params["b1"] -= rate * delta1.sum(0)
+
+
+small = {"W1": draw.normal(size=(4, 5)), "b1": np.zeros(5)}
+small |= {"W2": draw.normal(size=(5, 2)), "b2": np.zeros(2)}
+print(fcnet.check(step, small, X, Y, learning_rate=0.1, **settings))
+
+# %%
+print(fcnet.check(step, small, X, Y, learning_rate=0.1, l2=lambda n: 0.3 / n, **settings).verdict)
+
+# %% [markdown]
+# ## Right, but described in other words
+#
+# The loss "logistic" contains the sigmoid, as in most libraries. Someone who also names it as the
+# output's activation has described another network. The checker finds the description that fits:
+
+
+# %%
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def classify(params, X, Y):
+    a1 = np.tanh(X @ params["W1"] + params["b1"])
+    delta2 = (sigmoid(a1 @ params["W2"] + params["b2"]) - Y) / len(X)
+    delta1 = (delta2 @ params["W2"].T) * (1 - a1**2)
+    return {"W1": X.T @ delta1, "b1": delta1.sum(0), "W2": a1.T @ delta2, "b2": delta2.sum(0)}
+
+
+labels = draw.integers(0, 2, (6, 2))
+described = {"output_activation": "sigmoid", "loss": "logistic"}
+for finding in fcnet.check(classify, small, X, labels, **settings, **described).findings:
+    print(f"{finding.kind}: {finding.message}")
+
+# %% [markdown]
+# ## Any network: name the steps
+#
+# Batch norm is not a layer of these notes. Mark the steps of *any* JAX function with `checkpoint_name`
+# and return your gradients of them beside the gradient. Each step is then judged alone, at your own
+# gradients of the steps after it, so what inherits an error is not blamed.
+
+# %%
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+
+def loss(params, x, y):
+    z = checkpoint_name(x @ params["W"], "z")
+    mean = checkpoint_name(z.mean(0), "mean")
+    centred = checkpoint_name(z - mean, "centred")
+    variance = checkpoint_name((centred**2).mean(0), "variance")
+    scaled = checkpoint_name(centred / jnp.sqrt(variance + 1e-5), "scaled")
+    o = checkpoint_name(params["gamma"] * scaled + params["beta"], "o")
+    return ((o - y) ** 2).sum() / 2
+
+
+def backward(params, x, y):
+    n, z = len(x), x @ params["W"]
+    centred = z - z.mean(0)
+    variance = (centred**2).mean(0)
+    scaled = centred / np.sqrt(variance + 1e-5)
+    o = params["gamma"] * scaled + params["beta"]
+    d = {"o": o - y}
+    d["scaled"] = d["o"] * params["gamma"]
+    d["variance"] = -(d["scaled"] * centred).sum(0) * (variance + 1e-5) ** -1.5  # lacks 1/2
+    d["centred"] = d["scaled"] / np.sqrt(variance + 1e-5) + 2 / n * centred * d["variance"]
+    d["mean"] = -d["centred"].sum(0)
+    d["z"] = d["centred"] + d["mean"] / n
+    gradient = {"W": x.T @ d["z"], "gamma": (d["o"] * scaled).sum(0), "beta": d["o"].sum(0)}
+    return gradient, d
+
+
+normed = {"W": draw.normal(size=(4, 3)), "gamma": np.ones(3), "beta": np.zeros(3)}
+print(fcnet.check_gradient(backward, loss, normed, X, draw.normal(size=(6, 3))))
+
+# %% [markdown]
 # ## Mazur's famous numbers
 #
 # His worked example is right. Its well-known table after one step is right too; but a program that
@@ -95,10 +188,6 @@ for name, student in gallery.items():
 
 
 # %%
-def sigmoid(z):
-    return 1 / (1 + np.exp(-z))
-
-
 def in_place(params, x, y, rate=0.5):
     """The gradients that such a trainer steps by."""
     (W1, b1), (W2, b2) = params

@@ -114,6 +114,24 @@ def test_the_decay_of_a_step_is_read():
     assert check(returned(decaying, 0.1), learning_rate=0.1, l2=0.3).ok
 
 
+@pytest.mark.parametrize(("l2", "fault"), [(0.0, True), (0.3, True), (0.3, False)])
+def test_weights_that_a_step_has_changed_too_early_are_named(l2, fault):
+    def step(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        a1 = np.tanh(X @ W1.T + b1)
+        o = np.exp(a1 @ W2.T + b2)
+        delta2 = (o / o.sum(1, keepdims=True) - Y) / len(X)
+        V2 = W2 - 0.1 * (delta2.T @ a1 + l2 * W2)
+        delta1 = (delta2 @ (V2 if fault else W2)) * (1 - a1**2)
+        W2[...] = V2
+        b2 -= 0.1 * delta2.sum(0)
+        W1 -= 0.1 * (delta1.T @ X + l2 * W1)
+        b1 -= 0.1 * delta1.sum(0)
+
+    report = check(step, learning_rate=0.1, l2=l2)
+    assert found(report) == ([(4, 1, "updated_weights")] if fault else []), str(report)
+
+
 def test_a_step_in_place_may_return_its_loss():
     def step(params, X, Y, factor):
         (W1, b1), (W2, b2) = params

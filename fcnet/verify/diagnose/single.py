@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float
 from fcnet.arrays import unit_roundoff
 from fcnet.types import Activation, Loss
 from fcnet.verify.diagnose.line import Line, Vector
-from fcnet.verify.types import Answer, Case, Cost, Reference, Values
+from fcnet.verify.truth.terms import total
+from fcnet.verify.types import Answer, Case, Cost, Reference, Term, Values
 
 Matrix = Float[np.ndarray, "m_k m_below"]
 
@@ -78,6 +79,10 @@ class Single:
         """The candidate's dJ/db^[k]."""
         return np.asarray(self.answer.gradient[self._index(k)].b)
 
+    def descent(self, k: int) -> Matrix:
+        """What a training step subtracts a multiple of from W^[k]: dW with the cost's own terms."""
+        return self.dW(k) + np.asarray(self.term.gradient[self._index(k)].W)
+
     def has_bias(self, k: int) -> bool:
         """Whether layer k has a bias, so that db shows its delta."""
         return self.answer.gradient[self._index(k)].b is not None
@@ -105,6 +110,11 @@ class Single:
     def back(self, k: int, deltas: Deltas) -> Vector:
         """dJ/da^[k] from delta^[k+1]: W^[k+1]^T delta^[k+1], or dJ/do for k = r."""
         return self.error if k == self.r else self.W(k + 1).T @ deltas[k + 1]
+
+    @cached_property
+    def term(self) -> Term:
+        """The part of the cost that depends on the parameters alone; `answer` is without it."""
+        return total(self.cost.terms, self.case)
 
     @cached_property
     def error(self) -> Vector:

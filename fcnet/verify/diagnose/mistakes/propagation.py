@@ -144,7 +144,7 @@ PROPAGATION = (
     Mistake(
         "updated_weights",
         "4",
-        lambda s, e, k: (s.expected, -(e.dW(k + 1).T @ s.above) * e.slope(k)),
+        lambda s, e, k: (s.expected, -(e.descent(k + 1).T @ s.above) * e.slope(k)),
         "goes back through weights that were updated before: the updated weights "
         "W[{above}] - {c} dJ/dW[{above}] were used in the backward pass of layer {k}, so all "
         "layers' deltas must be computed before any weight changes",

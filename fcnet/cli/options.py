@@ -137,6 +137,7 @@ class TaskOptions(NamedTuple):
     batch_size: int
     steps: int
     validation: float
+    groups: str | None
     evaluate_every: int
     seed: int
     out: Path
@@ -178,6 +179,10 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
         "--steps": option(steps, "number of steps", type=count(0)),
         "--validation": option(
             0.2, "the share of rows held out, to choose the best network by", type=share
+        ),
+        "--groups": option(
+            None, "a column, such as of patients, whose equal rows are held out together or not "
+            "at all; it is no feature", metavar="COLUMN",
         ),
         "--evaluate-every": option(200, "steps between two evaluations", type=count(1)),
         "--seed": option(

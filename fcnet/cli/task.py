@@ -11,16 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.cli.options import TaskOptions
+from fcnet.data.cells import as_text
 from fcnet.data.examples import Examples, make_examples
 from fcnet.data.model import TableModel, means, save_model, with_scales
 from fcnet.data.preprocess import Standardizer, fit_standardizer, standardize, unscaled
 from fcnet.data.read import Table, read_table
-from fcnet.data.schema import Field, read_schema, write_schema
+from fcnet.data.schema import Field, column_of, read_schema, write_schema
 from fcnet.extras import extra
 from fcnet.files import write_file
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
+from fcnet.splits import classes_of, hold_out
+from fcnet.train.data import host_random
 from fcnet.types import Params
 
 
@@ -107,16 +110,18 @@ def make_task(options: TaskOptions) -> Task:
         import safetensors  # noqa: F401
     split_key, start_key, fit_key = jax.random.split(jax.random.key(options.seed), 3)
     table = read_table(options.data, separator=options.separator, decimal=options.decimal)
+    ungrouped = {options.groups: {"kind": "ignored"}} if options.groups else {}
     examples = make_examples(
         table,
         options.target.strip(),
         features=options.features,
         categories=options.categories,
-        given=read_schema(options.schema) if options.schema else None,
+        given={**ungrouped, **(read_schema(options.schema) if options.schema else {})},
         missing=options.missing,
         loss=options.loss,
     )
-    parts = _split(len(examples.X), options.validation, split_key)
+    groups = _groups(table, options.groups, examples.rows)
+    parts = _split(examples, options.validation, split_key, groups)
     X, Y = (array[parts["training"]] for array in (examples.X, examples.Y))
     inputs, targets = fit_standardizer(X), _target_scales(Y, options.loss)
     scaled = {
@@ -152,17 +157,39 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
     return {"RMSE": f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}", **found}
 
 
-def _split(n: int, validation: float, key: jax.Array) -> dict[str, np.ndarray]:
+def _split(
+    examples: Examples, validation: float, key: jax.Array, groups: np.ndarray | None
+) -> dict[str, np.ndarray]:
     """The rows of each part, drawn at random."""
-    held = round(validation * n) if 0 <= validation < 1 else n
-    if held >= n or (validation > 0 and not held):
+    n = len(examples.X)
+    everything = np.arange(n)
+    if validation == 0:
+        return {"training": everything}
+    if not 0 < round(validation * n) < n:
         raise ValueError(
             f"--validation must be 0 or a share that leaves at least one of {n} rows on each side, "
             f"got {validation:g}"
         )
-    order = np.asarray(jax.random.permutation(key, n))
-    parts = {"training": order[held:], "validation": order[:held]}
-    return {name: rows for name, rows in parts.items() if len(rows)}
+    held = hold_out(
+        np.ones(n),
+        validation,
+        host_random(key).permutation,
+        classes=classes_of(examples.Y),
+        equal=np.unique(examples.X, axis=0, return_inverse=True)[1].ravel(),
+        groups=groups,
+    )
+    return {"training": everything[~held], "validation": everything[held]}
+
+
+def _groups(table: Table, name: str | None, rows: np.ndarray) -> np.ndarray | None:
+    """A number for the group of each of these rows."""
+    if name is None:
+        return None
+    labels = as_text(column_of(table, name)).to_numpy(zero_copy_only=False)[rows]
+    names, numbers = np.unique(labels.astype(str), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"column {name!r} must have two groups or more, got {names[0]!r} alone")
+    return numbers
 
 
 def _target_scales(Y: np.ndarray, loss: str) -> Standardizer:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from fcnet.checks import as_count, check_key
 from fcnet.extras import extra
+from fcnet.splits import hold_out
 
 
 class Dataset(NamedTuple):
@@ -234,4 +235,5 @@ def random_split(dataset: Dataset, key: Array, held_out: float = 0.2) -> tuple[D
             f"got {held_out}"
         )
     order = np.asarray(jax.random.permutation(key, n))
-    return dataset.rows(order[count:]), dataset.rows(order[:count])
+    held = hold_out(np.ones(n), held_out, lambda _: order)[order]
+    return dataset.rows(order[~held]), dataset.rows(order[held])

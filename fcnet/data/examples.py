@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from fcnet.data.cells import Cells, as_text, distinct
 from fcnet.data.read import Table
@@ -33,6 +33,7 @@ class Examples(NamedTuple):
         features: what the columns are, the ignored ones, too.
         target: what the target is; a label has its classes in the order of Y's columns.
         X, Y: inputs and targets, before they are standardised.
+        rows: the rows of the table that they are, shape (n,).
         missing: how many entries of a column are missing, before rows are dropped, and their marks,
             by name, in words.
     """
@@ -41,6 +42,7 @@ class Examples(NamedTuple):
     target: Field
     X: Float[np.ndarray, "n d"]
     Y: Float[np.ndarray, "n m_r"]
+    rows: Int[np.ndarray, " n"]
     missing: Mapping[str, str]
 
 
@@ -117,7 +119,7 @@ def make_examples(
             note = "determines the target; is it known beforehand?"
             learned[name] = learned[name]._replace(note=note)
     final = tuple(learned.get(name, fields[name]) for name in names)
-    return Examples(final, goal, np.hstack(list(blocks.values())), Y, told)
+    return Examples(final, goal, np.hstack(list(blocks.values())), Y, np.flatnonzero(keep), told)
 
 
 def _decided(table: Table, name: str, says: Given, *, asked: bool = False) -> tuple[Field, Values]:

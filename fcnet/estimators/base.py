@@ -11,6 +11,7 @@ from fcnet.checks import as_count, as_examples
 from fcnet.data.preprocess import Standardizer, standardize, unscaled
 from fcnet.estimators.training import (
     WeightedRows,
+    as_groups,
     held_out,
     init_small,
     penalised,
@@ -77,7 +78,14 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         self.n_iter_no_change = n_iter_no_change
 
     def fit(
-        self: E, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+        self: E,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        groups: Any = None,
     ) -> E:
         """Train for max_iter passes over the examples, or until early stopping ends it.
 
@@ -87,7 +95,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             sample_weight: a weight for each example, shape (n,). An example of weight 0 is left
                 out. One of weight 2 counts twice in the mean loss of its batch; if one batch holds
                 all examples, this equals giving it twice.
-            X_val, y_val: validation examples; without them, `early_stopping` takes a share of X.
+            X_val, y_val: validation examples; without them, `early_stopping` takes a share of X,
+                and of each class.
+            groups: labels, shape (n,): examples of one label, such as those of one patient, are
+                either all validated on or all trained on.
 
         Returns:
             The estimator itself.
@@ -109,7 +120,13 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             validation = self._examples(X_val, y_val, None, reset=False)
         elif self.early_stopping:
             rng = check_random_state(seed)
-            held = held_out(data.X, data.weights, self.validation_fraction, rng)
+            held = held_out(
+                data,
+                self.validation_fraction,
+                rng,
+                classes=self._classes(data.Y),
+                groups=as_groups(groups, sample_weight, len(data.X)),
+            )
             data, validation = data.rows(~held), data.rows(held)
         patience = None
         if self.early_stopping:
@@ -238,6 +255,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     def _observe(self, y: np.ndarray, warm: bool) -> None:
         """Check targets; unless training continues, store what later ones must be like."""
         raise NotImplementedError
+
+    def _classes(self, y: np.ndarray) -> np.ndarray | None:
+        """The class of each example as a number; None for targets that are none."""
+        return None
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         """The targets that the loss takes, shape (n, m_r)."""

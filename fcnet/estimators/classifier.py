@@ -88,6 +88,9 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         if not warm:
             self._learn_labels(self._labels_of(y))
 
+    def _classes(self, y: np.ndarray) -> np.ndarray | None:
+        return None if self._multilabel else np.unique(self._labels_of(y), return_inverse=True)[1]
+
     def _encode(self, y: np.ndarray) -> np.ndarray:
         y = self._labels_of(y)
         if y.ndim == 1 and (unknown := np.setdiff1d(y, self.classes_)).size:

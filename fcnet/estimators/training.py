@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.typing import DTypeLike
-from jaxtyping import Bool, Float
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Bool, Int
 
 from fcnet.data.preprocess import Standardizer
 from fcnet.network import init
+from fcnet.splits import hold_out
 from fcnet.train.optimizer import as_optimizer, build
 from fcnet.train.types import Optimizer
 from fcnet.types import Layer, Params
@@ -34,33 +35,61 @@ class WeightedRows(NamedTuple):
 
 
 def held_out(
-    X: Float[np.ndarray, "n d"],
-    weights: Float[np.ndarray, " n"],
+    data: WeightedRows,
     fraction: float,
     rng: np.random.RandomState,
+    *,
+    classes: Int[np.ndarray, " n"] | None = None,
+    groups: Int[np.ndarray, " n"] | None = None,
 ) -> Bool[np.ndarray, " n"]:
-    """The rows to validate on, about this fraction of the weight: at least one row, never all.
+    """The rows to validate on: this fraction of the weight, to one row, and of each class.
 
-    Equal rows are all held out or all kept, so that no validation row is also a training row. A row
-    of weight 2 is treated as two rows of weight 1.
+    A row of weight 2 is treated as two rows of weight 1. Equal rows are on both sides only if the
+    fraction cannot be had otherwise, and groups never.
 
     Raises:
         ValueError: for a fraction that is not between 0 and 1, or rows that are all equal.
 
     >>> X = np.array([[1.0], [2.0], [1.0], [3.0]])
-    >>> held_out(X, np.ones(4), 0.5, np.random.RandomState(0)).tolist()
+    >>> held_out(WeightedRows(X, X, np.ones(4)), 0.5, np.random.RandomState(0)).tolist()
     [False, True, False, True]
     """
     if not 0 < fraction < 1:
         raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction!r}")
-    distinct, row = np.unique(X, axis=0, return_inverse=True)
+    distinct, equal = np.unique(data.X, axis=0, return_inverse=True)
     if len(distinct) < 2:
         raise ValueError(
             f"early_stopping needs at least two different samples, got n_samples = {len(distinct)}"
         )
-    order = rng.permutation(len(distinct))
-    share = np.cumsum(np.bincount(row, weights)[order]) / weights.sum()
-    return np.isin(row, order[: max(1, np.searchsorted(share, fraction, side="right"))])
+    whole = (data.weights % 1 == 0).all()
+    weights = data.weights if whole else data.weights / data.weights.mean()
+    return hold_out(
+        weights, fraction, rng.permutation, classes=classes, equal=equal.ravel(), groups=groups
+    )
+
+
+def as_groups(groups: ArrayLike | None, weights: ArrayLike | None, n: int) -> np.ndarray | None:
+    """A number for the group of each of the n examples whose weight is not 0.
+
+    Raises:
+        ValueError: for another number of labels, or only one group.
+
+    >>> as_groups(["b", "a", "b"], [1, 0, 1], 2)
+    Traceback (most recent call last):
+    ValueError: groups must be two or more, got one, 'b'
+    >>> as_groups(["b", "a", "b"], None, 3).tolist()
+    [1, 0, 1]
+    """
+    if groups is None:
+        return None
+    labels = np.asarray(groups)
+    counted = np.broadcast_to(1 if weights is None else np.asarray(weights), labels.shape) > 0
+    names, numbers = np.unique(labels[counted], return_inverse=True)
+    if labels.ndim != 1 or len(numbers) != n:
+        raise ValueError(f"groups must be a label for each example, got shape {labels.shape}")
+    if len(names) < 2:
+        raise ValueError(f"groups must be two or more, got one, {names.tolist()[0]!r}")
+    return numbers
 
 
 def init_small(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:

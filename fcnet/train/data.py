@@ -14,6 +14,8 @@ from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_params, reraise
 from fcnet.losses import as_batch, as_shares
+from fcnet.splits import classes_of
+from fcnet.splits import hold_out as held_rows
 from fcnet.train.keys import as_numpy
 from fcnet.train.types import Data
 from fcnet.types import Objective, Pairs, Params
@@ -132,7 +134,8 @@ def hold_out(
 ) -> tuple[T, Data | None]:
     """Training and validation data: a set of its own, a share drawn at random, or none.
 
-    The table is None where the batches come from an iterable, from which no share can be drawn.
+    The share is that of each class, too, unless the table is on disk. The table is None where the
+    batches come from an iterable, from which no share can be drawn.
     """
     if validation is None:
         return table, None
@@ -150,10 +153,12 @@ def hold_out(
     if table is None:
         raise ValueError("validation must be a pair (X, Y) where X is an iterable of batches")
     held = as_held("validation", validation, table.n)
-    rows = host_random(key).permutation(table.n)
-    held_out = table.rows(np.sort(rows[:held]))
+    known = table.resident and classes_of(np.asarray(table.resident.Y))
+    draw = host_random(key).permutation
+    chosen = held_rows(np.ones(table.n), held / table.n, draw, classes=known)
+    held_out = table.rows(np.flatnonzero(chosen))
     check_counts("the validation examples", held_out)
-    return table.keep(np.sort(rows[held:])), held_out
+    return table.keep(np.flatnonzero(~chosen)), held_out
 
 
 def as_held(name: str, share: object, n: int) -> int:

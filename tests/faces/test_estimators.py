@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
-from fcnet.estimators.training import held_out
+from fcnet.estimators.training import WeightedRows, held_out
 from fcnet.train.optimizer import OPTIMIZERS
 
 pytestmark = pytest.mark.untyped
@@ -191,18 +191,44 @@ def test_early_stopping_keeps_the_best_and_takes_a_set_of_its_own(houses):
     assert own.score(X, y) > 0.9
 
 
+def rows_of(X: np.ndarray, weights: np.ndarray | None = None) -> WeightedRows:
+    return WeightedRows(X, X[:, 0], np.ones(len(X)) if weights is None else weights)
+
+
 def test_equal_rows_are_held_out_together_and_weights_count_as_rows():
     rng = np.random.default_rng(1)
     X = rng.integers(0, 9, size=(60, 2)).astype(float)
     seed = functools.partial(np.random.RandomState, 5)
-    held = held_out(X, np.ones(60), 0.3, seed())
+    held = held_out(rows_of(X), 0.3, seed())
     sides = {tuple(row) for row in X[held]} & {tuple(row) for row in X[~held]}
     assert not sides
-    assert 0.1 < held.mean() <= 0.3
+    assert abs(held.sum() - 18) <= 1
     distinct, counts = np.unique(X, axis=0, return_counts=True)
-    weighted = held_out(distinct, counts.astype(float), 0.3, seed())
+    weighted = held_out(rows_of(distinct, counts.astype(float)), 0.3, seed())
     assert {tuple(row) for row in distinct[weighted]} == {tuple(row) for row in X[held]}
-    assert (held_out(X, np.ones(60), 0.3, np.random.RandomState(6)) != held).any()
+    assert (held_out(rows_of(X), 0.3, np.random.RandomState(6)) != held).any()
+
+
+def test_groups_are_validated_on_as_a_whole(houses):
+    X, y = houses
+    patients = np.repeat([f"patient {k}" for k in range(16)], 5)
+    model = FCNetRegressor(4, early_stopping=True, max_iter=2, random_state=0)
+    seen: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "fcnet.estimators.base.fit",
+            lambda *given, **named: (
+                seen.update(X=given[1], held=named["validation"][0]) or fcnet.fit(*given, **named)
+            ),
+        )
+        model.fit(X, y, groups=patients, sample_weight=[0.0] + [1.0] * 79)
+    group = dict(zip(map(tuple, X), patients, strict=True))
+    trained, held = ({group[tuple(row)] for row in seen[key]} for key in ("X", "held"))
+    assert held
+    assert not trained & held
+    assert len(seen["held"]) == 5  # of 79: a group of 5 is the nearest to 8 that fits
+    with pytest.raises(ValueError, match=r"groups must be a label for each example, got shape"):
+        model.fit(X, y, groups=patients[1:])
 
 
 @pytest.mark.parametrize(

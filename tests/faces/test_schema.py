@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fcnet
 from fcnet.cli import main
 from fcnet.data.cells import as_numbers
 from fcnet.data.examples import Examples, make_examples
@@ -368,3 +369,28 @@ def test_a_decimal_sign_that_is_not_recognised_can_be_named(
     assert run(*given, tmp_path / "b", "--decimal", ",", "--separator", ";") == 0
     assert "Read with separator ';', decimal commas." in capsys.readouterr().out
     assert run("predict", tmp_path / "b", tmp_path / "a.csv", "--decimal", ",") == 0
+
+
+def test_groups_of_a_column_are_held_out_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient = [f"p{i // 6}" for i in range(60)]
+    columns = {"patient": patient, "x": [*range(60)], "y": [(i * i) % 31 for i in range(60)]}
+    columns["x"] = ["", *columns["x"][1:]]  # a row that is dropped
+    table_of(columns, tmp_path / "a.csv")
+    seen: dict[str, Any] = {}
+    fit = fcnet.fit
+    monkeypatch.setattr(fcnet, "fit", lambda *a, **k: seen.update(k) or fit(*a, **k))
+    given = ["--groups", "patient", "--missing", "drop", "--steps", 2, "--hidden", "2"]
+    out = ["--out", tmp_path / "run"]
+    assert run("train", tmp_path / "a.csv", "--target", "y", *given, *out) == 0
+    shown = capsys.readouterr().out
+    assert "60 rows, 48 for training, 11 for validation, 1 left out" in shown
+    assert "  patient  left out" in shown
+    x = np.concatenate([seen["X"], seen["validation"][0]])[:, 0]
+    rows = np.round(x / np.ptp(x) * 58).astype(int)
+    rows += 1 - rows.min()  # the numbers that stand in the column x
+    assert sorted(rows) == [*range(1, 60)]
+    trained, held = rows[:48] // 6, rows[48:] // 6
+    assert len(set(held)) == 2
+    assert not set(trained) & set(held)

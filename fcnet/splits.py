@@ -1,0 +1,111 @@
+"""Which rows are held out, to validate on."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+def hold_out(
+    weights: Float[np.ndarray, " n"],
+    share: float,
+    draw: Callable[[int], Int[np.ndarray, " k"]],
+    *,
+    classes: Int[np.ndarray, " n"] | None = None,
+    equal: Int[np.ndarray, " n"] | None = None,
+    groups: Int[np.ndarray, " n"] | None = None,
+) -> Bool[np.ndarray, " n"]:
+    """The rows to hold out: this share of all weight, and of that of each class, to one row.
+
+    Args:
+        weights: how many rows each row counts as, above 0.
+        share: between 0 and 1; at least one row is held out, and at least one is not.
+        draw: a random permutation of 0, ..., k - 1 for any k.
+        classes: the class of each row, 0, 1, ...
+        equal: a number for each row, the same for rows that are equal. Such rows stay on one side
+            if the share can be had so; otherwise single rows are drawn.
+        groups: likewise, for rows that stay on one side in any case; then the share is the nearest
+            that whole groups were found to make, and classes do not count.
+
+    >>> rows = np.random.default_rng(0)
+    >>> hold_out(np.ones(6), 1 / 3, rows.permutation, classes=np.array([0, 0, 0, 1, 1, 1])).tolist()
+    [False, False, True, True, False, False]
+    """
+    if groups is not None:
+        quota = _quotas(weights, share, np.zeros(len(weights), int))
+        return _whole(weights, quota, 1.0, draw, np.zeros(len(weights), int), groups)
+    if classes is None:
+        classes = np.zeros(len(weights), int)
+    quota = _quotas(weights, share, classes)
+    if equal is not None:
+        for slack in (1.0, 2 * float(np.sqrt(quota.max()))):
+            held = _whole(weights, quota, slack, draw, classes, equal)
+            if abs(weights[held].sum() - quota.sum()) <= 1 and not held.all():
+                return held
+    held = np.zeros(len(weights), bool)
+    order = draw(len(weights))
+    for label, most in enumerate(quota):
+        rows = order[classes[order] == label]
+        held[rows[np.cumsum(weights[rows]) <= most]] = True
+    held[np.argmin(weights)] |= not held.any()  # where every row counts as too many
+    return held
+
+
+def classes_of(Y: Float[np.ndarray, "n m_r"]) -> Int[np.ndarray, " n"] | None:
+    """The class of each row of targets that are one-hot, or 0 and 1; None for other targets.
+
+    >>> classes_of(np.array([[0.0, 1.0], [1.0, 0.0]])).tolist(), classes_of(np.array([[0.5]]))
+    ([1, 0], None)
+    """
+    if not ((Y == 0) | (Y == 1)).all():
+        return None
+    if Y.shape[1] == 1:
+        return Y[:, 0].astype(int)
+    return Y.argmax(axis=1) if (Y.sum(axis=1) == 1).all() else None
+
+
+def _quotas(
+    weights: Float[np.ndarray, " n"], share: float, classes: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, " c"]:
+    """How many rows of each class to hold out: whole numbers, whose sum is the share of all."""
+    of_class = np.bincount(classes, weights)
+    total = weights.sum()
+    goal = min(max(round(share * total), 1), round(total) - 1)
+    exact = goal * of_class / total
+    quota = np.floor(exact).astype(int)
+    quota[np.argsort(quota - exact, kind="stable")[: goal - quota.sum()]] += 1
+    return quota
+
+
+def _whole(
+    weights: Float[np.ndarray, " n"],
+    quota: Int[np.ndarray, " c"],
+    slack: float,
+    draw: Callable[[int], Int[np.ndarray, " k"]],
+    classes: Int[np.ndarray, " n"],
+    sets: Int[np.ndarray, " n"],
+) -> Bool[np.ndarray, " n"]:
+    """Whole sets of rows, in a random order each that still fits.
+
+    A class may have `slack` rows more than its quota, but not all together.
+    """
+    pairs, pair = np.unique(sets * len(quota) + classes, return_inverse=True)
+    size = np.bincount(pair, weights).tolist()
+    label = (pairs % len(quota)).tolist()
+    names, first = np.unique(pairs // len(quota), return_index=True)
+    bounds = [*first.tolist(), len(pairs)]
+    left, room = [float(most) + slack for most in quota], float(quota.sum())
+    chosen = []
+    for k in draw(len(names)):
+        parts = range(bounds[k], bounds[k + 1])
+        if sum(size[j] for j in parts) <= room and all(size[j] <= left[label[j]] for j in parts):
+            chosen.append(k)
+            for j in parts:
+                left[label[j]] -= size[j]
+                room -= size[j]
+        if room < 1:
+            break
+    if not chosen:  # every set is too large: the smallest comes nearest
+        sizes = [sum(size[bounds[k] : bounds[k + 1]]) for k in range(len(names))]
+        chosen = [int(np.argmin(sizes))]
+    return np.isin(sets, names[chosen])

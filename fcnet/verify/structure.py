@@ -23,6 +23,9 @@ ATTEMPTS = 4
 FEWEST_SORTED = 3
 """Two numbers are always in order."""
 
+TINIEST = float(np.nextafter(0, 1))
+"""The least positive float64."""
+
 NEAR = 2.0**-5
 """Numbers that moved by less, relatively, moved by no more than eight roundings to bfloat16."""
 
@@ -242,7 +245,7 @@ def _make_orthogonal(moved: Values, own: Values, draw: np.random.Generator) -> V
     """The nearest matrix with orthonormal rows or columns, and one step of Newton-Schulz."""
     left, _, right = np.linalg.svd(moved, full_matrices=False)
     x = (left @ right).astype(np.longdouble)
-    return ((3 * x - x @ _turned(x) @ x) / 2).astype(float)
+    return ((3 * x - x @ x.swapaxes(-1, -2) @ x) / 2).astype(float)
 
 
 def _is_zero_or_one(x: Values, u: float) -> bool:
@@ -288,10 +291,10 @@ SUMS_AND_NORMS = (
 ZERO = Property("{} is 0", lambda x, u: not x.any(), _as_it_is)
 
 PROPERTIES = (
-    Property("{} is positive", _is_in(np.nextafter(0, 1), np.inf), _keep_sign),
-    Property("{} is negative", _is_in(-np.inf, -np.nextafter(0, 1)), _keep_sign),
-    Property("no entry of {} is negative", _is_in(0, np.inf), _stay_in(0, np.inf)),
-    Property("the entries of {} are in [-1, 1]", _is_in(-1, 1), _stay_in(-1, 1)),
+    Property("{} is positive", _is_in(TINIEST, np.inf), _keep_sign),
+    Property("{} is negative", _is_in(-np.inf, -TINIEST), _keep_sign),
+    Property("no entry of {} is negative", _is_in(0.0, np.inf), _stay_in(0.0, np.inf)),
+    Property("the entries of {} are in [-1, 1]", _is_in(-1.0, 1.0), _stay_in(-1.0, 1.0)),
     Property("{} is in ascending order", _is_sorted(1), _sort(1)),
     Property("{} is in descending order", _is_sorted(-1), _sort(-1)),
     Property("{} is lower triangular", _is_masked(np.tril), _mask(np.tril)),

@@ -4,13 +4,13 @@ That is the value of the function, and the gradients of its named values.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fcnet.arrays import dtype_of, is_array, is_floating, shape_of, to_numpy
+from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.types import Answer, Finding, form_finding
 
@@ -59,6 +59,11 @@ class Result(NamedTuple):
     answer: Answer | None
     findings: tuple[Finding, ...]
 
+    @property
+    def misshapen(self) -> bool:
+        """Whether an array is missing, or has a wrong shape."""
+        return self.answer is None or any(f.kind == "wrong_shape" for f in self.findings)
+
 
 def readings(
     arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any
@@ -81,7 +86,8 @@ def readings(
         for value in (None, 0, 1)
     ]
     fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
-    exact = [way for way in fitting if read(arguments, shapes, returned, way).answer is not None]
+    found = {way: read(arguments, shapes, returned, way) for way in fitting}
+    exact = [way for way, result in found.items() if not result.misshapen]
     return exact or fitting[:1] or [Reading(whole=False, value=None)]
 
 
@@ -100,9 +106,10 @@ def _is_tuple(value: Any, *lengths: int) -> bool:
 
 def _fits(arguments: Arguments, parts: Parts, reading: Reading) -> bool:
     """Whether each part is where it should be, the gradient in the containers of the arguments."""
-    like = arguments.structure if reading.whole else arguments.structure.children()[0]
+    whole = arguments.structure
     return (
-        jax.tree.structure(parts.gradient, is_leaf=is_none) == like
+        jax.tree.structure(parts.gradient, is_leaf=is_none)
+        == (whole if reading.whole else whole.children()[0])
         and (reading.value is None or _is_scalar(parts.value))
         and (not reading.named or bool(parts.named))
     )
@@ -122,26 +129,27 @@ def read(
     parts = reading.parts(returned)
     if not _fits(arguments, parts, reading):
         return Result(reading, None, (misfit(arguments, parts.gradient),))
-    findings, arrays = [], []
+    findings: list[Finding] = []
+    arrays: list[Any] = []
     for name in reading.named:
         if name not in shapes or name not in parts.named:
             findings.append(_unknown_name(shapes, name))
+            arrays.append(None)
             continue
-        findings += [
-            finding._replace(quantity=name)
-            for finding in _check_leaf(name, parts.named[name], shapes[name])
-        ]
-        arrays.append(parts.named[name])
+        found, array = _check_leaf(name, parts.named[name], shapes[name])
+        findings += [finding._replace(quantity=name) for finding in found]
+        arrays.append(array)
     count = len(arguments.leaves) if reading.whole else arguments.first
     for i, leaf in enumerate(jax.tree.leaves(parts.gradient, is_leaf=is_none)[:count]):
         name = arguments.names[i]
         if i in arguments.floating:
-            findings += _check_leaf(name, leaf, shape_of(arguments.leaves[i]))
-            arrays.append(leaf)
+            found, array = _check_leaf(name, leaf, shape_of(arguments.leaves[i]))
+            findings += found
+            arrays.append(array)
         elif not _is_nothing(leaf):
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
             findings.append(form_finding("integer_leaf", message))
-    if any(finding.kind != "integer_leaf" for finding in findings):
+    if any(array is None for array in arrays):
         return Result(reading, None, tuple(findings))
     answer = as_answer(arrays)
     if parts.value is not None:
@@ -190,19 +198,55 @@ def _describe(tree: Any) -> str:
     return f"a {type(tree).__name__}"
 
 
-def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> list[Finding]:
+def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> tuple[list[Finding], Any]:
+    """What is wrong with the form of one gradient; and the gradient in the right shape, or None."""
     if leaf is None:
-        return [form_finding("none_leaf", f"the gradient of {name} is None")]
+        return [form_finding("none_leaf", f"the gradient of {name} is None")], None
     if not is_array(leaf) or dtype_of(leaf) == jax.dtypes.float0:
-        return [
-            form_finding("wrong_structure", f"the gradient of {name} is a {type(leaf).__name__}")
-        ]
+        message = f"the gradient of {name} is a {type(leaf).__name__}"
+        return [form_finding("wrong_structure", message)], None
     if not is_floating(leaf):
-        return [form_finding("wrong_dtype", f"the gradient of {name} holds {dtype_of(leaf)}")]
-    if shape_of(leaf) != shape:
-        shapes = f"has shape {shape_of(leaf)}, expected {shape}"
-        return [form_finding("wrong_shape", f"the gradient of {name} {shapes}")]
-    return []
+        message = f"the gradient of {name} holds {dtype_of(leaf)}"
+        return [form_finding("wrong_dtype", message)], None
+    if shape_of(leaf) == shape:
+        return [], leaf
+    values = to_numpy(leaf)
+    _, hint, mend = next(row for row in SHAPES if row[0](values.shape, shape))
+    message = f"the gradient of {name} has shape {values.shape}, expected {shape}{hint}"
+    mended = mend(values, shape)
+    return [form_finding("wrong_shape", message)], None if mended is None else like(mended, leaf)
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
+
+
+def _is_broadcast(got: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    try:
+        return np.broadcast_shapes(got, shape) == got
+    except ValueError:
+        return False
+
+
+def _unbroadcast(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The sum over the axes along which an array of this shape was repeated."""
+    ones = (1,) * (values.ndim - len(shape)) + shape
+    axes = tuple(i for i, n in enumerate(ones) if n == 1)
+    return values.sum(axes).reshape(shape)
+
+
+SHAPES: tuple[tuple[Callable[..., bool], str, Callable[..., Any]], ...] = (
+    (lambda got, shape: got == shape[::-1], ": it is transposed", lambda values, shape: values.T),
+    (
+        lambda got, shape: _squeezed(got) == _squeezed(shape),
+        ": axes of length 1 broadcast silently",
+        lambda values, shape: values.reshape(shape),
+    ),
+    (_is_broadcast, ": it was not summed over what was broadcast", _unbroadcast),
+    (lambda got, shape: True, "", lambda values, shape: None),
+)
+"""Wrong shapes: a test of (got, expected), a hint, and what the array was meant to be, if that is
+clear: its numbers are then judged too. The first row that fits is taken."""
 
 
 def _is_nothing(leaf: Any) -> bool:

@@ -128,7 +128,8 @@ def test_named_gradients_may_stand_beside_the_value(form):
 
 WRONG_FORMS = {
     "another name": (lambda named: {"y": named["z"]}, "wrong_structure", "'y'"),
-    "another shape": (lambda named: named | {"z": named["z"][None]}, "wrong_shape", "(1, 3)"),
+    "a row": (lambda named: named | {"z": named["z"][None]}, "wrong_shape", "(1, 3)"),
+    "another shape": (lambda named: named | {"z": named["z"][:2]}, "wrong_shape", "(2,)"),
     "None": (lambda named: named | {"z": None}, "none_leaf", "None"),
 }
 
@@ -145,6 +146,25 @@ def test_a_named_gradient_of_a_wrong_form_is_told(form):
     assert [f.kind for f in report.findings] == [kind]
     assert says in report.findings[0].message
     assert report.findings[0].quantity in ("", "z")
+
+
+def test_a_step_that_was_not_summed_is_told_and_hides_no_other():
+    def function(b, X):
+        shift = name(b * 2, "shift")
+        return jnp.sum(name(jnp.tanh(X + shift), "t") ** 2)
+
+    def gradient(b, X, factor):
+        t = np.tanh(X + 2 * b)
+        dt = factor * t
+        dz = dt * (1 - t * t)
+        return 2 * dz.sum(0), {"shift": dz, "t": dt}
+
+    b, X = np.array([0.3, -1.2]), np.random.default_rng(0).normal(size=(4, 2))
+    report = fcnet.check_gradient(lambda b, X: gradient(b, X, 2), function, b, X)
+    assert [(f.quantity, f.kind) for f in report.findings] == [("shift", "wrong_shape")]
+    assert "not summed" in report.findings[0].message
+    report = fcnet.check_gradient(lambda b, X: gradient(b, X, 1), function, b, X)
+    assert [f.quantity for f in report.findings] == ["shift", "t"]
 
 
 def in_a_loop(w):

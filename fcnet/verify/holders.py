@@ -44,6 +44,7 @@ def takes_objects(check: Checker) -> Checker:
             return check(backward, params, x, y, **options)
         with restored(params):
             holder = holder_of(params)
+            check_can_change(holder)
             keeps = options.get("learning_rate") is None
             function = filled_first(backward, holder, x, y, keeps)
             return check(function, holder.arrays(), x, y, **options)
@@ -134,13 +135,24 @@ def holder_of(owner: Any) -> Holder:
     return Holder(owner, paths, {path: to for path, to in shared.items() if path != to})
 
 
+def check_can_change(holder: Holder) -> None:
+    """Raise TypeError unless other arrays can be put into the object."""
+    try:
+        holder.put(holder.arrays())
+    except (AttributeError, TypeError) as error:
+        raise TypeError(
+            f"the {type(holder.owner).__name__} does not take other parameters ({error}). Pass "
+            "the arrays themselves as params, and a function of (params, x, y) that makes one"
+        ) from error
+
+
 def filled_first(
     backward: Callable[..., Any], holder: Holder, x: Any, y: Any, keeps_gradients: bool = True
 ) -> Callable[[Any, Any, Any], Any]:
     """`backward(x, y)` as a function of (params, x, y), which are put into the object first.
 
     A function that needs three arguments is called as backward(object, x, y). Where it returns
-    nothing, the gradient is the one that the object keeps, with `keeps_gradients`.
+    nothing, or the object, the gradient is the one that the object keeps, with `keeps_gradients`.
     """
     first = (holder.owner,) if required_count(backward) == 3 else ()
     check_call(backward, (*first, x, y), "(x, y)")
@@ -151,6 +163,7 @@ def filled_first(
             result = backward(*first, x, y)
         finally:
             holder.take(params)
+        result = None if result is holder.owner else result
         return holder.kept_gradient() if result is None and keeps_gradients else result
 
     function.__name__ = getattr(backward, "__name__", type(backward).__name__)

@@ -131,11 +131,15 @@ def check_mutation(candidate: Candidate, call: Call) -> list[Finding]:
         *_changed("x", ["x"], candidate.examples.read, x, X),
         *_changed("y", ["y"], candidate.targets.read, y, Y),
     ]
+    a_step = "; if it is a training step, pass learning_rate=, its rate"
     return [
         form_finding(
-            f"mutates_{kind}", f"the call changes its {', '.join(changed)}; work on a copy"
+            f"mutates_{kind}", f"the call changes its {', '.join(changed)}; work on a copy{hint}"
         )
-        for kind, changed in (("params", parameters), ("inputs", inputs))
+        for kind, changed, hint in (
+            ("params", parameters, a_step if call.returned is None else ""),
+            ("inputs", inputs, ""),
+        )
         if changed
     ]
 

@@ -23,6 +23,9 @@ Restore = Callable[[], Any]
 STATELESS = (type, ModuleType, FunctionType, BuiltinFunctionType)
 """What is left alone: classes, modules and functions."""
 
+FOREIGN = (sys.stdlib_module_names | {"jax", "jaxlib", "numpy"}) - {"types", "__main__"}
+"""Packages whose objects' attributes are left alone: files, loggers, arrays that cannot change."""
+
 
 @contextmanager
 def restored(value: object) -> Iterator[None]:
@@ -57,12 +60,17 @@ class Kind(NamedTuple):
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """The attributes of an object, in the order in which they were set; none of a class."""
-    if isinstance(value, STATELESS):
+    """The attributes of a user's object, in the order in which they were set; none of a class."""
+    if isinstance(value, STATELESS) or _is_foreign(value):
         return {}
     slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    slots = [name for name in slots if name not in ("__dict__", "__weakref__")]
     held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     return {**held, **getattr(value, "__dict__", {})}
+
+
+def _is_foreign(value: object) -> bool:
+    return type(value).__module__.split(".")[0] in FOREIGN
 
 
 def _save_array(array: np.ndarray) -> Restore:
@@ -131,14 +139,15 @@ def _save_set(items: MutableSet[Any]) -> Restore:
 
 
 def _save_attributes(value: Any) -> Restore:
-    own = getattr(value, "__dict__", {})
-    then, slots = dict(own), {n: held for n, held in attributes(value).items() if n not in own}
+    held = attributes(value)
+    own = {} if _is_foreign(value) else getattr(value, "__dict__", {})
+    then, slots = dict(own), {name: part for name, part in held.items() if name not in own}
 
     def restore() -> None:
         own.clear()
         own.update(then)
-        for name, held in slots.items():
-            setattr(value, name, held)
+        for name, part in slots.items():
+            setattr(value, name, part)
 
     return restore
 

@@ -1,10 +1,14 @@
 """Objects that hold their parameters: judged as they are, and left as they were."""
 
 import copy
+import dataclasses
+import logging
 import pickle
 import random
+import sys
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from support.correct_candidates import data, gradient, network
@@ -110,6 +114,55 @@ def test_a_method_that_changes_its_weights_is_told_so():
     kinds = {finding.kind: finding.message for finding in report.findings}
     assert "changes its W1" in kinds["mutates_params"]
     assert everything(net) == before
+
+
+@pytest.mark.parametrize("returns", ["nothing", "itself"])
+def test_training_steps_of_objects(returns):
+    class Steps(Attributes):
+        def step(self, X, Y, sign=1):
+            _, found = self.backward(X, Y)
+            self.W1 = self.W1 - 0.1 * sign * found["dW1"]
+            self.b1 = self.b1 - 0.1 * found["db1"]
+            self.W2 -= 0.1 * found["dW2"]
+            self.b2 -= 0.1 * found["db2"]
+            return self if returns == "itself" else None
+
+        def wrong_step(self, X, Y):
+            return self.step(X, Y, sign=-1)
+
+    net = Steps(network())
+    mine = copy.deepcopy(vars(net))
+    assert fcnet.check(net.step, net, X, Y, batched=True, learning_rate=0.1).ok
+    report = fcnet.check(net.wrong_step, net, X, Y, batched=True, learning_rate=0.1)
+    assert [finding[:4] for finding in report.findings] == [(5, "dW", 1, "sign")]
+    assert all(np.array_equal(value, mine[key]) for key, value in vars(net).items())
+    report = fcnet.check(net.step, net, X, Y, batched=True)
+    assert "if it is a training step, pass learning_rate=" in report.findings[-1].message
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    W1: np.ndarray
+    b1: np.ndarray
+
+    def backward(self, X, Y):
+        return {"W1": 0 * self.W1, "b1": 0 * self.b1}
+
+
+@pytest.mark.untyped
+def test_an_object_that_cannot_change_is_refused():
+    net = Frozen(*network((4, 2))[0])
+    with pytest.raises(TypeError, match=r"does not take other parameters.*cannot assign"):
+        fcnet.check(net.backward, net, X, Y, batched=True)
+
+
+def test_what_else_an_object_holds_is_left_alone():
+    net = Attributes(network())
+    net.log, net.key, net.compiled = logging.getLogger("a"), jax.random.key(0), jax.jit(abs)
+    net.tools, net.file = [np, Attributes, len], sys.stdout
+    assert fcnet.check(net.backward, net, X, Y, batched=True).ok
+    assert net.compiled(-1.0) == 1
+    assert net.log is logging.getLogger("a")
 
 
 def test_gradients_that_add_up_from_call_to_call_are_found():

@@ -37,7 +37,7 @@ from fcnet.verify.inputs import USUAL_N, varied_inputs
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
-from fcnet.verify.step import check_learning_rate, rate_of_differences
+from fcnet.verify.step import check_learning_rate, rate_of_differences, rate_of_returned
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total, without
 from fcnet.verify.types import (
@@ -333,6 +333,8 @@ class BackwardPass:
             return [form_finding("no_step", NO_STEP)]
         if self.otherwise:
             return []
+        if rate := self.rate_returned(trials):
+            return description_findings(f"learning_rate={rate:g}", [])
         odd, other = self.odd_terms()
         again = other.again(trials) if odd else trials
         if self.description:
@@ -350,6 +352,17 @@ class BackwardPass:
         ]
         message = "the gradient is wrong, but fits no known mistake"
         return list(first_of_each_kind(findings)) or [form_finding("unknown", message)]
+
+    def rate_returned(self, trials: Sequence[Trial]) -> float:
+        """The learning rate of a step that returned the new parameters unasked, or 0."""
+        present = self.candidate.layout.present
+        clear = [trial for trial in trials if not trial.reference.by_convention]
+        steps = [
+            (present(t.case.params), t.answer.gradient, present(t.reference.gradient))
+            for t in clear
+        ]
+        unasked = steps and self.candidate.learning_rate is None
+        return rate_of_returned(steps, self.format) if unasked else 0.0
 
     @cached_property
     def description(self) -> Description | None:

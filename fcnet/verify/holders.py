@@ -47,9 +47,18 @@ def takes_objects(check: Checker) -> Checker:
             check_can_change(holder)
             keeps = options.get("learning_rate") is None
             function = filled_first(backward, holder, x, y, keeps)
+            if callable(options.get("penalty")):
+                options["penalty"] = functools.partial(_of_filled, options["penalty"], holder)
             return check(function, holder.arrays(), x, y, **options)
 
     return wrapper  # type: ignore[return-value]
+
+
+def _of_filled(penalty: Callable[[Any], Any], holder: "Holder", arrays: Any) -> Any:
+    """A penalty of the object with other arrays in it, which is left as it was."""
+    with restored(holder.owner):
+        holder.put(arrays)
+        return penalty(holder.owner)
 
 
 def is_object(params: object) -> bool:

@@ -46,7 +46,8 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     try:
         found, loss = _gradient_and_loss(layout, params, value)
     except _MismatchError as mismatch:
-        return Returned(None, (form_finding("wrong_structure", str(mismatch)),))
+        step = "; pass learning_rate= for a training step in place" if value is None else ""
+        return Returned(None, (form_finding("wrong_structure", f"{mismatch}{step}"),))
     slots = layout.arrays
     leaves = [found[slot.path] for slot in slots]
     findings = [

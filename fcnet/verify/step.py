@@ -17,6 +17,9 @@ from fcnet.verify.types import Answer, Case, Format, beside
 RATES = (0.001, 0.003, 0.005, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5, 1.0)
 """Learning rates that people use, the smallest first: a multiple of 1/0.1 is one of 1 too."""
 
+ROUNDINGS = 64
+"""Units of rounding within which new parameters are those of an exact step."""
+
 FEWEST_ENTRIES, NEAR = 20, 0.05
 """How many entries must be multiples of their parameters' last digits, and how nearly, before a
 gradient is taken for a difference of parameters: by chance it is so once in 10^20 times."""
@@ -79,7 +82,28 @@ def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) 
     for rate in RATES:
         units = g * rate / last_place
         shows = (abs(g) * rate * FAR < abs(theta)) & (units != 0)
-        off = abs(units - np.rint(units))[shows]
+        off = abs(units - np.copysign(np.maximum(np.rint(abs(units)), 1), units))[shows]
         if len(off) >= FEWEST_ENTRIES and off.max() < NEAR:
             return rate
     return None
+
+
+def rate_of_returned(trials: Iterable[tuple[Params, Params, Params]], format: Format) -> float:
+    """The learning rate of a step that returned new parameters where its gradient was asked for.
+
+    Args:
+        trials: parameters, what was returned, and the right gradient.
+        format: of what was returned.
+
+    Returns:
+        The rate; 0 if what was returned is no exact step.
+    """
+    theta, got, right = (
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(part)])
+        for part in zip(*trials, strict=True)
+    )
+    step = theta - got
+    rate = float(step @ right / max(right @ right, 1e-300))
+    allowed = ROUNDINGS * format.u * (abs(theta) + abs(rate * right).max())
+    fits = np.isfinite(got).all() and (abs(step - rate * right) <= allowed).all()
+    return float(f"{rate:.4g}") if fits and rate > 0 else 0.0

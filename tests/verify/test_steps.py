@@ -174,6 +174,17 @@ def test_arrays_of_jax_must_be_returned_or_put_back_into_their_container():
         assert [finding.kind for finding in report.findings] == kinds, str(report)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_new_parameters_for_a_gradient_are_told_the_keyword(dtype):
+    (finding,) = check(returned(planted(), 0.1), in_dtype(dtype)).findings
+    assert finding.kind == "other_description"
+    assert "with learning_rate=0.1;" in finding.message
+    wrong = check(returned(planted(("sign", 2)), 0.1), in_dtype(dtype))
+    assert all(finding.kind != "other_description" for finding in wrong.findings)
+    (nothing, *_) = check(in_place(planted(), 0.1), in_dtype(dtype)).findings
+    assert "pass learning_rate= for a training step in place" in nothing.message
+
+
 @pytest.mark.parametrize(("dtype", "rate"), [("float64", 1.0), ("float64", 0.1), ("float32", 0.01)])
 def test_a_difference_of_parameters_is_recognised_and_has_no_made_up_findings(dtype, rate):
     """Its small gradients have few digits: some entries are wrong by many units of their own."""

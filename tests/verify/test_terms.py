@@ -3,6 +3,8 @@
 The candidates are those of `support.faulty_backprop`, with terms added by hand.
 """
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -212,6 +214,23 @@ def test_a_penalty_is_a_function_of_the_users_own_layout():
         report = check(backward, params, penalty=absolute, weight_layout="out_in")
         assert found(report) == findings
         assert report.ok == (not findings)
+
+
+def test_a_penalty_of_an_object_gets_the_object():
+    net = SimpleNamespace(W1=PARAMS[0][0], b1=PARAMS[0][1], W2=PARAMS[1][0], b2=PARAMS[1][1])
+    kept = dict(vars(net))
+
+    def backward(X, Y):
+        params = [(net.W1, net.b1), (net.W2, net.b2)]
+        (dW1, db1), (dW2, db2) = regularised(planted(), constant)(params, X, Y)
+        return {"dW1": dW1, "db1": db1, "dW2": dW2, "db2": db2}
+
+    def penalty(net):
+        return 0.15 * (jnp.sum(net.W1**2) + jnp.sum(net.W2**2))
+
+    assert check(backward, net, penalty=penalty).ok
+    assert not check(backward, net).ok
+    assert all(vars(net)[name] is array for name, array in kept.items())
 
 
 @pytest.mark.untyped

@@ -180,16 +180,16 @@ def other_description(
     own, r = described(cost), len(examples[0].case.params)
     # an input that has nothing special about it tells the most descriptions apart
     usual = examples[min(1, len(examples) - 1)]
-    networks: dict[tuple[Activation, Activation], Passed] = {}
+    networks = {}
     with np.errstate(all="ignore"):
         if all(fits(own, example, format) for example in examples):
             return None
         for other in sorted(neighbours(own, r), key=lambda d: len(own.changed(d))):
-            network = (other.activation, other.output_activation)
-            if network not in networks:
-                networks[network] = forward(other, usual.case)
+            if other.activation not in networks:
+                networks[other.activation] = hidden_layers(other.activation, usual.case)
+            passed = with_output(networks[other.activation], other.output_activation)
             if (
-                fits(other, usual, format, networks[network], first=r - 1)
+                fits(other, usual, format, passed, first=r - 1)
                 and _accepts(other.loss, examples[0].case.Y)
                 and all(fits(other, example, format) for example in examples)
             ):
@@ -232,7 +232,7 @@ def _is_near(got: Values, right: Values, terms: Values, theta: Values, format: F
 
 
 class Passed(NamedTuple):
-    """The forward pass of all rows: a^[0..r], z^[1..r], and sizes of the terms of a^[0..r]."""
+    """The forward pass of all rows: a^[0..r], z^[1..r], and sizes of the terms of a^[0..r-1]."""
 
     a: list[Rows]
     z: list[Rows]
@@ -241,13 +241,25 @@ class Passed(NamedTuple):
 
 def forward(description: Description, case: Case) -> Passed:
     """The forward pass of a case."""
+    return with_output(hidden_layers(description.activation, case), description.output_activation)
+
+
+def hidden_layers(activation: Activation, case: Case) -> Passed:
+    """The forward pass of a case up to z^[r]."""
     a, z, sizes = [case.X], [], [abs(case.X)]
-    sigmas = _sigmas(description, len(case.params))
-    for (W, b), sigma in zip(case.params, sigmas, strict=True):
-        z.append(a[-1] @ W.T + b)
-        a.append(sigma.function(z[-1]))
-        sizes.append(abs(a[-1]) + FLOOR * (sizes[-1] @ abs(W).T + abs(b)))
+    sigma, last = sigma_of(activation), case.params[-1]
+    for layer in case.params:
+        z.append(a[-1] @ layer.W.T + layer.b)
+        if layer is not last:
+            a.append(sigma.function(z[-1]))
+            terms = sizes[-1] @ abs(layer.W).T + abs(layer.b)
+            sizes.append(abs(a[-1]) + FLOOR * terms)
     return Passed(a, z, sizes)
+
+
+def with_output(passed: Passed, output_activation: Activation) -> Passed:
+    """The forward pass with its last activation."""
+    return passed._replace(a=[*passed.a, sigma_of(output_activation).function(passed.z[-1])])
 
 
 def _sigmas(description: Description, r: int) -> list[Sigma]:
@@ -257,7 +269,7 @@ def _sigmas(description: Description, r: int) -> list[Sigma]:
 def backward(
     description: Description, case: Case, passed: Passed, convention: float = 1.0, first: int = 0
 ) -> tuple[Params, Params]:
-    """The gradient of the layers from `first` on, and the sizes of the terms that it adds up."""
+    """The gradient of the layers after the `first`, and the sizes of the terms that it adds up."""
     r, n = len(case.params), len(case.X)
     share = 1 / n if description.reduction == "mean" else 1.0
     delta = _error(description.loss, passed.a[-1], case.Y)
@@ -304,9 +316,10 @@ def describe(own: Description, other: Description) -> str:
     changed = own.changed(other)
     if other.output_activation.name == "identity" and "output_activation" in changed:
         del changed["output_activation"]
-        given = changed | {"loss": other.loss.name}
-        why = f": that loss contains the {link}" if (link := _link_name(other.loss)) else ""
-        return f"{_keywords(given)} and no output_activation{why}"
+        if link := _link_name(other.loss):
+            changed["loss"] = other.loss.name
+        why = f": that loss contains the {link}" if link else ""
+        return f"{_keywords(changed)}{' and ' * bool(changed)}no output_activation{why}"
     return _keywords(changed)
 
 

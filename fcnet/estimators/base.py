@@ -9,6 +9,7 @@ import numpy as np
 from fcnet.activations import get_activation
 from fcnet.checks import as_count, as_examples
 from fcnet.data.preprocess import Standardizer, standardize, unscaled
+from fcnet.estimators.targets import Seen, see
 from fcnet.estimators.training import (
     WeightedRows,
     as_groups,
@@ -44,6 +45,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     validation_scores_: list[float] | None
     n_iter_: int
     _target: Standardizer
+    _seen: Seen | None
+    _dtype: np.dtype
+    _target_dtype: np.dtype
     _opt_state: Any
     _passes: int
 
@@ -173,8 +177,6 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         """Run `fcnet.fit` on a new network or on this one, and store the results as attributes."""
         Y = self._encode(data.Y)
         loss = self._loss()
-        if not warm:
-            self._target = self._scales(Y, data.weights, loss)
         if not self.alpha >= 0:
             raise ValueError(f"alpha must be 0 or more, got {self.alpha!r}")
         n, d = data.X.shape
@@ -185,13 +187,18 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         widths = np.atleast_1d(self.hidden_layer_sizes).tolist()
         hidden = [as_count("hidden_layer_sizes", width, least=1) for width in widths]
         sizes = (d, *hidden, Y.shape[1])
-        dtype = self.coefs_[0].dtype if warm else data.X.dtype
+        if warm:
+            self._check_sizes(sizes)
+        dtype = self._dtype if warm else data.X.dtype
+        seen, target = None, unscaled(Y.shape[1])
+        if self._scales_targets(loss):
+            seen = see(self._seen if warm else None, Y, data.weights)
+            target = seen.standardizer()
         with jax.enable_x64(dtype == np.float64):
             key = jax.random.fold_in(jax.random.key(seed), self._passes if warm else 0)
             start_key, fit_key = jax.random.split(key)
             if warm:
-                self._check_sizes(sizes)
-                begin = to_params(self.coefs_, self.intercepts_, self._target)
+                begin = to_params(self.coefs_, self.intercepts_, target, dtype)
             else:
                 begin = init_small(start_key, sizes, dtype)
             penalty = self.alpha * n / (batch_size * float(data.weights.sum()))
@@ -199,7 +206,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             result = fit(
                 begin,
                 data.X,
-                standardize(self._target, Y),
+                standardize(target, Y),
                 key=fit_key,
                 batch_size=batch_size,
                 steps=passes * per_pass,
@@ -213,14 +220,18 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 if validation is None
                 else (
                     validation.X,
-                    standardize(self._target, self._encode(validation.Y)),
+                    standardize(target, self._encode(validation.Y)),
                     validation.weights,
                 ),
                 evaluate_every=per_pass,
                 patience=patience,
                 opt_state=opt_state,
             )
-        self.coefs_, self.intercepts_ = to_arrays(result.params, self._target)
+        if not warm:
+            self._dtype = dtype
+            self._target_dtype = self._precision_of(data.Y)
+        self._seen, self._target = seen, target
+        self.coefs_, self.intercepts_ = to_arrays(result.params, target, self._target_dtype)
         self._opt_state = jax.tree.map(np.array, result.opt_state)
         self.n_iter_ = len(result.history.step) - 1
         self._passes = self.n_iter_ + (self._passes if warm else 0)
@@ -239,12 +250,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             )
 
     def _outputs(self, X: Any) -> np.ndarray:
-        """The network's outputs for new examples, shape (n, m_r)."""
+        """The network's outputs for new examples, shape (n, m_r); standardised targets, if any."""
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, dtype=FLOATS, reset=False)
-        with jax.enable_x64(self.coefs_[0].dtype == np.float64):
-            params = to_params(self.coefs_, self.intercepts_, unscaled(1))
-            X = as_examples("X", X, X.shape[1], self.coefs_[0].dtype)
+        with jax.enable_x64(self._dtype == np.float64):
+            params = to_params(self.coefs_, self.intercepts_, self._target, self._dtype)
+            X = as_examples("X", X, X.shape[1], self._dtype)
             return np.array(outputs(params, X, activation=get_activation(self.activation)))
 
     def _means(self, o: np.ndarray) -> np.ndarray:
@@ -268,6 +279,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         """The loss to minimise."""
         raise NotImplementedError
 
-    def _scales(self, Y: np.ndarray, weights: np.ndarray, loss: Loss) -> Standardizer:
-        """How Y is standardised for training; by default it is not."""
-        return unscaled(Y.shape[1])
+    def _scales_targets(self, loss: Loss) -> bool:
+        """Whether Y is standardised for training; by default it is not."""
+        return False
+
+    def _precision_of(self, y: np.ndarray) -> np.dtype:
+        """The dtype of predictions, and of the last layer, which has the units of y."""
+        return self._dtype

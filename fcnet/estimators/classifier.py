@@ -12,7 +12,7 @@ from fcnet.types import Loss
 with extra("sklearn"):
     from sklearn.base import ClassifierMixin
     from sklearn.preprocessing import LabelBinarizer
-    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import column_or_1d
 
 
@@ -40,14 +40,21 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
 
         Args:
             X, y, sample_weight: as for `fit`.
-            classes: all labels, including those of later calls; needed in the first call.
+            classes: all labels, including those of later calls; needed in the first call. Columns
+                of 0 and 1 tell their number themselves: there, classes may be left out, or be
+                the numbers of the columns, or such columns.
         """
         if not hasattr(self, "coefs_"):
-            if classes is None:
+            if type_of_target(y, input_name="y").startswith("multilabel"):
+                self._learn_labels(np.asarray(y))
+            elif classes is None:
                 raise ValueError("classes must be given in the first call to partial_fit")
-            self._learn_labels(np.asarray(classes))
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes are {self.classes_} since the first call, got {classes}")
+            else:
+                self._learn_labels(np.asarray(classes))
+        if classes is not None and not np.array_equal(_distinct(classes), self.classes_):
+            raise ValueError(
+                f"classes are {self.classes_} since the first call, got {_distinct(classes)}"
+            )
         return self._partial_fit(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -93,6 +100,9 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
 
     def _encode(self, y: np.ndarray) -> np.ndarray:
         y = self._labels_of(y)
+        if (y.ndim == 2) != self._multilabel:
+            wanted = f"(n, {len(self.classes_)})" if self._multilabel else "(n,)"
+            raise ValueError(f"y has shape {y.shape}, expected {wanted}, as in the first call")
         if y.ndim == 1 and (unknown := np.setdiff1d(y, self.classes_)).size:
             raise ValueError(f"y has classes {unknown} that are not among {self.classes_}")
         return self._labels.transform(y).astype(np.float64)
@@ -103,3 +113,9 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     def _loss(self) -> Loss:
         one = self._multilabel or len(self.classes_) == 2
         return LOSSES["logistic" if one else "softmax_cross_entropy"]
+
+
+def _distinct(classes: Any) -> np.ndarray:
+    """The labels in a list of them, sorted; those of columns of 0 and 1 are their numbers."""
+    array = np.asarray(classes)
+    return np.arange(array.shape[1]) if array.ndim == 2 else np.unique(array)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fcnet.data.preprocess import Standardizer, fit_standardizer
+from fcnet.data.preprocess import unstandardize
 from fcnet.estimators.base import NetworkEstimator
 from fcnet.extras import extra
 from fcnet.losses import get_loss
@@ -18,15 +18,17 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     """A network (2.12) as a scikit-learn regressor, trained by `fcnet.fit`.
 
     A parameter that means the same as in `sklearn.neural_network.MLPRegressor` has the same name.
-    Computes in float64 for examples in float64, else in float32.
+    Computes in float64 for examples in float64, else in float32. Predictions, and the arrays of the
+    last layer, have the wider precision of examples and targets.
 
     Args:
         hidden_layer_sizes: the widths m_1, ..., m_{r-1} of the hidden layers; () for none.
         loss: a name of `fcnet.LOSSES`, such as "poisson", or a `fcnet.Loss`. `predict` returns the
             loss's `mean` of the outputs.
         scale_target: train on standardised targets, if the loss takes any real targets and its mean
-            is the output itself; this excludes "poisson" and "logistic". `coefs_` and predictions
-            are in the units of y in either case.
+            is the output itself; this excludes "poisson" and "logistic". Their means and deviations
+            are those of all targets since the first call, where `partial_fit` or `warm_start` goes
+            on. `coefs_` and predictions are in the units of y in either case.
         activation: a name or a `fcnet.Activation`.
         optimizer: a name that `fcnet.fit` takes; a factory, such as `def decayed(learning_rate):
             return optax.adamw(learning_rate, weight_decay=0.01)`; or a ready-made optax
@@ -104,7 +106,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> np.ndarray:
         """The predicted targets, in the shape of y: (n,) or (n, m_r)."""
-        mean = self._means(self._outputs(X))
+        standardised = self._means(self._outputs(X))
+        mean = unstandardize(self._target, standardised).astype(self._target_dtype)
         return mean if self._columns else mean[:, 0]
 
     def __sklearn_tags__(self) -> Any:
@@ -123,7 +126,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     def _loss(self) -> Loss:
         return get_loss(self.loss)
 
-    def _scales(self, Y: np.ndarray, weights: np.ndarray, loss: Loss) -> Standardizer:
-        if self.scale_target and loss.is_scalable:
-            return fit_standardizer(Y, weights)
-        return super()._scales(Y, weights, loss)
+    def _scales_targets(self, loss: Loss) -> bool:
+        return bool(self.scale_target and loss.is_scalable)
+
+    def _precision_of(self, y: np.ndarray) -> np.dtype:
+        return np.result_type(self._dtype, y.dtype)

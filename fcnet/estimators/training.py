@@ -157,7 +157,10 @@ def _penalised(optimizer: Optimizer) -> Callable[..., optax.GradientTransformati
 
 
 def to_params(
-    coefs: Sequence[np.ndarray], intercepts: Sequence[np.ndarray], target: Standardizer
+    coefs: Sequence[np.ndarray],
+    intercepts: Sequence[np.ndarray],
+    target: Standardizer,
+    dtype: DTypeLike,
 ) -> Params:
     """The layers of scikit-learn's `coefs_`, of shape (m_{k-1}, m_k), and `intercepts_`.
 
@@ -165,14 +168,26 @@ def to_params(
     """
     *below, (W, b) = zip(coefs, intercepts, strict=True)
     last = (W / target.scale, (b - target.mean) / target.scale)
-    dtype = coefs[0].dtype
     return tuple(Layer(jnp.asarray(W.T, dtype), jnp.asarray(b, dtype)) for W, b in (*below, last))
 
 
-def to_arrays(params: Params, target: Standardizer) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """`coefs_` and `intercepts_` as NumPy arrays, so that the outputs have the targets' units."""
-    *below, (W, b) = ((np.asarray(W).T, np.asarray(b)) for W, b in params)
+def to_arrays(
+    params: Params, target: Standardizer, dtype: DTypeLike
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """`coefs_` and `intercepts_` as NumPy arrays, so that the outputs have the targets' units.
+
+    Args:
+        params: r layers, whose outputs are standardised targets.
+        target: the means and the scales of the targets.
+        dtype: that of the last layer, which holds these means and scales: the targets' own. The
+            other layers keep theirs.
+
+    >>> layer = Layer(jnp.ones((1, 1), jnp.float32), jnp.ones(1, jnp.float32))
+    >>> _, (b,) = to_arrays((layer,), Standardizer(np.array([1e9]), np.array([3.0])), np.float64)
+    >>> b.tolist(), layer.b.dtype.name
+    ([1000000003.0], 'float32')
+    """
+    *below, (W, b) = ((np.array(W).T, np.array(b)) for W, b in params)
     last = (W * target.scale, b * target.scale + target.mean)
-    coefs, intercepts = zip(*below, last, strict=True)
-    dtype = params[0].W.dtype
-    return [np.array(W, dtype) for W in coefs], [np.array(b, dtype) for b in intercepts]
+    coefs, intercepts = zip(*below, [np.array(leaf, dtype) for leaf in last], strict=True)
+    return list(coefs), list(intercepts)

@@ -195,6 +195,11 @@ class Store(NamedTuple):
             for failure in failures:
                 warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=5)
             self._check(path, json.loads(text["configuration"]))
+            if start.kept and not any(name.startswith("kept") for name in arrays):
+                raise CheckpointError(
+                    f"{path} is of a run without patience, which kept no parameters but the last: "
+                    "leave patience out, or start a new run in another folder"
+                )
             return _snapshot(start, arrays, text, path)
         if failures:
             raise CheckpointError(f"no checkpoint can be read: {'; '.join(failures)}")

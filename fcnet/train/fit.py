@@ -106,10 +106,10 @@ def fit(
             saved after evaluations. Needs the extra "checkpoint".
         resume: continue from the last checkpoint in the folder, if there is one. The result is that
             of an uninterrupted run, bit for bit. The other arguments must be those of the run; but
-            `steps` may be larger, and the values of `params` and `opt_state` are not used. A run
-            is also evaluated at its end: if `steps` is to grow later, make it a multiple of
-            `evaluate_every`, or `patience` counts one evaluation more and the last bits may differ
-            on a GPU.
+            `steps` may be larger, `patience` another number or None, and the values of `params` and
+            `opt_state` are not used. A run is also evaluated at its end: if `steps` is to grow
+            later, make it a multiple of `evaluate_every`, or `patience` counts one evaluation more
+            and the last bits may differ on a GPU.
         mesh: the devices that share the run, with the axes "data" and "model" or one of them, such
             as `jax.make_mesh((4, 2), ("data", "model"))`. Each batch is split over "data", and the
             rows of each layer over "model" if its width divides. The result lies on one device and
@@ -165,12 +165,13 @@ def fit(
             name = gradient if isinstance(gradient, str) else getattr(gradient, "__name__", "own")
             identity = configuration(
                 program, hyper, state, (seen, held_out), key,
-                gradient=name, evaluate_every=schedule.evaluate_every, patience=waiting,
+                gradient=name, evaluate_every=schedule.evaluate_every,
                 precision=arithmetic, sampling=sampling, batch_size=B, examples=examples,
             )  # fmt: skip
         if is_shared(devices):
             start_from = checksum(*jax.tree.leaves(layers))
-            check_alike(devices, {**identity, "params": start_from, "steps": schedule.steps})
+            ends = {"steps": schedule.steps, "patience": waiting}
+            check_alike(devices, {**identity, "params": start_from, **ends})
         plan = Plan(
             program=program,
             hyperparameters=hyper,

@@ -63,8 +63,10 @@ class SweepResult(NamedTuple):
         history: `step` has one entry for each evaluation. The others have one row for each, with a
             column for each member: NaN once its parameters are not finite.
         finite: whether each member stayed finite.
-        best: the finite member with the least validation loss in the end; with the least training
-            loss, if no examples are held out; None if no member is finite.
+        best: the finite member with the least validation loss in any evaluation; with the least
+            training loss, if no examples are held out; None if no member is finite.
+        best_params: the parameters of that member at that evaluation, which may be earlier than the
+            last step; None if no member is finite.
     """
 
     params: Params
@@ -72,9 +74,10 @@ class SweepResult(NamedTuple):
     history: History
     finite: Bool[np.ndarray, " K"]
     best: int | None
+    best_params: Params | None
 
     def member(self, k: int) -> Params:
-        """The parameters of member k."""
+        """The parameters of member k after the last step."""
         return jax.tree.map(lambda leaf: leaf[k], self.params)
 
 
@@ -171,8 +174,9 @@ def sweep(
             window = jax.eval_shape(lambda: plan.source(first.keys).load(0))
             check_gradient(program, first.params, window)
         parts = groups(members, B)
-        states, measured = zip(*_run(plan, parts, progress), strict=True)
-        return _result(plan, jax.device_get(states), np.concatenate(measured, axis=2))
+        states, kept, measured = zip(*_run(plan, parts, progress), strict=True)
+        states, kept = jax.device_get((states, kept))
+        return _result(plan, states, kept, np.concatenate(measured, axis=2))
 
 
 class _Plan(NamedTuple):
@@ -188,10 +192,22 @@ class _Plan(NamedTuple):
     held_out: Data | None
     schedule: Schedule
 
+    @property
+    def ranked(self) -> int:
+        """The row of what `measure_members` returns by which members are ranked."""
+        return 0 if self.held_out is None else 2
+
     def source(self, keys: Array, device: jax.Device | None = None) -> Source:
         """The batches that members with these keys draw from the data, on their device."""
         data: Data = jax.device_put(self.table.resident, device)
         return drawn(on_device(data), self.sampling, _draw_keys(keys), self.batch_size)
+
+
+class Kept(NamedTuple):
+    """The parameters of members with their least loss so far, and that loss."""
+
+    params: Params
+    loss: Float[Array, " K"]
 
 
 class Group(NamedTuple):
@@ -240,7 +256,7 @@ def groups(members: Members, rows: int) -> list[Group]:
 
 def _run(
     plan: _Plan, parts: list[Group], progress: Callable[[float], Any] | None
-) -> list[tuple[State, np.ndarray]]:
+) -> list[tuple[State, Kept, np.ndarray]]:
     """The result of every group; as many at a time as there are cores or devices."""
     ended, done = Event(), count(1)
     total = len(parts) * len(plan.schedule.evaluated)
@@ -257,8 +273,8 @@ def _run(
             ended.set()
 
 
-def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State, np.ndarray]:
-    """A group's last state, and what was measured, of shape (evaluations, 4, members).
+def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State, Kept, np.ndarray]:
+    """A group's last state, what is kept, and what was measured, (evaluations, 4, members).
 
     `report` is called after each evaluation, and returns whether to continue.
     """
@@ -271,18 +287,27 @@ def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State
             measure_members, seen=seen, held_out=held_out, objective=program.objective
         )
         measured, going = [], True
+        kept = Kept(
+            jax.tree.map(jnp.copy, state.params), jnp.full(group.last - group.first, jnp.inf)
+        )
+
+        def keep(kept: Kept, state: State) -> Kept:
+            entry = measure(state)
+            measured.append(np.asarray(entry))
+            return keep_better(kept, Kept(state.params, entry[plan.ranked]))
+
         if plan.schedule.evaluates(0):
-            measured.append(np.asarray(measure(state)))
+            kept = keep(kept, state)
             going = report()
         source = plan.source(members.keys, group.device)
         for block, window in windows(source, 0, plan.schedule, plan.precision.scope):
             state = advance_members(program, state, window, numbers, own=members.own_keys)
             if plan.schedule.evaluates(block + int(window.last)):
-                measured.append(np.asarray(measure(state)))
+                kept = keep(kept, state)
                 going = report()
             if not going:
                 break
-        return state, np.stack(measured)
+        return state, kept, np.stack(measured)
 
 
 def _begin(optimizer: Optimizer, params: Params, numbers: Hyperparameters) -> State:
@@ -328,14 +353,37 @@ def measure_members(
     return lax.map(one, state).T
 
 
-def _result(plan: _Plan, states: tuple[State, ...], measured: np.ndarray) -> SweepResult:
-    """The states of the groups put together, and the best member."""
+@jax.jit
+def keep_better(kept: Kept, now: Kept) -> Kept:
+    """For each member the parameters with the less loss; the earlier ones where the later is NaN.
+
+    >>> from fcnet.types import Layer
+    >>> layers = [(Layer(jnp.full((2, 1, 1), k), jnp.full((2, 1), k)),) for k in (0.0, 1.0)]
+    >>> kept = keep_better(Kept(layers[0], jnp.array([3.0, 5.0])),
+    ...                    Kept(layers[1], jnp.array([jnp.nan, 4.0])))
+    >>> kept.params[0].b[:, 0].tolist(), kept.loss.tolist()
+    ([0.0, 1.0], [3.0, 4.0])
+    """
+
+    def one(kept: Kept, now: Kept) -> Kept:
+        better = now.loss < kept.loss
+        return jax.tree.map(lambda old, new: jnp.where(better, new, old), kept, now)
+
+    return jax.vmap(one)(kept, now)
+
+
+def _result(
+    plan: _Plan, states: tuple[State, ...], parts: tuple[Kept, ...], measured: np.ndarray
+) -> SweepResult:
+    """The parts of the groups put together, and the best member."""
     params, opt_state = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
+    kept = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     history = History(
         np.array(plan.schedule.evaluated, float), *measured.astype(float).swapaxes(0, 1)
     )
-    final = history.loss if plan.held_out is None else history.validation_loss
     finite = np.isfinite(history.loss).all(0)
-    ranked = np.where(finite, np.nan_to_num(final[-1], nan=np.inf), np.inf)
-    best = int(ranked.argmin()) if finite.any() else None
-    return SweepResult(params, opt_state, history, finite, best)
+    if not finite.any():
+        return SweepResult(params, opt_state, history, finite, None, None)
+    best = int(np.where(finite, kept.loss, np.inf).argmin())
+    best_params = jax.tree.map(lambda leaf: leaf[best], kept.params)
+    return SweepResult(params, opt_state, history, finite, best, best_params)

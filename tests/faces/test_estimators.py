@@ -24,7 +24,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fcnet
+from fcnet.data.preprocess import fit_standardizer
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
+from fcnet.estimators.targets import see
 from fcnet.estimators.training import WeightedRows, held_out
 from fcnet.train.optimizer import OPTIMIZERS
 
@@ -378,6 +380,80 @@ def test_classes_given_at_first_may_come_later():
         model.partial_fit(X[:2], [0, 1], classes=[0, 1])
     with pytest.raises(ValueError, match=r"classes \[3\] that are not among"):
         model.partial_fit(X[2:], [3])
+
+
+@pytest.mark.parametrize("given", ["numbers", "columns", None])
+def test_several_labels_come_in_chunks(given):
+    X = np.random.default_rng(0).normal(size=(120, 4))
+    labels = (X[:, :3] > 0).astype(int)
+    classes = {"numbers": [0, 1, 2], "columns": labels, None: None}[given]
+    model = FCNetClassifier(16, learning_rate_init=0.1, random_state=0)
+    for _ in range(15):
+        for rows in (slice(1), slice(1, 60), slice(60, None)):  # a first row alone has no 1 in some
+            model.partial_fit(X[rows], labels[rows], classes=classes)
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert (model.predict(X) == labels).mean() > 0.95
+    with pytest.raises(
+        ValueError, match=r"classes are \[0 1 2\] since the first call, got \[0 1\]"
+    ):
+        model.partial_fit(X, labels, classes=[0, 1])
+    with pytest.raises(ValueError, match=r"y has shape \(120,\), expected \(n, 3\)"):
+        model.partial_fit(X, labels[:, 0])
+    one = FCNetClassifier(4, random_state=0).partial_fit(X, labels[:, 0], classes=[0, 1])
+    with pytest.raises(ValueError, match=r"y has shape \(120, 3\), expected \(n,\)"):
+        one.partial_fit(X, labels)
+    with pytest.raises(ValueError, match=r"classes are \[0 1 2\] since"):
+        FCNetClassifier(4).partial_fit(X, labels, classes=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_targets_of_a_stream_are_scaled_by_all_that_came(houses, first):
+    X, y = houses
+    y = y.copy()
+    y[:2] = 2e5, 2e5 + 1e-3  # the first chunk says little, or something wrong, of the scale
+    chunks = [slice(first), slice(first, 40), slice(40, 80)]
+    model = FCNetRegressor(16, learning_rate_init=0.03, random_state=0)
+    for _ in range(50):
+        for rows in chunks:
+            model.partial_fit(X[rows], y[rows])
+    assert model.score(X[2:], y[2:]) > 0.9
+
+
+def test_scales_are_those_of_all_targets_at_once():
+    rng = np.random.default_rng(0)
+    Y = np.stack(
+        [rng.normal(3e7, 1, 50), rng.integers(0, 2, 50), np.full(50, 0.1), 1e-200 * np.arange(50)],
+        axis=1,
+    )
+    weights = rng.uniform(0.5, 2, 50)
+    seen = None
+    for rows in (slice(1), slice(1, 4), slice(4, 50)):
+        seen = see(seen, Y[rows], weights[rows])
+    mean = np.average(Y, axis=0, weights=weights)
+    deviation = np.sqrt(np.cov(1e200 * Y[:, 3], aweights=weights, ddof=0)) / 1e200
+    normal = np.sqrt(np.cov(Y[:, 0], aweights=weights, ddof=0))
+    np.testing.assert_allclose(seen.standardizer().mean, mean, rtol=1e-14)
+    np.testing.assert_allclose(seen.standardizer().scale, [normal, 1, 1, deviation], rtol=1e-9)
+    np.testing.assert_allclose(
+        see(None, Y[:, :3], weights).standardizer().scale,
+        fit_standardizer(Y[:, :3], weights).scale,
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize("offset", [1e7, 1e9])
+def test_targets_far_from_zero_keep_their_digits_in_single_precision(houses, offset):
+    X = houses[0].astype("f")
+    t = (houses[1] - 2e5) / 5e4
+    model = FCNetRegressor(16, learning_rate_init=0.02, random_state=0).fit(X, t + offset)
+    assert model.predict(X).dtype == np.float64
+    assert {W.dtype.name for W in model.coefs_[:-1]} == {"float32"}
+    assert model.score(X, t + offset) > 0.95
+    before = model.predict(X)
+    model.set_params(warm_start=True, max_iter=1, learning_rate_init=1e-9).fit(X, t + offset)
+    np.testing.assert_allclose(model.predict(X) - offset, before - offset, atol=1e-3)
+    rounded = before.astype("f").astype(float)
+    assert 1 - ((rounded - t - offset) ** 2).sum() / ((t - t.mean()) ** 2).sum() < 0.95
 
 
 def test_data_frames_pipelines_and_searches(houses):

@@ -119,6 +119,21 @@ def test_going_on_is_not_starting_again(run, tmp_path):
         assert_same_bits(longer, run())
 
 
+def test_a_run_that_stopped_early_goes_on_with_another_patience(run, tmp_path):
+    rising = {"validation": (np.ones((3, 4)), np.full((3, 1), -9.0)), "steps": 90}
+    unbroken = {patience: run(patience=patience, **rising) for patience in (1, 3, None)}
+    assert unbroken[1].history.step[-1] < unbroken[3].history.step[-1] < 90
+    for patience in (1, 3):
+        resumed = run(checkpoint=tmp_path, resume=True, patience=patience, **rising)
+        assert resumed.stopped == "patience"
+        assert_same_bits(resumed, unbroken[patience])
+    less = run(checkpoint=tmp_path, resume=True, patience=2, **rising)
+    assert_same_bits(less, unbroken[3])  # it has waited that long already
+    assert_same_bits(run(checkpoint=tmp_path, resume=True, **rising), unbroken[None])
+    with pytest.raises(CheckpointError, match="is of a run without patience, which kept no param"):
+        run(checkpoint=tmp_path, resume=True, patience=3, **rising)
+
+
 def test_the_last_and_the_best_are_kept(run, tmp_path):
     rising = {"validation": (np.ones((3, 4)), np.full((3, 1), -9.0)), "steps": 90}
     history = run(checkpoint=Checkpoints(tmp_path, keep=2), **rising).history

@@ -66,7 +66,7 @@ def test_a_member_ends_where_its_own_run_does(problem, sampling):
             with pytest.raises(AssertionError):
                 assert_close(result.member(0), alone.params, 1e-9)
     assert result.finite.all()
-    assert result.best == result.history.validation_loss[-1].argmin()
+    assert result.best == result.history.validation_loss.min(0).argmin()
 
 
 def test_a_member_computes_in_the_precision_of_its_own_run(problem):
@@ -135,6 +135,25 @@ def test_the_best_is_that_of_the_training_loss_where_no_data_are_held_out(proble
     assert np.isnan(result.history.validation_loss).all()
 
 
+def test_the_best_evaluation_counts_and_its_parameters_are_kept(problem):
+    """Of two members, one is the best in the middle, and the other one in the end."""
+    start = (fcnet.Layer(jnp.zeros((1, 1)), jnp.zeros(1)),)
+    X = jnp.array([[-1.0], [1.0]])
+    run = {
+        "key": jax.random.key(0), "sampling": "full", "steps": 6, "optimizer": "sgd",
+        "evaluate_every": 1, "validation": (X, X),  # W = 1 is right, on its way to 2
+    }  # fmt: skip
+    rates = jnp.array([0.5, 0.05])
+    result = sweep(start, X, 2 * X, hyperparameters={"learning_rate": rates}, **run)
+    passed, slow = result.history.validation_loss.T
+    assert passed[1] == 0 < slow[-1] < passed[-1]
+    assert result.best == 0
+    assert result.best_params[0].W.item() == 1
+    assert result.member(0)[0].W.item() > 1.9
+    patient = fit(start, X, 2 * X, hyperparameters={"learning_rate": 0.5}, patience=6, **run)
+    assert_close(result.best_params, patient.params, 1e-6)
+
+
 def test_a_member_that_diverges_does_not_stop_the_others(problem):
     params, X, Y, keys = problem
     run = {"batch_size": 6, "steps": 300, "optimizer": "sgd", "evaluate_every": 100}
@@ -157,6 +176,7 @@ def test_a_member_that_diverges_does_not_stop_the_others(problem):
         params, X, Y, key=keys, hyperparameters={"learning_rate": jnp.array(1e6)}, **run
     )
     assert all_lost.best is None
+    assert all_lost.best_params is None
     assert not all_lost.finite.any()
 
 

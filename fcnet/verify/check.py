@@ -13,7 +13,7 @@ from fcnet.losses import as_objective
 from fcnet.types import Activation, Loss, Params
 from fcnet.verify.binding import EXAMPLE_AXES, WEIGHT_LAYOUTS, bind
 from fcnet.verify.candidate import Call, Candidate
-from fcnet.verify.compare import Comparison, compare
+from fcnet.verify.compare import Comparison, compare, largest_excess
 from fcnet.verify.diagnose.blame import Evidence, Names, diagnose
 from fcnet.verify.diagnose.decay import (
     Reading,
@@ -32,11 +32,13 @@ from fcnet.verify.diagnose.descriptions import (
     has_loss,
     other_description,
 )
+from fcnet.verify.example import Shown, literal, simple_inputs
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import USUAL_N, varied_inputs
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
+from fcnet.verify.shown import apart
 from fcnet.verify.step import check_learning_rate, rate_of_differences, rate_of_returned
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total, without
@@ -485,6 +487,31 @@ class BackwardPass:
             + (", as the notes do" if c == 1 else "; the notes take 1, and both are right")
             for c in sorted(seen)
         ]
+
+    def example(self, trials: Sequence[Trial]) -> str:
+        """An input of simple numbers, or else the failing one of the fewest examples."""
+        try:
+            inputs = simple_inputs(self.candidate, self.cost.objective.loss)
+            failing = [trial.case for trial in trials if not trial.comparison.ok]
+            least = sorted(failing, key=lambda case: len(case.X))[:1]
+            inputs += [Shown(case, literal(self.candidate, case)) for case in least]
+        except TypeError:
+            return ""
+        for case, code in inputs:
+            answer = self.answer(case) if code else None
+            shown = self.compare(case, answer, self.format) if answer else None
+            if shown and not shown.ok:
+                return f"{code}\n# {self.name}(params, x, y): {self.worst_entry(shown)}"
+        return ""
+
+    def worst_entry(self, comparison: Comparison) -> str:
+        """The worst entry of a comparison, as returned and as it must be."""
+        i = int(np.argmax([largest_excess([excess]) for excess in comparison.excess]))
+        leaf = comparison.leaf(i)
+        entries = (float(values[i][leaf.index]) for values in (comparison.got, comparison.right))
+        got, right = apart(*entries)
+        named = self.in_user_terms(leaf)
+        return f"{named.path}{list(named.index)} is {got}, and must be {right}"
 
     def in_user_terms(self, leaf: Leaf) -> Leaf:
         """The leaf with the user's own name and index of the array."""

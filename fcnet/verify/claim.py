@@ -9,12 +9,14 @@ import jax
 import numpy as np
 from jax import Array
 
-from fcnet.arrays import dtype_of, shape_of, to_numpy, unit_roundoff
+from fcnet.arrays import dtype_of, like, shape_of, to_numpy, unit_roundoff
 from fcnet.verify.compare import Comparison, compare_arrays, largest_excess
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
+from fcnet.verify.example import MANY
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
+from fcnet.verify.shown import code_of
 from fcnet.verify.structure import Property, move, properties_of
 from fcnet.verify.truth.double import Traced, trace
 from fcnet.verify.truth.evaluate import evaluate
@@ -75,6 +77,7 @@ class Claim:
         causes: what explains wrong numbers before the arrays are compared; a function of the claim
             and the trials.
         sizes: (), since this is no network.
+        shown: the arguments by names, from their leaves, for an example; None if none is given.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Claim:
     upstream: tuple[Values, ...] = ()
     causes: Callable[["Claim", Sequence[Trial]], list[Finding]] = lambda claim, trials: []
     sizes: tuple[int, ...] = ()
+    shown: Callable[[Sequence[Any]], dict[str, Any]] | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -172,6 +176,19 @@ class Claim:
         return [
             f"of {silent} nothing is proved: the right values are zero or all rounding everywhere"
         ]
+
+    def example(self, trials: Sequence[Trial]) -> str:
+        """The first input on which the answer is wrong; the user's own if it is."""
+        failing = [trial.case for trial in trials if not trial.comparison.ok]
+        if not failing or not self.shown or sum(x.size for x in failing[0].leaves) > MANY:
+            return ""
+        pairs = zip(failing[0].leaves, self.leaves, strict=True)
+        own = [like(x, leaf, dtype_of(leaf)) for x, leaf in pairs]
+        try:
+            values = self.shown(own)
+            return "\n".join(f"{name} = {code_of(value)}" for name, value in values.items())
+        except TypeError:
+            return ""
 
     def in_user_terms(self, leaf: Leaf) -> Leaf:
         """The leaf itself: the arrays are the user's own."""

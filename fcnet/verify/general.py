@@ -150,6 +150,7 @@ def _claim(
         names=names,
         kept=properties(arguments.differentiable),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
+        shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
 
 

@@ -67,6 +67,9 @@ class Subject(Protocol):
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """Notes for the report on what the comparisons show, or cannot show."""
 
+    def example(self, trials: Sequence["Trial"]) -> str:
+        """Code that makes a small input on which the answer is wrong; "" if there is none."""
+
     def in_user_terms(self, leaf: Leaf) -> Leaf:
         """The leaf with the user's own name and index."""
 
@@ -131,10 +134,15 @@ def judge(
     said = [*subject.remarks(ruling.comparisons), *notes]
     if ruling.kind == "right" and ruling.note:
         said.insert(0, ruling.note)
+    example = subject.example(trials) if is_wrong and reliable else ""
+    if example:
+        said.insert(0, f"{_where(trials)}; report.example makes a small input that shows it")
     leaves = persistent or worst_leaves(ruling.comparisons)
     conventions = {c.convention for c in ruling.comparisons} - {None}
     convention = conventions.pop() if len(conventions) == 1 else None
-    return _report(subject, cases, verdict, leaves, tuple(found), said, ruling.format, convention)
+    return _report(
+        subject, cases, verdict, leaves, tuple(found), said, ruling.format, convention, example
+    )
 
 
 def _warnings(ruling: Ruling) -> list[Finding]:
@@ -143,6 +151,12 @@ def _warnings(ruling: Ruling) -> list[Finding]:
     if ruling.kind not in kinds:
         return []
     return [form_finding(kinds[ruling.kind], ruling.note, "warning")]
+
+
+def _where(trials: Sequence[Trial]) -> str:
+    """On which inputs a wrong answer shows."""
+    names = [t.case.name for t in trials if not t.comparison.ok] or [trials[0].case.name]
+    return f"wrong on {len(names)} of {len(trials)} inputs, such as {names[0]}"
 
 
 def _report(
@@ -154,6 +168,7 @@ def _report(
     notes: Sequence[str],
     format: Format,
     convention: float | None = None,
+    example: str = "",
 ) -> Report:
     return Report(
         subject=subject.name,
@@ -166,6 +181,7 @@ def _report(
         unit_roundoff=format.u,
         convention=convention,
         sizes=subject.sizes,
+        example=example,
     )
 
 

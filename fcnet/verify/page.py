@@ -24,7 +24,7 @@ margin:auto;padding:1.5rem}
 .fcnet article.warning{border-color:#c3ccd5}.fcnet .warning .tag{background:#eef1f4}
 .fcnet code,.fcnet figcaption{font-family:ui-monospace,monospace;font-size:.9em}
 .fcnet .tag{float:right;font-size:.8rem;background:#fdf0e4;border-radius:1rem;padding:.1rem .7rem}
-.fcnet .formula{display:block;background:#f6f8fa;padding:.4rem .8rem;margin-top:.5rem}
+.fcnet .formula{display:block;background:#f6f8fa;padding:.4rem .8rem;margin-top:.5rem;overflow:auto}
 .fcnet table{border-collapse:collapse;width:100%;font-size:.92rem}
 .fcnet td,.fcnet th{padding:.3rem .9rem .3rem 0;text-align:left;border-bottom:1px solid #e4e7eb}
 .fcnet .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
@@ -95,6 +95,9 @@ def body(report: Mapping[str, Any]) -> str:
         parts.append(f"<div class=maps>{maps}</div>")
         parts.append(f"<h2>Array by array</h2>{_leaf_table(leaves)}")
     parts.append(f"<h2>How it was judged</h2>{_judged(report)}")
+    if report["example"]:
+        code = escape(report["example"])
+        parts.append(f"<h2>A small input that shows it</h2><pre class=formula>{code}</pre>")
     if report["notes"]:
         parts.append(f"<h2>Notes</h2>{_list(report['notes'])}")
     return "".join(parts)

@@ -16,6 +16,7 @@ from fcnet.arrays import dtype_of, overlap, unit_roundoff
 from fcnet.types import Params
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.returned import Returned
+from fcnet.verify.shown import apart
 from fcnet.verify.step import is_in_place
 from fcnet.verify.types import (
     Answer,
@@ -193,7 +194,8 @@ def check_loss(call: Call, right: Reference) -> list[Finding]:
     factors = {**FACTORS, float(n): f"n = {n} times", 1 / n: f"1/n = 1/{n} of"}
     near = [text for c, text in factors.items() if math.isclose(loss, c * expected, rel_tol=1e-3)]
     ratio = f", {near[0]} it" if near else ""
-    message = f"on {call.case.name} the loss is {expected:.6g}, but it returns {loss:.6g}{ratio}"
+    right_text, text = apart(expected, loss)
+    message = f"on {call.case.name} the loss is {right_text}, but it returns {text}{ratio}"
     return [Finding(1, "J", None, "forward_differs", message)]
 
 

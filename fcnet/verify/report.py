@@ -47,6 +47,8 @@ class Report:
         convention: the ReLU'(0) that the candidate uses, where an input showed it.
         sizes: (d, m_1, ..., m_r) where the candidate is a network's backward pass, else empty; then
             the leaves are W[1], b[1], ..., W[r], b[r], without those absent or not judged.
+        example: Python code that makes a small input on which a wrong gradient is wrong, and says
+            what is wrong there; "" if there is none.
     """
 
     subject: str
@@ -59,6 +61,7 @@ class Report:
     unit_roundoff: float
     convention: float | None = None
     sizes: tuple[int, ...] = ()
+    example: str = ""
 
     @property
     def ok(self) -> bool:
@@ -119,6 +122,7 @@ class Report:
             "leaves": [_as_json(leaf._asdict()) for leaf in self.leaves],
             "notes": list(self.notes),
             "cases": list(self.cases),
+            "example": self.example,
         }
 
     def to_json(self) -> str:

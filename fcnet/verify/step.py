@@ -82,7 +82,8 @@ def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) 
     for rate in RATES:
         units = g * rate / last_place
         shows = (abs(g) * rate * FAR < abs(theta)) & (units != 0)
-        off = abs(units - np.copysign(np.maximum(np.rint(abs(units)), 1), units))[shows]
+        some = units[shows]
+        off = abs(some - np.copysign(np.maximum(np.rint(abs(some)), 1), some))
         if len(off) >= FEWEST_ENTRIES and off.max() < NEAR:
             return rate
     return None

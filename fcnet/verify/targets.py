@@ -110,6 +110,11 @@ KINDS = (
 """The first that fits, and that the loss accepts, is kept."""
 
 
+def is_special(own: Rows) -> bool:
+    """Whether targets are of one of the kinds, and not any numbers."""
+    return any(kind.fits(own) for kind in KINDS)
+
+
 def random_targets(
     rng: np.random.Generator,
     n: int,

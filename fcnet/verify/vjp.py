@@ -183,6 +183,7 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         names=twins.names,
         kept=properties(arguments.differentiable),
         format=format_of(as_answer(first.value).dtype),
+        shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
     cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
     report = judge_claim(claim, cases, [*map(claim.answer, cases)])
@@ -219,6 +220,10 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         kept=(*properties(leaves[:n]), *[()] * (len(leaves) - n)),
         format=format_of(first.dtype),
         causes=check_linear,
+        shown=lambda leaves: {
+            "args": twins.arguments.fill(leaves[:n]),
+            "cotangents": list(leaves[n:]),
+        },
     )
     cases += claim.near(cases[0], NEAR_ARGUMENTS, draw)
     answers = [first, *map(claim.answer, cases[1:])]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnet.verify.diagnose.pattern import FEW, factor, few_entries, few_indices, rank_one
+from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import Finding, Values, form_finding
 
 Sign = tuple[str, str]
@@ -105,7 +106,7 @@ def _one_factor(array: WrongArray) -> Iterator[Sign]:
                 yield kind, f"{text}, {phrase}"
     c = factor(array.got, array.right, default=0).item()
     if array.got[0].size > 1 and c and array.is_multiple(c):
-        yield "scaled", f"is {c:.6g} times what it must be"
+        yield "scaled", f"is {multiple(c)} times what it must be"
 
 
 def _terms(array: WrongArray) -> Iterator[Sign]:
@@ -223,7 +224,8 @@ def _unknown(array: WrongArray) -> Iterator[Sign]:
     got, right, allowed = array.got[0], array.right[0], array.allowed[0]
     at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
     where = f", for instance at {list(map(int, at))}" if got.ndim else ""
-    yield "unknown", f"is {got[at]:.6g} where {right[at]:.6g} must be{where}"
+    returned, true = apart(float(got[at]), float(right[at]))
+    yield "unknown", f"is {returned} where {true} must be{where}"
 
 
 SIGNATURES = (

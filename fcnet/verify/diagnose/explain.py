@@ -8,6 +8,7 @@ import numpy as np
 
 from fcnet.verify.diagnose.line import Line, Mistake
 from fcnet.verify.diagnose.pattern import FEW, factor, few_entries, few_indices, rank_one
+from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import Values
 
 CHANCE = 6.0
@@ -169,7 +170,7 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any])
         return None
     # The entry with the most evidence determines the constant, so it does not count.
     digits -= max(line.evidence(value).max() for line, value in zip(lines, values, strict=True))
-    says = mistake.says.replace("{c}", f"{c:.6g}")
+    says = mistake.says.replace("{c}", multiple(c))
     return _Fit(Explanation(mistake.kind, says, FITTED), digits)
 
 
@@ -258,15 +259,10 @@ def _as_example(worst: Line) -> str:
     index = np.unravel_index(
         np.argmax(worst.excess(worst.expected, worst.tolerance)), worst.got.shape
     )
-    return f"for instance {worst.got[index]:.6g} where {worst.expected[index]:.6g} must be"
+    got, right = apart(float(worst.got[index]), float(worst.expected[index]))
+    return f"for instance {got} where {right} must be"
 
 
 def _listed(values: Iterable[object]) -> str:
-    words = [_factor_text(value) if isinstance(value, float) else str(value) for value in values]
+    words = [multiple(value, 4) if isinstance(value, float) else str(value) for value in values]
     return ", ".join(words[:FEW]) + (", ..." if len(words) > FEW else "")
-
-
-def _factor_text(value: float) -> str:
-    """Four digits; or how far it is from 1, where these would not show it."""
-    text = f"{value:.4g}"
-    return f"1 {value - 1:+.0e}" if text == "1" and value != 1 else text

@@ -1,0 +1,93 @@
+"""The smallest input that shows a fault, as Python code to paste."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fcnet.arrays import is_floating, like, shape_of
+from fcnet.trees import leaves, rebuild
+from fcnet.types import Loss
+from fcnet.verify.candidate import Candidate
+from fcnet.verify.shown import code_of
+from fcnet.verify.targets import is_special, random_targets
+from fcnet.verify.types import Case
+
+FEW, MANY = 60, 2000
+"""How many numbers code lists one by one, where a generator could draw them; and where none can."""
+
+NUMBERS = "rng.integers(-8, 9, size={}) / {}"
+"""Simple numbers, exact in every floating dtype."""
+
+
+class Shown(NamedTuple):
+    """An input, and the code that makes it."""
+
+    case: Case
+    code: str
+
+
+def simple_inputs(candidate: Candidate, loss: Loss) -> list[Shown]:
+    """Inputs of simple numbers, of one example and, for a batch, of two and three.
+
+    Raises TypeError where no code makes the user's containers.
+    """
+    return [_simple(candidate, loss, n) for n in ((1, 2, 3) if candidate.batched else (1,))]
+
+
+def _simple(candidate: Candidate, loss: Loss, n: int) -> Shown:
+    rng = np.random.default_rng(0)
+    params, x, y = candidate.like
+
+    def draw(array: Any, shape: tuple[int, ...]) -> Any:
+        if is_floating(array):
+            return like(rng.integers(-8, 9, size=shape) / _divisor(shape), array)
+        return like(rng.integers(2, size=shape).astype(float), array)
+
+    own = rebuild(lambda _, leaf: None if leaf is None else draw(leaf, shape_of(leaf)), params)
+    axis = candidate.examples.axis
+    shape = tuple(n if i == axis else m for i, m in enumerate(shape_of(x)))
+    xs = draw(x, shape)
+    Y = random_targets(rng, n, candidate.own.Y, loss, candidate.batched)
+    ys = candidate.targets.write(Y if is_special(candidate.own.Y) else np.round(Y * 4) / 4, y)
+    case = Case(
+        f"{n} simple example{'s' * (n > 1)}",
+        candidate.layout.read(own),
+        candidate.examples._replace(shape=shape).read(xs),
+        candidate.targets._replace(shape=shape_of(ys)).read(ys),
+    )
+    return Shown(case, _code(own, xs, ys))
+
+
+def _divisor(shape: tuple[int, ...]) -> int:
+    """A power of two that keeps sums over the longest axis near 1."""
+    return 4 * 2 ** math.ceil(math.log2(max(1, *shape)) / 2)
+
+
+def _code(params: Any, x: Any, y: Any) -> str:
+    def drawn(array: Any) -> str:
+        shape = shape_of(array)
+        return NUMBERS.format(shape, _divisor(shape))
+
+    values = None if _count(params, x) <= FEW else drawn
+    head = [] if values is None else ["rng = np.random.default_rng(0)"]
+    lines = (
+        f"params = {code_of(params, values)}",
+        f"x = {code_of(x, values if is_floating(x) else None)}",
+        f"y = {code_of(y)}",
+    )
+    return "\n".join([*head, *lines])
+
+
+def _count(params: Any, *arrays: Any) -> int:
+    """How many numbers these are."""
+    own = [leaf for _, leaf in leaves(params) if leaf is not None]
+    return sum(math.prod(shape_of(leaf)) for leaf in (*own, *arrays))
+
+
+def literal(candidate: Candidate, case: Case) -> str:
+    """Code that lists all numbers of a case; none where these are too many."""
+    params, x, y = candidate.arguments(case)
+    if _count(params, x, y) > MANY:
+        return ""
+    return f"params = {code_of(params)}\nx = {code_of(x)}\ny = {code_of(y)}"

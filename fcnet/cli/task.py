@@ -13,6 +13,7 @@ import numpy as np
 from fcnet.cli.options import TaskOptions
 from fcnet.data.cells import as_text
 from fcnet.data.examples import Examples, make_examples
+from fcnet.data.linear import linear_model
 from fcnet.data.model import TableModel, means, save_model, with_scales
 from fcnet.data.preprocess import Standardizer, fit_standardizer, standardize, unscaled
 from fcnet.data.read import Table, read_table
@@ -87,14 +88,22 @@ class Task(NamedTuple):
         figure.savefig(self.options.out / name, dpi=150)
 
     def print_scores(self, model: TableModel) -> None:
-        """A table of the scores of each part."""
+        """A table of the scores of each part, and of the linear model of the same columns."""
         X, Y = self.examples.X, self.examples.Y
+        last = [*self.parts][-1]
+        line = model._replace(params=linear_model(*self.scaled["training"], model.loss))
+        rated = {name: (model, rows) for name, rows in self.parts.items()}
+        rated[f"linear model, {last}"] = (line, self.parts[last])
         found = {
-            name: scores(model, means(model, X[rows]), Y[rows]) for name, rows in self.parts.items()
+            name: scores(one, means(one, X[rows]), Y[rows]) for name, (one, rows) in rated.items()
         }
-        lines = {"": found["training"], **{name: row.values() for name, row in found.items()}}
-        for name, cells in lines.items():
-            print(f"  {name:<14}" + "".join(f"{cell:>12}" for cell in cells))
+        width = max(map(len, found))
+        print(f"  {'':<{width}}" + "".join(f"{score:>12}" for score in found["training"]))
+        for name, row in found.items():
+            print(f"  {name:<{width}}" + "".join(f"{cell:>12}" for cell in row.values()))
+        *_, network, linear = (float([*row.values()][-1]) for row in found.values())
+        if not network > linear:
+            print(f"On the {last} rows, the network is no better than the linear model.")
 
 
 def make_task(options: TaskOptions) -> Task:
@@ -153,8 +162,10 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
     found = {METRIC_NAMES[loss.metric]: f"{value:.3f}"}
     if not loss.is_scalable:
         return found
-    rmse = np.sqrt(np.mean((mean - Y) ** 2))
-    return {"RMSE": f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}", **found}
+    missed = np.abs(mean - Y)
+    largest = missed.max() or 1.0  # or the squares might overflow
+    rmse = largest * np.sqrt(np.mean((missed / largest) ** 2))
+    return {"RMSE": f"{rmse:,.0f}" if 1000 <= rmse < 1e9 else f"{rmse:.4g}", **found}
 
 
 def _split(

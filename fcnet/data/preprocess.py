@@ -54,8 +54,10 @@ def fit_standardizer(
         )
     keep = (np.ptp(X, axis=0) == 0) | ((X == 0) | (X == 1)).all(axis=0)
     mean = np.average(X, axis=0, weights=weights)
-    variance = np.average((X - mean) ** 2, axis=0, weights=weights)
-    return Standardizer(mean, np.where(keep, 1.0, np.sqrt(variance)))
+    off = X - mean
+    unit = np.ldexp(1.0, np.frexp(np.abs(off).max(axis=0))[1])  # or the squares might overflow
+    variance = np.average((off / unit) ** 2, axis=0, weights=weights)
+    return Standardizer(mean, np.where(keep, 1.0, unit * np.sqrt(variance)))
 
 
 def standardize(standardizer: Standardizer, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n d"]:

@@ -101,6 +101,15 @@ def test_scales_are_those_of_double_precision(dtype: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, data.fit_standardizer(X), wide)
 
 
+@pytest.mark.parametrize("unit", [1e200, 1e-170, 1e300])
+def test_scales_neither_overflow_nor_vanish(unit: float) -> None:
+    X = np.array([[1.0], [3.0], [4.0]])
+    small, large = data.fit_standardizer(X), data.fit_standardizer(unit * X)
+    np.testing.assert_allclose(large.scale, unit * small.scale, rtol=1e-15)
+    np.testing.assert_allclose(large.mean, unit * small.mean, rtol=1e-15)
+    np.testing.assert_array_equal(data.fit_standardizer(2.0**600 * X).scale, 2.0**600 * small.scale)
+
+
 def test_features_keep_their_order_and_their_names() -> None:
     table = as_dataset(COLUMNS, ["zip", "size"], "price")
     assert table.feature_names == ("zip=a", "zip=b", "size")

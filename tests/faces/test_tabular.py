@@ -409,3 +409,25 @@ def test_scores_are_the_loss_s_own(loss: str) -> None:
 
 def test_every_metric_of_the_table_has_a_name() -> None:
     assert {row.metric for row in fcnet.LOSSES.values()} == set(METRIC_NAMES)
+
+
+def test_a_network_that_a_line_beats_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The prices are a line; a network of no steps is none."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 2)).round(4)
+    columns = {"a": x[:, 0], "b": x[:, 1], "y": (3 * x[:, 0] - x[:, 1]).round(4)}
+    file = write(tmp_path / "line.csv", columns)
+    given = ["train", str(file), "--target", "y", "--hidden", "8", "--learning-rate", "0.05"]
+    assert main([*given, "--steps", "0", "--out", str(tmp_path / "a")]) == 0
+    shown = capsys.readouterr().out
+    assert "On the validation rows, the network is no better than the linear model." in shown
+    (line,) = (row for row in shown.splitlines() if row.startswith("  linear model, validation"))
+    assert line.endswith(" 1.000")
+    columns["y"] = np.abs(x[:, 0]).round(4)
+    file = write(tmp_path / "line.csv", columns)
+    assert main([*given, "--steps", "500", "--out", str(tmp_path / "b")]) == 0
+    shown = capsys.readouterr().out
+    assert "linear model, validation" in shown
+    assert "no better" not in shown

@@ -40,6 +40,7 @@ from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
 from fcnet.verify.shown import apart
 from fcnet.verify.step import check_learning_rate, rate_of_differences, rate_of_returned
+from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total, without
 from fcnet.verify.types import (
@@ -71,6 +72,7 @@ ROWS_ALONE = 8
 """Batches of up to this many examples are also tried row by row, to locate their faults."""
 
 
+@keeps_global_state
 @takes_objects
 def check(
     backward: Callable[[Any, Any, Any], Any],

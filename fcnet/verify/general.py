@@ -24,6 +24,7 @@ from fcnet.verify.inputs import generator_of
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.result import Result, read, readings, returned_names
+from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
 from fcnet.verify.types import FORMATS, Answer, format_of
 
@@ -34,6 +35,7 @@ VALUE = Claimed("value", phrase="the {}", quantity="J", roundoff=FORMATS["float3
 """The function's value, if it is returned. JAX computes it in float32 for many who return it."""
 
 
+@keeps_global_state
 def check_gradient(
     gradient: Callable[..., Any],
     function: Callable[..., Any],

@@ -31,7 +31,7 @@ FOREIGN = (sys.stdlib_module_names | {"jax", "jaxlib", "numpy"}) - {"types", "__
 def restored(value: object) -> Iterator[None]:
     """Put everything back that can be reached from `value`: attributes, entries, numbers in arrays.
 
-    Also the states of generators of random numbers, with the global ones of NumPy and Python.
+    Also the states of its generators of random numbers.
 
     >>> from types import SimpleNamespace
     >>> net = SimpleNamespace(W=np.ones(2), layers=[1, 2])
@@ -40,15 +40,12 @@ def restored(value: object) -> Iterator[None]:
     >>> net
     namespace(W=array([1., 1.]), layers=[1, 2])
     """
-    state, python_state = np.random.get_state(), random.getstate()
     actions = list(_actions(value))
     try:
         yield
     finally:
         for action in actions:
             action()
-        np.random.set_state(state)
-        random.setstate(python_state)
 
 
 class Kind(NamedTuple):

@@ -27,6 +27,7 @@ from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
 from fcnet.verify.protocol import agree, distance
 from fcnet.verify.report import Report, unreadable
+from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.types import Answer, Finding, errors, form_finding, format_of
 
 NEAR_ARGUMENTS = 2
@@ -39,6 +40,7 @@ MULTIPLE = -8.0
 """The rule must give, for a cotangent times minus a power of two, that multiple to the last bit."""
 
 
+@keeps_global_state
 def check_vjp(
     function: Callable[..., Any],
     reference: Callable[..., Any],

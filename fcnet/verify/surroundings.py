@@ -1,0 +1,60 @@
+"""State of the whole process that a candidate may change: put back after a check, and told."""
+
+import functools
+import pickle
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+Checker = TypeVar("Checker", bound=Callable[..., Any])
+
+
+class GlobalState(NamedTuple):
+    """A state of the process: its name in a report, and how to read and to set it."""
+
+    name: str
+    get: Callable[[], Any]
+    put: Callable[[Any], Any]
+
+
+def _set_errors(state: dict[str, Any]) -> None:
+    np.seterr(**state)
+
+
+STATES = (
+    GlobalState("np.random", np.random.get_state, np.random.set_state),
+    GlobalState("random", random.getstate, random.setstate),
+    GlobalState("np.seterr", np.geterr, _set_errors),
+)
+
+
+def _states() -> Iterator[GlobalState]:
+    yield from STATES
+    if torch := sys.modules.get("torch"):
+        yield GlobalState("torch.random", torch.get_rng_state, torch.set_rng_state)
+
+
+def keeps_global_state(check: Checker) -> Checker:
+    """A check that puts back what its candidate changes in `STATES`, and says so in a note."""
+
+    @functools.wraps(check)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        before = [(state, state.get()) for state in _states()]
+        changed = []
+        try:
+            report = check(*args, **options)
+        finally:
+            for state, then in before:
+                if pickle.dumps(state.get()) != pickle.dumps(then):
+                    state.put(then)
+                    changed.append(state.name)
+        if not changed:
+            return report
+        note = f"the calls changed the global state of {', '.join(changed)}; it was put back"
+        return replace(report, notes=(*report.notes, note))
+
+    return wrapper  # type: ignore[return-value]

@@ -1,0 +1,75 @@
+"""What a candidate changes outside of its arguments is put back, and the report says so."""
+
+import pickle
+import random
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.correct_candidates import alone, data, network
+
+import fcnet
+
+
+def leaves_traces(function):
+    def backward(*arguments):
+        np.random.seed(3)
+        random.random()
+        np.seterr(all="raise")
+        return function(*arguments)
+
+    return backward
+
+
+def states():
+    return [pickle.dumps(get()) for get in (np.random.get_state, random.getstate, np.geterr)]
+
+
+def squares(x):
+    return (x**2).sum()
+
+
+CHECKS = {
+    "check": lambda wrap: fcnet.check(wrap(alone()), network(), *data(5), batched=True),
+    "check_gradient": lambda wrap: fcnet.check_gradient(
+        wrap(lambda x: 2 * x), lambda x: jnp.sum(x**2), np.ones(3)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_global_state_is_put_back_and_told(name):
+    before = states()
+    report = CHECKS[name](leaves_traces)
+    assert states() == before
+    assert report.ok
+    (note,) = [note for note in report.notes if "global state" in note]
+    assert "np.random, random, np.seterr" in note
+    quiet = CHECKS[name](lambda function: function)
+    assert not [note for note in quiet.notes if "global state" in note]
+
+
+def test_it_is_put_back_when_arguments_are_refused():
+    before = states()
+
+    class Odd:
+        """An array whose shape cannot be asked for, and that leaves a trace."""
+
+        @property
+        def weights(self):
+            random.random()
+            raise ValueError("no")
+
+    with pytest.raises((TypeError, ValueError)):
+        fcnet.check(leaves_traces(alone()), Odd(), *data(5), batched=True)
+    assert states() == before
+
+
+def test_the_control_changes_it():
+    before = states()
+    state, python_state, errors = np.random.get_state(), random.getstate(), np.geterr()
+    leaves_traces(squares)(np.ones(2))
+    assert all(now != then for now, then in zip(states(), before, strict=True))
+    np.random.set_state(state)
+    random.setstate(python_state)
+    np.seterr(**errors)

@@ -359,13 +359,12 @@ class BackwardPass:
 
     def rate_returned(self, trials: Sequence[Trial]) -> float:
         """The learning rate of a step that returned the new parameters unasked, or 0."""
-        present = self.candidate.layout.present
-        clear = [trial for trial in trials if not trial.reference.by_convention]
         steps = [
-            (present(t.case.params), t.answer.gradient, present(t.reference.gradient))
-            for t in clear
+            (t.case.params, t.answer.gradient, t.reference.gradient)
+            for t in trials
+            if not t.reference.by_convention
         ]
-        unasked = steps and self.candidate.learning_rate is None
+        unasked = steps and not self.unread and self.candidate.learning_rate is None
         return rate_of_returned(steps, self.format) if unasked else 0.0
 
     @cached_property

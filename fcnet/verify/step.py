@@ -99,9 +99,10 @@ def rate_of_returned(trials: Iterable[tuple[Params, Params, Params]], format: Fo
     Returns:
         The rate; 0 if what was returned is no exact step.
     """
+    arrays = [[beside(trial[1], layers) for layers in trial] for trial in trials]
     theta, got, right = (
-        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(part)])
-        for part in zip(*trials, strict=True)
+        np.concatenate([np.ravel(leaf) for trial in part for leaf in trial])
+        for part in zip(*arrays, strict=True)
     )
     step = theta - got
     rate = float(step @ right / max(right @ right, 1e-300))

@@ -97,13 +97,17 @@ def interpret(
 @lru_cache(maxsize=1024)
 def _needed(jaxpr: core.Jaxpr) -> list[tuple[core.JaxprEqn, set[Any]]]:
     """The operations whose results are used, each with the variables that it is the last to use."""
-    used, needed = set(jaxpr.outvars), []
+    used, needed = _variables(jaxpr.outvars), []
     for eqn in reversed(jaxpr.eqns):
         if not used.isdisjoint(eqn.outvars):
-            variables = {atom for atom in eqn.invars if not isinstance(atom, core.Literal)}
+            variables = _variables(eqn.invars)
             needed.append((eqn, variables - used))
             used |= variables
     return needed[::-1]
+
+
+def _variables(atoms: Iterable[Any]) -> set[Any]:
+    return {atom for atom in atoms if not isinstance(atom, core.Literal)}
 
 
 def opened(jaxpr: Any) -> tuple[core.Jaxpr, Any]:
@@ -383,7 +387,6 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "ge": _entrywise(np.greater_equal),
         "clamp": _entrywise(lambda low, x, high: np.minimum(np.maximum(low, x), high)),
         "copy": _entrywise(np.asarray),
-        "copy_p": _entrywise(np.asarray),
         "name": _entrywise(np.asarray),
         "integer_pow": lambda eqn, x: x ** eqn.params["y"],
         "convert_element_type": lambda eqn, x: x.astype(eqn.params["new_dtype"]),

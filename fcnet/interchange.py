@@ -1,124 +1,66 @@
 """Parameters from and to other libraries, value for value, and in safetensors files.
 
 Any layout of the weights is read: pairs, lists and mappings of arrays, PyTorch modules, Flax NNX
-modules, and scikit-learn's networks. Parameters hold no activation: pass it to `forward`.
+modules, and scikit-learn's networks. Parameters hold no activation: pass it to `forward`, and to
+the functions here, which compare what a model computes with what `forward` will.
 """
 
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fcnet.activations import ACTIVATIONS, get_activation
 from fcnet.arrays import dtype_of
 from fcnet.checks import as_params
 from fcnet.extras import extra
 from fcnet.files import write_file
 from fcnet.layouts import Layout, layouts_of
-from fcnet.types import Layer, Pairs, Params
+from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
+from fcnet.network import outputs
+from fcnet.types import Activation, Layer, Pairs, Params
 
 AnyModel = TypeVar("AnyModel")
 
 
-class ModelLibrary(NamedTuple):
-    """How to recognise the models of one library, get their arrays, and put in new ones."""
-
-    name: str
-    owns: Callable[[Any], bool]
-    arrays: Callable[[Any], Any]
-    put: Callable[[Any, Any], Any]
-    """Put new arrays, in the same containers, into a model; returns the model."""
-
-
-def _instance(model: object, module: str, kind: str) -> bool:
-    """Whether a model is an instance of a class; if it is, its library has been imported."""
-    library = sys.modules.get(module)
-    return library is not None and isinstance(model, getattr(library, kind))
-
-
-def _put_torch(module: Any, state: Any) -> Any:
-    module.load_state_dict(state)
-    return module
-
-
-def _flax_arrays(module: Any) -> Any:
-    nnx = sys.modules["flax.nnx"]
-    return _as_set(module, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
-
-
-def _as_set(module: Any, state: Any) -> Any:
-    """A module's arrays in the order in which its attributes were set; NNX sorts them by name."""
-    if not _instance(module, "flax.nnx", "Module") or not isinstance(state, Mapping):
-        return state
-    names = {str(name): name for name in state}  # those of a list are numbers
-    return {
-        names[name]: _as_set(child, state[names[name]])
-        for name, child in vars(module).items()
-        if name in names
-    }
-
-
-def _put_flax(module: Any, state: Any) -> Any:
-    sys.modules["flax.nnx"].update(module, state)
-    return module
-
-
-def _put_sklearn(model: Any, arrays: Any) -> Any:
-    model.coefs_, model.intercepts_ = arrays["coefs"], arrays["intercepts"]
-    return model
-
-
-MODEL_LIBRARIES = (
-    ModelLibrary(
-        "PyTorch",
-        lambda model: _instance(model, "torch.nn", "Module"),
-        lambda module: module.state_dict(),
-        _put_torch,
-    ),
-    ModelLibrary(
-        "Flax",
-        lambda model: _instance(model, "flax.nnx", "Module"),
-        _flax_arrays,
-        _put_flax,
-    ),
-    ModelLibrary(
-        "scikit-learn",
-        lambda model: hasattr(model, "coefs_") and hasattr(model, "intercepts_"),
-        lambda model: {"coefs": model.coefs_, "intercepts": model.intercepts_},
-        _put_sklearn,
-    ),
-    ModelLibrary(
-        "containers", lambda model: True, lambda model: model, lambda model, arrays: arrays
-    ),
-)
-"""The libraries whose models can be read. A model belongs to the first row that owns it."""
-
-
-def params_of(model: Any) -> Params:
+def params_of(
+    model: Any,
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+) -> Params:
     """The parameters of another library's network, in the notes' layout.
+
+    A model that can be called is called, for some random inputs, and must compute what `forward`
+    computes with these activations. Dropout does nothing in this, as in any prediction.
 
     Args:
         model: a `torch.nn.Module` or its state dict, a `flax.nnx.Module`, a fitted network of
             scikit-learn or of `fcnet.estimators`, or arrays in any layout that `fcnet.check`
             accepts; with a weight and a bias for each layer, and nothing else. Layers are sorted by
-            the numbers in their names, or keep their order if the names have none.
+            the numbers in their names, or keep their order if the names have none. A state dict, or
+            other arrays alone, cannot be called: nothing says what they compute.
+        activation, output_activation: those of the model, to be passed to `forward` too. For
+            classifiers of scikit-learn and `fcnet.estimators`, the outputs are the logits.
 
     Returns:
         New layers, W of shape (m_k, m_{k-1}), in the model's dtype, or the widest if it has
         several; float64 becomes float32 unless x64 is enabled.
 
     Raises:
-        TypeError, ValueError: if the arrays make no chain of layers, or can be read in two ways.
+        TypeError, ValueError: if the arrays make no chain of layers, or can be read in two ways;
+            if the model has other layers, such as BatchNorm, or computes something else than
+            `forward`, such as LeakyReLU.
 
     >>> [W.tolist() for W, b in params_of({"kernel": np.array([[1.0], [2.0]]),
     ...                                    "bias": np.zeros(1)})]
     [[[1.0, 2.0]]]
     """
-    _, arrays, layout = _read(model)
+    _, arrays, layout = _read(model, activation, output_activation)
     widest = np.result_type(*map(dtype_of, layout.leaves(arrays)))
     dtype = jax.dtypes.canonicalize_dtype(widest)
     return tuple(
@@ -126,13 +68,20 @@ def params_of(model: Any) -> Params:
     )
 
 
-def with_params(model: AnyModel, params: Pairs) -> AnyModel:
+def with_params(
+    model: AnyModel,
+    params: Pairs,
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+) -> AnyModel:
     """The network of another library, with its parameters replaced by these.
 
     Args:
         model: as for `params_of`, of the same sizes. Modules and estimators are changed in place;
             containers of arrays are not changed.
         params: r layers.
+        activation, output_activation: as for `params_of`.
 
     Returns:
         The model itself, or new containers; arrays keep their dtype and their device.
@@ -145,7 +94,7 @@ def with_params(model: AnyModel, params: Pairs) -> AnyModel:
     ...             [(np.array([[1.0, 2.0]]), np.array([3.0]))])["kernel"].tolist()
     [[1.0], [2.0]]
     """
-    library, arrays, layout = _read(model)
+    library, arrays, layout = _read(model, activation, output_activation)
     layers = _as_layers(params)
     sizes = (layers[0].W.shape[1], *(layer.W.shape[0] for layer in layers))
     if sizes != layout.sizes:
@@ -159,8 +108,19 @@ def _as_layers(params: Pairs) -> Params:
         return as_params(params)
 
 
-def _read(model: Any) -> tuple[ModelLibrary, Any, Layout]:
+def _read(
+    model: Any, activation: str | Activation, output_activation: str | Activation
+) -> tuple[ModelLibrary, Any, Layout]:
+    """The library, the arrays and the layout of a model, which computes what `forward` does."""
+    hidden = get_activation(activation)
+    output = get_activation(output_activation, "output_activation")
     library = next(row for row in MODEL_LIBRARIES if row.owns(model))
+    if foreign := library.foreign(model):
+        raise TypeError(
+            f"the model has {', '.join(foreign)}, expected linear layers, and activations without "
+            "arrays of their own: fcnet has no other layers. A BatchNorm after a Linear of PyTorch "
+            "can be merged into it by torch.nn.utils.fusion.fuse_linear_bn_eval"
+        )
     arrays = library.arrays(model)
     layouts = layouts_of(arrays)
     if len(layouts) > 1:
@@ -168,7 +128,72 @@ def _read(model: Any) -> tuple[ModelLibrary, Any, Layout]:
             "every W is square, and no name says whether it is (out, in) or (in, out): use names "
             "such as weight, which is (out, in), or kernel, which is (in, out)"
         )
-    return library, arrays, layouts[0]
+    layout = layouts[0]
+    if library.outputs is not None:
+        narrow = min(map(dtype_of, layout.leaves(arrays)), key=lambda dtype: dtype.itemsize)
+        with jax.enable_x64(True):
+            params = as_params([(np.float64(W), np.float64(b)) for W, b in layout.read(arrays)])
+            _check_outputs(library, model, params, narrow, hidden, output)
+    return library, arrays, layout
+
+
+def _check_outputs(
+    library: ModelLibrary,
+    model: Any,
+    params: Params,
+    dtype: np.dtype,
+    hidden: Activation,
+    output: Activation,
+) -> None:
+    """Raise unless a model computes what `forward` does, up to what rounding to `dtype` does."""
+    assert library.outputs is not None
+    rng, d = np.random.default_rng(0), params[0].W.shape[1]
+    X = rng.normal(size=(64, d)) * np.repeat([1.0, 10.0], 32)[:, None]  # small inputs and large
+    X = X.astype(dtype).astype(np.float64)
+    sigmas = {"activation": hidden, "output_activation": output}
+    expected = np.asarray(outputs(params, X, **sigmas))
+    low = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    rounded = np.asarray(outputs(low, X.astype(dtype), **sigmas), np.float64)
+    asked = f"activation={hidden.name!r} and output_activation={output.name!r}"
+    escape = "To read its arrays whatever it computes, pass these alone, such as a state dict"
+    try:
+        got = np.asarray(library.outputs(model, X), np.float64).reshape(expected.shape)
+    except Exception as error:
+        raise TypeError(
+            f"the model cannot be compared with forward: for X of shape {X.shape}, it must return "
+            f"an array of shape {expected.shape}, but: {error}. {escape}"
+        ) from error
+    known = np.isfinite(rounded)
+    size = abs(expected[known]).max(initial=0)
+    tolerance = 32 * abs(rounded - expected)[known].max(initial=0)
+    tolerance += 64 * float(jnp.finfo(dtype).eps) * size  # type: ignore[no-untyped-call]
+    if abs(got - expected)[known].max(initial=0) <= tolerance:
+        return
+    fitting = _activations_of(params, X, got, known, tolerance)
+    parts = library.layers(model)
+    raise ValueError(
+        f"the model does not compute what forward does with {asked}: outputs differ by up to "
+        f"{abs(got - expected)[known].max():.2g}. "
+        + (
+            f"It computes what forward does with {fitting}: pass these here and to forward"
+            if fitting
+            else "No activations of fcnet fit, one for all hidden layers and one for the last"
+            + (f"; the model has {', '.join(parts)}" if parts else "")
+            + f". {escape}"
+        )
+    )
+
+
+def _activations_of(
+    params: Params, X: np.ndarray, o: np.ndarray, known: np.ndarray, tolerance: float
+) -> str | None:
+    """The activations, in words, with which a network has these outputs; None if none fit."""
+    for sigma in ACTIVATIONS.values():
+        z = outputs(params, X, activation=sigma)
+        for last in ACTIVATIONS.values():
+            if (abs(np.asarray(last.function(z)) - o)[known] <= tolerance).all():
+                return f"activation={sigma.name!r} and output_activation={last.name!r}"
+    return None
 
 
 def save(

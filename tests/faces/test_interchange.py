@@ -113,6 +113,138 @@ def test_what_goes_in_predicts_as_we_do(make: Any, ours: Any) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+def torch_with(*middle: Any, last: Any = ()) -> Any:
+    """Linear layers of PyTorch, 4 to 6 to 2, with these modules between and behind them."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    first, second = torch.nn.Linear(4, 6), torch.nn.Linear(6, 2)
+    return torch.nn.Sequential(first, *middle, second, *last)
+
+
+def torch_function() -> Any:
+    """A module whose activation is no module."""
+    torch = pytest.importorskip("torch")
+
+    class Network(torch.nn.Module):  # type: ignore[name-defined,misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.outer = torch.nn.Linear(4, 6), torch.nn.Linear(6, 2)
+
+        def forward(self, x: Any) -> Any:
+            return torch.sigmoid(self.outer(torch.tanh(self.inner(x))))
+
+    return Network()
+
+
+def flax_tanh() -> Any:
+    nnx = pytest.importorskip("flax.nnx")
+    rngs = nnx.Rngs(0)
+    return nnx.Sequential(nnx.Linear(4, 6, rngs=rngs), nnx.tanh, nnx.Linear(6, 2, rngs=rngs))
+
+
+def sklearn_logistic() -> Any:
+    neural = pytest.importorskip("sklearn.neural_network")
+    model = neural.MLPClassifier((6,), activation="logistic", random_state=0)
+    return model.partial_fit(np.ones((4, 4)), [0, 1, 1, 0], classes=[0, 1])
+
+
+def torch_nn() -> Any:
+    return pytest.importorskip("torch").nn
+
+
+OTHERS = {
+    "tanh": lambda: torch_with(torch_nn().Tanh()),
+    "leaky_relu": lambda: torch_with(torch_nn().LeakyReLU()),
+    "gelu": lambda: torch_with(torch_nn().GELU()),
+    "none": lambda: torch_with(),
+    "a last relu": lambda: torch_with(torch_nn().ReLU(), last=[torch_nn().ReLU()]),
+    "functions": torch_function,
+    "flax": flax_tanh,
+    "sklearn": sklearn_logistic,
+}
+ACTIVATIONS_OF_OTHERS = {
+    **dict.fromkeys(("tanh", "flax"), ("tanh", "identity")),
+    "leaky_relu": ("leaky_relu", "identity"),
+    "gelu": ("gelu", "identity"),
+    "none": ("identity", "identity"),
+    "a last relu": ("relu", "relu"),
+    "functions": ("tanh", "sigmoid"),
+    "sklearn": ("sigmoid", "identity"),
+}
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_activations_are_found_and_must_be_asked_for(name: str) -> None:
+    model = OTHERS[name]()
+    hidden, output = ACTIVATIONS_OF_OTHERS[name]
+    fitting = f"activation='{hidden}' and output_activation='{output}': pass these"
+    with pytest.raises(ValueError, match=f"does not compute what forward does.*{fitting}"):
+        params_of(model)
+    asked = {"activation": hidden, "output_activation": output}
+    params = params_of(model, **asked)
+    with pytest.raises(ValueError, match=fitting):
+        with_params(model, params)
+    assert with_params(model, params, **asked) is model
+    with pytest.raises(ValueError, match=fitting):
+        params_of(model, activation="elu")
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize(
+    ("middle", "message"),
+    [
+        (lambda nn: [nn.LeakyReLU(0.2)], "No activations .* has Linear, LeakyReLU, Linear"),
+        (lambda nn: [nn.GELU("tanh")], "No activations .* has Linear, GELU, Linear"),
+        (lambda nn: [nn.Softmax(dim=1)], "No activations .* has Linear, Softmax, Linear"),
+        (lambda nn: [nn.Tanh(), nn.Linear(6, 6), nn.ReLU()], "No activations .*, one for all hid"),
+        (lambda nn: [nn.BatchNorm1d(6), nn.ReLU()], r"has BatchNorm1d \(1\), .*no other layers"),
+        (lambda nn: [nn.ReLU(), nn.LayerNorm(6)], r"has LayerNorm \(2\), .*no other layers"),
+        (lambda nn: [nn.PReLU()], r"has PReLU \(1\), .* without arrays of their own"),
+    ],
+)
+def test_what_forward_cannot_compute_is_refused(middle: Any, message: str) -> None:
+    model = torch_with(*middle(torch_nn()))
+    with pytest.raises((ValueError, TypeError), match=message):
+        params_of(model)
+
+
+@pytest.mark.untyped
+def test_flax_layers_that_are_not_linear_are_named() -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    rngs = nnx.Rngs(0)
+    linear = nnx.Linear(4, 4, rngs=rngs)
+    with pytest.raises(TypeError, match=r"has BatchNorm \(layers.1\)"):
+        params_of(nnx.Sequential(linear, nnx.BatchNorm(4, rngs=rngs)))
+    dropped = nnx.Sequential(linear, nnx.Dropout(0.5, rngs=rngs))
+    np.testing.assert_array_equal(params_of(dropped)[0].W, linear.kernel[...].T)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_dropout_does_nothing_and_rounding_is_allowed(dtype: str) -> None:
+    nn = torch_nn()
+    torch = pytest.importorskip("torch")
+    model = torch_with(nn.ReLU(), nn.Dropout(0.5)).to(getattr(torch, dtype))
+    assert params_of(model)[0].W.shape == (6, 4)
+    assert model.training
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.untyped
+def test_a_module_that_cannot_be_called_is_read_by_its_arrays_only() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Masked(torch.nn.Sequential):  # type: ignore[name-defined,misc]
+        def forward(self, x: Any, mask: Any) -> Any:
+            return super().forward(x * mask)
+
+    model = Masked(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+    with pytest.raises(TypeError, match=r"cannot be compared .*'mask'. .* such as a state dict"):
+        params_of(model)
+    assert [W.shape for W, _ in params_of(model.state_dict())] == [(6, 4), (2, 6)]
+
+
 @pytest.mark.untyped
 @pytest.mark.parametrize("make", NETWORKS)
 def test_other_sizes_change_nothing(make: Any, ours: Any) -> None:

@@ -32,7 +32,7 @@ from fcnet.verify.diagnose.descriptions import (
     has_loss,
     other_description,
 )
-from fcnet.verify.example import Shown, literal, simple_inputs
+from fcnet.verify.example import Shown, call_of, literal, simple_inputs
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import USUAL_N, varied_inputs
 from fcnet.verify.judge import Trial, judge
@@ -502,7 +502,7 @@ class BackwardPass:
             answer = self.answer(case) if code else None
             shown = self.compare(case, answer, self.format) if answer else None
             if shown and not shown.ok:
-                return f"{code}\n# {self.name}(params, x, y): {self.worst_entry(shown)}"
+                return f"{code}\n# {call_of(self.candidate)}: {self.worst_entry(shown)}"
         return ""
 
     def worst_entry(self, comparison: Comparison) -> str:

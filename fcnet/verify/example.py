@@ -1,6 +1,7 @@
 """The smallest input that shows a fault, as Python code to paste."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from fcnet.arrays import is_floating, like, shape_of
 from fcnet.trees import leaves, rebuild
 from fcnet.types import Loss
 from fcnet.verify.candidate import Candidate
+from fcnet.verify.holders import Held
 from fcnet.verify.shown import code_of
 from fcnet.verify.targets import is_special, random_targets
 from fcnet.verify.types import Case
@@ -72,7 +74,7 @@ def _code(params: Any, x: Any, y: Any) -> str:
     values = None if _count(params, x) <= FEW else drawn
     head = [] if values is None else ["rng = np.random.default_rng(0)"]
     lines = (
-        f"params = {code_of(params, values)}",
+        _parameters_code(params, values),
         f"x = {code_of(x, values if is_floating(x) else None)}",
         f"y = {code_of(y)}",
     )
@@ -90,4 +92,18 @@ def literal(candidate: Candidate, case: Case) -> str:
     params, x, y = candidate.arguments(case)
     if _count(params, x, y) > MANY:
         return ""
-    return f"params = {code_of(params)}\nx = {code_of(x)}\ny = {code_of(y)}"
+    return f"{_parameters_code(params)}\nx = {code_of(x)}\ny = {code_of(y)}"
+
+
+def _parameters_code(params: Any, values: Callable[[Any], str] | None = None) -> str:
+    """Code that makes the parameters, or puts them into the user's object, which it calls net."""
+    if not isinstance(params, Held):
+        return f"params = {code_of(params, values)}"
+    lines = (f"{params.places[path]} = {code_of(leaf, values)}" for path, leaf in leaves(params))
+    return "\n".join(lines)
+
+
+def call_of(candidate: Candidate) -> str:
+    """How the candidate is called, such as "backward(params, x, y)"."""
+    is_held = isinstance(candidate.like[0], Held)
+    return f"{candidate.name}({'x, y' if is_held else 'params, x, y'})"

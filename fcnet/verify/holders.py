@@ -69,6 +69,12 @@ def is_object(params: object) -> bool:
     )
 
 
+class Held(dict[str | int, Any]):
+    """The arrays that an object holds, in nested dicts; `places` says where in code, by path."""
+
+    places: dict[Path, str]
+
+
 class Holder(NamedTuple):
     """An object, and where its parameters are.
 
@@ -82,9 +88,19 @@ class Holder(NamedTuple):
     paths: tuple[Path, ...]
     aliases: dict[Path, Path]
 
-    def arrays(self) -> dict[str | int, Any]:
-        """The arrays that the object holds now, in nested dicts."""
-        return _nested({path: _at(self.owner, path) for path in self.paths})
+    def arrays(self) -> Held:
+        """The arrays that the object holds now."""
+        held = Held(_nested({path: _at(self.owner, path) for path in self.paths}))
+        held.places = {path: self._place(path) for path in self.paths}
+        return held
+
+    def _place(self, path: Path) -> str:
+        """Such as "net.params['W1']" or "net.layers[0].weight"."""
+        text, value = "net", self.owner
+        for key in path:
+            text += f".{key}" if _has_attributes(value, key) else f"[{key!r}]"
+            value = _at(value, (key,))
+        return text
 
     def put(self, params: Mapping[Any, Any]) -> None:
         """Put arrays into the object, wherever it holds one of them."""
@@ -223,7 +239,7 @@ def is_parameter_name(name: str) -> bool:
 def _at(value: Any, path: Path) -> Any:
     """What is at a path of attributes and keys; None if there is nothing."""
     for key in path:
-        if children(value) is None or (isinstance(value, tuple) and isinstance(key, str)):
+        if _has_attributes(value, key):
             value = getattr(value, str(key), None)
         else:
             try:
@@ -231,6 +247,11 @@ def _at(value: Any, path: Path) -> Any:
             except (LookupError, TypeError):
                 return None
     return value
+
+
+def _has_attributes(value: Any, key: str | int) -> bool:
+    """Whether `key` is the name of an attribute, and not of an entry of a container."""
+    return children(value) is None or (isinstance(value, tuple) and isinstance(key, str))
 
 
 def _fill(value: Any, new: Any) -> Any:

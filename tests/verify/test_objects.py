@@ -15,6 +15,7 @@ from support.correct_candidates import data, gradient, network
 from support.objects import OBJECTS, Attributes, InParams, Layers, Lists
 
 import fcnet
+from fcnet.trees import leaves
 from fcnet.verify.holders import holder_of
 from fcnet.verify.snapshot import restored
 
@@ -48,6 +49,22 @@ def test_slips_are_named_in_objects(name, slip, place):
     (finding,) = [finding for finding in report.findings if finding.severity == "error"]
     assert finding[:3] == place
     assert finding.kind == ("sign" if slip == "sign" else "factor_2")
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_example_is_put_into_the_object(name):
+    kind, method = OBJECTS[name]
+    net = kind(network(), "sign")
+    report = fcnet.check(getattr(net, method), net, X, Y, batched=True)
+    *code, comment = report.example.splitlines()
+    assert comment.startswith(f"# {method}(x, y): ")
+    if name == "twice":  # its weights are also in a tuple, from which it reads them
+        return
+    names = {"np": np, "net": net}
+    exec("\n".join(code), names)
+    for _, array in leaves(holder_of(net).arrays()):
+        np.testing.assert_array_equal(array * 8, np.round(array * 8))
+    assert not fcnet.check(getattr(net, method), net, names["x"], names["y"], batched=True).ok
 
 
 def test_names_in_the_report_are_those_of_the_attributes():

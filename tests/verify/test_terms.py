@@ -3,6 +3,7 @@
 The candidates are those of `support.faulty_backprop`, with terms added by hand.
 """
 
+from itertools import pairwise, product
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from support.faults import FAULTS
 from support.faulty_backprop import Setting, candidate
+from support.rounded_backprop import DTYPES
 
 import fcnet
 
@@ -150,6 +152,54 @@ def test_the_decay_of_one_layer_has_its_layer(layer):
     report = check(regularised(planted(), constant, layers=(layer,)))
     assert found(report) == [(5, layer, "weight_decay")]
     assert "pass penalty=" in report.findings[0].message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("setting", "sizes"),
+    [
+        (SETTING, (4, 5, 3)),
+        (Setting("relu"), (3, 6, 4, 2)),
+        (Setting("sigmoid", "sigmoid", "logistic", "sum"), (5, 4, 1)),
+    ],
+)
+def test_right_programs_with_terms_and_steps_raise_no_alarm(setting, sizes, dtype):
+    """Regularised gradients, and steps along them, rounded as each precision rounds."""
+    draw, kind = np.random.default_rng(1), DTYPES[dtype]
+    params = [
+        ((draw.normal(size=(m, d)) / np.sqrt(d)).astype(kind), draw.normal(size=m).astype(kind))
+        for d, m in pairwise(sizes)
+    ]
+    examples = (draw.normal(size=(6, sizes[0])).astype(kind), *targets_of(setting, sizes, kind))
+    words = {field: getattr(setting, field) for field in setting._fields if field != "scale"}
+    plain = candidate(setting, (), batched=True)
+    for l2, rate in product((0.0, 0.02, decaying), (None, 0.3, 0.01)):
+        c = l2 if callable(l2) else lambda n, l2=l2: l2
+        backward = regularised(plain, lambda n, c=c: kind(c(n)), layers=range(1, len(sizes)))
+
+        def step(params, X, Y, backward=backward, rate=rate):
+            grads = backward(params, X, Y)
+            if rate is None:
+                return grads
+            return [
+                (W - kind(rate) * dW, b - kind(rate) * db)
+                for (W, b), (dW, db) in zip(params, grads, strict=True)
+            ]
+
+        report = fcnet.check(
+            step, params, *examples, **words, batched=True, l2=l2, learning_rate=rate
+        )
+        assert report.ok, str(report)
+
+
+def targets_of(setting, sizes, kind):
+    draw = np.random.default_rng(2)
+    if setting.loss == "squared_error":
+        return (draw.normal(size=(6, sizes[-1])).astype(kind),)
+    if setting.loss == "logistic":
+        return (draw.integers(2, size=(6, sizes[-1])).astype(kind),)
+    return (np.eye(sizes[-1])[draw.integers(sizes[-1], size=6)].astype(kind),)
 
 
 @pytest.mark.parametrize("c", [constant, decaying])

@@ -278,7 +278,7 @@ def _advice(seen: Decay, has: dict[Place, float], n: int) -> list[str]:
         return []
     if any(factor != c for (role, _), factor in has.items() if role == "W"):
         return [
-            "If your loss has it, pass penalty=, a JAX function of your params: l2= is for the "
+            "If your loss is so, pass penalty=, a JAX function of your params: l2= is for the "
             "weights of all layers alike"
         ]
     general = {0.5: f"{seen.W[0]:.6g} / n", 2.0: f"{seen.W[0]:.6g} * n"}.get(seen.coefficient(2))

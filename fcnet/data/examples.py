@@ -80,7 +80,7 @@ def make_examples(
     """
     if missing not in MISSING_CHOICES:
         raise ValueError(f"missing must be one of {', '.join(MISSING_CHOICES)}, got {missing!r}")
-    names = features or tuple(name for name in table.columns if name != target)
+    names = tuple(dict.fromkeys(features)) or tuple(n for n in table.columns if n != target)
     says = {**{name: {"kind": "category"} for name in categories}, **(given or {})}
     for name in (target, *names, *says):
         column_of(table, name)
@@ -89,16 +89,17 @@ def make_examples(
     fields, values = {}, {}
     for name in names:
         field, entries = _decided(table, name, says, asked=name in features)
-        if field.kind == "number" and counts_rows(entries) and len(names) > 1:
-            field = (
-                field._replace(note="counts the rows")
-                if name in says or name in features
-                else Field(name, "ignored", note="counts the rows")
-            )
+        if field.kind == "number" and (note := _numbering(entries)):
+            chosen = name in says or name in features or len(names) == 1 or note != COUNTS
+            field = field._replace(note=note, kind="number" if chosen else "ignored")
         fields[name], values[name] = field, entries
     used = tuple(name for name in names if fields[name].kind != "ignored")
     if not used:
-        raise ValueError(f"there is no column to predict {target!r} from")
+        left_out = ", ".join(f"{name!r} ({fields[name].note})" for name in names)
+        raise ValueError(
+            f"there is no column to predict {target!r} from"
+            + (f"; left out are {left_out}" if left_out else "")
+        )
     goal, goals = _target(table, target, says, get_loss(loss))
     gaps = {name: is_missing(values[name]) for name in used}
     absent = is_missing(goals)
@@ -145,6 +146,8 @@ def _target(table: Table, name: str, says: Given, loss: Loss) -> tuple[Field, Va
     field, values = _decided(table, name, says)
     if field.note.startswith("constant"):
         raise ValueError(f"the target {name!r} is {field.note}: nothing to learn")
+    if field.note == "empty":
+        raise ValueError(f"the target {name!r} is empty")
     if not field.is_number:
         raise ValueError(
             f"the target {name!r} is text, such as {as_text(cells)[0].as_py()!r}"
@@ -215,6 +218,20 @@ def _learned_target(field: Field, values: Values, loss: Loss) -> Field:
             "too many to learn: for numbers, choose the loss squared_error"
         )
     return field
+
+
+COUNTS = "counts the rows"
+
+
+def _numbering(values: Float[np.ndarray, " n"]) -> str:
+    """What to say of a column whose numbers may be those of the rows."""
+    if counts_rows(values):
+        return COUNTS
+    least, most = np.nanmin(values), np.nanmax(values)
+    as_many = least in (0, 1) and most - least == len(values) - 1 > 1
+    if as_many and (np.sort(values) == np.arange(least, most + 1)).all():
+        return f"each of {least:g} to {most:g} once; does it number the rows?"
+    return ""
 
 
 def counts_rows(values: Float[np.ndarray, " n"]) -> bool:

@@ -257,6 +257,21 @@ def test_a_column_that_says_nothing_is_left_out_and_told(
     assert (first.name, first.kind, first.note) == (name, "ignored", note)
 
 
+def test_numbers_of_rows_in_another_order_are_told(tmp_path: Path) -> None:
+    columns = {"id": [i * 7 % N for i in range(N)], "x": COLUMNS["size"], "y": COLUMNS["price"]}
+    examples = make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+    field, other = examples.features
+    assert (field.kind, other.note) == ("number", "")
+    assert field.note == "each of 0 to 23 once; does it number the rows?"
+
+
+def test_a_table_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
+    columns = {"id": [f"u{i}" for i in range(N)], "unit": ["m"] * N, "y": COLUMNS["price"]}
+    message = r"from; left out are 'id' \(24 different texts in 24 rows\), 'unit' \(constant: 'm'"
+    with pytest.raises(ValueError, match=message):
+        make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+
+
 def test_years_are_no_numbers_of_rows(tmp_path: Path) -> None:
     columns = {"year": [*range(1950, 1950 + N)], "x": COLUMNS["size"], "y": COLUMNS["price"]}
     examples = make_examples(table_of(columns, tmp_path / "a.csv"), "y")

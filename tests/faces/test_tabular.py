@@ -186,6 +186,7 @@ def test_numbers_can_be_categories(tmp_path: Path) -> None:
     examples = make_examples(table, "price", categories=("zip",))
     assert examples.features[0].inputs == ("zip=95823", "zip=95838")
     assert make_examples(table, "price").X.shape == (4, 1)
+    assert make_examples(table, "price", features=("zip", "zip")).X.shape == (4, 1)
 
 
 GAPS = {
@@ -243,6 +244,7 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
             "column 'sqft' is of no use (constant: 7 in every row)",
         ),
         ({"price": [7] * 60}, ["--target", "price"], "the target 'price' is constant: 7 in every"),
+        ({"price": [""] * 60}, ["--target", "price"], "the target 'price' is empty"),
         ({"price": ["", *range(59)]}, ["--target", "price"], "the target 'price' has 1 missing"),
         (
             {"place": [f"p{i}" for i in range(60)]},

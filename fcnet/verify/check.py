@@ -32,6 +32,7 @@ from fcnet.verify.diagnose.descriptions import (
     has_loss,
     other_description,
 )
+from fcnet.verify.diagnose.dropout import Single, undo_dropout
 from fcnet.verify.example import Shown, call_of, literal, simple_inputs
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import USUAL_N, varied_inputs
@@ -67,6 +68,9 @@ NO_STEP = (
     "its parameters are the same after the call as before: return the new ones, or change those "
     "that it is given in place and return None; arrays of JAX cannot be changed in place"
 )
+
+RANDOM = {"nondeterministic", "stateful"}
+"""Kinds of findings about calls that differ, as those with dropout do."""
 
 ROWS_ALONE = 8
 """Batches of up to this many examples are also tried row by row, to locate their faults."""
@@ -186,6 +190,8 @@ def check(
     ]
     form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
     subject = replace(subject, trials=tuple(trials))
+    if not RANDOM.isdisjoint(finding.kind for finding in form) and subject.dropout:
+        form = [finding for finding in form if finding.kind not in RANDOM]
     all_right = len(trials) == len(cases) and all(trial.comparison.ok for trial in trials)
     losses = check_loss(protocol.own, references[0])
     if not all_right and (text := other_layout(read, cost, given)):
@@ -337,6 +343,8 @@ class BackwardPass:
             return [form_finding("no_step", NO_STEP)]
         if self.otherwise:
             return []
+        if self.dropout:
+            return self.dropout
         if rate := self.rate_returned(trials):
             return description_findings(f"learning_rate={rate:g}", [])
         odd, other = self.odd_terms()
@@ -356,6 +364,34 @@ class BackwardPass:
         ]
         message = "the gradient is wrong, but fits no known mistake"
         return list(first_of_each_kind(findings)) or [form_finding("unknown", message)]
+
+    @cached_property
+    def dropout(self) -> list[Finding]:
+        """Where dropout is on, and what is wrong beside it; nothing if it explains nothing."""
+        small = [trial.case for trial in self.trials if 1 < len(trial.case.X) <= ROWS_ALONE]
+        alone = [trial.case for trial in self.trials if len(trial.case.X) == 1]
+        cases = [*alone, *(row for case in small[:1] for row in rows_of(case))]
+        if self.unread or self.candidate.learning_rate or not cases:
+            return []
+        known = {id(trial.case): trial.answer for trial in self.trials}
+        answers = [known[id(case)] if id(case) in known else self.answer(case) for case in cases]
+        singles = [
+            Single(case, without(answer, self.cost.terms, case))
+            for case, answer in zip(cases, answers, strict=True)
+            if answer is not None
+        ]
+        found, undone = undo_dropout(self.cost, singles)
+        if not found:
+            return []
+        rights = [self.truth(case, self.format) for case, _ in undone]
+        trials = [
+            Trial(case, right, answer, compare(answer, right, case.name))
+            for (case, answer), right in zip(undone, rights, strict=True)
+        ]
+        lines = [] if all(trial.comparison.ok for trial in trials) else self.wrong_lines(trials)
+        if lines and simpler(lines, plain := self.wrong_lines(self.trials)) is plain:
+            return []
+        return [*(dropout.finding for dropout in found), *lines]
 
     def rate_returned(self, trials: Sequence[Trial]) -> float:
         """The learning rate of a step that returned the new parameters unasked, or 0."""
@@ -464,8 +500,7 @@ class BackwardPass:
         n = len(case.X)
         if not 1 < n <= ROWS_ALONE:
             return ()
-        rows = [case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(n)]
-        answers = [(row, self.answer(row)) for row in rows]
+        answers = [(row, self.answer(row)) for row in rows_of(case)]
         parts = [
             without(answer, self.cost.terms, row) for row, answer in answers if answer is not None
         ]
@@ -519,6 +554,11 @@ class BackwardPass:
         slots = {f"{slot.role}{slot.layer}": slot for slot in self.candidate.layout.slots}
         slot = slots[leaf.path]
         return leaf._replace(path=slot.gradient_name, index=slot.where(leaf.index))
+
+
+def rows_of(case: Case) -> list[Case]:
+    """The examples of a batch, each as a batch of one."""
+    return [case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(len(case.X))]
 
 
 def find_non_finite(candidate: Candidate, case: Case, answer: Answer) -> list[Finding]:

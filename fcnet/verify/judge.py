@@ -132,6 +132,8 @@ def judge(
     shown = any(any(comparison.informative) for comparison in ruling.comparisons)
     verdict: Verdict = "wrong" if is_wrong or errors(found) else "right" if shown else "cannot tell"
     said = [*subject.remarks(ruling.comparisons), *notes]
+    if is_wrong and not reliable:
+        said.insert(0, "no line was judged, since the numbers change from call to call")
     if ruling.kind == "right" and ruling.note:
         said.insert(0, ruling.note)
     example = subject.example(trials) if is_wrong and reliable else ""

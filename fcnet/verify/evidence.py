@@ -9,15 +9,13 @@ import math
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from fcnet.losses import mean_loss
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.compare import compare, largest_excess
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import total
-from fcnet.verify.types import Answer, Case, Cost
+from fcnet.verify.types import FORMATS, Answer, Case, Cost
 
 
 def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candidate]:
@@ -81,7 +79,4 @@ def _share_of_products(candidate: Candidate, cost: Cost) -> float:
 
 
 def _loss(case: Case, cost: Cost) -> float:
-    with jax.enable_x64(True):
-        params, X, Y = jax.tree.map(jnp.asarray, (case.params, case.X, case.Y))
-        mean = float(mean_loss(params, X, Y, **cost.objective.keywords))
-    return mean * (len(X) if cost.reduction == "sum" else 1) + total(cost.terms, case).value
+    return reference(cost, case, FORMATS["float64"]).loss

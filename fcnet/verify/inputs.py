@@ -6,7 +6,6 @@ is drawn for all inputs: it has many parameters, and the examples make the diffe
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -16,11 +15,10 @@ from jax import Array
 from jaxtyping import Float
 
 from fcnet.checks import check_key
-from fcnet.types import Activation, Layer, Params
+from fcnet.types import Layer, Params
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.targets import random_targets
-from fcnet.verify.truth.double import Traced, trace
-from fcnet.verify.truth.evaluate import evaluate
+from fcnet.verify.truth.functions import activated
 from fcnet.verify.types import Case, Cost
 
 Input: TypeAlias = tuple[Params, Float[np.ndarray, "n d"]]
@@ -159,10 +157,5 @@ def _scaled_down(params: Params, X: np.ndarray, cost: Cost) -> Params:
             factor = 2.0 ** -np.ceil(np.log2(excess))
             W, b, z = W * factor, b * factor, z * factor
         layers.append(Layer(W, b))
-        a = evaluate(_traced(cost.objective.activation, z.shape[1]), z)
+        a = activated(cost.objective.activation, z)
     return tuple(layers)
-
-
-@lru_cache(maxsize=64)
-def _traced(activation: Activation, m: int) -> Traced:
-    return trace(activation.function, np.zeros(m))

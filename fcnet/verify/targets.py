@@ -7,7 +7,6 @@ logarithms. A program is judged on such targets as it is made for.
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -145,7 +144,7 @@ def random_targets(
     for kind in kinds:
         if kind.fits(own):
             drawn = kind.draw(Draw(rng, n, own, batched))
-            if bool(jnp.all(loss.labels.accepts(jnp.asarray(drawn)))):
+            if np.all(loss.labels.accepts(drawn)):
                 return drawn
     if loss.draw:
         return np.asarray(loss.draw(rng, n, own.shape[1]), float)

@@ -15,10 +15,10 @@ from fcnet.verify.diagnose.single import (
     Single,
     Step,
     delta_steps,
-    dJ_do,
     gradient_steps,
     single_of,
 )
+from fcnet.verify.truth.functions import dJ_do
 from fcnet.verify.types import Answer, Case, Cost, Reference, Values
 
 CANCELLATION = 8
@@ -116,8 +116,7 @@ class Batch:
 
     def error(self, Y: Rows) -> Rows:
         """dJ/do of all rows for any targets."""
-        pairs = zip(self.a(self.r), Y, strict=True)
-        return np.stack([dJ_do(self.cost.objective.loss, o, y) for o, y in pairs])
+        return dJ_do(self.cost.objective.loss, self.a(self.r), Y)
 
     def back(self, k: int) -> Rows:
         """W^[k+1]^T delta^[k+1] of all rows: delta^[k] but for its factor sigma'(z^[k])."""

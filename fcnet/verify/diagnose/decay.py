@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet.types import Activation, Layer, Params
+from fcnet.verify.truth.functions import activated
 from fcnet.verify.truth.terms import Decay, Multiple, Penalty, total
 from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Term, Values
 
@@ -60,7 +60,7 @@ def silent_cases(case: Case, hidden: Activation) -> list[Silent]:
     silent = [Silent(case._replace(params=cut, X=zero), shown)]
     W: Any = below[-1].W
     b: Any = below[-1].b
-    off = [z for z in (0.0, OFF) if not float(hidden.function(jnp.float32(z)))]
+    off = [z for z in (0.0, OFF) if not activated(hidden, np.array([z]))]
     if off and (b is not None or not off[0]):
         fill: Any = None if b is None else np.full_like(b, off[0])
         dark = Layer(0 * W, fill)

@@ -6,19 +6,18 @@ compiled.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from fcnet.activations import ACTIVATIONS
 from fcnet.losses import LOSSES
 from fcnet.types import Activation, Layer, Loss, Params
-from fcnet.verify.diagnose.single import dJ_do, slope
+from fcnet.verify.truth.functions import activated, dJ_do, slope
 from fcnet.verify.truth.kinks import CONVENTIONS
 from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Values, beside, form_finding
 
@@ -110,12 +109,7 @@ def sigma_of(activation: Activation) -> Sigma:
     """An activation in NumPy: its row, or its own functions of JAX if it is a caller's own."""
     if ACTIVATIONS.get(activation.name) is activation:
         return SIGMAS[activation.name]
-
-    def function(z: Rows) -> Rows:
-        with jax.enable_x64(True):
-            return np.asarray(activation.function(jnp.asarray(z)))
-
-    return Sigma(function, lambda z, c: slope(activation, z))
+    return Sigma(partial(activated, activation), lambda z, c: slope(activation, z))
 
 
 def link_of(loss: Loss) -> Link | None:
@@ -292,11 +286,11 @@ def _error(loss: Loss, o: Rows, y: Rows) -> Rows:
     link = link_of(loss)
     if link:
         return link.mean(o) - y
-    return np.stack([dJ_do(loss, *row) for row in zip(o, y, strict=True)])
+    return dJ_do(loss, o, y)
 
 
 def _accepts(loss: Loss, Y: Rows) -> bool:
-    return bool(np.all(np.asarray(loss.labels.accepts(jnp.asarray(Y)))))
+    return bool(np.all(loss.labels.accepts(Y)))
 
 
 def has_loss(description: Description, example: Example, term: float, format: Format) -> bool:

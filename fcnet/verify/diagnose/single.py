@@ -6,18 +6,15 @@ Algorithm 5, and each line can be judged alone, with the candidate's own values 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jaxtyping import Bool, Float
 
 from fcnet.arrays import unit_roundoff
-from fcnet.types import Activation, Loss
 from fcnet.verify.diagnose.line import Line, Vector
+from fcnet.verify.truth.functions import dJ_do, slope
 from fcnet.verify.truth.terms import total
 from fcnet.verify.types import Answer, Case, Cost, Reference, Term, Values
 
@@ -184,39 +181,10 @@ class Single:
         return k - 1
 
 
-def slope(activation: Activation, z: Values) -> Values:
-    """sigma'(z) by autodiff, in float64."""
-    with jax.enable_x64(True):
-        return np.asarray(_slope(activation.function, z))
-
-
-def dJ_do(loss: Loss, o: Vector, y: Vector) -> Vector:  # noqa: N802 - the notes' symbol
-    """dJ/do of one example by autodiff, in float64."""
-    with jax.enable_x64(True):
-        return np.asarray(_dJ_do(loss.value, o, y))
-
-
-def means_of(loss: Loss, O: Float[np.ndarray, "n m"]) -> Float[np.ndarray, "n m"]:  # noqa: E741
-    """The means that the rows of O stand for, in float64."""
-    with jax.enable_x64(True):
-        return np.asarray(jax.vmap(loss.mean)(jnp.asarray(O)))
-
-
-@partial(jax.jit, static_argnums=0)
-def _slope(function: Callable[[Array], Array], z: Array) -> Array:
-    _, pull = jax.vjp(function, z)
-    return pull(jnp.ones_like(z))[0]
-
-
-@partial(jax.jit, static_argnums=0)
-def _dJ_do(value: Callable[[Array, Array], Array], o: Array, y: Array) -> Array:  # noqa: N802
-    return jax.grad(value)(o, y)
-
-
 def single_of(
     cost: Cost, case: Case, reference: Reference, answer: Answer, strictness: float = 1.0
 ) -> Single:
-    """The example of a case with one row. All slopes take two calls, since each shape compiles."""
+    """The example of a case with one row. All slopes take two calls."""
     z = np.concatenate([row[0] for row in reference.trace.z])
     a = np.concatenate([row[0] for row in reference.trace.a[1:]])
     away = 2 * abs(z) + 1e-6

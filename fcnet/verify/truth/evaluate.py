@@ -45,10 +45,23 @@ def evaluate(function: Traced, *args: Any) -> Any:
     >>> evaluate(trace(lambda x: jnp.sum(x * x), x), x).item()
     14.0
     """
-    inputs = map(as_value, jax.tree.leaves(args))
+    jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
+    inputs = list(map(as_value, jax.tree.leaves(args)))
+    leads = (
+        np.shape(x)[: np.ndim(x) - _rank(v)] for x, v in zip(inputs, jaxpr.invars, strict=True)
+    )
+    lead = max(leads, key=len, default=())
     with np.errstate(all="ignore"):
-        results = _results(function.jaxpr.jaxpr, function.jaxpr.consts, inputs)
+        results = _results(jaxpr, consts, inputs)
+    results = [
+        np.broadcast_to(x, (*lead, *v.aval.shape))
+        for x, v in zip(results, jaxpr.outvars, strict=True)
+    ]
     return jax.tree.unflatten(function.structure, results)
+
+
+def _rank(atom: Any) -> int:
+    return len(atom.aval.shape)
 
 
 def _results(jaxpr: core.Jaxpr, consts: Iterable[Any], inputs: Iterable[Any]) -> list[Any]:
@@ -128,9 +141,7 @@ def bind(eqn: Any, operands: Sequence[Any]) -> list[Any]:
         result = rule(eqn, *operands)
         if result is not NotImplemented:
             return result if eqn.primitive.multiple_results else [result]
-    led = tuple(
-        np.ndim(x) > len(atom.aval.shape) for x, atom in zip(operands, eqn.invars, strict=True)
-    )
+    led = tuple(np.ndim(x) > _rank(atom) for x, atom in zip(operands, eqn.invars, strict=True))
     with jax.ensure_compile_time_eval(), float64():
         program = _compiled(eqn.primitive, tuple(eqn.params.items()), led)
         return list(map(as_value, program(*operands)))
@@ -173,11 +184,17 @@ def _entrywise(function: Callable[..., Any], kinds: str = "biuf") -> Rule:
     return rule
 
 
+def _each(function: Callable[[float], float]) -> Callable[..., Any]:
+    """A function of Python's numbers on all entries of an array."""
+    on_objects = np.frompyfunc(function, 1, 1)
+    return lambda x: np.asarray(on_objects(x), x.dtype)
+
+
 def _aligned(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     """Operands that broadcast: a number for each sample gets the axes of the result."""
-    rank = len(eqn.outvars[0].aval.shape)
+    rank = _rank(eqn.outvars[0])
     return [
-        x.reshape(*x.shape[:1], *(1,) * rank) if np.ndim(x) == 1 > len(atom.aval.shape) else x
+        x.reshape(*x.shape[:1], *(1,) * rank) if np.ndim(x) == 1 > _rank(atom) else x
         for x, atom in zip(operands, eqn.invars, strict=True)
     ]
 
@@ -186,7 +203,7 @@ def _on_shape(function: Callable[..., Any]) -> Rule:
     """The rule of a function of (parameters, rank, leading axes, array)."""
 
     def rule(eqn: Any, x: Any, *others: Any) -> Any:
-        rank = len(eqn.invars[0].aval.shape)
+        rank = _rank(eqn.invars[0])
         return function(eqn.params, rank, np.shape(x)[: np.ndim(x) - rank], x, *others)
 
     return rule
@@ -272,7 +289,7 @@ def _iota(eqn: Any, *dynamic: Any) -> Any:
 
 
 def _concatenate(eqn: Any, *operands: Any) -> Any:
-    rank = len(eqn.outvars[0].aval.shape)
+    rank = _rank(eqn.outvars[0])
     lead = np.broadcast_shapes(*(x.shape[: x.ndim - rank] for x in operands))
     led = [np.broadcast_to(x, (*lead, *x.shape[x.ndim - rank :])) for x in operands]
     return np.concatenate(led, eqn.params["dimension"] - rank)
@@ -361,6 +378,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "acosh": _entrywise(np.arccosh, "f"),
         "atanh": _entrywise(np.arctanh, "f"),
         "atan2": _entrywise(np.arctan2, "f"),
+        "erf": _entrywise(_each(math.erf), "f"),
+        "erfc": _entrywise(_each(math.erfc), "f"),
         "is_finite": _entrywise(np.isfinite, "f"),
         "rsqrt": _entrywise(lambda x: 1 / np.sqrt(x), "f"),
         "logistic": _entrywise(lambda x: 1 / (1 + np.exp(-x)), "f"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from fcnet.verify.diagnose.batch import Batch, Rows
 from fcnet.verify.diagnose.line import Mistake
-from fcnet.verify.diagnose.single import means_of
+from fcnet.verify.truth.functions import means_of
 
 
 def _mixed(batch: Batch, k: int) -> Rows:

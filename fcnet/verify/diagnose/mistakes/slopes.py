@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnet.verify.diagnose.line import Mistake
-from fcnet.verify.diagnose.single import Single, Step, slope
+from fcnet.verify.diagnose.single import Single, Step
+from fcnet.verify.truth.functions import slope
 from fcnet.verify.types import Values
 
 

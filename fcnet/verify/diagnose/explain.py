@@ -1,5 +1,6 @@
 """Why a line is wrong: the table of mistakes tried on it, and the error's pattern if none fits."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -162,6 +163,8 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any])
     if callable(edits[0]):
         c = _root(lines, edits)
         values = [function(c) for function in edits]
+    elif not _may_fit(lines[0], edits[0]):
+        return None
     else:
         c = _constant(lines, edits)
         values = [base + c * way for base, way in edits]
@@ -172,6 +175,17 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any])
     digits -= max(line.evidence(value).max() for line, value in zip(lines, values, strict=True))
     says = mistake.says.replace("{c}", multiple(c))
     return _Fit(Explanation(mistake.kind, says, FITTED), digits)
+
+
+def _may_fit(line: Line, pair: tuple[Values, Values]) -> bool:
+    """Whether some constant may explain a line, the worst one: most mistakes fail here already.
+
+    If a constant is within the tolerance everywhere, the one by least squares is within that times
+    the root of the number of entries.
+    """
+    base, way = pair
+    c = _constant([line], [pair])
+    return not math.isfinite(c) or line.agrees(base + c * way, slack=2 * math.sqrt(line.got.size))
 
 
 def _constant(lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]) -> float:

@@ -76,17 +76,17 @@ class Line:
         """Where the candidate differs from the notes."""
         return self.excess(self.expected, self.tolerance) > 1
 
-    def agrees(self, value: Values) -> bool:
+    def agrees(self, value: Values, slack: float = 1.0) -> bool:
         """Whether a mistake that gives `value` explains the candidate's value.
 
         The rounding errors of a mistake are not known as well as those of the right value, so the
-        tolerance is larger.
+        tolerance is larger; and `slack` times that.
         """
         if value.shape != self.got.shape:
             return False
         sizes = abs(value[np.isfinite(value)])
         allowed = self.tolerance + self.noise * max(self.size, sizes.max(initial=0))
-        return not (self.excess(value, allowed) > 1)[self.explained].any()
+        return not (self.excess(value, allowed) > slack)[self.explained].any()
 
     def evidence(self, value: Values) -> Values:
         """In how many more digits the candidate has `value` than `expected`, entrywise.

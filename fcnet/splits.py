@@ -5,6 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+COPIES = 5
+"""So many equal rows stay on one side in any table."""
+
 
 def hold_out(
     weights: Float[np.ndarray, " n"],
@@ -22,8 +25,10 @@ def hold_out(
         share: between 0 and 1; at least one row is held out, and at least one is not.
         draw: a random permutation of 0, ..., k - 1 for any k.
         classes: the class of each row, 0, 1, ...
-        equal: a number for each row, the same for rows that are equal. Such rows stay on one side
-            if the share can be had so; otherwise single rows are drawn.
+        equal: a number for each row, the same for rows that are equal. Such rows stay on one side,
+            unless the share cannot be had so, or they are more than `COPIES` and more than a tenth
+            of the rows to hold out. So many are no copies, but a frequent combination of a few
+            categories: without it, neither side would be like the whole.
         groups: likewise, for rows that stay on one side in any case; then the share is the nearest
             that whole groups were found to make, and classes do not count.
 
@@ -38,6 +43,7 @@ def hold_out(
         classes = np.zeros(len(weights), int)
     quota = _quotas(weights, share, classes)
     if equal is not None:
+        equal = _few(equal, weights, max(COPIES, quota.sum() / 10))
         for slack in (1.0, 2 * float(np.sqrt(quota.max()))):
             held = _whole(weights, quota, slack, draw, classes, equal)
             if abs(weights[held].sum() - quota.sum()) <= 1 and not held.all():
@@ -49,6 +55,14 @@ def hold_out(
         held[rows[np.cumsum(weights[rows]) <= most]] = True
     held[np.argmin(weights)] |= not held.any()  # where every row counts as too many
     return held
+
+
+def _few(
+    equal: Int[np.ndarray, " n"], weights: Float[np.ndarray, " n"], most: float
+) -> Int[np.ndarray, " n"]:
+    """The numbers of the sets, where each row of a set of more weight is a set of its own."""
+    many = np.bincount(equal, weights)[equal] > most
+    return np.where(many, equal.max() + 1 + np.arange(len(equal)), equal)
 
 
 def classes_of(Y: Float[np.ndarray, "n m_r"]) -> Int[np.ndarray, " n"] | None:

@@ -249,7 +249,9 @@ def _parse(data: bytes, form: _Format) -> list[Cells]:
                 column_names=names, skip_rows=form.skipped, use_threads=use_threads
             ),
             arrow_csv.ParseOptions(
-                delimiter=form.separator, newlines_in_values=True, invalid_row_handler=unfit
+                delimiter=form.separator,
+                newlines_in_values=b'"' in data,
+                invalid_row_handler=unfit,
             ),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, arrow.string()), strings_can_be_null=False

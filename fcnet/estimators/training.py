@@ -44,8 +44,8 @@ def held_out(
 ) -> Bool[np.ndarray, " n"]:
     """The rows to validate on: this fraction of the weight, to one row, and of each class.
 
-    A row of weight 2 is treated as two rows of weight 1. Equal rows are on both sides only if the
-    fraction cannot be had otherwise, and groups never.
+    A row of weight 2 is treated as two rows of weight 1. A few equal rows are on one side, and a
+    group is in any case; see `fcnet.splits.hold_out`.
 
     Raises:
         ValueError: for a fraction that is not between 0 and 1, or rows that are all equal.

@@ -19,6 +19,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -209,6 +210,24 @@ def test_equal_rows_are_held_out_together_and_weights_count_as_rows():
     weighted = held_out(rows_of(distinct, counts.astype(float)), 0.3, seed())
     assert {tuple(row) for row in distinct[weighted]} == {tuple(row) for row in X[held]}
     assert (held_out(rows_of(X), 0.3, np.random.RandomState(6)) != held).any()
+
+
+@pytest.mark.slow
+def test_early_stopping_on_few_different_rows_is_as_good_as_scikit_learn_s():
+    """Twelve combinations of a class, a sex and an age, in very different numbers."""
+    rng = np.random.default_rng(0)
+    cells = np.array([[*np.eye(3)[k], a, b] for k in range(3) for a in (0, 1) for b in (0, 1)])
+    counts = [700, 450, 330, 200, 150, 120, 90, 60, 25, 12, 5, 2]
+    X = np.repeat(cells, counts, axis=0)
+    y = rng.random(len(X)) < np.repeat(rng.permutation(np.linspace(0.05, 0.95, 12)), counts)
+    order = rng.permutation(len(X))
+    X, y = X[order], np.where(y, "yes", "no")[order]
+    given = {"hidden_layer_sizes": (32,), "learning_rate_init": 0.01, "early_stopping": True}
+    ours, theirs = (
+        [kind(**given, random_state=seed).fit(X, y).score(X, y) for seed in range(8)]
+        for kind in (FCNetClassifier, MLPClassifier)
+    )
+    assert min(ours) > min(theirs) - 0.02
 
 
 def test_groups_are_validated_on_as_a_whole(houses):

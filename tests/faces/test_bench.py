@@ -45,6 +45,21 @@ def test_a_quick_run_writes_its_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_first_results_are_timed_in_fresh_processes(tmp_path: Path) -> None:
+    rows, done = measured(tmp_path, "first")
+    assert [(row["variant"].split(",")[0], row["case"]) for row in rows] == [
+        ("optax.adam", "first"),
+        *(("fcnet.check", case) for case in 2 * ("first", "second, another shape")),
+        ("fcnet.check_gradient", "first"),
+    ]
+    assert rows[0]["ratio"] == rows[0]["processor_ratio"] == 1
+    for row in rows:
+        assert row["processor_seconds"] > 0
+        assert 0 < row["low"] <= row["ratio"] <= row["high"]
+        assert f"{row['processor_ratio']:.2f}" in done.stdout
+
+
+@pytest.mark.slow
 def test_training_is_raced_beside_other_libraries(tmp_path: Path) -> None:
     rows, done = measured(tmp_path, "train", "sweep")
     trained = {row["program"]: row for row in rows if row["suite"] == "train"}

@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 from fcnet.arrays import unit_roundoff
+from fcnet.verify.truth import rounding
 from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides
 from fcnet.verify.truth.double import trace
 from fcnet.verify.truth.evaluate import evaluate
@@ -121,6 +122,17 @@ def test_each_turn_of_a_scan_rounds_on_its_own() -> None:
     ones = jnp.ones(400)
     product = lambda x: lax.scan(lambda c, v: (c * v, None), 1.0, x)[0]  # noqa: E731
     assert sigma(product, ones, samples=256) == pytest.approx(20, rel=0.2)  # not 400
+
+
+def test_samples_are_computed_in_parts_where_arrays_are_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = np.linspace(1, 2, 500)
+    together = sigma(lambda x: x * 3 * 5, x)
+    monkeypatch.setattr(rounding, "TOGETHER", 3 * len(x))
+    parts = sigma(lambda x: x * 3 * 5, x)
+    assert np.mean(parts**2) == pytest.approx(np.mean(together**2), rel=0.1)
+    assert not np.array_equal(parts, together)
 
 
 def test_underflow_has_a_floor() -> None:

@@ -22,6 +22,7 @@ from fcnet.files import write_file
 from fcnet.layouts import Layout, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
 from fcnet.network import outputs
+from fcnet.onnx_graph import Value, network, write
 from fcnet.types import Activation, Layer, Pairs, Params
 
 AnyModel = TypeVar("AnyModel")
@@ -194,6 +195,37 @@ def _activations_of(
             if (abs(np.asarray(last.function(z)) - o)[known] <= tolerance).all():
                 return f"activation={sigma.name!r} and output_activation={last.name!r}"
     return None
+
+
+def to_onnx(
+    path: str | os.PathLike[str],
+    params: Pairs,
+    *,
+    activation: str | Activation = "relu",
+    output_activation: str | Activation = "identity",
+) -> None:
+    """Write a network to an ONNX file, which many programs run. Needs the extra `onnx`.
+
+    Its input X has shape (n, d), with examples in rows, and its output o has shape (n, m_r). For a
+    model of `fcnet train`, with its scales and categories, use `fcnet.data.to_onnx`.
+
+    Args:
+        path: the file; an earlier one is replaced.
+        params: r layers; the network computes in their dtype.
+        activation, output_activation: rows of `fcnet.ACTIVATIONS`, or their names.
+
+    Raises:
+        ModuleNotFoundError: without onnx.
+        OSError: if the file cannot be written.
+        ValueError: for an activation of your own, which ONNX does not have.
+    """
+    layers = _as_layers(params)
+    hidden = get_activation(activation)
+    graph = network(layers, hidden, get_activation(output_activation, "output_activation"))
+    (m, _), (_, d), dtype = layers[-1].W.shape, layers[0].W.shape, layers[0].W.dtype
+    write(
+        path, graph, [Value("X", "a0", dtype, ("n", d))], [Value("o", "outputs", dtype, ("n", m))]
+    )
 
 
 def save(

@@ -14,6 +14,7 @@ from fcnet.data.model import TableModel as TableModel
 from fcnet.data.model import load_model as load_model
 from fcnet.data.model import predict as predict
 from fcnet.data.model import save_model as save_model
+from fcnet.data.onnx import to_onnx as to_onnx
 from fcnet.data.preprocess import Standardizer as Standardizer
 from fcnet.data.preprocess import fit_standardizer as fit_standardizer
 from fcnet.data.preprocess import standardize as standardize

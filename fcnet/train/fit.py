@@ -115,7 +115,10 @@ def fit(
             rows of each layer over "model" if its width divides. The result lies on one device and
             is that of one device up to rounding. See `fcnet.train.mesh` for several hosts.
         progress: called after each evaluation but that of the start, as progress(step, history).
-            `sweep`, whose members are not at one step, calls progress(share).
+            `sweep`, whose members are not at one step, calls progress(share). A dashboard is fed
+            from here: for TensorBoard, with writer = torch.utils.tensorboard.SummaryWriter("runs"),
+            progress=lambda step, history: writer.add_scalar("loss", history.loss[-1], step). To
+            keep all entries of a finished run, use `result.history.to_csv("history.csv")`.
 
     Returns:
         A `FitResult`.

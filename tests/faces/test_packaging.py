@@ -250,6 +250,7 @@ FEATURES = {
         "fcnet.fit(params, X, X, key=jax.random.key(0), batch_size=2, steps=2, optimizer='sgd', "
         "hyperparameters={'learning_rate': 0.1}, checkpoint='here')",
     ),
+    "onnx": ("onnx", "from fcnet.interchange import to_onnx\nto_onnx('here', params)"),
     "train": ("cli", COMMAND.format("train", "rate")),
     "sweep": ("cli", COMMAND.format("sweep", "rates")),
     "completion": ("cli", 'from fcnet.cli import main\nsys.exit(main(["completion", "bash"]))'),

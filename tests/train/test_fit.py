@@ -124,6 +124,22 @@ def test_a_ready_optimizer_and_its_factory_agree(problem, key):
 
 
 @pytest.mark.usefixtures("x64")
+def test_a_history_is_kept_in_a_file(problem, key, tmp_path):
+    params, X, Y = problem
+    run = {"key": key, "batch_size": 6, "steps": 25, "evaluate_every": 10}
+    held_out = fit(params, X, Y, validation=(X, Y), **run).history
+    plain = fit(params, X, Y, **run).history
+    for history, missing in ((held_out, 0), (plain, 8)):
+        history.to_csv(tmp_path / "history.csv")
+        text = (tmp_path / "history.csv").read_text(encoding="utf-8")
+        names, *lines = (line.split(",") for line in text.splitlines())
+        assert tuple(names) == history._fields
+        assert [line[0] for line in lines] == ["0", "10", "20", "25"]
+        read = np.array([[float(cell or "nan") for cell in line] for line in lines])
+        np.testing.assert_array_equal(read.T, history)
+        assert sum(line.count("") for line in lines) == missing
+
+
 def test_history_is_of_the_loss_and_metric_at_its_steps(problem, key):
     params, X, Y = problem
     reported = []

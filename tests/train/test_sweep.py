@@ -135,7 +135,7 @@ def test_the_best_is_that_of_the_training_loss_where_no_data_are_held_out(proble
     assert np.isnan(result.history.validation_loss).all()
 
 
-def test_the_best_evaluation_counts_and_its_parameters_are_kept(problem):
+def test_the_best_evaluation_counts_and_its_parameters_are_kept(tmp_path):
     """Of two members, one is the best in the middle, and the other one in the end."""
     start = (fcnet.Layer(jnp.zeros((1, 1)), jnp.zeros(1)),)
     X = jnp.array([[-1.0], [1.0]])
@@ -147,6 +147,10 @@ def test_the_best_evaluation_counts_and_its_parameters_are_kept(problem):
     result = sweep(start, X, 2 * X, hyperparameters={"learning_rate": rates}, **run)
     passed, slow = result.history.validation_loss.T
     assert passed[1] == 0 < slow[-1] < passed[-1]
+    result.history.to_csv(tmp_path / "history.csv")
+    table = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True, deletechars="")
+    np.testing.assert_array_equal(table["validation_loss[1]"], slow)
+    np.testing.assert_array_equal(table["step"], range(7))
     assert result.best == 0
     assert result.best_params[0].W.item() == 1
     assert result.member(0)[0].W.item() > 1.9

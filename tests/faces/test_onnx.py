@@ -1,0 +1,135 @@
+"""Networks written for ONNX, run by ONNX's own evaluator, and by onnxruntime where it is there."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.problems import Case, problem
+
+import fcnet
+from fcnet import data, interchange
+from fcnet.data import Field, Table, TableModel
+
+pytest.importorskip("onnx")
+pyarrow = pytest.importorskip("pyarrow")
+
+Run = Callable[[Path, dict[str, np.ndarray]], list[Any]]
+
+
+def by_reference(path: Path, inputs: dict[str, np.ndarray]) -> list[Any]:
+    from onnx.reference import ReferenceEvaluator
+
+    return list(ReferenceEvaluator(str(path)).run(None, inputs))
+
+
+def by_runtime(path: Path, inputs: dict[str, np.ndarray]) -> list[Any]:
+    import onnxruntime
+
+    return list(onnxruntime.InferenceSession(str(path)).run(None, inputs))
+
+
+@pytest.fixture(
+    params=[
+        by_reference,
+        pytest.param(
+            by_runtime,
+            marks=pytest.mark.skipif(find_spec("onnxruntime") is None, reason="no onnxruntime"),
+        ),
+    ]
+)
+def run(request: pytest.FixtureRequest) -> Run:
+    return request.param
+
+
+@pytest.mark.parametrize("name", fcnet.ACTIVATIONS)
+def test_each_activation_computes_what_forward_does(run: Run, name: str, tmp_path: Path) -> None:
+    params, X, _ = problem(Case((5, 4, 3, 2), n=9), np.float32)
+    asked = {"activation": name, "output_activation": name}
+    interchange.to_onnx(tmp_path / "network.onnx", params, **asked)
+    (o,) = run(tmp_path / "network.onnx", {"X": np.asarray(X)})
+    expected = jax.vmap(lambda x: fcnet.forward(params, x, **asked))(X)
+    np.testing.assert_allclose(o, expected, rtol=1e-5, atol=1e-6)
+    for other in set(fcnet.ACTIVATIONS) - {name}:
+        wrong = jax.vmap(lambda x, other=other: fcnet.forward(params, x, activation=other))(X)
+        assert abs(o - wrong).max() > 1e-4
+
+
+@pytest.mark.usefixtures("x64")
+def test_double_precision_is_kept(run: Run, tmp_path: Path) -> None:
+    params, X, _ = problem(Case((5, 4, 2), n=9), np.float64)
+    interchange.to_onnx(tmp_path / "network.onnx", params)
+    (o,) = run(tmp_path / "network.onnx", {"X": np.asarray(X)})
+    assert o.dtype == np.float64
+    expected = jax.vmap(lambda x: fcnet.forward(params, x))(X)
+    np.testing.assert_allclose(o, expected, rtol=1e-12)
+
+
+@pytest.mark.untyped
+def test_an_activation_of_one_s_own_is_refused(tmp_path: Path) -> None:
+    mine = fcnet.Activation("relu", jnp.sin, jnp.cos)
+    with pytest.raises(ValueError, match="no operation that is known to be 'relu': expected a row"):
+        interchange.to_onnx(tmp_path / "file", [(np.eye(2), np.zeros(2))], activation=mine)
+    assert not [*tmp_path.iterdir()]
+
+
+FEATURES = (
+    Field("size", "number", mean=(1.7e9,), scale=(40.0,)),  # too large for single precision
+    Field("mean", "number", missing=("", "?"), fill=3.0, mean=(2.5,), scale=(1.5,)),
+    Field("zip code", "category", ("07", "7"), mean=(0.5, 0.5), scale=(0.5, 1.0)),
+    Field("u0", "category", ("", "a", "b"), missing=("", "-"), fill="", mean=(0.0,) * 3,
+          scale=(1.0,) * 3),
+    Field("sold", "date", mean=(18_000.0,), scale=(500.0,)),
+)  # fmt: skip
+CELLS = {
+    "size": ["1700000010", "1700000050", "1699999990", "1700000000"],
+    "mean": ["1", "?", "4.5", ""],
+    "zip code": ["07", "7", "7", "07"],
+    "u0": ["a", "-", "", "b"],
+    "sold": ["2020-01-31", "2019-05-05", "2021-12-01", "2018-02-03"],
+}
+TARGETS = {
+    "squared_error": Field("price", "number", mean=(3e5,), scale=(1e4,)),
+    "poisson": Field("price", "number", mean=(0.0,), scale=(1.0,)),
+    "softmax_cross_entropy": Field(
+        "price", "label", ("01", "1", "one"), mean=(0.0,) * 3, scale=(1.0,) * 3
+    ),
+}
+
+
+def as_inputs(cells: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    """The cells of a table, as ONNX takes them."""
+    columns: dict[str, Any] = {}
+    for name in ("size", "mean"):
+        columns[name] = [np.nan if text in ("", "?") else float(text) for text in cells[name]]
+    days = np.array(cells["sold"], "datetime64[D]").astype(np.float64)
+    texts = {name: np.array(cells[name], dtype=object) for name in ("zip code", "u0")}
+    all_of_them = {**{k: np.array(v) for k, v in columns.items()}, **texts, "sold": days}
+    return {name: column[:, None] for name, column in all_of_them.items()}
+
+
+@pytest.mark.parametrize("loss", TARGETS)
+def test_a_model_of_a_table_predicts_from_its_cells(run: Run, loss: str, tmp_path: Path) -> None:
+    target = TARGETS[loss]
+    params = fcnet.init(jax.random.key(1), (8, 6, len(target.inputs)))
+    model = TableModel(params, FEATURES, target, "tanh", loss)
+    data.to_onnx(tmp_path / "model.onnx", model)
+    table = Table({name: pyarrow.array(texts) for name, texts in CELLS.items()}, 4)
+    predicted, *more = run(tmp_path / "model.onnx", as_inputs(CELLS))
+    expected = data.predict(model, table)
+    if target.is_number:
+        np.testing.assert_allclose(predicted, expected, rtol=1e-6)
+        assert np.ptp(expected) > 1e-3 * abs(expected).max()
+    else:
+        assert predicted.tolist() == expected.tolist()
+        assert len(set(expected)) > 1
+        np.testing.assert_allclose(more[0].sum(axis=1), 1, rtol=1e-6)
+    for name, cell in (("zip code", "007"), ("size", "")):
+        changed = {**CELLS, name: [cell, *CELLS[name][1:]]}
+        refused, *_ = run(tmp_path / "model.onnx", as_inputs(changed))
+        assert refused[0] == "" if not target.is_number else np.isnan(refused[0])
+        assert refused[1:].tolist() == predicted[1:].tolist()

@@ -43,7 +43,7 @@ def hold_out(
         classes = np.zeros(len(weights), int)
     quota = _quotas(weights, share, classes)
     if equal is not None:
-        equal = _few(equal, weights, max(COPIES, quota.sum() / 10))
+        equal = _few(equal, weights, float(max(COPIES, quota.sum() / 10)))
         for slack in (1.0, 2 * float(np.sqrt(quota.max()))):
             held = _whole(weights, quota, slack, draw, classes, equal)
             if abs(weights[held].sum() - quota.sum()) <= 1 and not held.all():

@@ -91,7 +91,7 @@ def make_examples(
         field, entries = _decided(table, name, says, asked=name in features)
         if field.kind == "number" and (note := _numbering(entries)):
             chosen = name in says or name in features or len(names) == 1 or note != COUNTS
-            field = field._replace(note=note, kind="number" if chosen else "ignored")
+            field = field._replace(note=note) if chosen else Field(name, "ignored", note=note)
         fields[name], values[name] = field, entries
     used = tuple(name for name in names if fields[name].kind != "ignored")
     if not used:

@@ -39,12 +39,14 @@ from fcnet.verify.inputs import USUAL_N, varied_inputs
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
+from fcnet.verify.saturation import saturated_inputs
 from fcnet.verify.shown import apart
 from fcnet.verify.step import check_learning_rate, rate_of_differences, rate_of_returned
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, total, without
 from fcnet.verify.types import (
+    FORMATS,
     Answer,
     Case,
     Cost,
@@ -199,8 +201,8 @@ def check(
     elif losses and (all_right or not subject.has_other_loss(protocol.own)):
         form += losses
     report = judge(subject, cases, trials, first_of_each_kind(form), [*notes, *protocol.notes])
-    judged = (leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
-    return replace(report, leaves=tuple(judged))
+    judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
+    return subject.at_saturation(replace(report, leaves=judged))
 
 
 def other_layout(
@@ -523,6 +525,29 @@ class BackwardPass:
             + (", as the notes do" if c == 1 else "; the notes take 1, and both are right")
             for c in sorted(seen)
         ]
+
+    def at_saturation(self, report: Report) -> Report:
+        """The report on a right candidate with a warning if it fails at saturation only."""
+        if not report.ok or any(finding.kind == "unstable" for finding in report.findings):
+            return report
+        coarse = report.precision != self.format.name
+        format = FORMATS[report.precision] if coarse else self.format
+        inputs = saturated_inputs(self.candidate, self.cost, self.plain[0])
+        report = replace(report, cases=(*report.cases, *(case.name for case, _ in inputs)))
+        for case, level in inputs:
+            call = self.candidate.call(case)
+            answer = self.readable(call)
+            shown = self.compare(case, answer, format) if answer else None
+            if shown and shown.ok:
+                continue
+            what = self.worst_entry(shown) if shown else call.findings[0].message
+            message = (
+                f"at pre-activations of {level:g} {what}: the formula is right elsewhere, and not "
+                "stable there"
+            )
+            unstable = form_finding("unstable", message, "warning")
+            return replace(report, findings=(*report.findings, unstable))
+        return report
 
     def example(self, trials: Sequence[Trial]) -> str:
         """An input of simple numbers, or else the failing one of the fewest examples."""

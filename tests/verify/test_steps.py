@@ -119,7 +119,8 @@ def test_weights_that_a_step_has_changed_too_early_are_named(l2, fault):
     def step(params, X, Y):
         (W1, b1), (W2, b2) = params
         a1 = np.tanh(X @ W1.T + b1)
-        o = np.exp(a1 @ W2.T + b2)
+        o = a1 @ W2.T + b2
+        o = np.exp(o - o.max(1, keepdims=True))
         delta2 = (o / o.sum(1, keepdims=True) - Y) / len(X)
         V2 = W2 - 0.1 * (delta2.T @ a1 + l2 * W2)
         delta1 = (delta2 @ (V2 if fault else W2)) * (1 - a1**2)

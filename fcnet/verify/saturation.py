@@ -1,0 +1,82 @@
+"""What shows at saturation only: a right formula that overflows, or is cut off, far from zero.
+
+Activations that stay bounded, and losses whose derivative does, are tried at pre-activations of 20,
+40 and 800. There exp overflows in one format after another, and probabilities round to 0 or 1.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fcnet.types import Activation, Layer
+from fcnet.verify.candidate import Candidate
+from fcnet.verify.types import Case, Cost
+
+LEVELS = (20.0, 40.0, 800.0)
+"""The pre-activations: exp overflows at 11 in float16, at 89 in float32, at 710 in float64."""
+
+BOUND = 2.0
+"""The most that a bounded activation, or derivative of a loss, may be."""
+
+
+class Saturated(NamedTuple):
+    """A case, and the size of its pre-activations."""
+
+    case: Case
+    level: float
+
+
+def saturated_inputs(candidate: Candidate, cost: Cost, like: Case) -> list[Saturated]:
+    """The inputs at saturation; none if no layer stays bounded there, or it has no bias.
+
+    Args:
+        candidate: gives what its arrays can hold.
+        cost: its activations and its loss decide which layers are driven there.
+        like: an input with nothing special.
+    """
+    layers = list(_bounded(candidate, cost, like))
+    if not layers:
+        return []
+    return [Saturated(candidate.representable(_driven(like, layers, z)), z) for z in LEVELS]
+
+
+def _bounded(candidate: Candidate, cost: Cost, like: Case) -> Iterator[int]:
+    """The indices of the layers that have a bias and can be saturated."""
+    with_bias = {slot.layer for slot in candidate.layout.slots if slot.role == "b"}
+    activations = cost.activations(len(like.params))
+    for k, activation in enumerate(activations, start=1):
+        far = _far(activation, like.params[k - 1])
+        last = k == len(activations)
+        fits = _is_bounded(_loss_slope(cost, far, like.Y[0]) if last else far)
+        if k in with_bias and fits:
+            yield k - 1
+
+
+def _far(activation: Activation, layer: Layer) -> np.ndarray:
+    """The activation of a layer of which every other unit is far below zero, the others above."""
+    with jax.enable_x64(True):
+        return np.asarray(activation.function(jnp.asarray(_signs(layer) * LEVELS[-1])))
+
+
+def _signs(layer: Layer) -> np.ndarray:
+    return np.resize([1.0, -1.0], len(np.asarray(layer.W)))
+
+
+def _loss_slope(cost: Cost, o: np.ndarray, y: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+        return np.asarray(jax.grad(cost.objective.loss.value)(jnp.asarray(o), jnp.asarray(y)))
+
+
+def _is_bounded(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).all() and (abs(values) <= BOUND).all())
+
+
+def _driven(like: Case, layers: Sequence[int], level: float) -> Case:
+    """The case with biases that drive these layers to pre-activations of about that size."""
+    params: list[Any] = list(like.params)
+    for k in layers:
+        params[k] = params[k]._replace(b=_signs(params[k]) * level)
+    return like._replace(name=f"an input with pre-activations of {level:g}", params=tuple(params))

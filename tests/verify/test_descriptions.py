@@ -137,7 +137,9 @@ def test_a_loss_of_the_other_description_is_no_other_finding():
     assert [f.kind for f in twice.findings] == ["forward_differs", "other_description"]
 
 
-@pytest.mark.parametrize("keyword", ["weight_layout", "example_axis"])
+@pytest.mark.parametrize(
+    "keyword", ["weight_layout", pytest.param("example_axis", marks=pytest.mark.slow)]
+)
 def test_another_layout_is_told(keyword):
     setting, n = Setting("tanh"), 4
     params = [(DRAW.normal(size=(n, n)), DRAW.normal(size=n)) for _ in range(2)]
@@ -199,7 +201,7 @@ def test_of_many_wrong_programs_none_is_taken_for_another_description():
 
 @pytest.mark.parametrize("name", SIGMAS)
 def test_the_activations_in_numpy_are_those_of_the_package(name):
-    z = np.linspace(-30, 30, 121) + 1e-3
+    z = np.linspace(-30, 30, 121)[:, None] + 1e-3
     with jax.enable_x64(True):
         row = fcnet.ACTIVATIONS[name]
         right = [np.asarray(f(jnp.asarray(z))) for f in (row.function, row.derivative)]
@@ -228,7 +230,7 @@ def test_the_tables_in_numpy_have_all_rows_of_the_package():
 
 
 @pytest.mark.parametrize("convention", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def test_a_relu_of_any_convention_is_recognised(convention, dtype):
     def backward(params, X, Y):
         (W1, b1), (W2, b2), (W3, b3) = params

@@ -80,7 +80,12 @@ def in_dtype(dtype):
 
 @pytest.mark.parametrize("step", [returned, in_place])
 @pytest.mark.parametrize(
-    ("dtype", "rate"), [("float64", 0.1), ("float64", 0.001), ("float32", 0.05)]
+    ("dtype", "rate"),
+    [
+        ("float64", 0.1),
+        pytest.param("float64", 0.001, marks=pytest.mark.slow),
+        pytest.param("float32", 0.05, marks=pytest.mark.slow),
+    ],
 )
 def test_a_right_step_is_right_and_a_wrong_line_is_named(step, dtype, rate):
     params = in_dtype(dtype)

@@ -302,7 +302,7 @@ def has_loss(description: Description, example: Example, term: float, format: Fo
     losses = link.value(forward(description, case).a[-1], case.Y)
     value = losses.mean() if description.reduction == "mean" else losses.sum()
     allowed = min(ROUNDINGS * format.u, COARSEST) * (abs(losses).sum() + abs(term))
-    return abs(answer.loss - value - term) <= allowed
+    return bool(abs(answer.loss - value - term) <= allowed)
 
 
 def describe(own: Description, other: Description) -> str:

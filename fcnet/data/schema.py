@@ -265,8 +265,8 @@ def encode(field: Field, values: Values) -> Float[np.ndarray, "n m"]:
     hot = one_hot(values, field.values)
     unknown = np.asarray(~hot.any(axis=1))
     if unknown.any():
-        values = [repr(value) for value in field.values if value]
-        known = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
+        texts = [repr(value) for value in field.values if value]
+        known = ", ".join(texts[:8]) + (", ..." if len(texts) > 8 else "")
         raise ValueError(
             f"column {field.name!r} has {_cell(values, unknown)} in row {unknown.argmax()}, which "
             f"no training example has; known are {known}"

@@ -200,7 +200,7 @@ def test_known_values_can_be_given(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"post": ["2140"]}, "column 'post' has '2140' in row 2, which no training example has"),
-        ({"zone": ["007"]}, "column 'zone' has '007' in row 2"),
+        ({"zone": ["007"]}, "'007' in row 2, which no training example has; known are '+7'"),
         ({"sold": [""]}, "column 'sold' has 1 missing values, the first in row 2"),
         ({"size": ["NA"]}, "column 'size' has 1 missing values, the first in row 2"),
         ({"size": ["large"]}, "column 'size' has 'large' in row 2, expected a number"),

@@ -102,12 +102,15 @@ def _flax_foreign(module: Any) -> list[str]:
     ]
 
 
+OTHER_NAMES_OF_SKLEARN = {"logistic": "sigmoid"}
+
+
 def _sklearn_outputs(model: Any, X: np.ndarray) -> np.ndarray:
     """Those of the last layer: for a classifier, the logits."""
-    name = model.activation
+    theirs = model.activation
     layers = zip(model.coefs_, model.intercepts_, strict=True)
     params = [(W.T.astype(np.float64), b.astype(np.float64)) for W, b in layers]
-    sigma = get_activation("sigmoid" if name == "logistic" else name)
+    sigma = get_activation(OTHER_NAMES_OF_SKLEARN.get(theirs, theirs))
     return np.asarray(outputs(params, X, activation=sigma))
 
 

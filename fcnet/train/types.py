@@ -110,12 +110,12 @@ class History(NamedTuple):
         Raises:
             OSError: if the file cannot be written.
 
-        >>> import tempfile
+        >>> import pathlib, tempfile
         >>> nothing = np.full(2, np.nan)
         >>> history = History(np.array([0.0, 9.0]), np.array([0.5, 0.1]), nothing, nothing, nothing)
-        >>> file = tempfile.mkdtemp() + "/history.csv"
+        >>> file = pathlib.Path(tempfile.mkdtemp(), "history.csv")
         >>> history.to_csv(file)
-        >>> print(open(file).read())
+        >>> print(file.read_text())
         step,loss,metric,validation_loss,validation_metric
         0,0.5,,,
         9,0.1,,,

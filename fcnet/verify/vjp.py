@@ -51,7 +51,9 @@ def check_vjp(
 
     First the value, then the cotangents of the arguments, for cotangents of the result that are
     zero, random, one-hot and scaled, at the given arguments and near them, and again under
-    `jax.jit` and `jax.vmap`. The tolerance follows from rounding.
+    `jax.jit` and `jax.vmap`. The tolerance follows from rounding. Arguments near the user's own
+    keep what holds of these exactly, such as rows that sum to 1; a note says which of that the rule
+    needs.
 
     Args:
         function: with a derivative rule of its own.

@@ -50,6 +50,7 @@ def test_global_state_is_put_back_and_told(name):
     assert not [note for note in quiet.notes if "global state" in note]
 
 
+@pytest.mark.untyped
 def test_it_is_put_back_when_arguments_are_refused():
     before = states()
 

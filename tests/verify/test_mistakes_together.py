@@ -92,3 +92,20 @@ def test_twice_the_sum_is_both_with_the_factor_at_the_users_own_n():
     report = fcnet.check(backward, network((4, 5, 2)), X, Y, activation="tanh", batched=True)
     assert places(report) == [(2, "delta", 2, "factor_2"), (2, "delta", 2, "sum_for_mean")]
     assert "14 = 2 n at your n = 7" in report.findings[1].message
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_layers_hidden_by_an_unknown_mistake_of_batches_are_said(mixed):
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        A = np.tanh(X @ W1.T + b1)
+        D2 = (A @ W2.T + b2 - Y) / len(X)
+        D2 = D2 - 0.3 * (D2 - D2[0]) if mixed else D2
+        D1 = (D2 @ W2) * (1 - A * A)
+        return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
+
+    draw = np.random.default_rng(2)
+    X, Y = draw.normal(size=(7, 4)), draw.normal(size=(7, 2))
+    report = fcnet.check(backward, network((4, 5, 2)), X, Y, activation="tanh", batched=True)
+    assert places(report) == ([(2, "delta", 2, "unknown")] if mixed else [])
+    assert all("layers below were not judged" in f.message for f in report.findings)

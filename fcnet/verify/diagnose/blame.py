@@ -395,7 +395,8 @@ def _batch_readings(
             yield BatchReading(after, [Fault(place, k, why), *rest])
     unknown = any(fault.why.kind == "unknown" for fault in plain.faults)
     if unknown and all(map(_any_wrong, _lines_of_batches(batches, k - 1) if k > 1 else lines)):
-        says = f"fits no known mistake: {describe_error(wrong[0])}"
+        below = "; the layers below were not judged in batches" if k > 1 else ""
+        says = f"fits no known mistake: {describe_error(wrong[0])}{below}"
         yield BatchReading((), [Fault(place, k, Explanation("unknown", says, UNTRACED))])
 
 

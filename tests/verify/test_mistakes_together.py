@@ -109,3 +109,18 @@ def test_layers_hidden_by_an_unknown_mistake_of_batches_are_said(mixed):
     report = fcnet.check(backward, network((4, 5, 2)), X, Y, activation="tanh", batched=True)
     assert places(report) == ([(2, "delta", 2, "unknown")] if mixed else [])
     assert all("layers below were not judged" in f.message for f in report.findings)
+
+
+def test_a_gradient_of_zeros_is_no_mistake_with_a_factor_of_zero():
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        A = np.tanh(X @ W1.T + b1)
+        D2 = np.trunc((A @ W2.T + b2 - Y) / len(X))
+        D1 = (D2 @ W2) * (1 - A * A)
+        return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
+
+    rng = np.random.default_rng(0)
+    params = [(rng.normal(size=(m, d)) / 3, rng.normal(size=m) / 3) for d, m in ((4, 3), (3, 2))]
+    X, Y = rng.normal(size=(7, 4)), rng.normal(size=(7, 2))
+    report = fcnet.check(backward, params, X, Y, activation="tanh", batched=True)
+    assert [finding.kind for finding in report.findings] == ["truncated"], str(report)

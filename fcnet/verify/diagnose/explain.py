@@ -93,6 +93,8 @@ def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Ex
     They are a known one without a constant and a factor; or one that adds a multiple of something
     to the right value, and another one in that value's place.
     """
+    if not any(line.got.any() for line in lines):  # 0 is any value times 0, which shows nothing
+        return []
     here = [mistake for mistake in mistakes if lines[0].place in mistake.places]
     edits = [(mistake, values) for mistake in here if (values := _edits(mistake, lines))]
     plain = [pair for pair in edits if isinstance(pair[1][0], np.ndarray)]

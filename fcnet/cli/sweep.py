@@ -80,15 +80,16 @@ def sweep(
         )
     held_out = "validation" in ready.parts
     losses = result.history.validation_loss if held_out else result.history.loss
+    least = losses.min(axis=0)  # NaN for a member that diverged
     rows = [
-        {**dict(zip(names, setting, strict=True)), "seed": k, "loss": losses[-1, i * seeds + k]}
+        {**dict(zip(names, setting, strict=True)), "seed": k, "loss": least[i * seeds + k]}
         for i, setting in enumerate(settings)
         for k in range(seeds)
     ]
-    _print_settings(names, settings, losses[-1].reshape(len(settings), seeds))
-    if result.best is None:
+    _print_settings(names, settings, least.reshape(len(settings), seeds))
+    if result.best is None or result.best_params is None:
         raise ArithmeticError("every network diverged: try smaller learning rates")
-    model = ready.save(result.member(result.best))
+    model = ready.save(result.best_params)
     with (out / "members.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -118,19 +119,19 @@ def _named(names: tuple[str, ...], setting: tuple[float, ...]) -> list[str]:
     ]
 
 
-def _print_settings(names: tuple[str, ...], settings: list[tuple[float, ...]], last: Any) -> None:
+def _print_settings(names: tuple[str, ...], settings: list[tuple[float, ...]], least: Any) -> None:
     """A line for each setting: its least loss, its median loss, and how many members diverged.
 
     Args:
         names: of the hyper-parameters.
         settings: their values.
-        last: the last loss of each member, shape (settings, seeds).
+        least: the least loss of each member in any evaluation, shape (settings, seeds).
     """
     import numpy as np
 
     titles = (*(name.replace("_", " ") for name in names), "least loss", "median", "diverged")
     print("  " + "".join(f"{title:<16}" for title in titles).rstrip())
-    for setting, losses in zip(settings, last, strict=True):
+    for setting, losses in zip(settings, least, strict=True):
         finite = losses[~np.isnan(losses)]
         shown = (finite.min(), np.median(finite)) if len(finite) else (np.nan, np.nan)
         cells = [*(f"{value:g}" for value in setting), *(f"{value:.4g}" for value in shown)]

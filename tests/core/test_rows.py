@@ -23,8 +23,8 @@ NAMES = {*fcnet.LOSSES, *fcnet.ACTIVATIONS}
 TEXT_METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "lower", "casefold"}
 
 
-NO_ROWS = {"feature", "item", "primitive", "special", "dtype"}
-"""What else has a name: of a column, an item of the notes, an operation, an axis, a dtype."""
+NO_ROWS = {"feature", "field", "item", "library", "primitive", "special", "dtype"}
+"""What else has a name: columns, items of the notes, libraries, operations, inputs, dtypes."""
 RESOLVES = {"pickle_by_name"}
 """The function that turns a name into its row."""
 

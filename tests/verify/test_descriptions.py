@@ -1,7 +1,6 @@
 """A right program that is described otherwise is told the keyword; a wrong one never is."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.diagnosis_evidence import cost_of
@@ -14,8 +13,6 @@ from support.scored_diagnoses import NETWORKS, evidence, is_wrong, layers
 
 import fcnet
 from fcnet.verify.diagnose.descriptions import (
-    LINKS,
-    SIGMAS,
     Example,
     describe,
     described,
@@ -197,36 +194,6 @@ def test_no_wrong_program_is_taken_for_another_description():
 @pytest.mark.slow
 def test_of_many_wrong_programs_none_is_taken_for_another_description():
     assert_none_is_described_otherwise(every=5, least=700)
-
-
-@pytest.mark.parametrize("name", SIGMAS)
-def test_the_activations_in_numpy_are_those_of_the_package(name):
-    z = np.linspace(-30, 30, 121)[:, None] + 1e-3
-    with jax.enable_x64(True):
-        row = fcnet.ACTIVATIONS[name]
-        right = [np.asarray(f(jnp.asarray(z))) for f in (row.function, row.derivative)]
-    for mine, expected in zip(
-        (SIGMAS[name].function(z), SIGMAS[name].slope(z, 1.0)), right, strict=True
-    ):
-        assert np.allclose(mine, expected, rtol=1e-10, atol=1e-14)
-
-
-@pytest.mark.parametrize("name", LINKS)
-def test_the_losses_in_numpy_are_those_of_the_package(name):
-    o, y = DRAW.normal(size=(5, 3)), np.eye(3)[[0, 1, 2, 2, 0]]
-    with jax.enable_x64(True):
-        row = fcnet.LOSSES[name]
-        values = [float(row.value(*map(jnp.asarray, pair))) for pair in zip(o, y, strict=True)]
-        slopes = [
-            np.asarray(row.derivative(*map(jnp.asarray, pair))) for pair in zip(o, y, strict=True)
-        ]
-    assert np.allclose(LINKS[name].value(o, y), values, rtol=1e-12)
-    assert np.allclose(LINKS[name].mean(o) - y, slopes, rtol=1e-12)
-
-
-def test_the_tables_in_numpy_have_all_rows_of_the_package():
-    assert set(SIGMAS) == set(fcnet.ACTIVATIONS)
-    assert set(LINKS) == set(fcnet.LOSSES)
 
 
 @pytest.mark.parametrize("convention", [0.0, 0.5, 1.0])

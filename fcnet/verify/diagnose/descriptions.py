@@ -4,11 +4,9 @@ Descriptions are compared by Algorithm 5 in NumPy, so that hundreds are tried in
 compiled.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from itertools import product
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +15,8 @@ from jaxtyping import Float
 from fcnet.activations import ACTIVATIONS
 from fcnet.losses import LOSSES
 from fcnet.types import Activation, Layer, Loss, Params
-from fcnet.verify.truth.functions import activated, dJ_do, slope
-from fcnet.verify.truth.kinks import CONVENTIONS
+from fcnet.verify.truth.functions import activated, dJ_do, losses_of, slope
+from fcnet.verify.truth.kinks import CONVENTIONS, has_kink, one_sided
 from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Values, beside, form_finding
 
 Rows = Float[np.ndarray, "n m"]
@@ -32,89 +30,6 @@ FLOOR = 1 / 64
 
 LIKELY = frozenset({"sum_for_mean", "mean_for_sum", "missing_derivative"})
 """Kinds of mistakes that people make as often as they describe another cost: both are said."""
-
-
-class Sigma(NamedTuple):
-    """An activation in NumPy: sigma(z), and sigma'(z) with the slope c at a kink."""
-
-    function: Callable[[Rows], Rows]
-    slope: Callable[[Rows, float], Rows]
-
-
-class Link(NamedTuple):
-    """A loss in NumPy: the mean that outputs stand for, and J(o, y) of each row."""
-
-    mean: Callable[[Rows], Rows]
-    value: Callable[[Rows, Rows], Values]
-
-
-def _sigmoid(z: Rows) -> Rows:
-    return np.exp(-np.logaddexp(0, -z))
-
-
-def _log_sum_exp(o: Rows) -> Values:
-    return np.logaddexp.reduce(o, axis=1)
-
-
-_erfc = np.vectorize(math.erfc, otypes=[float])
-
-
-def _cdf(z: Rows) -> Rows:
-    """The normal distribution's."""
-    return np.asarray(_erfc(-z / math.sqrt(2)) / 2)
-
-
-def _step(z: Rows, c: float, left: float = 0.0) -> Rows:
-    """The slope of max(left z, z), which is between left and 1 at 0."""
-    return np.where(z > 0, 1.0, np.where(z < 0, left, left + c * (1 - left)))
-
-
-def _pdf(z: Rows) -> Rows:
-    return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-
-
-SIGMAS: Mapping[str, Sigma] = MappingProxyType(
-    {
-        "relu": Sigma(lambda z: np.maximum(z, 0), _step),
-        "sigmoid": Sigma(_sigmoid, lambda z, c: _sigmoid(z) * _sigmoid(-z)),
-        "tanh": Sigma(np.tanh, lambda z, c: 1 - np.tanh(z) ** 2),
-        "identity": Sigma(lambda z: z, lambda z, c: np.ones_like(z)),
-        "leaky_relu": Sigma(lambda z: np.maximum(0.01 * z, z), lambda z, c: _step(z, c, left=0.01)),
-        "softplus": Sigma(lambda z: np.logaddexp(0, z), lambda z, c: _sigmoid(z)),
-        "gelu": Sigma(lambda z: z * _cdf(z), lambda z, c: _cdf(z) + z * _pdf(z)),
-        "silu": Sigma(lambda z: z * _sigmoid(z), lambda z, c: _sigmoid(z) * (1 + z * _sigmoid(-z))),
-        "elu": Sigma(
-            lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
-            lambda z, c: np.exp(np.minimum(z, 0)),
-        ),
-    }
-)
-"""The rows of `fcnet.ACTIVATIONS`, by name."""
-
-LINKS: Mapping[str, Link] = MappingProxyType(
-    {
-        "squared_error": Link(lambda o: o, lambda o, y: ((o - y) ** 2).sum(1) / 2),
-        "logistic": Link(_sigmoid, lambda o, y: (np.logaddexp(0, o) - y * o).sum(1)),
-        "softmax_cross_entropy": Link(
-            lambda o: np.exp(o - _log_sum_exp(o)[:, None]),
-            lambda o, y: _log_sum_exp(o) - (y * o).sum(1),
-        ),
-        "poisson": Link(np.exp, lambda o, y: (np.exp(o) - y * o).sum(1)),
-    }
-)
-"""The rows of `fcnet.LOSSES`, by name. dJ/do is the mean minus y in each."""
-
-
-def sigma_of(activation: Activation) -> Sigma:
-    """An activation in NumPy: its row, or its own functions of JAX if it is a caller's own."""
-    if ACTIVATIONS.get(activation.name) is activation:
-        return SIGMAS[activation.name]
-    return Sigma(partial(activated, activation), lambda z, c: slope(activation, z))
-
-
-def link_of(loss: Loss) -> Link | None:
-    """A loss in NumPy, if it is a row of the table."""
-    return LINKS[loss.name] if LOSSES.get(loss.name) is loss else None
 
 
 class Description(NamedTuple):
@@ -174,14 +89,13 @@ def other_description(
     own, r = described(cost), len(examples[0].case.params)
     # an input that has nothing special about it tells the most descriptions apart
     usual = examples[min(1, len(examples) - 1)]
-    networks = {}
+    hidden = cache(partial(hidden_layers, case=usual.case))
+    output = cache(lambda sigma, last: with_output(hidden(sigma), last))
     with np.errstate(all="ignore"):
         if all(fits(own, example, format) for example in examples):
             return None
         for other in sorted(neighbours(own, r), key=lambda d: len(own.changed(d))):
-            if other.activation not in networks:
-                networks[other.activation] = hidden_layers(other.activation, usual.case)
-            passed = with_output(networks[other.activation], other.output_activation)
+            passed = output(other.activation, other.output_activation)
             if (
                 fits(other, usual, format, passed, first=r - 1)
                 and _accepts(other.loss, examples[0].case.Y)
@@ -241,11 +155,11 @@ def forward(description: Description, case: Case) -> Passed:
 def hidden_layers(activation: Activation, case: Case) -> Passed:
     """The forward pass of a case up to z^[r]."""
     a, z, sizes = [case.X], [], [abs(case.X)]
-    sigma, last = sigma_of(activation), case.params[-1]
+    last = case.params[-1]
     for layer in case.params:
         z.append(a[-1] @ layer.W.T + layer.b)
         if layer is not last:
-            a.append(sigma.function(z[-1]))
+            a.append(activated(activation, z[-1]))
             terms = sizes[-1] @ abs(layer.W).T + abs(layer.b)
             sizes.append(abs(a[-1]) + FLOOR * terms)
     return Passed(a, z, sizes)
@@ -253,11 +167,15 @@ def hidden_layers(activation: Activation, case: Case) -> Passed:
 
 def with_output(passed: Passed, output_activation: Activation) -> Passed:
     """The forward pass with its last activation."""
-    return passed._replace(a=[*passed.a, sigma_of(output_activation).function(passed.z[-1])])
+    return passed._replace(a=[*passed.a, activated(output_activation, passed.z[-1])])
 
 
-def _sigmas(description: Description, r: int) -> list[Sigma]:
-    return [sigma_of(description.activation)] * (r - 1) + [sigma_of(description.output_activation)]
+def _slopes(activation: Activation, z: Rows, convention: float) -> Rows:
+    """sigma'(z), by a convention where z is exactly at a kink."""
+    slopes = slope(activation, z)
+    if not has_kink(activation):
+        return slopes
+    return np.where(z == 0, one_sided(activation).at(convention), slopes)
 
 
 def backward(
@@ -266,27 +184,19 @@ def backward(
     """The gradient of the layers after the `first`, and the sizes of the terms that it adds up."""
     r, n = len(case.params), len(case.X)
     share = 1 / n if description.reduction == "mean" else 1.0
-    delta = _error(description.loss, passed.a[-1], case.Y)
+    delta = dJ_do(description.loss, passed.a[-1], case.Y)
     size = abs(delta) + abs(passed.a[-1]) + abs(case.Y)
-    sigmas = _sigmas(description, r)
+    activations = [description.activation] * (r - 1) + [description.output_activation]
     gradient: list[Any] = []
     terms: list[Any] = []
     for k in reversed(range(first, r)):
-        slopes = sigmas[k].slope(passed.z[k], convention)
+        slopes = _slopes(activations[k], passed.z[k], convention)
         delta, size = delta * slopes, size * np.maximum(abs(slopes), FLOOR)
         gradient.insert(0, Layer(share * (delta.T @ passed.a[k]), share * delta.sum(0)))
         terms.insert(0, Layer(share * (size.T @ passed.sizes[k]), share * size.sum(0)))
         W = case.params[k].W
         delta, size = delta @ W, size @ abs(W)
     return tuple(gradient), tuple(terms)
-
-
-def _error(loss: Loss, o: Rows, y: Rows) -> Rows:
-    """dJ/do of every row."""
-    link = link_of(loss)
-    if link:
-        return link.mean(o) - y
-    return dJ_do(loss, o, y)
 
 
 def _accepts(loss: Loss, Y: Rows) -> bool:
@@ -296,10 +206,9 @@ def _accepts(loss: Loss, Y: Rows) -> bool:
 def has_loss(description: Description, example: Example, term: float, format: Format) -> bool:
     """Whether the loss beside a gradient is that of a description, with a term added."""
     case, answer = example
-    link = link_of(description.loss)
-    if link is None or answer.loss is None:
+    if answer.loss is None:
         return False
-    losses = link.value(forward(description, case).a[-1], case.Y)
+    losses = losses_of(description.loss, forward(description, case).a[-1], case.Y)
     value = losses.mean() if description.reduction == "mean" else losses.sum()
     allowed = min(ROUNDINGS * format.u, COARSEST) * (abs(losses).sum() + abs(term))
     return bool(abs(answer.loss - value - term) <= allowed)
@@ -308,7 +217,7 @@ def has_loss(description: Description, example: Example, term: float, format: Fo
 def describe(own: Description, other: Description) -> str:
     """The keywords of another description, as one passes them."""
     changed = own.changed(other)
-    if other.output_activation.name == "identity" and "output_activation" in changed:
+    if other.output_activation is ACTIVATIONS["identity"] and "output_activation" in changed:
         del changed["output_activation"]
         if link := _link_name(other.loss):
             changed["loss"] = other.loss.name

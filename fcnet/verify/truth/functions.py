@@ -49,6 +49,16 @@ def dJ_do(loss: Loss, o: Rows, y: Rows) -> Rows:  # noqa: N802 - the notes' symb
     return evaluate(_traced(_gradient_of(loss.value), o.shape[-1:], y.shape[-1:]), o, y)
 
 
+def losses_of(loss: Loss, o: Rows, y: Rows) -> Float[np.ndarray, "*n"]:
+    """J(o, y) of each row, in float64.
+
+    >>> from fcnet import LOSSES
+    >>> losses_of(LOSSES["squared_error"], np.array([[3.0], [1.0]]), np.array([[1.0], [1.0]]))
+    array([2., 0.])
+    """
+    return evaluate(_traced(loss.value, o.shape[-1:], y.shape[-1:]), o, y)
+
+
 def means_of(loss: Loss, o: Rows) -> Rows:
     """The mean that each row stands for, in float64."""
     return evaluate(_traced(loss.mean, o.shape[-1:]), o)

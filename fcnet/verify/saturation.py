@@ -7,12 +7,11 @@ Activations that stay bounded, and losses whose derivative does, are tried at pr
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet.types import Activation, Layer
 from fcnet.verify.candidate import Candidate
+from fcnet.verify.truth.functions import activated, dJ_do
 from fcnet.verify.types import Case, Cost
 
 LEVELS = (20.0, 40.0, 800.0)
@@ -50,24 +49,18 @@ def _bounded(candidate: Candidate, cost: Cost, like: Case) -> Iterator[int]:
     for k, activation in enumerate(activations, start=1):
         far = _far(activation, like.params[k - 1])
         last = k == len(activations)
-        fits = _is_bounded(_loss_slope(cost, far, like.Y[0]) if last else far)
+        fits = _is_bounded(dJ_do(cost.objective.loss, far, like.Y[0]) if last else far)
         if k in with_bias and fits:
             yield k - 1
 
 
 def _far(activation: Activation, layer: Layer) -> np.ndarray:
     """The activation of a layer of which every other unit is far below zero, the others above."""
-    with jax.enable_x64(True):
-        return np.asarray(activation.function(jnp.asarray(_signs(layer) * LEVELS[-1])))
+    return activated(activation, _signs(layer) * LEVELS[-1])
 
 
 def _signs(layer: Layer) -> np.ndarray:
     return np.resize([1.0, -1.0], len(np.asarray(layer.W)))
-
-
-def _loss_slope(cost: Cost, o: np.ndarray, y: np.ndarray) -> np.ndarray:
-    with jax.enable_x64(True):
-        return np.asarray(jax.grad(cost.objective.loss.value)(jnp.asarray(o), jnp.asarray(y)))
 
 
 def _is_bounded(values: np.ndarray) -> bool:

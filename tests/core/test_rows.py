@@ -237,12 +237,14 @@ def checked(candidate: Callable[..., Any], name: str) -> Any:
     return report.verdict, [(f.kind, f.line, f.layer, f.message) for f in report.findings]
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize("name", WRONG)
 def test_a_check_finds_the_same_under_every_name(name: str) -> None:
     assert checked(WRONG[name], name) == checked(WRONG[name], "mine")
     assert checked(WRONG[name], "mine")[0] == "wrong"
 
 
+@pytest.mark.untyped
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) for name in sorted(NAMES)]
 )

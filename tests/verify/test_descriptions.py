@@ -20,6 +20,8 @@ from fcnet.verify.diagnose.descriptions import (
 )
 from fcnet.verify.types import format_of
 
+pytestmark = pytest.mark.untyped
+
 DRAW = np.random.default_rng(0)
 PARAMS = [
     (DRAW.normal(size=(m, below)) / 2, DRAW.normal(size=m)) for below, m in ((4, 5), (5, 6), (6, 3))
@@ -185,12 +187,10 @@ def assert_none_is_described_otherwise(every, least):
     assert count >= least
 
 
-@pytest.mark.untyped
 def test_no_wrong_program_is_taken_for_another_description():
     assert_none_is_described_otherwise(every=197, least=15)
 
 
-@pytest.mark.untyped
 @pytest.mark.slow
 def test_of_many_wrong_programs_none_is_taken_for_another_description():
     assert_none_is_described_otherwise(every=5, least=700)

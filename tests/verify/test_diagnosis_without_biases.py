@@ -16,6 +16,8 @@ from support.scored_diagnoses import BATCHED, LINES, NETWORKS, SINGLE, layers
 from fcnet import Layer
 from fcnet.verify.diagnose.blame import Evidence, diagnose
 
+pytestmark = pytest.mark.untyped
+
 ROWS = {"single": (FAULTS, SINGLE), "batched": (BATCH_FAULTS, BATCHED)}
 
 

@@ -6,6 +6,8 @@ from support.correct_candidates import network
 
 import fcnet
 
+pytestmark = pytest.mark.untyped
+
 
 def softmax(Z):
     E = np.exp(Z - Z.max(1, keepdims=True))

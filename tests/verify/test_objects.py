@@ -102,6 +102,7 @@ class Raises(Attributes):
             raise RuntimeError("no luck")
 
 
+@pytest.mark.untyped
 def test_an_object_is_left_as_it_was_when_its_method_raises():
     net = Raises(network())
     before, state, python_state = everything(net), np.random.get_state(), random.getstate()

@@ -10,6 +10,8 @@ import ast
 import pytest
 from support.more_public_code import PUBLIC_CODE
 
+pytestmark = pytest.mark.untyped
+
 ADAPTER_LINES = 2
 
 SLIPS = [(name, i) for name, kind in PUBLIC_CODE.items() for i in range(len(kind.slips))]

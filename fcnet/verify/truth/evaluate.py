@@ -140,7 +140,7 @@ def bind(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     if rule and all(map(_is_native, (*eqn.invars, *eqn.outvars))):
         result = rule(eqn, *operands)
         if result is not NotImplemented:
-            return result if eqn.primitive.multiple_results else [result]
+            return list(result) if eqn.primitive.multiple_results else [result]
     led = tuple(np.ndim(x) > _rank(atom) for x, atom in zip(operands, eqn.invars, strict=True))
     with jax.ensure_compile_time_eval(), float64():
         program = _compiled(eqn.primitive, tuple(eqn.params.items()), led)

@@ -38,7 +38,11 @@ STATES = (
 def _states() -> Iterator[GlobalState]:
     yield from STATES
     if torch := sys.modules.get("torch"):
-        yield GlobalState("torch.random", torch.get_rng_state, torch.set_rng_state)
+        yield GlobalState(
+            "torch.random",
+            lambda: torch.get_rng_state().numpy(),
+            lambda state: torch.set_rng_state(torch.from_numpy(state)),
+        )
 
 
 def keeps_global_state(check: Checker) -> Checker:

@@ -75,3 +75,18 @@ def test_the_control_changes_it():
     np.random.set_state(state)
     random.setstate(python_state)
     np.seterr(**errors)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("draws", [False, True])
+def test_the_state_of_pytorch_is_told_only_if_it_changes(draws):
+    torch = pytest.importorskip("torch", reason="PyTorch is a dependency of the tests only")
+    before = torch.get_rng_state()
+
+    def backward(x):
+        return 2 * x + (0 * torch.rand(3).numpy() if draws else 0)
+
+    report = fcnet.check_gradient(backward, lambda x: jnp.sum(x**2), np.ones(3))
+    assert report.ok
+    assert any("torch.random" in note for note in report.notes) == draws
+    assert torch.equal(torch.get_rng_state(), before)

@@ -116,6 +116,8 @@ def test_an_object_is_left_as_it_was_when_its_method_raises():
     with pytest.raises(RuntimeError, match="no luck"):  # the control: it does change all that
         net.backward(X, Y)
     assert everything(net) != before
+    assert not np.array_equal(np.random.get_state()[1], state[1])
+    np.random.set_state(state)
 
 
 class Trains(Attributes):

@@ -13,7 +13,7 @@ import fcnet
 
 def leaves_traces(function):
     def backward(*arguments):
-        np.random.seed(3)
+        np.random.seed(20261)
         random.random()
         np.seterr(all="raise")
         return function(*arguments)

@@ -56,6 +56,11 @@ DIFFERENCES = (
     "return the new parameters instead, and pass learning_rate="
 )
 
+RETURNS_PARAMETERS = (
+    "it returns the new parameters, after a step of rate {rate}, and not the gradient: pass "
+    "learning_rate={rate}, or return the gradient"
+)
+
 NO_STEP = (
     "its parameters are the same after the call as before: return the new ones, or change those "
     "that it is given in place and return None; arrays of JAX cannot be changed in place"
@@ -155,7 +160,8 @@ class BackwardPass:
         if self.dropout:
             return self.dropout
         if rate := self.rate_returned(trials):
-            return description_findings(f"learning_rate={rate:g}", [])
+            message = RETURNS_PARAMETERS.format(rate=f"{rate:g}")
+            return [form_finding("returns_parameters", message)]
         odd, other = self.odd_terms()
         again = other.again(trials) if odd else trials
         if self.description:
@@ -337,8 +343,8 @@ class BackwardPass:
         """The report on a right candidate with a warning if it fails at saturation only."""
         if not report.ok or any(finding.kind == "unstable" for finding in report.findings):
             return report
-        coarse = report.precision != self.format.name
-        format = FORMATS[report.precision] if coarse else self.format
+        format = FORMATS[report.precision]
+        format = format._replace(u=report.unit_roundoff, lost=self.format.lost)
         inputs = saturated_inputs(self.candidate, self.cost, self.plain[0])
         report = replace(report, cases=(*report.cases, *(case.name for case, _ in inputs)))
         for case, level in inputs:

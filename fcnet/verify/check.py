@@ -62,10 +62,10 @@ def check(
 ) -> Report:
     """Check a hand-written backward pass of the network (2.12), and name the line that is wrong.
 
-    The candidate is called on the user's input and on about ten others derived from it, and is
-    compared with reverse-mode autodiff in float64. Its tolerance follows from rounding in its own
-    precision, so there is none to choose. If it is wrong, each line of Algorithm 5 is judged alone,
-    with the candidate's own values upstream.
+    The candidate is called a few dozen times: on the user's input, on about ten others derived from
+    it, and on more that locate a fault. It is compared with reverse-mode autodiff in float64. Its
+    tolerance follows from rounding in its own precision, so there is none to choose. If it is
+    wrong, each line of Algorithm 5 is judged alone, with the candidate's own values upstream.
 
     Args:
         backward: `backward(params, x, y)`, in NumPy, JAX or PyTorch; returns the gradient in the
@@ -111,7 +111,7 @@ def check(
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
     check_l2(l2)
-    check_learning_rate(learning_rate)
+    learning_rate = check_learning_rate(learning_rate)
     if not (penalty is None or callable(penalty)):
         raise TypeError(f"penalty must be a function of the parameters, got {penalty!r:.60}")
     terms = partial(_terms, l2=l2, penalty=penalty)

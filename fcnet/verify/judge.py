@@ -11,12 +11,20 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet.verify.compare import Comparison, persistent_errors, worst_leaves
 from fcnet.verify.report import Report, Verdict
-from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf, errors, form_finding
+from fcnet.verify.types import (
+    FORMATS,
+    Answer,
+    Finding,
+    Format,
+    Leaf,
+    are_numbers_of,
+    errors,
+    form_finding,
+)
 
 NEIGHBOURS = 5
 """How many moved inputs are tried. Errors of six roundings that all move together, the least random
@@ -272,12 +280,9 @@ def _explanation(
 
 
 def _is_representable(trials: Sequence[Trial], format: Format, own: Format) -> bool:
-    """Whether all numbers that the candidate returned are numbers of that format."""
-    if format.name in (own.name, "tfloat32"):  # that is one of factors, not of results
-        return False
+    """Whether all numbers that the candidate returned are numbers of a coarser format."""
     leaves = jax.tree.leaves([trial.answer.gradient for trial in trials])
-    with np.errstate(over="ignore"):
-        return all((leaf == leaf.astype(jnp.dtype(format.name))).all() for leaf in leaves)
+    return format.name != own.name and are_numbers_of(format, leaves)
 
 
 def _is_rough(subject: Subject, trial: Trial, coarser: Format) -> bool:

@@ -30,7 +30,8 @@ def add_limits(report: Report, claim: Claim, own: ArrayCase, draw: np.random.Gen
     """
     if not report.ok or not any(claim.kept):
         return report
-    sentences = limits(claim, FORMATS[report.precision], own, draw)
+    format = FORMATS[report.precision]._replace(u=report.unit_roundoff)
+    sentences = limits(claim, format, own, draw)
     return replace(report, notes=(*report.notes, *sentences))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from fcnet.arrays import is_array, shape_of
 from fcnet.types import Params
 from fcnet.verify.returned import Returned
-from fcnet.verify.types import Answer, Case, Format, beside
+from fcnet.verify.types import FORMATS, Answer, Case, Format, are_numbers_of, beside
 
 RATES = (0.001, 0.003, 0.005, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5, 1.0)
 """Learning rates that people use, the smallest first: a multiple of 1/0.1 is one of 1 too."""
@@ -29,14 +29,19 @@ FAR = 160
 last digits is known to a small part of one."""
 
 
-def check_learning_rate(learning_rate: Any) -> None:
-    """Raise unless it is None or a finite number above 0."""
+def check_learning_rate(learning_rate: Any) -> float | None:
+    """The learning rate as a Python number; raise unless it is None or finite and above 0."""
     if learning_rate is None:
-        return
-    if isinstance(learning_rate, bool) or not is_array(learning_rate) or shape_of(learning_rate):
+        return None
+    if (
+        isinstance(learning_rate, bool | np.bool_)
+        or not is_array(learning_rate)
+        or shape_of(learning_rate)
+    ):
         raise TypeError(f"learning_rate must be a number, got {learning_rate!r:.60}")
     if not (np.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"learning_rate must be finite and above 0, got {learning_rate!r}")
+    return float(learning_rate)
 
 
 def after_step(params: Any, returned: Any) -> Any:
@@ -67,8 +72,9 @@ def gradient_of_step(before: Params, after: Returned, learning_rate: float) -> R
 def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) -> float | None:
     """The learning rate by which gradients were divided that are differences of parameters.
 
-    The difference of two parameters is a whole number of units in their last place, which no other
-    gradient is in all its entries. Returns the rate or half of it; None if there is none.
+    The difference of two parameters is a whole number of units in their last place. So are numbers
+    of a coarser format; any other gradient is not in all its entries. Returns the rate or half of
+    it; None if there is none.
     """
     pairs = [
         (np.ravel(theta), np.ravel(g))
@@ -78,6 +84,8 @@ def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) 
         )
     ]
     theta, g = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    if any(are_numbers_of(coarser, [g]) for coarser in FORMATS.values() if coarser.u > format.u):
+        return None
     last_place = format.u * 2.0 ** np.floor(np.log2(np.where(theta, abs(theta), 1)))
     for rate in RATES:
         units = g * rate / last_place

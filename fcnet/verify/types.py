@@ -6,7 +6,7 @@ gradient has None for it. The candidate sees the user's own layout, array
 library and dtype; `candidate.py` translates.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -82,6 +82,21 @@ def format_of(dtype: DTypeLike) -> Format:
     True
     """
     return FORMATS[jnp.dtype(dtype).name]
+
+
+def are_numbers_of(format: Format, arrays: Sequence[Values]) -> bool:
+    """Whether a format holds all numbers of the arrays, unchanged.
+
+    TensorFloat-32 is a format of factors, and not of results: none are numbers of it.
+
+    >>> are_numbers_of(FORMATS["bfloat16"], [np.array([0.5])])
+    True
+    """
+    if format.name == "tfloat32":
+        return False
+    dtype = jnp.dtype(format.name)
+    with np.errstate(over="ignore"):
+        return all(bool((array == array.astype(dtype)).all()) for array in arrays)
 
 
 class Case(NamedTuple):

@@ -98,6 +98,19 @@ def test_without_dropout_there_is_none():
     assert found(check(Trainer(rates=(0, 0, 0), slip="factor"))) == [(5, "dW", 3, "factor_2")]
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_threshold_on_the_wrong_array_is_no_dropout(batched):
+    """A ReLU of x: each input is used 0 times or once, as its sign says."""
+
+    class Rectified(Trainer):
+        def __call__(self, params, x, y):
+            return super().__call__(params, np.maximum(x, 0), y)
+
+    report = check(Rectified(rates=(0, 0, 0)), batched)
+    assert report.verdict == "wrong"
+    assert all(finding.kind != "dropout" for finding in report.findings)
+
+
 def test_a_column_that_is_left_out_is_no_dropout():
     def backward(params, X, Y):
         _, ((dW1, db1), (dW2, db2)) = gradient(params, X, Y)

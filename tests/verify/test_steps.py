@@ -183,12 +183,30 @@ def test_arrays_of_jax_must_be_returned_or_put_back_into_their_container():
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_new_parameters_for_a_gradient_are_told_the_keyword(dtype):
     (finding,) = check(returned(planted(), 0.1), in_dtype(dtype)).findings
-    assert finding.kind == "other_description"
-    assert "with learning_rate=0.1;" in finding.message
+    assert finding.kind == "returns_parameters"
+    assert "pass learning_rate=0.1," in finding.message
     wrong = check(returned(planted(("sign", 2)), 0.1), in_dtype(dtype))
-    assert all(finding.kind != "other_description" for finding in wrong.findings)
+    assert all(finding.kind != "returns_parameters" for finding in wrong.findings)
     (nothing, *_) = check(in_place(planted(), 0.1), in_dtype(dtype)).findings
     assert "pass learning_rate= for a training step in place" in nothing.message
+
+
+def test_numbers_of_a_coarser_format_are_no_differences():
+    def narrow(params, X, Y):
+        grads = planted()(params, X, Y)
+        return [tuple(np.float64(np.float32(leaf)) for leaf in layer) for layer in grads]
+
+    report = check(narrow)
+    assert report.ok
+    assert not any("differences" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("rate", [np.float32(0.5), jnp.float32(0.5), jnp.bfloat16(0.5)])
+def test_a_rate_of_a_coarse_dtype_costs_no_digits(rate):
+    report = check(returned(planted(), 0.5), learning_rate=rate)
+    assert report.ok
+    assert not report.findings
+    assert report.precision == "float64"
 
 
 @pytest.mark.parametrize(("dtype", "rate"), [("float64", 1.0), ("float64", 0.1), ("float32", 0.01)])

@@ -91,8 +91,12 @@ def _factor(a: Sequence[Vector], used: Sequence[Vector | None], tolerance: float
     if not pairs:
         return None
     ratios = np.concatenate([(y / np.where(x, x, 1))[_visible(x)] for x, y in pairs])
-    kept = ratios[abs(ratios) > tolerance]
+    values = np.concatenate([x[_visible(x)] for x, _ in pairs])
+    on = abs(ratios) > tolerance
+    kept, low, high = ratios[on], values[on], values[~on]
     if len(kept) < 2 or len(kept) == len(ratios):
+        return None
+    if low.max() < high.min() or high.max() < low.min():  # a threshold, such as a ReLU of a^[k]
         return None
     c = float(np.median(kept))
     return c if c > 1 - tolerance and (abs(kept - c) <= tolerance * c).all() else None

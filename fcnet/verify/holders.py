@@ -6,6 +6,7 @@ as backward(x, y) after the values of a case are put into the object.
 """
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any, NamedTuple, TypeVar
@@ -62,11 +63,15 @@ def _of_filled(penalty: Callable[[Any], Any], holder: "Holder", arrays: Any) -> 
 
 
 def is_object(params: object) -> bool:
-    """Whether it is an object with attributes, or a container of such objects."""
-    return any(
-        not is_array(leaf) and (hasattr(leaf, "__dict__") or hasattr(leaf, "__slots__"))
+    """Whether it is an object with attributes, or a container of objects with parameters."""
+    objects = [
+        leaf
         for _, leaf in leaves(params)
-    )
+        if not is_array(leaf) and (hasattr(leaf, "__dict__") or hasattr(leaf, "__slots__"))
+    ]
+    if children(params) is None:
+        return bool(objects)
+    return bool(list(_parameters(objects, (), False, set())))
 
 
 class Held(dict[str | int, Any]):
@@ -176,10 +181,12 @@ def filled_first(
 ) -> Callable[[Any, Any, Any], Any]:
     """`backward(x, y)` as a function of (params, x, y), which are put into the object first.
 
-    A function that needs three arguments is called as backward(object, x, y). Where it returns
-    nothing, or the object, the gradient is the one that the object keeps, with `keeps_gradients`.
+    A function that needs three arguments, and is no method, is called as backward(object, x, y).
+    Where it returns nothing, or the object, the gradient is the one that the object keeps, with
+    `keeps_gradients`.
     """
-    first = (holder.owner,) if required_count(backward) == 3 else ()
+    takes_owner = required_count(backward) == 3 and not inspect.ismethod(backward)
+    first = (holder.owner,) if takes_owner else ()
     check_call(backward, (*first, x, y), "(x, y)")
 
     def function(params: Any, x: Any, y: Any) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import (
     MutableSequence,
     MutableSet,
 )
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -40,12 +40,10 @@ def restored(value: object) -> Iterator[None]:
     >>> net
     namespace(W=array([1., 1.]), layers=[1, 2])
     """
-    actions = list(_actions(value))
-    try:
+    with ExitStack() as stack:
+        for action in _actions(value):
+            stack.callback(action)
         yield
-    finally:
-        for action in actions:
-            action()
 
 
 class Kind(NamedTuple):
@@ -60,10 +58,15 @@ def attributes(value: Any) -> dict[str, Any]:
     """The attributes of a user's object, in the order in which they were set; none of a class."""
     if isinstance(value, STATELESS) or _is_foreign(value):
         return {}
-    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
-    slots = [name for name in slots if name not in ("__dict__", "__weakref__")]
-    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    held = {name: getattr(value, name) for name in _slots(value) if hasattr(value, name)}
     return {**held, **getattr(value, "__dict__", {})}
+
+
+def _slots(value: Any) -> list[str]:
+    """The names in `__slots__`, which may also be a single string."""
+    slots = [getattr(kind, "__slots__", ()) for kind in type(value).__mro__]
+    names = [name for some in slots for name in ((some,) if isinstance(some, str) else some)]
+    return [name for name in dict.fromkeys(names) if name not in ("__dict__", "__weakref__")]
 
 
 def _is_foreign(value: object) -> bool:
@@ -136,15 +139,19 @@ def _save_set(items: MutableSet[Any]) -> Restore:
 
 
 def _save_attributes(value: Any) -> Restore:
-    held = attributes(value)
-    own = {} if _is_foreign(value) else getattr(value, "__dict__", {})
-    then, slots = dict(own), {name: part for name, part in held.items() if name not in own}
+    if _is_foreign(value):
+        return _nothing(value)
+    held, own, slots = attributes(value), getattr(value, "__dict__", {}), _slots(value)
+    then = dict(own)
 
     def restore() -> None:
         own.clear()
         own.update(then)
-        for name, part in slots.items():
-            setattr(value, name, part)
+        for name in slots:
+            if name in held:
+                object.__setattr__(value, name, held[name])  # also where the class is frozen
+            elif hasattr(value, name):
+                object.__delattr__(value, name)
 
     return restore
 

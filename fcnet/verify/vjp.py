@@ -12,6 +12,7 @@ from jax import Array
 
 from fcnet.arrays import to_numpy
 from fcnet.verify.arguments import Arguments, as_answer, call, take_apart
+from fcnet.verify.calling import check_call
 from fcnet.verify.claim import (
     OWN,
     ArrayCase,
@@ -66,8 +67,9 @@ def check_vjp(
         these already differ.
 
     Raises:
-        TypeError, ValueError: for arguments without a floating array, or not finite, or a reference
-            without a floating result. A function that raises is a finding of the report.
+        TypeError, ValueError: for arguments without a floating array, or not finite, a function or
+            reference that cannot be called with them, or a reference without a floating result. A
+            function that raises is a finding of the report.
 
     >>> @jax.custom_vjp
     ... def square(x):
@@ -77,6 +79,8 @@ def check_vjp(
     >>> report.verdict, report.findings[0].kind
     ('wrong', 'factor_half')
     """
+    for each in (function, reference):
+        check_call(each, args, "(*args)")
     draw = generator_of(key)
     arguments = take_apart(reference, jax.tree.map(_as_jax, args))
     subject = getattr(function, "__name__", type(function).__name__)

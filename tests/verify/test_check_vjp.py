@@ -237,6 +237,8 @@ def test_a_rule_that_is_always_zero_cannot_be_told():
     [
         (TypeError, "nothing has a gradient", (square, square, 3)),
         (ValueError, "x must be finite", (square, square, jnp.array([np.inf]))),
+        (TypeError, r"takes \(x\), so it cannot be called", (square, jnp.dot, *2 * [jnp.ones(2)])),
+        (TypeError, r"takes \(x\), so it cannot be called", (jnp.dot, square, *2 * [jnp.ones(2)])),
         (TypeError, "must return floating-point", (square, lambda x: 3, jnp.ones(2))),
         (ValueError, "reference must accept", (square, lambda x: x.nothing, jnp.ones(2))),
     ],

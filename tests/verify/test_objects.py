@@ -16,7 +16,7 @@ from support.objects import OBJECTS, Attributes, InParams, Layers, Lists
 
 import fcnet
 from fcnet.trees import leaves
-from fcnet.verify.holders import holder_of
+from fcnet.verify.holders import holder_of, is_object
 from fcnet.verify.snapshot import restored
 
 N = 7
@@ -169,11 +169,56 @@ class Frozen:
         return {"W1": 0 * self.W1, "b1": 0 * self.b1}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class FrozenSlots:
+    W1: np.ndarray
+    b1: np.ndarray
+
+    def backward(self, X, Y):
+        return {"W1": 0 * self.W1, "b1": 0 * self.b1}
+
+
 @pytest.mark.untyped
-def test_an_object_that_cannot_change_is_refused():
-    net = Frozen(*network((4, 2))[0])
+@pytest.mark.parametrize("kind", [Frozen, FrozenSlots])
+def test_an_object_that_cannot_change_is_refused(kind):
+    net = kind(*network((4, 2))[0])
     with pytest.raises(TypeError, match=r"does not take other parameters.*cannot assign"):
         fcnet.check(net.backward, net, X, Y, batched=True)
+
+
+def test_slots_are_put_back():
+    class Net:
+        __slots__ = "W1"
+
+    class Wider(Net):
+        __slots__ = ("b1", "cache")
+
+    net = Wider()
+    net.W1, net.b1 = np.ones((2, 3)), np.zeros(2)
+    mine = net.W1
+    assert holder_of(net).paths == (("b1",), ("W1",))
+    with restored(net):
+        net.W1, net.cache = None, 3
+        del net.b1
+    assert net.W1 is mine
+    assert not net.b1.any()
+    assert not hasattr(net, "cache")
+
+
+def test_all_else_is_put_back_where_one_part_cannot_be():
+    class Stuck(list):
+        def clear(self):
+            raise RuntimeError("stuck")
+
+    def changed():
+        with restored(net):
+            net.before.clear()
+            net.after.clear()
+
+    net = SimpleNamespace(before=[1], stuck=Stuck(), after=[2])
+    with pytest.raises(RuntimeError, match="stuck"):
+        changed()
+    assert (net.before, net.after) == ([1], [2])
 
 
 def test_what_else_an_object_holds_is_left_alone():
@@ -258,9 +303,32 @@ def test_a_candidate_that_cannot_be_called_is_no_verdict():
         (lambda x, y, params: None, pairs, r"takes \(x, y, params\)"),
         (lambda p, x, y, *, rate: None, pairs, "rate"),
         (lambda x: None, net, r"cannot be called as <lambda>\(x, y\)"),
+        (Stepping().step, Stepping(), r"takes \(x, y, lr\).*called as step\(x, y\)"),
     ):
         with pytest.raises(TypeError, match=words):
             fcnet.check(function, params, X, Y, batched=True)
+
+
+class Stepping:
+    def __init__(self):
+        ((self.W1, self.b1),) = network((4, 2))
+
+    def step(self, x, y, lr):
+        raise AssertionError("it is not called")
+
+
+@pytest.mark.untyped
+def test_a_function_among_arrays_makes_them_no_object():
+    W, b = network((4, 2))[0]
+    with pytest.raises(TypeError, match=r"act must be an array .*got function"):
+        fcnet.check(lambda p, x, y: p, {"W1": W, "b1": b, "act": lambda z: z}, X, Y, batched=True)
+
+
+def test_a_list_of_layers_may_hold_some_without_parameters():
+    layers = [SimpleNamespace(W=np.ones((2, 3)), b=np.zeros(2)), SimpleNamespace(X=None), np.tanh]
+    assert is_object(layers)
+    assert holder_of(layers).paths == ((0, "W"), (0, "b"))
+    assert not is_object(layers[1:])
 
 
 def test_a_type_error_inside_a_candidate_is_a_finding():

@@ -98,6 +98,7 @@ def check(
         ValueError, TypeError: for arguments that cannot be read, before the candidate is judged. A
             candidate that raises is a finding of the report.
 
+    >>> import numpy as np
     >>> W, b, x, y = np.ones((1, 2)), np.zeros(1), np.array([3.0, 4.0]), np.array([5.0])
     >>> def backward(params, x, y):
     ...     (W, b), = params
@@ -157,8 +158,10 @@ def check(
         form = [finding for finding in form if finding.kind not in RANDOM]
     all_right = len(trials) == len(cases) and all(trial.comparison.ok for trial in trials)
     losses = check_loss(protocol.own, references[0])
-    if not all_right and (text := other_layout(read, cost, given)):
-        subject, form = replace(subject, otherwise=text), description_findings(text, [])
+    if not all_right and (text := other_layout(read, cost, terms, given, key)):
+        subject = replace(subject, otherwise=text)
+        # Calls on other numbers of examples may have failed for the layout alone.
+        form = [*protocol.findings, *description_findings(text, [])]
     elif losses and (all_right or not subject.has_other_loss(protocol.own)):
         form += losses
     report = judge(subject, cases, trials, first_of_each_kind(form), [*notes, *protocol.notes])
@@ -167,14 +170,20 @@ def check(
 
 
 def other_layout(
-    read: Callable[..., Candidate], cost: Cost, given: Mapping[str, str | None]
+    read: Callable[..., Candidate],
+    cost: Cost,
+    terms: Callable[[Candidate], tuple[Callable[[Case], Term], ...]],
+    given: Mapping[str, str | None],
+    key: Array | None,
 ) -> str:
     """The keyword that mends a layout that was given and is another, or "".
 
     Args:
         read: the candidate for other keywords; it raises ValueError where the shapes do not fit.
         cost: what the candidate claims to differentiate.
+        terms: of that cost, for a candidate in its layout.
         given: the user's keywords.
+        key: of the derived inputs.
     """
     for keyword, table in (("weight_layout", WEIGHT_LAYOUTS), ("example_axis", EXAMPLE_AXES)):
         for value in table:
@@ -184,14 +193,14 @@ def other_layout(
                 candidate = read(**{**given, keyword: value})
             except ValueError:
                 continue
-            if _is_right(candidate, cost):
+            if _is_right(candidate, cost._replace(terms=terms(candidate)), key):
                 return f"{keyword}={value!r}"
     return ""
 
 
-def _is_right(candidate: Candidate, cost: Cost) -> bool:
+def _is_right(candidate: Candidate, cost: Cost, key: Array | None) -> bool:
     """Whether a candidate's gradient is that of the cost, on its own and on derived inputs."""
-    for case in (candidate.own, *varied_inputs(candidate, cost)):
+    for case in (candidate.own, *varied_inputs(candidate, cost, key)):
         answer = candidate.call(case).answer
         if answer is None:
             return False

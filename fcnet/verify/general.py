@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -26,6 +25,7 @@ from fcnet.verify.report import Report, unreadable
 from fcnet.verify.result import Result, read, readings, returned_names
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
+from fcnet.verify.truth.scalar import trace_scalar
 from fcnet.verify.types import FORMATS, Answer, format_of
 
 NEARBY_CASES = 7
@@ -70,9 +70,11 @@ def check_gradient(
 
     Raises:
         TypeError, ValueError: for arguments without a floating array, or not finite, a function
-            that does not return a scalar, a gradient that cannot be called with them, or names that
-            stand for several values. A gradient that raises is a finding of the report.
+            that JAX cannot trace or that does not return a scalar, a gradient that cannot be called
+            with them, or names that stand for several values. A gradient that raises is a finding
+            of the report.
 
+    >>> import jax.numpy as jnp
     >>> def function(params, x):
     ...     return jnp.sum(jnp.tanh(params["W"] @ x))
     >>> def gradient(params, x):
@@ -193,11 +195,10 @@ def _autodiff(
 
 
 def _named_values(function: Callable[..., Any], arguments: Arguments) -> list[Named]:
-    """The values that the function names; TypeError unless it returns a scalar."""
+    """The values that the function names; TypeError unless JAX can trace it to a scalar."""
     leaves = [to_numpy(leaf) for leaf in arguments.differentiable]
-    trace = jax.make_jaxpr(lambda leaves: function(*arguments.fill(leaves)), return_shape=True)
-    jaxpr, result = trace(leaves)
-    scalar = getattr(result, "shape", None) == ()
-    if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
-        raise TypeError(f"function must return a real scalar, a () array, got {result}")
-    return named_values(jaxpr)
+
+    def filled(leaves: Sequence[Array]) -> Any:
+        return function(*arguments.fill(leaves))
+
+    return named_values(trace_scalar(filled, leaves, name="function", arguments="the arguments"))

@@ -158,6 +158,22 @@ def test_another_layout_is_told(keyword):
         assert f"with {keyword}={layout[keyword]!r};" in finding.message
 
 
+def test_another_layout_hides_no_fault_of_the_form():
+    setting, n = Setting("tanh"), 4
+    params = [(DRAW.normal(size=(n, n)), DRAW.normal(size=n)) for _ in range(2)]
+    real = candidate(setting, (), batched=True)
+
+    def mutating(params, X, Y):
+        grads = real(params, X, Y)
+        params[0][1][...] += 1
+        return grads
+
+    for backward, kinds in ((real, set()), (mutating, {"mutates_params"})):
+        own = [(W.copy(), b.copy()) for W, b in params]
+        report = check(setting, backward, X, X, own, weight_layout="in_out")
+        assert {f.kind for f in report.findings} == {"other_description", *kinds}
+
+
 SAME = {"sum_for_mean", "mean_for_sum", "link_missing", "hidden_derivative", "missing_derivative"}
 """Planted faults that can be another description."""
 

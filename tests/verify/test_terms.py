@@ -3,6 +3,7 @@
 The candidates are those of `support.faulty_backprop`, with terms added by hand.
 """
 
+from functools import partial
 from itertools import pairwise, product
 from types import SimpleNamespace
 
@@ -266,6 +267,55 @@ def test_a_penalty_is_a_function_of_the_users_own_layout():
         assert report.ok == (not findings)
 
 
+@pytest.mark.parametrize("absent", [(1, 2), (1,)])
+def test_a_penalty_of_a_network_without_biases_or_without_one(absent):
+    params = [W if absent == (1, 2) else (W, None) for W, _ in PARAMS]
+    if absent == (1,):
+        params[1] = PARAMS[1]
+
+    def layers(params):
+        pairs = [(p, None) if absent == (1, 2) else p for p in params]
+        return [(W, np.zeros(len(W)) if b is None else b) for W, b in pairs]
+
+    def penalty(params):
+        return 0.15 * sum(jnp.sum(p[0] ** 2 if isinstance(p, tuple) else p**2) for p in params)
+
+    def backward(params, X, Y, given):
+        grads = given(layers(params), X, Y)
+        pairs = [(dW, None if k in absent else db) for k, (dW, db) in enumerate(grads, start=1)]
+        return [dW for dW, _ in pairs] if absent == (1, 2) else pairs
+
+    for given, findings in (
+        (regularised(planted(), constant), []),
+        (regularised(planted(("sign", 2)), constant), [(2, 2, "sign")]),
+        (planted(), [(5, None, "penalty_missing")]),
+    ):
+        report = check(partial(backward, given=given), params, penalty=penalty)
+        assert found(report) == findings
+        assert report.ok == (not findings)
+
+
+def test_a_penalty_of_one_row_in_the_other_layout():
+    params = [(DRAW.normal(size=(4, 4)), DRAW.normal(size=4)) for _ in range(2)]
+    y = np.eye(4)[np.arange(N) % 4]
+
+    def penalty(params):
+        return jnp.sum(params[0][0][0] ** 2)
+
+    def backward(params, X, Y, factor=2):
+        (dW, db), second = planted()(params, X, Y)
+        dW[0] += factor * params[0][0][0]
+        return [(dW, db), second]
+
+    def findings(backward, layout):
+        report = fcnet.check(backward, params, X, y, **WORDS, penalty=penalty, weight_layout=layout)
+        return [f.kind for f in report.findings]
+
+    assert findings(backward, "out_in") == []
+    assert findings(backward, "in_out") == ["other_description"]
+    assert "other_description" not in findings(partial(backward, factor=1), "in_out")
+
+
 def test_a_penalty_of_an_object_gets_the_object():
     net = SimpleNamespace(W1=PARAMS[0][0], b1=PARAMS[0][1], W2=PARAMS[1][0], b2=PARAMS[1][1])
     kept = dict(vars(net))
@@ -294,7 +344,12 @@ def test_a_penalty_of_an_object_gets_the_object():
         ({"l2": lambda n: "a"}, TypeError, "got 'a'"),
         ({"l2": lambda n: -n}, ValueError, "l2 must be finite and 0 or more, got -8"),
         ({"penalty": 3}, TypeError, "penalty must be a function of the parameters, got 3"),
-        ({"penalty": lambda params: params[0][0]}, TypeError, "penalty must be a JAX function"),
+        ({"penalty": lambda params: params[0][0]}, TypeError, "penalty must return a real scalar"),
+        (
+            {"penalty": lambda params: np.square(params[0][0]).sum()},
+            TypeError,
+            r"not np\) of params",
+        ),
     ],
 )
 def test_terms_that_cannot_be_read_are_refused_before_any_call(keywords, error, words):

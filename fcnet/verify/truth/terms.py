@@ -11,16 +11,16 @@ from functools import cached_property, partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from fcnet.arrays import to_numpy
-from fcnet.layouts import Layout
+from fcnet.layouts import Layout, with_zero_biases
 from fcnet.trees import leaves, rebuild
 from fcnet.types import Layer, Params
 from fcnet.verify.truth.double import Traced, float64, trace
 from fcnet.verify.truth.rounding import KAPPA, jumps, spread
+from fcnet.verify.truth.scalar import trace_scalar
 from fcnet.verify.types import Answer, Case, Reference, Term
 
 PENALTY_SAMPLES = 8
@@ -48,8 +48,8 @@ class Decay:
         for layer, *factors in zip(case.params, self.W, self.b, strict=True):
             arrays = []
             for theta, factor in zip(layer, factors, strict=True):
-                arrays.append(None if theta is None else c * factor * theta)
-                part = 0.0 if theta is None else c * factor / 2 * float((theta**2).sum())
+                arrays.append(c * factor * theta)
+                part = c * factor / 2 * float((theta**2).sum())
                 value += part
                 spread_of_value += abs(part) * (1 + math.sqrt(np.size(theta) / 3))
             gradient.append(Layer(*arrays))
@@ -74,16 +74,10 @@ class Penalty:
     roundoff: float
 
     def __post_init__(self) -> None:
-        """Raise TypeError unless the function returns a real scalar."""
+        """Raise TypeError unless JAX can trace the function to a real scalar."""
         with float64():
-            result = jax.eval_shape(self._value, self._arrays(self.layout.read(self.like)))
-        if not (
-            getattr(result, "shape", None) == () and jnp.issubdtype(result.dtype, jnp.floating)
-        ):
-            raise TypeError(
-                "penalty must be a JAX function of the parameters that returns a real scalar, "
-                f"a () array, got {result}"
-            )
+            arrays = self._arrays(self.layout.read(self.like))
+            trace_scalar(self._value, arrays, name="penalty", arguments="params")
 
     def __call__(self, case: Case) -> Term:
         """The term on a case."""
@@ -135,7 +129,8 @@ class Multiple:
 
 
 def total(terms: Sequence[Callable[[Case], Term]], case: Case) -> Term:
-    """The sum of several terms on a case."""
+    """The sum of several terms on a case; a bias that is absent is 0."""
+    case = case._replace(params=with_zero_biases(case.params))
     zero = Term(0.0, jax.tree.map(np.zeros_like, case.params), 0.0, case.params)
     zero = zero._replace(sigma=zero.gradient)
     return sum_of([zero, *(term(case) for term in terms)])

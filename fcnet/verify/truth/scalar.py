@@ -1,0 +1,38 @@
+"""A function of the user's that JAX differentiates: it can be traced, and returns a real scalar."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from fcnet.verify.candidate import message_of
+
+
+def trace_scalar(
+    function: Callable[..., Any], *args: Any, name: str, arguments: str
+) -> core.ClosedJaxpr:
+    """The computation of a function; TypeError unless JAX can trace it to a real scalar.
+
+    Args:
+        function: of pytrees of arrays.
+        args: its arguments.
+        name: what the user knows the function as, such as "penalty".
+        arguments: what it is a function of, in words.
+
+    >>> trace_scalar(abs, [1.0], name="penalty", arguments="params")
+    Traceback (most recent call last):
+    TypeError: penalty must be a JAX function (jnp, not np) of params as you passed them;...
+    """
+    try:
+        jaxpr, result = jax.make_jaxpr(function, return_shape=True)(*args)
+    except Exception as error:
+        raise TypeError(
+            f"{name} must be a JAX function (jnp, not np) of {arguments} as you passed them; "
+            f"it raised {message_of(error)}"
+        ) from error
+    scalar = getattr(result, "shape", None) == ()
+    if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
+        raise TypeError(f"{name} must return a real scalar, a () array, got {result}")
+    return jaxpr

@@ -19,6 +19,8 @@ from fcnet.trees import leaves
 from fcnet.verify.holders import holder_of, is_object
 from fcnet.verify.snapshot import restored
 
+pytestmark = pytest.mark.untyped
+
 N = 7
 X, Y = data(N)
 
@@ -102,7 +104,6 @@ class Raises(Attributes):
             raise RuntimeError("no luck")
 
 
-@pytest.mark.untyped
 def test_an_object_is_left_as_it_was_when_its_method_raises():
     net = Raises(network())
     before, state, python_state = everything(net), np.random.get_state(), random.getstate()
@@ -178,7 +179,6 @@ class FrozenSlots:
         return {"W1": 0 * self.W1, "b1": 0 * self.b1}
 
 
-@pytest.mark.untyped
 @pytest.mark.parametrize("kind", [Frozen, FrozenSlots])
 def test_an_object_that_cannot_change_is_refused(kind):
     net = kind(*network((4, 2))[0])
@@ -279,7 +279,6 @@ def test_other_parameters_are_found_too():
     assert generator.normal() == first
 
 
-@pytest.mark.untyped
 @pytest.mark.parametrize(
     ("net", "words"),
     [
@@ -293,7 +292,6 @@ def test_an_object_without_parameters_is_refused(net, words):
         fcnet.check(lambda x, y: None, net, X, Y, batched=True)
 
 
-@pytest.mark.untyped
 def test_a_candidate_that_cannot_be_called_is_no_verdict():
     net, pairs = InParams(network()), network()
     for function, params, words in (
@@ -317,7 +315,6 @@ class Stepping:
         raise AssertionError("it is not called")
 
 
-@pytest.mark.untyped
 def test_a_function_among_arrays_makes_them_no_object():
     W, b = network((4, 2))[0]
     with pytest.raises(TypeError, match=r"act must be an array .*got function"):

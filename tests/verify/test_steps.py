@@ -16,6 +16,8 @@ import fcnet
 from fcnet.verify.step import rate_of_differences
 from fcnet.verify.types import Answer, Case, format_of
 
+pytestmark = pytest.mark.untyped
+
 SETTING = Setting("tanh", loss="softmax_cross_entropy")
 N = 8
 DRAW = np.random.default_rng(0)
@@ -254,7 +256,6 @@ def test_only_differences_are_taken_for_differences(dtype):
     )
 
 
-@pytest.mark.untyped
 @pytest.mark.parametrize(
     ("rate", "error"),
     [(0, ValueError), (-0.1, ValueError), (np.inf, ValueError), (True, TypeError),

@@ -16,6 +16,8 @@ from support.rounded_backprop import DTYPES
 
 import fcnet
 
+pytestmark = pytest.mark.untyped
+
 SETTING = Setting("tanh", loss="softmax_cross_entropy")
 N = 8
 DRAW = np.random.default_rng(0)
@@ -333,7 +335,6 @@ def test_a_penalty_of_an_object_gets_the_object():
     assert all(vars(net)[name] is array for name, array in kept.items())
 
 
-@pytest.mark.untyped
 @pytest.mark.parametrize(
     ("keywords", "error", "words"),
     [

@@ -16,7 +16,7 @@ TRIES = 3
 """How many points are tried that leave a property."""
 
 ROUNDINGS = 64
-"""Numbers move by at least so many roundings, since an error must be seen beside these."""
+"""The least distance by which numbers move, in roundings: smaller errors would hide in rounding."""
 
 Kept = Sequence[Sequence[Property]]
 """The properties kept of each argument."""

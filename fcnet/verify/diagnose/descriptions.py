@@ -119,7 +119,7 @@ def fits(
         example: a case and a gradient.
         format: of the gradient.
         passed: the forward pass of the case, if it is known.
-        first: only the layers after so many are compared.
+        first: the number of layers, from the input, that are left out of the comparison.
     """
     case, answer = example
     passed = forward(description, case) if passed is None else passed

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import os
 import pkgutil
 import subprocess
@@ -237,11 +238,14 @@ def mypy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """What mypy says of a program, with the settings of this project, which are strict."""
     folder = tmp_path_factory.mktemp("client")
     root = PACKAGE.parent
+    names = (f"client{number}.py" for number in itertools.count())
 
     def say(source: str) -> str:
-        (folder / "client.py").write_text(source, encoding="utf-8")
+        # A new name each time: mypy's cache takes a file of the same second and size as known.
+        client = folder / next(names)
+        client.write_text(source, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", "client.py"],
+            [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", client.name],
             cwd=folder,
             env={**os.environ, "MYPYPATH": str(root)},
             capture_output=True,

@@ -113,7 +113,11 @@ FORMAT = {
     "--decimal": option(
         None, "the decimal sign of a CSV file (default: it is recognised)", choices=(".", ",")
     ),
-}
+    "--encoding": option(
+        None, "of a CSV file that is neither in UTF-8 nor in UTF-16, such as latin-1",
+        metavar="NAME",
+    ),
+}  # fmt: skip
 
 
 class TaskOptions(NamedTuple):
@@ -129,6 +133,7 @@ class TaskOptions(NamedTuple):
     schema: Path | None
     separator: str | None
     decimal: str | None
+    encoding: str | None
     missing: str
     hidden: tuple[int, ...]
     activation: str

@@ -8,7 +8,12 @@ from fcnet.cli.options import DATA, FORMAT, Command, file
 
 
 def predict(
-    model: Path, data: Path, separator: str | None, decimal: str | None, out: Path | None
+    model: Path,
+    data: Path,
+    separator: str | None,
+    decimal: str | None,
+    encoding: str | None,
+    out: Path | None,
 ) -> None:
     """Print the prediction for every row of a file as CSV, or write it to `out`.
 
@@ -28,7 +33,7 @@ def predict(
             "fcnet train --resume"
         )
     loaded = load_model(model)
-    table = read_table(data, separator=separator, decimal=decimal)
+    table = read_table(data, separator=separator, decimal=decimal, encoding=encoding)
     mean = means(loaded, inputs_of(loaded.features, table))
     rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]
     if out is None:

@@ -118,7 +118,12 @@ def make_task(options: TaskOptions) -> Task:
         import pyarrow  # noqa: F401
         import safetensors  # noqa: F401
     split_key, start_key, fit_key = jax.random.split(jax.random.key(options.seed), 3)
-    table = read_table(options.data, separator=options.separator, decimal=options.decimal)
+    table = read_table(
+        options.data,
+        separator=options.separator,
+        decimal=options.decimal,
+        encoding=options.encoding,
+    )
     ungrouped = {options.groups: {"kind": "ignored"}} if options.groups else {}
     examples = make_examples(
         table,

@@ -4,6 +4,7 @@ A column's cells are an Arrow array: text, or the numbers of a Parquet file, whe
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -113,6 +114,21 @@ def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".")
     return Numbers(np.where(finite & ~missing, values, np.nan), ~finite & ~missing)
 
 
+def joined(blocks: Sequence[Cells]) -> Cells:
+    """The cells of one column in blocks of rows, one after the other."""
+    with extra("tables"):
+        import pyarrow
+    chunks = [chunk for cells in blocks for chunk in getattr(cells, "chunks", [cells])]
+    return pyarrow.chunked_array(chunks)
+
+
+def as_doubles(cells: Cells, decimal: str = ".") -> Cells:
+    """Numbers, or texts that are plain numbers or empty, as cells that are numbers or null."""
+    with extra("tables"):
+        import pyarrow
+    return pyarrow.array(as_numbers(cells, ("",), decimal).values, from_pandas=True)
+
+
 def _cast(cells: Cells) -> Float[np.ndarray, " n"]:
     return np.asarray(compute().cast(cells, "double"), np.float64)
 
@@ -146,6 +162,24 @@ def are_codes(cells: Cells, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray,
     if large.any():
         codes |= large & matches(cells, LONG)
     return codes
+
+
+def are_plain(cells: Cells, decimal: str = ".") -> bool:
+    """Whether all texts are empty, or numbers of which nothing is lost when they are read as such.
+
+    >>> import pyarrow
+    >>> are_plain(pyarrow.array(["7", ""])), are_plain(pyarrow.array(["7", "007"]))
+    (True, False)
+    """
+    found = as_numbers(cells, ("",), decimal)
+    if found.other.any():
+        return False
+    return has_fractions(found.values) or not are_codes(cells, found.values).any()
+
+
+def has_fractions(values: Float[np.ndarray, " n"]) -> bool:
+    """Whether there is a number that is not whole."""
+    return bool(((values != np.floor(values)) & np.isfinite(values)).any())
 
 
 def one_hot(cells: Cells, values: tuple[str, ...]) -> Float[np.ndarray, "n m"]:

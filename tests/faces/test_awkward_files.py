@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcnet.data.read import Table, read_table
+from fcnet.data import delimited
+from fcnet.data.cells import are_plain, is_text
+from fcnet.data.read import Table, open_table, read_table
 from fcnet.data.schema import decide, interpret
 
 PRICES = [
@@ -234,6 +236,74 @@ def test_a_file_is_read_as_it_says_or_refused(
     assert kinds(table) == expected
     assert table.told == told
     assert table.rows == len(PRICES)
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+@pytest.mark.parametrize(("content", "expected", "told"), FILES.values(), ids=FILES)
+def test_a_file_in_pieces_is_the_file(
+    content: str | bytes,
+    expected: dict[str, str] | str,
+    told: tuple[str, ...],
+    size: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The oracle is the file read at once."""
+    file = tmp_path / "file.csv"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    try:
+        whole, error = read_table(file), ""
+    except ValueError as refused:
+        error = str(refused)
+    monkeypatch.setattr(delimited, "PIECE", size)
+    if error:
+        with pytest.raises(ValueError, match=re.escape(error)):
+            read_table(file)
+        return
+    pieces = read_table(file)
+    assert (pieces.rows, pieces.decimal, pieces.told) == (whole.rows, whole.decimal, whole.told)
+    for name, cells in whole.columns.items():
+        assert pieces.columns[name].to_pylist() == cells.to_pylist()
+    row = 0
+    for block in open_table(file).blocks(text=()):
+        assert block.first == row
+        row += block.rows
+        for name, cells in block.columns.items():
+            texts = whole.columns[name].slice(block.first, block.rows)
+            if is_text(cells):
+                assert cells.to_pylist() == texts.to_pylist()
+            else:
+                assert are_plain(texts, whole.decimal)
+                numbers = [
+                    float(text.replace(whole.decimal, ".")) if text else None
+                    for text in texts.to_pylist()
+                ]
+                assert cells.to_pylist() == numbers
+    assert row == whole.rows
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16-le", "utf-8-sig"])
+def test_an_encoding_can_be_named(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes("größe;e\n1;é\n2;ü\n".encode(encoding))
+    table = read_table(file, encoding=encoding)
+    assert table.told == (encoding, "separator ';'")
+    assert {name: cells.to_pylist() for name, cells in table.columns.items()} == {
+        "größe": ["1", "2"],
+        "e": ["é", "ü"],
+    }
+
+
+def test_a_wrong_encoding_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes("größe\n1\n".encode("latin-1"))
+    for encoding, message in {
+        "latin-99": "encoding must be one that Python knows, such as latin-1 or cp1252, got",
+        "ascii": "the file is not in ascii: ",
+        "rot13": "encoding must be one that Python knows",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            read_table(file, encoding=encoding)
 
 
 def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:

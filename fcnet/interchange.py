@@ -131,50 +131,54 @@ def _read(
         )
     layout = layouts[0]
     if library.outputs is not None:
-        narrow = min(map(dtype_of, layout.leaves(arrays)), key=lambda dtype: dtype.itemsize)
         with jax.enable_x64(True):
             params = as_params([(np.float64(W), np.float64(b)) for W, b in layout.read(arrays)])
-            _check_outputs(library, model, params, narrow, hidden, output)
+            _check_outputs(library, model, params, hidden, output)
     return library, arrays, layout
 
 
+SIZES, ROWS = (1.0, 10.0, 100.0, 1e3, 1e4), 16
+"""The sizes of the inputs at which a model is compared with `forward`, each in so many rows: an
+activation such as ReLU6 differs from ReLU only where its inputs are large."""
+
+
 def _check_outputs(
-    library: ModelLibrary,
-    model: Any,
-    params: Params,
-    dtype: np.dtype,
-    hidden: Activation,
-    output: Activation,
+    library: ModelLibrary, model: Any, params: Params, hidden: Activation, output: Activation
 ) -> None:
-    """Raise unless a model computes what `forward` does, up to what rounding to `dtype` does."""
+    """Raise unless a model computes what `forward` does, up to what rounding to float32 does.
+
+    If the model computes in a narrower dtype, up to what rounding to this one does.
+    """
     assert library.outputs is not None
     rng, d = np.random.default_rng(0), params[0].W.shape[1]
-    X = rng.normal(size=(64, d)) * np.repeat([1.0, 10.0], 32)[:, None]  # small inputs and large
-    X = X.astype(dtype).astype(np.float64)
+    size = np.repeat(SIZES, ROWS)[:, None]
+    X = (size * rng.normal(size=(len(size), d))).astype(np.float32).astype(np.float64)
     sigmas = {"activation": hidden, "output_activation": output}
     expected = np.asarray(outputs(params, X, **sigmas))
-    low = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
-    rounded = np.asarray(outputs(low, X.astype(dtype), **sigmas), np.float64)
-    asked = f"activation={hidden.name!r} and output_activation={output.name!r}"
     escape = "To read its arrays whatever it computes, pass these alone, such as a state dict"
     try:
-        got = np.asarray(library.outputs(model, X), np.float64).reshape(expected.shape)
+        o = library.outputs(model, X).reshape(expected.shape)
     except Exception as error:
         raise TypeError(
-            f"the model cannot be compared with forward: for X of shape {X.shape}, it must return "
-            f"an array of shape {expected.shape}, but: {error}. {escape}"
+            f"the model cannot be compared with forward: for X of shape {X.shape} in float64, it "
+            f"must return an array of shape {expected.shape}, but: {error}. {escape}"
         ) from error
+    dtype = min(o.dtype, np.dtype(np.float32), key=lambda dtype: dtype.itemsize)
+    low = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    rounded = np.asarray(outputs(low, jnp.asarray(X, dtype), **sigmas), np.float64)
     known = np.isfinite(rounded)
-    size = abs(expected[known]).max(initial=0)
-    tolerance = 32 * abs(rounded - expected)[known].max(initial=0)
-    tolerance += 64 * float(jnp.finfo(dtype).eps) * size  # type: ignore[no-untyped-call]
-    if abs(got - expected)[known].max(initial=0) <= tolerance:
+    eps = float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
+    tolerance = 32 * _largest(rounded - expected, known) + 64 * eps * _largest(expected, known)
+    off = np.where(known, abs(o.astype(np.float64) - expected), 0)
+    if (off <= tolerance).all():
         return
-    fitting = _activations_of(params, X, got, known, tolerance)
+    fitting = _activations_of(params, X, o, known, tolerance)
     parts = library.layers(model)
+    row = np.argmax((off / (tolerance + (tolerance == 0))).max(axis=1))
     raise ValueError(
-        f"the model does not compute what forward does with {asked}: outputs differ by up to "
-        f"{abs(got - expected)[known].max():.2g}. "
+        f"the model does not compute what forward does with activation={hidden.name!r} and "
+        f"output_activation={output.name!r}: for inputs of size {size[row, 0]:g}, outputs differ "
+        f"by up to {off[row].max():.2g}. "
         + (
             f"It computes what forward does with {fitting}: pass these here and to forward"
             if fitting
@@ -185,14 +189,21 @@ def _check_outputs(
     )
 
 
+def _largest(o: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The largest known entry for inputs of the same size, in absolute value, for each row."""
+    most = np.where(known, abs(o), 0).reshape(len(SIZES), -1).max(axis=1)
+    return np.repeat(most, ROWS)[:, None]
+
+
 def _activations_of(
-    params: Params, X: np.ndarray, o: np.ndarray, known: np.ndarray, tolerance: float
+    params: Params, X: np.ndarray, o: np.ndarray, known: np.ndarray, tolerance: np.ndarray
 ) -> str | None:
     """The activations, in words, with which a network has these outputs; None if none fit."""
     for sigma in ACTIVATIONS.values():
         z = outputs(params, X, activation=sigma)
         for last in ACTIVATIONS.values():
-            if (abs(np.asarray(last.function(z)) - o)[known] <= tolerance).all():
+            off = abs(np.asarray(last.function(z)) - o.astype(np.float64))
+            if (np.where(known, off, 0) <= tolerance).all():
                 return f"activation={sigma.name!r} and output_activation={last.name!r}"
     return None
 

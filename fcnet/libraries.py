@@ -24,7 +24,9 @@ class ModelLibrary(NamedTuple):
         arrays: the arrays of a model, in its containers.
         put: puts new arrays, in the same containers, into a model; returns the model.
         outputs: the outputs of a model for examples in the rows of X, as it predicts, so that
-            Dropout does nothing; None if the library's models are arrays alone.
+            Dropout does nothing. Its arrays are made double precision for this, whatever they are:
+            in bfloat16, two activations could not be told apart. None if the library's models are
+            arrays alone.
         layers: the names of a model's layers and activations, as far as they are known.
         foreign: which of these hold arrays and are no layers z = W a + b.
     """
@@ -51,13 +53,15 @@ def _put_torch(module: Any, state: Any) -> Any:
 
 def _torch_outputs(module: Any, X: np.ndarray) -> np.ndarray:
     torch = sys.modules["torch"]
-    weight = next(module.parameters())
+    state = {
+        name: leaf.double().cpu() if leaf.is_floating_point() else leaf.cpu()
+        for name, leaf in module.state_dict().items()
+    }
     modes = {part: part.training for part in module.modules()}
     try:
         module.eval()
         with torch.no_grad():
-            o = module(torch.as_tensor(X, dtype=weight.dtype, device=weight.device))
-        return o.double().cpu().numpy()
+            return torch.func.functional_call(module, state, (torch.as_tensor(X),)).numpy()
     finally:
         for part, training in modes.items():
             part.training = training
@@ -80,10 +84,11 @@ def _torch_foreign(module: Any) -> list[str]:
 
 def _flax_outputs(module: Any, X: np.ndarray) -> np.ndarray:
     nnx = sys.modules["flax.nnx"]
-    dtype = jax.tree.leaves(nnx.state(module, nnx.Param))[0].dtype
     copy = nnx.clone(module)
     copy.eval()
-    return np.asarray(copy(jnp.asarray(X, dtype)), np.float64)
+    wide = jax.tree.map(lambda leaf: leaf.astype(np.float64), nnx.state(copy, nnx.Param))
+    nnx.update(copy, wide)
+    return np.asarray(copy(jnp.asarray(X)))
 
 
 def _flax_layers(module: Any) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import fcnet
-from fcnet.cli import check, completion, demo, notes, predict, sweep, train
+from fcnet.cli import check, completion, demo, export, notes, predict, sweep, train
 from fcnet.cli.options import STATUSES
 
 
@@ -93,6 +93,7 @@ COMMANDS = {
     "train": train.COMMAND,
     "sweep": sweep.COMMAND,
     "predict": predict.COMMAND,
+    "export": export.COMMAND,
     "completion": completion.command(parser),
 }
 """The commands by name."""

@@ -106,6 +106,7 @@ MISSING = ("error", "drop", "impute")
 """The names in the package's tables, which would load JAX; a test compares them."""
 
 DATA = {"type": Path, "metavar": "DATA", "help": "a .csv, .tsv or .parquet file with a header"}
+MODEL = {"type": Path, "metavar": "MODEL", "help": "a folder or file of fcnet train or sweep"}
 FORMAT = {
     "--separator": option(
         None, "what is between two cells of a CSV file (default: it is recognised)", metavar="C"

@@ -4,7 +4,7 @@ import csv
 import sys
 from pathlib import Path
 
-from fcnet.cli.options import DATA, FORMAT, Command, file
+from fcnet.cli.options import DATA, FORMAT, MODEL, Command, file
 
 
 def predict(
@@ -27,11 +27,6 @@ def predict(
     from fcnet.data.model import inputs_of, load_model, means, predictions, targets_of
     from fcnet.data.read import read_table
 
-    if model.is_dir() and not (model / "model.safetensors").exists():
-        raise ValueError(
-            f"{model} holds no model.safetensors. If the run is unfinished, continue it with "
-            "fcnet train --resume"
-        )
     loaded = load_model(model)
     table = read_table(data, separator=separator, decimal=decimal, encoding=encoding)
     mean = means(loaded, inputs_of(loaded.features, table))
@@ -56,11 +51,7 @@ COMMAND = Command(
         "fcnet predict runs/model/model.safetensors houses.csv --out prices.csv",
     ),
     {
-        "model": {
-            "type": Path,
-            "metavar": "MODEL",
-            "help": "a folder or file of fcnet train or sweep",
-        },
+        "model": MODEL,
         "data": DATA,
         **FORMAT,
         "--out": file("write the CSV there"),

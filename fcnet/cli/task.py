@@ -117,6 +117,8 @@ def make_task(options: TaskOptions) -> Task:
         import matplotlib  # noqa: F401
         import pyarrow  # noqa: F401
         import safetensors  # noqa: F401
+    if options.groups == options.target.strip():
+        raise ValueError(f"--groups and --target are one column, {options.groups!r}")
     split_key, start_key, fit_key = jax.random.split(jax.random.key(options.seed), 3)
     table = read_table(
         options.data,

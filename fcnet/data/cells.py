@@ -26,17 +26,21 @@ EXACT = 2**53
 """Double precision holds every whole number below it, and rounds some to it."""
 
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-CODE = r"^[+-]?0[0-9]|^[0-9]+[eE][0-9]+$"
+CODE = r"^[+-]?0[0-9]+$|^[0-9]+[eE][0-9]+$"
 """Digits that are no number: a leading zero, as in 02139, or an exponent such as no program writes,
 as in 101E010031."""
 LONG = r"^[+-]?[0-9]{16,}$"
 """A whole number that may be beyond `EXACT`."""
 DECORATED = r"^[^\pL\pN]*\pN[\pN.,'\x{2019}_\s\x{a0}\x{202f}]*[^\pL\pN]*$"
 """A number with more than digits: 1,234 or $5 or 12 % or digits of another script."""
+MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 DATE = (
-    r"^[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([T ].*)?$"
-    r"|^[0-9]{1,4}/[0-9]{1,2}/[0-9]{1,4}([T ].*)?$"
-    r"|^[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}([T ].*)?$"
+    r"(?i)^([0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
+    r"|[0-9]{1,2}-[0-9]{1,2}-[0-9]{4}"
+    r"|[0-9]{1,4}/[0-9]{1,2}/[0-9]{1,4}"
+    r"|[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}"
+    rf"|[0-9]{{1,2}}[- ]{MONTH}[- ][0-9]{{2,4}}"
+    rf"|{MONTH} [0-9]{{1,2}}, [0-9]{{4}})([T ].*)?$"
 )
 
 

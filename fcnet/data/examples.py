@@ -1,5 +1,6 @@
 """The training examples of a table."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -89,8 +90,8 @@ def make_examples(
     fields, values = {}, {}
     for name in names:
         field, entries = _decided(table, name, says, asked=name in features)
-        if field.kind == "number" and (note := _numbering(entries)):
-            chosen = name in says or name in features or len(names) == 1 or note != COUNTS
+        if field.kind == "number" and (note := _numbering(name, entries)):
+            chosen = name in says or name in features or len(names) == 1 or note not in NUMBERINGS
             field = field._replace(note=note) if chosen else Field(name, "ignored", note=note)
         fields[name], values[name] = field, entries
     used = tuple(name for name in names if fields[name].kind != "ignored")
@@ -112,15 +113,17 @@ def make_examples(
     if not keep.all():
         goals, values = _rows(goals, keep), {name: _rows(values[name], keep) for name in used}
     learned = {name: _learned(fields[name], values[name], missing == "impute") for name in used}
-    blocks = {name: encode(field, values[name]) for name, field in learned.items()}
-    goal = _learned_target(goal, goals, get_loss(loss))
-    Y = encode(goal, goals)
+    rows = np.flatnonzero(keep)
+    blocks = {name: encode(field, values[name], rows) for name, field in learned.items()}
+    goal = _learned_target(goal, goals)
+    Y = encode(goal, goals, rows)
+    _check_labels(target, Y, rows, get_loss(loss))
     for name, block in blocks.items():
         if gives_away(block, Y, get_loss(loss)):
             note = "determines the target; is it known beforehand?"
             learned[name] = learned[name]._replace(note=note)
     final = tuple(learned.get(name, fields[name]) for name in names)
-    return Examples(final, goal, np.hstack(list(blocks.values())), Y, np.flatnonzero(keep), told)
+    return Examples(final, goal, np.hstack(list(blocks.values())), Y, rows, told)
 
 
 def _decided(table: Table, name: str, says: Given, *, asked: bool = False) -> tuple[Field, Values]:
@@ -201,7 +204,7 @@ def _learned(field: Field, values: Values, fill: bool) -> Field:
     return learn(field, values, fill=fill)
 
 
-def _learned_target(field: Field, values: Values, loss: Loss) -> Field:
+def _learned_target(field: Field, values: Values) -> Field:
     """The target with its classes, if it has any."""
     if field.is_number:
         if np.ptp(values) == 0:
@@ -220,17 +223,40 @@ def _learned_target(field: Field, values: Values, loss: Loss) -> Field:
     return field
 
 
-COUNTS = "counts the rows"
+def _check_labels(
+    target: str, Y: Float[np.ndarray, "n m_r"], rows: Int[np.ndarray, " n"], loss: Loss
+) -> None:
+    """Raise unless the loss takes these targets."""
+    wrong = ~np.broadcast_to(np.asarray(loss.labels.accepts(Y)), Y.shape).all(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"the target {target!r} has {Y[wrong][0, 0]:g} in row {rows[wrong][0]}, expected "
+            f"{loss.labels.description}, for the loss {loss.name}"
+        )
 
 
-def _numbering(values: Float[np.ndarray, " n"]) -> str:
+NUMBERINGS = COUNTS, INDEX = "counts the rows", "whole numbers without a name, all different"
+"""What is said of columns that number the rows, which are left out."""
+
+NAMELESS = re.compile(r"(Unnamed: \d+)?")
+"""What a column is called whose name is empty: pandas makes up a name, and may write it."""
+
+
+def _numbering(name: str, values: Float[np.ndarray, " n"]) -> str:
     """What to say of a column whose numbers may be those of the rows."""
+    n = len(values)
+    if n < 3 or not (values == np.floor(values)).all():  # nor is it if a number is missing
+        return ""
     if counts_rows(values):
         return COUNTS
-    least, most = np.nanmin(values), np.nanmax(values)
-    as_many = least in (0, 1) and most - least == len(values) - 1 > 1
-    if as_many and (np.sort(values) == np.arange(least, most + 1)).all():
+    if NAMELESS.fullmatch(name) and len(np.unique(values)) == n:
+        return INDEX
+    least, most = values.min(), values.max()
+    if most - least == n - 1 and (np.sort(values) == np.arange(least, most + 1)).all():
         return f"each of {least:g} to {most:g} once; does it number the rows?"
+    steps = np.sign(np.diff(values))
+    if n >= 10 and steps[0] and (steps == steps[0]).all():
+        return f"{'rises' if steps[0] > 0 else 'falls'} in every row; does it number the rows?"
     return ""
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 import fcnet.interchange as interchange
 from fcnet.activations import get_activation
 from fcnet.checks import as_examples
-from fcnet.data.cells import as_numbers, one_hot
+from fcnet.data.cells import one_hot
 from fcnet.data.preprocess import Standardizer, standardize, unstandardize
 from fcnet.data.read import Table
 from fcnet.data.schema import Field, column_of, encode, interpret, is_missing
@@ -82,9 +82,10 @@ def targets_of(model: TableModel, table: Table) -> Float[np.ndarray, "n m_r"] | 
     if field.name not in table.columns:
         return None
     cells = table.columns[field.name]
-    if field.is_number and as_numbers(cells, field.missing, table.decimal).other.any():
+    try:
+        values = interpret(field, cells, table.decimal)
+    except ValueError:  # of a cell that is no target
         return None
-    values = interpret(field, cells, table.decimal)
     if is_missing(values).any():
         return None
     return values[:, None] if field.is_number else one_hot(values, field.values)
@@ -154,10 +155,16 @@ def load_model(path: Path) -> TableModel:
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: for a file that is not such a model, or has another version.
+        ValueError: for a file that is not such a model, or has another version; for a folder
+            without one.
     """
     path = Path(path)
-    path = path / "model.safetensors" if path.is_dir() else path
+    if path.is_dir():
+        folder, path = path, path / "model.safetensors"
+        if not path.exists():
+            raise ValueError(
+                f"{folder} holds no model.safetensors. If a run is unfinished there, continue it"
+            )
     params, stored = interchange.load(path)
     try:
         text = json.loads(stored["fcnet_model"])

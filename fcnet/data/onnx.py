@@ -32,7 +32,16 @@ def to_onnx(path: str | os.PathLike[str], model: TableModel) -> None:
     Raises:
         ModuleNotFoundError: without onnx, of the extra `onnx`.
         OSError: if the file cannot be written.
+        ValueError: for a column without a name, or with that of the probabilities.
     """
+    name, m = model.target.name, model.params[-1].b.shape[0]
+    probabilities = f"{name}.probabilities"
+    for field in model.features:
+        if field.name in ("", probabilities):
+            raise ValueError(
+                f"a column is called {field.name!r}, which ONNX cannot tell from others: call it "
+                "something else in the file to train on"
+            )
     dtype = model.params[0].W.dtype
     kind = 1 if dtype == np.float32 else DOUBLE
     columns = Graph((), {})
@@ -53,12 +62,11 @@ def to_onnx(path: str | os.PathLike[str], model: TableModel) -> None:
     identity = get_activation("identity")
     layers = network(model.params, get_activation(model.activation), identity)
     graph = columns.then(standardised).then(layers).then(_targets(model))
-    name, m = model.target.name, model.params[-1].b.shape[0]
     results = [Value(name, "prediction", np.float64, ("n",))]
     if not model.target.is_number:
         results = [
             Value(name, "label", np.object_, ("n",)),
-            Value(f"{name}.probabilities", "means", np.float64, ("n", m)),
+            Value(probabilities, "means", np.float64, ("n", m)),
         ]
     inputs = [
         Value(field.name, f"c{i}", np.float64 if field.is_number else np.object_, ("n", 1))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from fcnet.data import cells as text_of
 from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, is_text, matches, one_hot
@@ -94,7 +94,8 @@ def decide(name: str, cells: Cells, decimal: str = ".") -> tuple[Field, Values]:
     if not found.other.any():
         least, most = found.values[known].min(), found.values[known].max()
         if least == most:
-            return Field(name, "ignored", note=f"constant: {least:g} in every row"), found.values
+            note = _constant(f"{least:g}", len(cells) - int(known.sum()))
+            return Field(name, "ignored", note=note), found.values
         return Field(name, "number", missing=MARKS), found.values
     others, numbers = int(found.other.sum()), int(known.sum())
     first = f"column {name!r} has {_cell(cells, found.other)} in row {found.other.argmax()}"
@@ -136,15 +137,20 @@ def _decide_text(name: str, cells: Cells, note: str) -> tuple[Field, Values]:
     """A category, unless there are too few or too many different texts to learn from."""
     text = as_text(cells)
     counts = distinct(text)
-    counts.pop("", None)
+    blank = counts.pop("", 0)
     n = sum(counts.values())
     if len(counts) == 1:
-        note = f"constant: {next(iter(counts))!r} in every row"
-        return Field(name, "ignored", note=note), text
+        return Field(name, "ignored", note=_constant(repr(*counts), blank)), text
     if too_many(len(counts), n):
-        note = f"{len(counts):,} different texts in {n:,} rows"
+        note = f"{len(counts):,} different {note or 'texts'} in {n:,} rows"
         return Field(name, "ignored", note=note), text
     return Field(name, "category", note=note), text
+
+
+def _constant(value: str, missing: int) -> str:
+    return f"constant: {value} in every row" + (
+        f" but {missing:,}, which have none" * bool(missing)
+    )
 
 
 def too_many(values: int, n: int) -> bool:
@@ -232,19 +238,33 @@ def learn(field: Field, values: Values, *, fill: bool = False) -> Field:
         fill: whether entries may be missing, here and in new examples. A missing number is replaced
             by the median; a missing category is a category of its own, the empty text.
 
+    Raises:
+        ValueError: if all entries are missing.
+
     >>> learn(Field("beds", "number"), np.array([1.0, np.nan, 4.0]), fill=True).fill
     2.5
     """
+    if is_missing(values).all():
+        raise ValueError(f"column {field.name!r} has no entries: leave it out")
     if field.is_number:
         median = float(np.nanmedian(values)) if fill else None
         return field._replace(fill=median)
     known = field.values or tuple(value for value in distinct(values) if value)
     blank = ("",) if fill and "" not in known else ()
-    return field._replace(values=(*blank, *known), fill="" if fill else None)
+    marks = ", ".join(repr(value) for value in known if value in MARKS) if not field.values else ""
+    note = ", ".join(filter(None, (field.note, marks and f"{marks} among them")))
+    return field._replace(values=(*blank, *known), fill="" if fill else None, note=note)
 
 
-def encode(field: Field, values: Values) -> Float[np.ndarray, "n m"]:
+def encode(
+    field: Field, values: Values, rows: Int[np.ndarray, " n"] | None = None
+) -> Float[np.ndarray, "n m"]:
     """The inputs of a column, shape (n, m), before they are standardised.
+
+    Args:
+        field: what the column is.
+        values: its entries, of `interpret`.
+        rows: the rows of the table that they are, for errors; by default 0, ..., n - 1.
 
     Raises:
         ValueError: for a missing entry if the field has no fill, or for a value that the field does
@@ -267,9 +287,10 @@ def encode(field: Field, values: Values) -> Float[np.ndarray, "n m"]:
     if unknown.any():
         texts = [repr(value) for value in field.values if value]
         known = ", ".join(texts[:8]) + (", ..." if len(texts) > 8 else "")
+        row = unknown.argmax() if rows is None else rows[unknown.argmax()]
         raise ValueError(
-            f"column {field.name!r} has {_cell(values, unknown)} in row {unknown.argmax()}, which "
-            f"no training example has; known are {known}"
+            f"column {field.name!r} has {_cell(values, unknown)} in row {row}, expected one of its "
+            f"known values: {known}"
         )
     return hot
 
@@ -306,27 +327,44 @@ def read_schema(path: Path) -> Given:
     {'kind': 'category'}
     """
     try:
-        given = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # of JSON, or of its encoding
-        raise ValueError(f"{path} is no JSON: {error}") from error
+        given = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+    except ValueError as error:  # of JSON, of its encoding, or of `_once`
+        raise ValueError(f"{path} is no JSON of a schema: {error}") from error
     if not isinstance(given, dict):
         raise ValueError(f"{path} must hold an object of columns by name, got {given!r:.60}")
     for name, says in given.items():
-        if not isinstance(says, dict) or says.get("kind") not in KINDS:
-            raise ValueError(
-                f"{path}: column {name!r} must have a kind, one of {', '.join(KINDS)}; got "
-                f"{says!r:.60}"
-            )
-        for key in set(says) - {"kind"}:
-            lists_text = isinstance(says[key], list) and all(
-                isinstance(text, str) for text in says[key]
-            )
-            if key not in ("missing", "values") or not lists_text:
-                raise ValueError(
-                    f"{path}: column {name!r} may have a kind, and lists of texts called missing "
-                    f"and values; got {key!r}: {says[key]!r:.60}"
-                )
+        if fault := _fault_of(says):
+            raise ValueError(f"{path}: column {name!r} {fault}")
     return given
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which each name is once."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name!r} is there twice")
+        found[name] = value
+    return found
+
+
+def _fault_of(says: Any) -> str:
+    """What is wrong with what a schema says of a column, in words."""
+    if not isinstance(says, dict) or says.get("kind") not in KINDS:
+        return f"must have a kind, one of {', '.join(KINDS)}; got {says!r:.60}"
+    for key in set(says) - {"kind"}:
+        lists_text = isinstance(says[key], list) and all(isinstance(t, str) for t in says[key])
+        if key not in ("missing", "values") or not lists_text:
+            return (
+                "may have a kind, and lists of texts called missing and values; got "
+                f"{key!r}: {says[key]!r:.60}"
+            )
+    values = says.get("values", [])
+    if values and says["kind"] not in ("category", "label"):
+        return f"is a {says['kind']}, and only a category or a label has values"
+    if len(set(values)) < len(values) or set(values) & set(says.get("missing", [])):
+        return f"must have each of its values once, and none of them as missing; got {values!r:.60}"
+    return ""
 
 
 def field_of(name: str, says: Mapping[str, Any]) -> Field:

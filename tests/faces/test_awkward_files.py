@@ -201,6 +201,11 @@ FILES = {
         (),
     ),
     "dates with slashes": (column("1/31/2020", "2/1/2020"), "dates are no numbers", ()),
+    "dates with leading zeros": (column("01/31/2020", "02/01/2020"), "dates are no numbers", ()),
+    "dates that begin with the day": (column("05-01-2020", "29-02-2020"), "dates are no num", ()),
+    "dates with names": (column("1-Jan-2020", "29-FEB-2020"), "dates are no numbers", ()),
+    "dates as in letters": (column('"January 5, 2020"', '"Sept. 1, 2020"'), "dates are no num", ()),
+    "codes beside longer ones": (column("02139", "02139-4307", "95838"), CATEGORY, ()),
     "dates with points and times": (column("31.1.2020 12:00", "1.2.2020"), "dates are no num", ()),
 }
 

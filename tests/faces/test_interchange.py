@@ -210,6 +210,49 @@ def test_what_forward_cannot_compute_is_refused(middle: Any, message: str) -> No
 
 
 @pytest.mark.untyped
+@pytest.mark.parametrize("factor", [1.0, 0.1, 0.01])
+def test_an_activation_that_differs_far_from_0_only_is_refused(factor: float) -> None:
+    """The model's own weights say how large its inputs must be to show it."""
+    torch, nn = pytest.importorskip("torch"), torch_nn()
+
+    def scaled(middle: Any) -> Any:
+        model = torch_with(middle)
+        with torch.no_grad():
+            for leaf in model.parameters():
+                leaf *= factor
+        return model
+
+    assert params_of(scaled(nn.ReLU()))[0].W.shape == (6, 4)
+    for other, asked in ((nn.ReLU6(), "relu"), (nn.Hardtanh(-20, 20), "identity")):
+        with pytest.raises(ValueError, match=r"for inputs of size 1.*No activations of fcnet fit"):
+            params_of(scaled(other), activation=asked)
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_activations_are_told_apart_in_a_narrow_precision(dtype: str) -> None:
+    """The slope 0.01 of a leaky ReLU is less than the rounding of a bfloat16."""
+    torch, nn = pytest.importorskip("torch"), torch_nn()
+    model = torch_with(nn.LeakyReLU()).to(getattr(torch, dtype))
+    with pytest.raises(ValueError, match="activation='leaky_relu' and output_activation='ident"):
+        params_of(model)
+    params = params_of(model, activation="leaky_relu")
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {dtype}
+    assert {leaf.dtype for leaf in model.parameters()} == {getattr(torch, dtype)}
+
+
+@pytest.mark.untyped
+def test_flax_layers_that_compute_in_a_narrow_precision_are_read() -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    rngs = nnx.Rngs(0)
+    narrow = {"rngs": rngs, "dtype": jnp.bfloat16, "param_dtype": jnp.bfloat16}
+    model = nnx.Sequential(nnx.Linear(4, 6, **narrow), nnx.relu, nnx.Linear(6, 2, **narrow))
+    params = params_of(model)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {"bfloat16"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(nnx.state(model))} == {"bfloat16"}
+
+
+@pytest.mark.untyped
 def test_flax_layers_that_are_not_linear_are_named() -> None:
     nnx = pytest.importorskip("flax.nnx")
     rngs = nnx.Rngs(0)

@@ -13,6 +13,7 @@ from support.problems import Case, problem
 
 import fcnet
 from fcnet import data, interchange
+from fcnet.cli import main
 from fcnet.data import Field, Table, TableModel
 
 pytest.importorskip("onnx")
@@ -133,3 +134,48 @@ def test_a_model_of_a_table_predicts_from_its_cells(run: Run, loss: str, tmp_pat
         refused, *_ = run(tmp_path / "model.onnx", as_inputs(changed))
         assert refused[0] == "" if not target.is_number else np.isnan(refused[0])
         assert refused[1:].tolist() == predicted[1:].tolist()
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("name", ["", "price.probabilities"])
+def test_a_name_that_onnx_cannot_have_is_refused(name: str, tmp_path: Path) -> None:
+    field = FEATURES[0]._replace(name=name)
+    params = fcnet.init(jax.random.key(1), (1, 3))
+    target = TARGETS["softmax_cross_entropy"]
+    model = TableModel(params, (field,), target, "relu", "softmax_cross_entropy")
+    with pytest.raises(ValueError, match=f"a column is called {name!r}, which ONNX cannot tell"):
+        data.to_onnx(tmp_path / "model.onnx", model)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.untyped
+def test_a_model_is_exported_on_the_command_line(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is printed is what ONNX takes and returns."""
+    target = TARGETS["softmax_cross_entropy"]
+    params = fcnet.init(jax.random.key(1), (8, 6, 3))
+    model = TableModel(params, FEATURES, target, "tanh", "softmax_cross_entropy")
+    data.save_model(tmp_path / "model.safetensors", model)
+    file = tmp_path / "prices.onnx"
+    assert main(["export", str(tmp_path), "--onnx", str(file)]) == 0
+    title, *inputs = capsys.readouterr().out.splitlines()
+    assert title == f"The inputs of {file}, for n rows:"
+    assert inputs == [
+        "  size                 float64, shape (n, 1)",
+        "  mean                 float64, shape (n, 1), NaN where it is missing",
+        "  zip code             text, shape (n, 1)",
+        "  u0                   text, shape (n, 1), the empty text where it is missing",
+        "  sold                 float64, in days since 1970-01-01, shape (n, 1)",
+        f"The outputs of {file}, for n rows:",
+        "  price                text, shape (n,)",
+        "  price.probabilities  float64, shape (n, 3)",
+    ]
+    given = as_inputs(CELLS)
+    assert [*given] == [line[2:].split("  ")[0] for line in inputs[:5]]
+    found, probabilities = run(file, given)
+    table = Table({name: pyarrow.array(texts) for name, texts in CELLS.items()}, 4)
+    assert found.tolist() == data.predict(model, table).tolist()
+    assert probabilities.shape == (4, 3)
+    assert main(["export", str(tmp_path / "none"), "--onnx", str(tmp_path / "no.onnx")]) == 1
+    assert not (tmp_path / "no.onnx").exists()

@@ -14,7 +14,15 @@ import fcnet
 from fcnet.cli import main
 from fcnet.data.cells import as_numbers
 from fcnet.data.examples import Examples, make_examples
-from fcnet.data.model import TableModel, inputs_of, load_model, predict, save_model, with_scales
+from fcnet.data.model import (
+    TableModel,
+    inputs_of,
+    load_model,
+    predict,
+    save_model,
+    targets_of,
+    with_scales,
+)
 from fcnet.data.preprocess import fit_standardizer, unscaled
 from fcnet.data.read import Table, read_table
 from fcnet.data.schema import Field, encode, interpret, learn, read_schema, write_schema
@@ -165,11 +173,21 @@ def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> N
     ("content", "message"),
     [
         ("{", "schema.json is no JSON"),
+        (
+            '{"a": {"kind": "number"}, "a": {"kind": "ignored"}}',
+            "the name 'a' is there twice",
+        ),
         ("[]", "must hold an object of columns by name, got []"),
         ('{"a": {}}', "column 'a' must have a kind, one of number, category, label, date, ignored"),
         ('{"a": {"kind": "text"}}', "got {'kind': 'text'}"),
         ('{"a": {"kind": "number", "missing": "?"}}', "lists of texts called missing and values"),
         ('{"a": {"kind": "number", "fill": []}}', "got 'fill': []"),
+        ('{"a": {"kind": "number", "values": ["1"]}}', "is a number, and only a category or a lab"),
+        ('{"a": {"kind": "label", "values": ["b", "b"]}}', "must have each of its values once"),
+        (
+            '{"a": {"kind": "category", "values": ["b"], "missing": ["b"]}}',
+            "and none of them as missing; got ['b']",
+        ),
     ],
 )
 def test_a_schema_that_cannot_be_read_says_why(content: str, message: str, tmp_path: Path) -> None:
@@ -192,15 +210,35 @@ def test_known_values_can_be_given(tmp_path: Path) -> None:
     assert examples.features[0].values == ("0", "7", "07", "7.0", "+7")
     assert not examples.X[:, 0].any()
     known = {"kind": "category", "values": ["7", "07", "7.0"]}
-    with pytest.raises(ValueError, match=r"column 'zone' has '\+7' in row 3, which no training"):
+    with pytest.raises(ValueError, match=r"column 'zone' has '\+7' in row 3, expected one of its "):
         make_examples(table, "price", features=("zone",), given={"zone": known})
+    gaps = {**COLUMNS, "size": ["NA", *COLUMNS["size"][1:]]}
+    with pytest.raises(
+        ValueError, match=r"'\+7' in row 3, expected one of its known values: '7', "
+    ):
+        make_examples(
+            table_of(gaps, tmp_path / "gaps.csv"),
+            "price",
+            features=("zone", "size"),
+            given={"zone": known},
+            missing="drop",  # the error counts the row that is dropped, too
+        )
+
+
+@pytest.mark.parametrize("kind", ["number", "category"])
+def test_a_column_that_is_said_to_be_something_must_have_entries(kind: str, tmp_path: Path) -> None:
+    columns = {**COLUMNS, "gone": [""] * N}
+    table = table_of(columns, tmp_path / "a.csv")
+    assert "gone" in {f.name for f in make_examples(table, "price", missing="impute").features}
+    with pytest.raises(ValueError, match="column 'gone' has no entries: leave it out"):
+        make_examples(table, "price", given={"gone": {"kind": kind}}, missing="impute")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"post": ["2140"]}, "column 'post' has '2140' in row 2, which no training example has"),
-        ({"zone": ["007"]}, "'007' in row 2, which no training example has; known are '+7'"),
+        ({"post": ["2140"]}, "column 'post' has '2140' in row 2, expected one of its known values"),
+        ({"zone": ["007"]}, "'007' in row 2, expected one of its known values: '+7', '07'"),
         ({"sold": [""]}, "column 'sold' has 1 missing values, the first in row 2"),
         ({"size": ["NA"]}, "column 'size' has 1 missing values, the first in row 2"),
         ({"size": ["large"]}, "column 'size' has 'large' in row 2, expected a number"),
@@ -240,8 +278,11 @@ LEFT_OUT = {
     "": ([*range(N)], "counts the rows"),
     "id": ([*range(1, N + 1)], "counts the rows"),
     "name": ([f"name {i}" for i in range(N)], "24 different texts in 24 rows"),
+    "zip": ([f"{i:05d}" for i in range(N)], "24 different codes such as '00000' in 24 rows"),
     "unit": (["m"] * N, "constant: 'm' in every row"),
+    "flag": (["x", "", "x"] * (N // 3), "constant: 'x' in every row but 8, which have none"),
     "year": ([2020] * N, "constant: 2020 in every row"),
+    "one": ([1] * (N - 1) + ["NA"], "constant: 1 in every row but 1, which have none"),
     "more": (["?"] * N, "empty"),
 }
 
@@ -255,6 +296,53 @@ def test_a_column_that_says_nothing_is_left_out_and_told(
     examples = make_examples(table, "price", given=ZONE)
     first = examples.features[0]
     assert (first.name, first.kind, first.note) == (name, "ignored", note)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_row_numbers_of_a_part_of_a_frame_are_left_out(name: str, tmp_path: Path) -> None:
+    """pandas writes them without a name, and gives them one when it reads them again."""
+    some = [i * i * 7 % 997 for i in range(N)]
+    columns = {name: some, "other": some, "y": COLUMNS["price"]}
+    first, other = make_examples(table_of(columns, tmp_path / "a.csv"), "y").features
+    assert (first.kind, first.note) == ("ignored", "whole numbers without a name, all different")
+    assert (other.kind, other.note) == ("number", "")
+    columns[name] = [i % 7 for i in range(N)]
+    first, _ = make_examples(table_of(columns, tmp_path / "b.csv"), "y").features
+    assert first.kind == "number"
+
+
+def test_numbers_that_rise_with_the_rows_are_told(tmp_path: Path) -> None:
+    columns = {
+        "up": [i * i + 100 for i in range(N)],
+        "down": [-3 * i for i in range(N)],
+        "not": [i * i * (-1) ** (i == 20) for i in range(N)],
+        "part": [i + 0.5 for i in range(N)],
+        "y": COLUMNS["price"],
+    }
+    examples = make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+    assert {field.name: field.note for field in examples.features} == {
+        "up": "rises in every row; does it number the rows?",
+        "down": "falls in every row; does it number the rows?",
+        "not": "",
+        "part": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("logistic", "has 2 in row 4, expected probabilities, between 0 and 1, for the loss logis"),
+        ("poisson", "has -1 in row 5, expected counts, 0 or more, for the loss poisson"),
+    ],
+)
+def test_targets_that_the_loss_does_not_take_are_named_with_their_row(
+    loss: str, message: str, tmp_path: Path
+) -> None:
+    y = [0, 1, "", 1, 2, -1, *([1, 0] * (N // 2 - 3))]
+    table = table_of({"x": COLUMNS["size"], "y": y}, tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="the target 'y' has") as caught:
+        make_examples(table, "y", loss=loss, missing="drop")
+    assert message in str(caught.value)
 
 
 def test_numbers_of_rows_in_another_order_are_told(tmp_path: Path) -> None:
@@ -286,8 +374,9 @@ def test_a_column_that_gives_the_target_away_is_told(tmp_path: Path) -> None:
     euro = [f"{0.9 * float(cell):.4f}" for cell in COLUMNS["price"]]
     table = table_of({**COLUMNS, "euro": euro}, tmp_path / "a.csv")
     notes = {f.name: f.note for f in make_examples(table, "price", given=ZONE).features}
-    assert notes == {name: "" for name in ("zone", "sold", "size")} | {
+    assert notes == {name: "" for name in ("zone", "size")} | {
         "post": "codes such as '02139'",
+        "sold": "'NA' among them",
         "euro": "determines the target; is it known beforehand?",
     }
     table = table_of(
@@ -335,6 +424,34 @@ def test_labels_come_back_as_they_are_written_and_are_scored_so(
     assert capsys.readouterr().err == "4 rows, including training rows: accuracy 0.500\n"
 
 
+def test_labels_that_may_mean_a_missing_one_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    table_of({"x": [*range(N)], "y": ["a", "b", "NA"] * (N // 3)}, file)
+    given = ["--target", "y", "--loss", "softmax_cross_entropy", "--steps", 1, "--hidden", "2"]
+    assert run("train", file, *given, "--features", "x", "--out", tmp_path / "a") == 0
+    assert "  y  target, 3 classes, 'NA' among them" in capsys.readouterr().out
+    (tmp_path / "schema.json").write_text('{"y": {"kind": "label", "missing": ["NA"]}}')
+    given += ["--schema", tmp_path / "schema.json", "--missing", "drop", "--features", "x"]
+    assert run("train", file, *given, "--out", tmp_path / "b") == 0
+    assert "  y  target, 2 classes, 8 missing ('NA')\n" in capsys.readouterr().out
+
+
+def test_a_date_to_predict_is_scored(tmp_path: Path) -> None:
+    columns = {"x": [*range(N)], "day": [f"2020-01-{i + 1:02d}" for i in range(N)]}
+    given = {"day": {"kind": "date"}}
+    examples = make_examples(
+        table_of(columns, tmp_path / "a.csv"), "day", features=("x",), given=given
+    )
+    model = model_of(examples)
+    Y = targets_of(model, read_table(tmp_path / "a.csv"))
+    assert Y is not None
+    assert Y[:, 0].tolist() == [18262 + i for i in range(N)]
+    columns["day"][3] = "soon"
+    assert targets_of(model, table_of(columns, tmp_path / "b.csv")) is None
+
+
 def test_train_prints_what_each_column_is_before_it_trains(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -356,7 +473,7 @@ def test_train_prints_what_each_column_is_before_it_trains(
         "  (no name)  left out: counts the rows",
         "  post       4 categories, codes such as '02139'",
         "  zone       4 categories",
-        "  sold       4 categories",
+        "  sold       4 categories, 'NA' among them",
         "  size       number, 1 missing ('NA')",
         "  gone       left out: empty",
         "  price      target, number",
@@ -406,6 +523,8 @@ def test_groups_of_a_column_are_held_out_as_a_whole(
     rows = np.round(x / np.ptp(x) * 58).astype(int)
     rows += 1 - rows.min()  # the numbers that stand in the column x
     assert sorted(rows) == [*range(1, 60)]
+    assert run("train", tmp_path / "a.csv", "--target", "y", "--groups", "y") == 1
+    assert "--groups and --target are one column, 'y'" in capsys.readouterr().err
     trained, held = rows[:48] // 6, rows[48:] // 6
     assert len(set(held)) == 2
     assert not set(trained) & set(held)

@@ -306,7 +306,7 @@ def test_files_that_cannot_be_read_are_named(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"place": ["moon"] * 60}, "column 'place' has 'moon' in row 0, which no training"),
+        ({"place": ["moon"] * 60}, "column 'place' has 'moon' in row 0, expected one of"),
         ({"sqft": ["big"] * 60}, "column 'sqft' has 'big' in row 0, expected a number"),
         ({"sqft": [""] + ["1"] * 59}, "column 'sqft' has 1 missing values, the first in row 0"),
     ],
@@ -338,7 +338,7 @@ def test_a_file_that_is_no_model_is_refused(
         (tmp_path / "1.safetensors", "an earlier version wrote it, which did not store what each"),
         (tmp_path / "99.safetensors", "version 99, this program reads version 2"),
         (file, "is not a complete safetensors file"),
-        (tmp_path, "holds no model.safetensors. If the run is unfinished, continue it"),
+        (tmp_path, "holds no model.safetensors. If a run is unfinished there, co"),
     ):
         assert main(["predict", str(path), str(file)]) == 1
         assert message in capsys.readouterr().err

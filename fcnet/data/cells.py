@@ -25,6 +25,10 @@ MARKS = (
 EXACT = 2**53
 """Double precision holds every whole number below it, and rounds some to it."""
 
+TOO_LARGE = 1e300
+"""Larger numbers have no mean in double precision. Some programs write the largest one of all where
+one is missing."""
+
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 CODE = r"^[+-]?0[0-9]+$|^[0-9]+[eE][0-9]+$"
 """Digits that are no number: a leading zero, as in 02139, or an exponent such as no program writes,
@@ -91,7 +95,8 @@ def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".")
 
     Args:
         cells: n cells.
-        marks: the texts that mean a missing number.
+        marks: the texts that mean a missing number; if they are numbers themselves, in any writing,
+            so that "-999" is "-999.0", too.
         decimal: the sign before a number's fraction, "." or ",".
 
     >>> import pyarrow
@@ -101,9 +106,7 @@ def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".")
     """
     pc = compute()
     if not is_text(cells):
-        values = np.asarray(pc.cast(cells, "double", safe=False), np.float64)
-        infinite = np.isinf(values)
-        return Numbers(np.where(infinite, np.nan, values), infinite)
+        return _known(np.asarray(pc.cast(cells, "double", safe=False), np.float64), None, marks)
     given = cells
     if decimal == ",":  # a point groups digits there: 1.234 is no number
         given = pc.replace_substring(pc.replace_substring(given, ".", ";"), ",", ".")
@@ -111,11 +114,31 @@ def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".")
         values = _cast(given)
     except ValueError:  # of Arrow, for a cell that is no number
         values = _cast(pc.if_else(pc.match_substring_regex(given, NUMBER), given, None))
-    finite = np.isfinite(values)
-    if finite.all() and not any(re.match(NUMBER, mark) for mark in marks):
-        return Numbers(values, ~finite)
-    missing = np.asarray(pc.is_in(cells, value_set=array(marks)))
-    return Numbers(np.where(finite & ~missing, values, np.nan), ~finite & ~missing)
+    return _known(values, cells, marks)
+
+
+def _known(values: Float[np.ndarray, " n"], text: Cells | None, marks: tuple[str, ...]) -> Numbers:
+    """The numbers that are neither missing nor too large."""
+    numbers = number_marks(marks)
+    fits = np.abs(values) < TOO_LARGE
+    if fits.all() and not numbers:
+        return Numbers(values, ~fits)
+    missing = np.isin(values, numbers)
+    missing |= np.isnan(values) if text is None else _is_in(text, marks)
+    return Numbers(np.where(fits & ~missing, values, np.nan), ~fits & ~missing)
+
+
+def number_marks(marks: Sequence[str]) -> list[float]:
+    """The marks of a missing number that are numbers themselves.
+
+    >>> number_marks(["?", "-999"])
+    [-999.0]
+    """
+    return [float(mark) for mark in marks if re.match(NUMBER, mark)]
+
+
+def _is_in(cells: Cells, texts: tuple[str, ...]) -> Bool[np.ndarray, " n"]:
+    return np.asarray(compute().is_in(cells, value_set=array(texts)))
 
 
 def joined(blocks: Sequence[Cells]) -> Cells:

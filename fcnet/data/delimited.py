@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,10 @@ SEPARATORS = (",", ";", "\t", "|")
 """What may be between two cells, if the file does not say so and nobody does."""
 
 HEAD = 2**16
-"""The bytes in which the format of a file must show."""
+"""The bytes in which the format of a file must show, unless its header has more."""
+
+SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+"""A first line that names the separator, as Excel writes it."""
 
 SAMPLE = 1000
 """The rows in which decimal commas are looked for."""
@@ -70,13 +74,33 @@ def format_of(
     told = (encoding,) if encoding else ()
     if encoding is None and _first_bytes(path) in (b"\xff\xfe", b"\xfe\xff"):
         encoding, told = "utf-16", ("UTF-16",)
-    head = next(_utf8(path, encoding, HEAD + 1), b"")
-    form = _format_of(head, separator)._replace(encoding=encoding)
+    lines = _first_lines(path, encoding)
+    form = _format_of(lines, separator)._replace(encoding=encoding)
     if decimal is None:
-        unclear = b'"' in head or form.separator != ","
+        unclear = '"' in "".join(lines) or form.separator != ","
         decimal = _decimal_of(_sample(path, form)) if unclear else "."
     commas = ("decimal commas",) if decimal == "," else ()
     return form._replace(decimal=decimal, told=told + form.told + commas)
+
+
+def _first_lines(path: Path, encoding: str | None) -> list[str]:
+    """Whole lines, of the first `HEAD` bytes or of as many as hold the header."""
+    pieces = _utf8(path, encoding, HEAD)
+    head = next(pieces, b"")
+    while True:
+        lines = list(io.StringIO(head.decode("utf-8", "surrogateescape"), newline=""))
+        more = next(pieces, b"")
+        if not more:
+            return lines
+        lines.pop()  # which may be cut off
+        if not all(map(_is_above, lines)):
+            return lines
+        head += more
+
+
+def _is_above(line: str) -> bool:
+    """Whether a line may be above the header."""
+    return not line.strip() or line.startswith("# ") or bool(SEP.fullmatch(line))
 
 
 def _sample(path: Path, form: Format) -> dict[str, Cells]:
@@ -238,14 +262,11 @@ def _check_rows(data: bytes, separator: str, line: int) -> None:
         raise ValueError(f"the row in line {line + read + 1} cannot be read: {error}") from error
 
 
-def _format_of(head: bytes, separator: str | None) -> Format:
+def _format_of(lines: Sequence[str], separator: str | None) -> Format:
     """The format that the first lines show."""
-    lines = list(io.StringIO(head[:HEAD].decode("utf-8", "surrogateescape"), newline=""))
-    if len(head) > HEAD and len(lines) > 1:
-        lines.pop()  # which is cut off
     told: list[str] = []
     above = 0
-    if lines and (says := re.fullmatch(r"sep=(.)\s*", lines[0], re.IGNORECASE)):
+    if lines and (says := SEP.fullmatch(lines[0])):
         separator, above = separator or says[1], 1
     remark = None
     while lines[above:] and (not lines[above].strip() or lines[above].startswith("# ")):
@@ -267,11 +288,21 @@ def _format_of(head: bytes, separator: str | None) -> Format:
         if len(header) == len(names):  # as numpy.savetxt writes it
             names, taken = header, 0
             told.append("names from the remark above")
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the header names a column twice: {name!r}")
+    check_names(names)
     begin = len("".join(lines[: above + taken]).encode("utf-8", "surrogateescape"))
     return Format(separator, tuple(names), None, begin, above + taken, ".", tuple(told))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise if two columns have the same name.
+
+    >>> check_names(["a", "b", "a"])
+    Traceback (most recent call last):
+    ValueError: 2 columns are called 'a'
+    """
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"{times} columns are called {name!r}")
 
 
 NOT_UTF8 = "is not in UTF-8: save the file in UTF-8, or name its encoding, such as latin-1"

@@ -151,6 +151,11 @@ def _target(table: Table, name: str, says: Given, loss: Loss) -> tuple[Field, Va
         raise ValueError(f"the target {name!r} is {field.note}: nothing to learn")
     if field.note == "empty":
         raise ValueError(f"the target {name!r} is empty")
+    if not field.is_number and name in says:
+        raise ValueError(
+            f"the target {name!r} is of the kind {field.kind} in the schema, expected a number: to "
+            "learn classes, choose the loss softmax_cross_entropy"
+        )
     if not field.is_number:
         raise ValueError(
             f"the target {name!r} is text, such as {as_text(cells)[0].as_py()!r}"

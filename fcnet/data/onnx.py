@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fcnet.activations import get_activation
+from fcnet.data.cells import number_marks
 from fcnet.data.model import TableModel, scales
 from fcnet.data.schema import Field
 from fcnet.losses import get_loss
@@ -18,10 +19,11 @@ DOUBLE = 11
 def to_onnx(path: str | os.PathLike[str], model: TableModel) -> None:
     """Write a model of a table to an ONNX file, with its schema: all that `predict` does.
 
-    Each feature is an input of shape (n, 1) with the column's name: float64 for a number, NaN where
-    it is missing, and text for a category. A date is its number of days since 1970-01-01. The
-    target's name is that of the prediction, shape (n,): float64 in its unit, or the text of a
-    label, beside which `NAME.probabilities` are, shape (n, m_r), in the order of `target.values`.
+    Each feature is an input of shape (n, 1) with the column's name: float64 for a number, and text
+    for a category. A missing number is NaN, or a mark that is a number. A date is its number of
+    days since 1970-01-01. The target's name is that of the prediction, shape (n,): float64 in its
+    unit, or the text of a label, beside which `NAME.probabilities` are, shape (n, m_r), in the
+    order of `target.values`.
     ONNX raises no errors of its own: where `predict` would refuse an unknown value, or a missing
     one, the prediction is NaN, or the empty text.
 
@@ -79,13 +81,16 @@ def _inputs(i: int, field: Field) -> Graph:
     """The inputs u of column i, of its cells c, and whether the cell is unknown: 1 or 0."""
     if field.is_number:
         fill = np.nan if field.fill is None else float(field.fill)
+        marks = [np.nan, *number_marks(field.missing)]  # NaN equals nothing
         return Graph(
             (
-                f"missing{i} = IsNaN(c{i})",
-                f"u{i} = Where(missing{i}, fill{i}, c{i})",
+                f"equal{i} = Equal(c{i}, marks{i}) found{i} = Cast<to = {DOUBLE}>(equal{i})",
+                f"most{i} = ReduceMax<keepdims = 1>(found{i}, columns)",
+                f"mark{i} = Cast<to = 9>(most{i}) gap{i} = IsNaN(c{i})",
+                f"missing{i} = Or(gap{i}, mark{i}) u{i} = Where(missing{i}, fill{i}, c{i})",
                 f"left{i} = IsNaN(u{i}) unknown{i} = Cast<to = {DOUBLE}>(left{i})",
             ),
-            {f"fill{i}": np.array([[fill]])},
+            {f"fill{i}": np.array([[fill]]), f"marks{i}": np.array([marks])},
         )
     pairs = list(_texts(field))
     texts = np.array([[text for text, _ in pairs]], dtype=object)

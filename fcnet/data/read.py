@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnet.data import delimited
-from fcnet.data.cells import Cells, is_text, joined
+from fcnet.data.cells import Cells, joined
 from fcnet.extras import extra
 
 INDEX = re.compile(r"__index_level_\d+__")
@@ -163,8 +163,10 @@ def _open_parquet(path: Path) -> TableFile:
         raise ValueError(f"the file is no Parquet file: {error}") from error
     if not sum(groups):
         raise ValueError("the table has no rows, expected at least one")
-    names = tuple(name for name in schema.names if not INDEX.fullmatch(name))
-    for name in names:
+    inside = [name for name in schema.names if not INDEX.fullmatch(name)]
+    names = tuple(name.strip() for name in inside)
+    delimited.check_names(names)
+    for name in inside:
         _check_kind(name, schema.field(name).type)
     begins = np.cumsum((0, *groups))
 
@@ -174,8 +176,9 @@ def _open_parquet(path: Path) -> TableFile:
         with parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
             for group in chosen:
                 first = int(begins[group])
-                for batch in file.iter_batches(BATCH, [group], names):
-                    columns = {name: _parquet_cells(batch.column(name)) for name in names}
+                for batch in file.iter_batches(BATCH, [group], inside):
+                    cells = (_parquet_cells(batch.column(name)) for name in inside)
+                    columns = dict(zip(names, cells, strict=True))
                     yield Table(columns, batch.num_rows, first=first)
                     first += batch.num_rows
 
@@ -187,8 +190,10 @@ def _check_kind(name: str, kind: Any) -> None:
     import pyarrow as arrow
 
     value = kind.value_type if arrow.types.is_dictionary(kind) else kind
-    if arrow.types.is_nested(value) or arrow.types.is_binary(value):
-        raise ValueError(f"column {name!r} holds {value}, expected numbers or text")
+    if arrow.types.is_nested(value) or "binary" in str(value):
+        raise ValueError(
+            f"column {name!r} holds {value}, expected numbers or text: leave it out of the file"
+        )
 
 
 def _parquet_cells(cells: Cells) -> Cells:
@@ -205,5 +210,4 @@ def _parquet_cells(cells: Cells) -> Cells:
         return cells
     if arrow.types.is_floating(kind):
         return pc.cast(cells, "double")
-    text = pc.fill_null(pc.cast(cells, "string"), "")
-    return text if not is_text(cells) else pc.utf8_trim_whitespace(text)
+    return pc.utf8_trim_whitespace(pc.fill_null(pc.cast(cells, "string"), ""))

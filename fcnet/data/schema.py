@@ -361,7 +361,7 @@ def _fault_of(says: Any) -> str:
             )
     values = says.get("values", [])
     if values and says["kind"] not in ("category", "label"):
-        return f"is a {says['kind']}, and only a category or a label has values"
+        return f"is of the kind {says['kind']}, and only a category or a label has values"
     if len(set(values)) < len(values) or set(values) & set(says.get("missing", [])):
         return f"must have each of its values once, and none of them as missing; got {values!r:.60}"
     return ""
@@ -375,7 +375,7 @@ def field_of(name: str, says: Mapping[str, Any]) -> Field:
 
 def usual_marks(kind: str) -> tuple[str, ...]:
     """What stands for a missing entry: in a category, nothing but the empty text."""
-    return MARKS if kind == "number" else ("",)
+    return MARKS if kind in ("number", "date") else ("",)
 
 
 def write_schema(fields: Collection[Field]) -> str:

@@ -2,14 +2,16 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 
 from fcnet.data import delimited
 from fcnet.data.cells import are_plain, is_text
 from fcnet.data.read import Table, open_table, read_table
-from fcnet.data.schema import decide, interpret
+from fcnet.data.schema import Field, decide, interpret
 
 PRICES = [
     *("6073.9", "3011.2", "1290.5", "8804.1", "2205.7", "4410.3"),
@@ -129,7 +131,7 @@ FILES = {
     # headers
     "blanks after commas": (lines("{i}, {y}", "x, y"), NUMBERS, ()),
     "blanks around cells": (lines(" {i}\t ,{y} ", " x ,y "), NUMBERS, ()),
-    "a name twice": (lines("1,2,{y}", "x,x,y"), "the header names a column twice: 'x'", ()),
+    "a name twice": (lines("1,2,{y}", "x,x,y"), "2 columns are called 'x'", ()),
     "a comma at the end of lines": (lines("{i},{y},", "x,y,"), NUMBERS | {"": "ignored"}, ()),
     "a comma at the end of rows": (lines("{i},{y},"), "row 0 has 3 cells, expected 2", ()),
     "a new line in a name": (lines(head='"x\n[m]",y'), {"x\n[m]": "number", "y": "number"}, ()),
@@ -309,6 +311,61 @@ def test_a_wrong_encoding_is_an_error(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ValueError, match=message):
             read_table(file, encoding=encoding)
+
+
+def test_a_header_may_be_long(tmp_path: Path) -> None:
+    """As of a table with a column for each gene; a remark is above, since the header is a line."""
+    names = [f"gene number {i:06d}" for i in range(6000)]
+    file = tmp_path / "a.csv"
+    rows = [",".join(f"{(i + j) % 7}.5" for j in range(len(names))) for i in range(2)]
+    for above in ("", "# genes\n\n", "sep=,\n"):
+        file.write_text(above + "\n".join([",".join(names), *rows]))
+        table = read_table(file)
+        assert [*table.columns] == names
+        assert table.columns[names[-1]].to_pylist() == ["0.5", "1.5"]
+
+
+def parquet_of(path: Path, columns: dict[str, Any], names: list[str] | None = None) -> Path:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrays = [pyarrow.array(cells) for cells in columns.values()]
+    table = pyarrow.Table.from_arrays(arrays, names=names or [*columns])
+    parquet.write_table(table, path)
+    return path
+
+
+def test_parquet_files_of_other_programs_are_read_alike(tmp_path: Path) -> None:
+    """Polars writes large strings. Blanks go, in names too. A number is missing by its value."""
+    text = pyarrow.array([" a", "b ", None], pyarrow.large_string())
+    file = parquet_of(tmp_path / "a.parquet", {" c ": text, "x": [-999.0, 1.5, None]})
+    table = read_table(file)
+    assert table.columns["c"].to_pylist() == ["a", "b", ""]
+    field = Field("x", "number", missing=("-999",))
+    np.testing.assert_array_equal(interpret(field, table.columns["x"]), [np.nan, 1.5, np.nan])
+    file = tmp_path / "a.csv"
+    file.write_text("x\n-999.0\n1.5\n-9.99e2\n")
+    np.testing.assert_array_equal(
+        interpret(field, read_table(file).columns["x"]), [np.nan, 1.5, np.nan]
+    )
+    with pytest.raises(ValueError, match="2 columns are called 'x'"):
+        read_table(parquet_of(tmp_path / "b.parquet", {"x": [1], "y": [2]}, names=["x", " x"]))
+    for kind in (pyarrow.binary(), pyarrow.large_binary(), pyarrow.binary(2)):
+        file = parquet_of(tmp_path / "c.parquet", {"c": pyarrow.array([b"ab"], kind)})
+        with pytest.raises(ValueError, match=r"'c' holds .*binary.*: leave it out of the file"):
+            read_table(file)
+
+
+def test_numbers_that_have_no_mean_are_refused(tmp_path: Path) -> None:
+    """Rasters have the least double where nothing was measured."""
+    least = -np.finfo(float).max
+    cells = {"x": [1.5, least, 2.5]}
+    csv = tmp_path / "a.csv"
+    csv.write_text("x\n" + "\n".join(map(str, cells["x"])))
+    for file in (csv, parquet_of(tmp_path / "a.parquet", cells)):
+        (column,) = read_table(file).columns.values()
+        with pytest.raises(ValueError, match=r"'x' has '-1.79.*e.?308' in row 1, 2 of 3 are num"):
+            decide("x", column)
+        field = Field("x", "number", missing=(str(least),))
+        np.testing.assert_array_equal(interpret(field, column), [1.5, np.nan, 2.5])
 
 
 def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_an_activation_of_one_s_own_is_refused(tmp_path: Path) -> None:
 
 FEATURES = (
     Field("size", "number", mean=(1.7e9,), scale=(40.0,)),  # too large for single precision
-    Field("mean", "number", missing=("", "?"), fill=3.0, mean=(2.5,), scale=(1.5,)),
+    Field("mean", "number", missing=("", "?", "-9"), fill=3.0, mean=(2.5,), scale=(1.5,)),
     Field("zip code", "category", ("07", "7"), mean=(0.5, 0.5), scale=(0.5, 1.0)),
     Field("u0", "category", ("", "a", "b"), missing=("", "-"), fill="", mean=(0.0,) * 3,
           scale=(1.0,) * 3),
@@ -88,7 +88,7 @@ FEATURES = (
 )  # fmt: skip
 CELLS = {
     "size": ["1700000010", "1700000050", "1699999990", "1700000000"],
-    "mean": ["1", "?", "4.5", ""],
+    "mean": ["4.5", "?", "-9.0", ""],
     "zip code": ["07", "7", "7", "07"],
     "u0": ["a", "-", "", "b"],
     "sold": ["2020-01-31", "2019-05-05", "2021-12-01", "2018-02-03"],

@@ -134,7 +134,7 @@ def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> N
         "level": ["1", "2", "twelve", "3"] * 6,
         "zip": ["1", "2", "3", "4"] * 6,
         "note": [f"note {i % 5}" for i in range(N)],
-        "day": ["2020-01-01", "2020-01-02", "2020-03-01 12:00", ""] * 6,
+        "day": ["2020-01-01", "2020-01-02", "2020-03-01 12:00", "NA"] * 6,
         "gap": ["-999", "5", "6", "7"] * 6,
         "y": [*range(N)],
     }
@@ -182,7 +182,10 @@ def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> N
         ('{"a": {"kind": "text"}}', "got {'kind': 'text'}"),
         ('{"a": {"kind": "number", "missing": "?"}}', "lists of texts called missing and values"),
         ('{"a": {"kind": "number", "fill": []}}', "got 'fill': []"),
-        ('{"a": {"kind": "number", "values": ["1"]}}', "is a number, and only a category or a lab"),
+        (
+            '{"a": {"kind": "number", "values": ["1"]}}',
+            "of the kind number, and only a category ",
+        ),
         ('{"a": {"kind": "label", "values": ["b", "b"]}}', "must have each of its values once"),
         (
             '{"a": {"kind": "category", "values": ["b"], "missing": ["b"]}}',
@@ -201,6 +204,13 @@ def test_a_schema_of_a_column_that_is_not_there_is_refused(tmp_path: Path) -> No
     table = table_of(COLUMNS, tmp_path / "a.csv")
     with pytest.raises(ValueError, match="no column 'beds'; the columns are post, zone"):
         make_examples(table, "price", given={"beds": {"kind": "number"}})
+
+
+def test_a_target_of_another_kind_in_the_schema_is_told(tmp_path: Path) -> None:
+    table = table_of(COLUMNS, tmp_path / "a.csv")
+    for kind in ("category", "ignored"):
+        with pytest.raises(ValueError, match=f"the target 'price' is of the kind {kind} in"):
+            make_examples(table, "price", given={"price": {"kind": kind}})
 
 
 def test_known_values_can_be_given(tmp_path: Path) -> None:

@@ -143,6 +143,18 @@ DERIVATIVES = [
         hidden,
     ),
     Fault("derivative_of_tanh", DELTA, back(lambda m, k, v: np.cosh(m.Z[k]) ** -2), hidden),
+    Fault(
+        "formula_of_sigmoid",
+        DELTA,
+        back(lambda m, k, v: m.A[k] * (1 - m.A[k])),
+        lambda m, k: hidden(m, k) and m.setting.activation != "sigmoid",
+    ),
+    Fault(
+        "formula_of_tanh",
+        DELTA,
+        back(lambda m, k, v: 1 - m.A[k] ** 2),
+        lambda m, k: hidden(m, k) and m.setting.activation != "tanh",
+    ),
     Fault("one_minus_activation", DELTA, back(lambda m, k, v: 1 - m.A[k]), hidden),
     Fault("inverted_mask", DELTA, back(lambda m, k, v: 1 - slope(m, k)), hidden),
     Fault("derivative_added", DELTA, lambda m, k, v: m.back[k] + slope(m, k), hidden),

@@ -17,17 +17,22 @@ class Familiar(NamedTuple):
     name: str
     function: Callable[[Values], Values]
     formula: Callable[[Values], Values]
+    text: str
 
 
-FAMILIAR = (
-    Familiar("sigmoid", lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
-    Familiar("relu", lambda z: np.maximum(z, 0), lambda a: 1.0 * (a > 0)),
-    Familiar("tanh", np.tanh, lambda a: 1 - a**2),
-)
+SIGMOID = Familiar("sigmoid", lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a), "a (1 - a)")
+RELU = Familiar("relu", lambda z: np.maximum(z, 0), lambda a: 1.0 * (a > 0), "1{{a > 0}}")
+TANH = Familiar("tanh", np.tanh, lambda a: 1 - a**2, "1 - a^2")
+
+FAMILIAR = (SIGMOID, RELU, TANH)
 
 
 def _derivative_of(other: Familiar) -> Callable[[Step, Single, int], Values]:
     return lambda s, e, k: s.back * other.formula(other.function(e.z(k)))
+
+
+def _formula_of(other: Familiar) -> Callable[[Step, Single, int], Values]:
+    return lambda s, e, k: s.back * other.formula(e.a(k))
 
 
 def _has_values(row: Familiar, e: Single, k: int) -> bool:
@@ -120,6 +125,16 @@ SLOPES = (
             f"has the derivative of {row.name}, which is not this layer's activation",
         )
         for row in FAMILIAR
+    ),
+    *(
+        Mistake(
+            f"formula_of_{row.name}",
+            "24",
+            _formula_of(row),
+            f"has {row.text}, with a = a[{{k}}], for sigma'(z[{{k}}]): the derivative of "
+            f"{row.name}, which is not this layer's activation",
+        )
+        for row in (SIGMOID, TANH)  # ReLU's is 1, or its derivative at z again
     ),
     Mistake(
         "one_minus_activation",

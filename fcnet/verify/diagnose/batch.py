@@ -1,7 +1,7 @@
 """A batch and its examples: its gradient must be the mean, or the sum, of theirs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -86,6 +86,7 @@ class Batch:
     weights: Float[np.ndarray, "r n"]
     true: bool
     strictness: float
+    _steps: dict[tuple[str, int], list[Step]] = field(default_factory=dict, init=False)
 
     @property
     def n(self) -> int:
@@ -124,12 +125,16 @@ class Batch:
 
     def steps(self, place: str, k: int) -> list[Step]:
         """The line of Algorithm 5 at `place` and layer k, on every row."""
-        deltas: list[Deltas] = [
-            {j: self.delta(j)[i] for j in range(k, self.r + 1)} for i in range(self.n)
-        ]
-        if place in "24":
-            return delta_steps(self.examples, k, deltas)
-        return gradient_steps(self.examples, place, k, deltas)
+        if (place, k) not in self._steps:
+            deltas: list[Deltas] = [
+                {j: self.delta(j)[i] for j in range(k, self.r + 1)} for i in range(self.n)
+            ]
+            self._steps[place, k] = (
+                delta_steps(self.examples, k, deltas)
+                if place in "24"
+                else gradient_steps(self.examples, place, k, deltas)
+            )
+        return self._steps[place, k]
 
     def total(self, place: str, k: int, weights: Weights | float = 1.0) -> Values:
         """dW^[k] ("W") or db^[k] ("b") of the batch, from its rows, each with a weight."""

@@ -185,15 +185,18 @@ def _batch_explanation(
     single = [item for item in items if len(item.case.X) == 1]
     plain = [i._replace(alone=()) for i in (*single, *batches) if _is_finite(i.answer)]
     tables = BATCH_MISTAKES if same_places else (*BATCH_MISTAKES, *ROW_MISTAKES)
-    whole = _faults_of_batches(cost, plain, tables, strictness)
-    return [] if any(fault.why.kind == "unknown" for fault in whole) else whole
+    return _faults_of_batches(cost, plain, tables, strictness, known_only=True)
 
 
 def _faults_of_batches(
-    cost: Cost, items: Sequence[Evidence], mistakes: Sequence[Mistake], strictness: float
+    cost: Cost,
+    items: Sequence[Evidence],
+    mistakes: Sequence[Mistake],
+    strictness: float,
+    known_only: bool = False,
 ) -> list[Fault]:
     batches = [batch_of(cost, *item, strictness) for item in items]
-    return batch_faults(batches, mistakes) if batches else []
+    return batch_faults(batches, mistakes, known_only) if batches else []
 
 
 def _places_of(faults: Sequence[Fault]) -> set[tuple[str, int]]:
@@ -345,14 +348,23 @@ class BatchReading(NamedTuple):
     faults: list[Fault]
 
 
-def batch_faults(batches: Sequence[Batch], mistakes: Sequence[Mistake]) -> list[Fault]:
+def batch_faults(
+    batches: Sequence[Batch], mistakes: Sequence[Mistake], known_only: bool = False
+) -> list[Fault]:
     """The lines that are wrong in batches, given their rows, from the output down.
 
-    `mistakes` are rows of `BATCH_MISTAKES`, and of `ROW_MISTAKES` where the rows are the true ones.
+    Args:
+        batches: at least one.
+        mistakes: rows of `BATCH_MISTAKES`, and of `ROW_MISTAKES` where the rows are the true ones.
+        known_only: no fault at all rather than an unknown one.
     """
     found: list[Fault] = []
     for k in range(batches[0].r, 0, -1):
         readings = list(_batch_readings(batches, k, mistakes))
+        if known_only:
+            readings = [r for r in readings if all(f.why.kind != "unknown" for f in r.faults)]
+            if not readings:
+                return []
         costs = [complexity(reading.faults) for reading in readings]
         if len(readings) > 1 and k > 1:
             least = [_least_complexity(r.batches, k - 1, mistakes) for r in readings]

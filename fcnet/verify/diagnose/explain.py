@@ -96,23 +96,36 @@ def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Ex
     if not any(line.got.any() for line in lines):  # 0 is any value times 0, which shows nothing
         return []
     here = [mistake for mistake in mistakes if lines[0].place in mistake.places]
-    edits = [(mistake, values) for mistake in here if (values := _edits(mistake, lines))]
-    plain = [pair for pair in edits if isinstance(pair[1][0], np.ndarray)]
-    added = [(m, [way for _, way in v]) for m, v in edits if _is_added(lines, v)]
+    known = [(mistake, values) for mistake in here if (values := _edits(mistake, lines[:1]))]
+    added = [(m, way) for m, v in known if _is_added(lines[:1], v) for _, way in v]
     found: list[tuple[float, list[Explanation]]] = []
-    for mistake, values in plain:
-        one = Explanation(mistake.kind, mistake.says, KNOWN)
+    for mistake, (value,) in known:
+        # Most pairs fail on the first line already, so the others are not computed for them.
+        if not isinstance(value, np.ndarray) or not _may_be_two(lines[0], value, added):
+            continue
+        values, one = _edits(mistake, lines), Explanation(mistake.kind, mistake.says, KNOWN)
         for c, other in FACTORS.items():
             digits = evidence(lines, (c * value for value in values))
             if digits is not None and digits >= CHANCE:
                 found.append((digits, [one, Explanation(other.kind, other.says, KNOWN)]))
         ways = [(ANY_FACTOR, [(0 * v, v) for v in values])]
-        ways += [(m, list(zip(values, way, strict=True))) for m, way in added]
-        for other, pairs in ways:
+        for other, way in added:
+            if values and _may_fit(lines[0], (values[0], way)):
+                pairs = _edits(other, lines)
+                if pairs and _is_added(lines, pairs):
+                    ways.append((other, [(v, w) for v, (_, w) in zip(values, pairs, strict=True)]))
+        for other, pairs in ways if values else []:
             fit = _try_constant(other, lines, pairs)
             if fit and fit.digits >= CHANCE:
                 found.append((fit.digits, [one, fit.why._replace(complexity=KNOWN)]))
     return max(found, key=lambda pair: pair[0], default=(0.0, []))[1]
+
+
+def _may_be_two(line: Line, value: Values, added: Sequence[tuple[Mistake, Values]]) -> bool:
+    """Whether a line may be a multiple of a value, or that and a multiple of an added one."""
+    return any(
+        _may_fit(line, pair) for pair in [(0 * value, value), *((value, way) for _, way in added)]
+    )
 
 
 def _edits(mistake: Mistake, lines: Sequence[Line]) -> list[Any]:

@@ -13,6 +13,7 @@ from fcnet.estimators.targets import Seen, see
 from fcnet.estimators.training import (
     WeightedRows,
     as_groups,
+    as_number,
     held_out,
     init_small,
     penalised,
@@ -125,7 +126,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         elif self.early_stopping:
             rng = check_random_state(seed)
             held = held_out(
-                data,
+                data.X,
+                data.weights,
                 self.validation_fraction,
                 rng,
                 classes=self._classes(data.Y),
@@ -177,8 +179,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         """Run `fcnet.fit` on a new network or on this one, and store the results as attributes."""
         Y = self._encode(data.Y)
         loss = self._loss()
-        if not self.alpha >= 0:
-            raise ValueError(f"alpha must be 0 or more, got {self.alpha!r}")
+        alpha = as_number("alpha", self.alpha)
+        if not 0 <= alpha < np.inf:
+            raise ValueError(f"alpha must be 0 or more, and finite, got {self.alpha!r}")
         n, d = data.X.shape
         auto = isinstance(self.batch_size, str) and self.batch_size == "auto"
         wanted = BATCH_SIZE if auto else as_count("batch_size", self.batch_size, least=1)
@@ -201,7 +204,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 begin = to_params(self.coefs_, self.intercepts_, target, dtype)
             else:
                 begin = init_small(start_key, sizes, dtype)
-            penalty = self.alpha * n / (batch_size * float(data.weights.sum()))
+            penalty = alpha * n / (batch_size * float(data.weights.sum()))
             optimizer, hyperparameters = penalised(self.optimizer, self.learning_rate_init, penalty)
             result = fit(
                 begin,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fcnet.estimators.base import NetworkEstimator
+from fcnet.estimators.training import check_one_kind
 from fcnet.extras import extra
 from fcnet.losses import LOSSES
 from fcnet.types import Loss
@@ -88,9 +89,11 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         self._labels = LabelBinarizer().fit(y)
         self.classes_ = self._labels.classes_
         if len(self.classes_) < 2:
-            raise ValueError(f"y has 1 class, {self.classes_[0]!r}: expected two or more")
+            (label,) = self.classes_.tolist()
+            raise ValueError(f"y has 1 class, {label!r}: expected two or more")
 
     def _observe(self, y: np.ndarray, warm: bool) -> None:
+        check_one_kind("y", y)
         check_classification_targets(y)
         if not warm:
             self._learn_labels(self._labels_of(y))

@@ -117,6 +117,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         return tags
 
     def _observe(self, y: np.ndarray, warm: bool) -> None:
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"y must hold numbers, got dtype {y.dtype}")
         if not warm:
             self._columns = y.ndim == 2
 

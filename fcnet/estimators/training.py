@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -9,8 +10,9 @@ import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int, Num
 
+from fcnet.checks import as_positive
 from fcnet.data.preprocess import Standardizer
 from fcnet.network import init
 from fcnet.splits import hold_out
@@ -35,7 +37,8 @@ class WeightedRows(NamedTuple):
 
 
 def held_out(
-    data: WeightedRows,
+    X: Num[np.ndarray, "n d"],
+    weights: Float[np.ndarray, " n"],
     fraction: float,
     rng: np.random.RandomState,
     *,
@@ -48,24 +51,38 @@ def held_out(
     group is in any case; see `fcnet.splits.hold_out`.
 
     Raises:
-        ValueError: for a fraction that is not between 0 and 1, or rows that are all equal.
+        TypeError, ValueError: for a fraction that is no number between 0 and 1.
+        ValueError: for rows that are all equal.
 
     >>> X = np.array([[1.0], [2.0], [1.0], [3.0]])
-    >>> held_out(WeightedRows(X, X, np.ones(4)), 0.5, np.random.RandomState(0)).tolist()
+    >>> held_out(X, np.ones(4), 0.5, np.random.RandomState(0)).tolist()
     [False, True, False, True]
     """
-    if not 0 < fraction < 1:
+    share = as_number("validation_fraction", fraction)
+    if not 0 < share < 1:
         raise ValueError(f"validation_fraction must be between 0 and 1, got {fraction!r}")
-    distinct, equal = np.unique(data.X, axis=0, return_inverse=True)
+    distinct, equal = np.unique(X, axis=0, return_inverse=True)
     if len(distinct) < 2:
         raise ValueError(
             f"early_stopping needs at least two different samples, got n_samples = {len(distinct)}"
         )
-    whole = (data.weights % 1 == 0).all()
-    weights = data.weights if whole else data.weights / data.weights.mean()
+    whole = (weights % 1 == 0).all()
+    counted = weights if whole else weights / weights.mean()
     return hold_out(
-        weights, fraction, rng.permutation, classes=classes, equal=equal.ravel(), groups=groups
+        counted, share, rng.permutation, classes=classes, equal=equal.ravel(), groups=groups
     )
+
+
+def as_number(name: str, value: object) -> float:
+    """A real number.
+
+    >>> as_number("alpha", "1e-4")
+    Traceback (most recent call last):
+    TypeError: alpha must be a number, got '1e-4'
+    """
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
 
 
 def as_groups(groups: ArrayLike | None, weights: ArrayLike | None, n: int) -> np.ndarray | None:
@@ -83,13 +100,30 @@ def as_groups(groups: ArrayLike | None, weights: ArrayLike | None, n: int) -> np
     if groups is None:
         return None
     labels = np.asarray(groups)
-    counted = np.broadcast_to(1 if weights is None else np.asarray(weights), labels.shape) > 0
-    names, numbers = np.unique(labels[counted], return_inverse=True)
-    if labels.ndim != 1 or len(numbers) != n:
+    each = np.ones(n) if weights is None or np.ndim(weights) == 0 else np.asarray(weights)
+    if labels.shape != each.shape:
         raise ValueError(f"groups must be a label for each example, got shape {labels.shape}")
+    check_one_kind("groups", labels)
+    names, numbers = np.unique(labels[each > 0], return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"groups must be two or more, got one, {names.tolist()[0]!r}")
     return numbers
+
+
+def check_one_kind(name: str, labels: np.ndarray) -> None:
+    """Raise unless labels are of one kind, so that they can be sorted.
+
+    >>> check_one_kind("y", np.array(["a", None], object))
+    Traceback (most recent call last):
+    TypeError: y must hold labels of one kind, and none missing, got NoneType, str
+    """
+    if labels.dtype != object:
+        return
+    kinds = {"str" if isinstance(v, str) else type(v).__name__ for v in labels.flat}
+    if len(kinds) > 1 or kinds & {"NoneType", "NAType"}:
+        raise TypeError(
+            f"{name} must hold labels of one kind, and none missing, got {', '.join(sorted(kinds))}"
+        )
 
 
 def init_small(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:
@@ -119,6 +153,8 @@ def penalised(
     that JAX does not compile anew. A ready-made optimiser has its own learning rate.
     """
     made = isinstance(optimizer, optax.GradientTransformation | optax.MultiSteps)
+    if not made:
+        as_positive("learning_rate_init", learning_rate)
     chosen, hyper = as_optimizer(optimizer, None if made else {"learning_rate": learning_rate})
     return _penalised(chosen), {"penalty": penalty, **hyper}
 

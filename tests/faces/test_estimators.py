@@ -28,7 +28,7 @@ import fcnet
 from fcnet.data.preprocess import fit_standardizer
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 from fcnet.estimators.targets import see
-from fcnet.estimators.training import WeightedRows, held_out
+from fcnet.estimators.training import held_out
 from fcnet.train.optimizer import OPTIMIZERS
 
 pytestmark = pytest.mark.untyped
@@ -194,22 +194,18 @@ def test_early_stopping_keeps_the_best_and_takes_a_set_of_its_own(houses):
     assert own.score(X, y) > 0.9
 
 
-def rows_of(X: np.ndarray, weights: np.ndarray | None = None) -> WeightedRows:
-    return WeightedRows(X, X[:, 0], np.ones(len(X)) if weights is None else weights)
-
-
 def test_equal_rows_are_held_out_together_and_weights_count_as_rows():
     rng = np.random.default_rng(1)
     X = rng.integers(0, 9, size=(60, 2)).astype(float)
     seed = functools.partial(np.random.RandomState, 5)
-    held = held_out(rows_of(X), 0.3, seed())
+    held = held_out(X, np.ones(60), 0.3, seed())
     sides = {tuple(row) for row in X[held]} & {tuple(row) for row in X[~held]}
     assert not sides
     assert abs(held.sum() - 18) <= 1
     distinct, counts = np.unique(X, axis=0, return_counts=True)
-    weighted = held_out(rows_of(distinct, counts.astype(float)), 0.3, seed())
+    weighted = held_out(distinct, counts.astype(float), 0.3, seed())
     assert {tuple(row) for row in distinct[weighted]} == {tuple(row) for row in X[held]}
-    assert (held_out(rows_of(X), 0.3, np.random.RandomState(6)) != held).any()
+    assert (held_out(X, np.ones(60), 0.3, np.random.RandomState(6)) != held).any()
 
 
 @pytest.mark.slow
@@ -248,8 +244,12 @@ def test_groups_are_validated_on_as_a_whole(houses):
     assert held
     assert not trained & held
     assert len(seen["held"]) == 5  # of 79: a group of 5 is the nearest to 8 that fits
-    with pytest.raises(ValueError, match=r"groups must be a label for each example, got shape"):
-        model.fit(X, y, groups=patients[1:])
+    half = np.repeat([0.0, 1.0], 40)  # there are as many weights above 0 as groups
+    for wrong in ({"groups": patients[1:]}, {"groups": patients[40:], "sample_weight": half}):
+        with pytest.raises(ValueError, match=r"groups must be a label for each example, got shap"):
+            model.fit(X, y, **wrong)
+    with pytest.raises(TypeError, match=r"groups must hold labels of one kind, .* got NoneType, s"):
+        model.fit(X, y, groups=np.array([None, *patients[1:]], object))
 
 
 @pytest.mark.parametrize(
@@ -498,6 +498,9 @@ def test_data_frames_pipelines_and_searches(houses):
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"hidden_layer_sizes": (0,)}, r"hidden_layer_sizes must be at least 1"),
         ({"alpha": -1.0}, "alpha must be 0 or more"),
+        ({"alpha": np.inf}, "alpha must be 0 or more, and finite"),
+        ({"learning_rate_init": -1e-3}, "learning_rate_init must be positive and finite"),
+        ({"learning_rate_init": 0}, "learning_rate_init must be positive and finite"),
         ({"early_stopping": True, "validation_fraction": 1.0}, "validation_fraction must be betw"),
         ({"early_stopping": True, "n_iter_no_change": 0}, "n_iter_no_change must be at least 1"),
         ({"loss": "absolute"}, "unknown loss 'absolute'"),
@@ -506,6 +509,36 @@ def test_data_frames_pipelines_and_searches(houses):
 def test_bad_parameters_are_refused_at_fit(houses, change, message):
     with pytest.raises(ValueError, match=message):
         FCNetRegressor(**change).fit(*houses)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"alpha": "1e-4"}, "alpha must be a number, got '1e-4'"),
+        ({"early_stopping": True, "validation_fraction": None}, "validation_fraction must be a nu"),
+        ({"learning_rate_init": "fast"}, "learning_rate_init must hold real numbers"),
+    ],
+)
+def test_parameters_of_another_type_are_refused_at_fit(houses, change, message):
+    with pytest.raises(TypeError, match=message):
+        FCNetRegressor(**change).fit(*houses)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kinds"),
+    [(["a", None], "NoneType, str"), (["a", 1], "int, str"), ([1, 2.0], "float, int")],
+)
+def test_labels_that_cannot_be_sorted_are_refused_in_words(houses, labels, kinds):
+    y = np.array(labels * 40, object)
+    message = f"y must hold labels of one kind, and none missing, got {kinds}"
+    with pytest.raises(TypeError, match=message):
+        FCNetClassifier(4).fit(houses[0], y)
+    FCNetClassifier(4, max_iter=1).fit(houses[0], y.astype(str).astype(object))
+
+
+def test_targets_of_a_regressor_are_numbers(houses):
+    with pytest.raises(TypeError, match="y must hold numbers, got dtype <U"):
+        FCNetRegressor(4).fit(houses[0], houses[1].astype(str))
 
 
 def test_after_a_refusal_other_classes_can_be_named():

@@ -78,7 +78,7 @@ def sweep(
             },
             progress=update and (lambda share: update(share, "")),
         )
-    held_out = "validation" in ready.parts
+    held_out = ready.examples.validation is not None
     losses = result.history.validation_loss if held_out else result.history.loss
     least = losses.min(axis=0)  # NaN for a member that diverged
     rows = [

@@ -11,19 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.cli.options import TaskOptions
-from fcnet.data.cells import as_text
-from fcnet.data.examples import Examples, make_examples
+from fcnet.data.examples import learn_schema
 from fcnet.data.linear import linear_model
-from fcnet.data.model import TableModel, means, save_model, with_scales
-from fcnet.data.preprocess import Standardizer, fit_standardizer, standardize, unscaled
-from fcnet.data.read import Table, read_table
-from fcnet.data.schema import Field, column_of, read_schema, write_schema
+from fcnet.data.model import TableModel, save_model, scaled_means, with_scales
+from fcnet.data.parts import Parts, split
+from fcnet.data.preprocess import unstandardize
+from fcnet.data.read import open_table
+from fcnet.data.schema import Field, read_schema, write_schema
 from fcnet.extras import extra
 from fcnet.files import write_file
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
-from fcnet.splits import classes_of, hold_out
 from fcnet.train.data import host_random
 from fcnet.types import Params
 
@@ -31,17 +30,11 @@ from fcnet.types import Params
 class Task(NamedTuple):
     """The examples of a file, split and brought to one scale.
 
-    `parts` has the rows of "training" and, if any are held out, of "validation"; `scaled` has X and
-    Y of each. `sizes` are those of the network. The keys are for the first parameters and for the
-    batches.
+    `sizes` are those of the network. The keys are for the first parameters and for the batches.
     """
 
     options: TaskOptions
-    examples: Examples
-    parts: dict[str, np.ndarray]
-    inputs: Standardizer
-    targets: Standardizer
-    scaled: dict[str, tuple[np.ndarray, np.ndarray]]
+    examples: Parts
     sizes: tuple[int, ...]
     start_key: jax.Array
     fit_key: jax.Array
@@ -49,7 +42,7 @@ class Task(NamedTuple):
     def training(self) -> dict[str, Any]:
         """The arguments that `fcnet.fit` and `fcnet.sweep` share."""
         options = self.options
-        X, Y = self.scaled["training"]
+        X, Y = self.examples.training
         return {
             "X": X,
             "Y": Y,
@@ -58,25 +51,24 @@ class Task(NamedTuple):
             "optimizer": options.optimizer,
             "activation": options.activation,
             "loss": options.loss,
-            "validation": self.scaled.get("validation"),
+            "validation": self.examples.validation,
             "evaluate_every": options.evaluate_every,
         }
 
     def save(self, params: Params) -> TableModel:
         """Write a network to the folder `out`, with all that it takes to predict, and return it."""
-        options, examples = self.options, self.examples
-        used = tuple(field for field in examples.features if field.kind != "ignored")
+        options, schema = self.options, self.examples.schema
         model = TableModel(
             params,
-            with_scales(used, self.inputs),
-            with_scales((examples.target,), self.targets)[0],
+            with_scales(schema.used, self.examples.inputs),
+            with_scales((schema.target,), self.examples.targets)[0],
             options.activation,
             options.loss,
         )
         options.out.mkdir(parents=True, exist_ok=True)
         save_model(options.out / "model.safetensors", model)
-        schema = write_schema((*examples.features, examples.target))
-        write_file(options.out / "schema.json", schema.encode())
+        text = write_schema((*schema.features, schema.target))
+        write_file(options.out / "schema.json", text.encode())
         return model
 
     def save_figure(self, name: str, draw: Callable[[Any], Any]) -> None:
@@ -89,13 +81,18 @@ class Task(NamedTuple):
 
     def print_scores(self, model: TableModel) -> None:
         """A table of the scores of each part, and of the linear model of the same columns."""
-        X, Y = self.examples.X, self.examples.Y
-        last = [*self.parts][-1]
-        line = model._replace(params=linear_model(*self.scaled["training"], model.loss))
-        rated = {name: (model, rows) for name, rows in self.parts.items()}
-        rated[f"linear model, {last}"] = (line, self.parts[last])
+        parts = {"training": self.examples.training}
+        if self.examples.validation is not None:
+            parts["validation"] = self.examples.validation
+        last = [*parts][-1]
+        line = model._replace(params=linear_model(*self.examples.training, model.loss))
+        rated = {name: (model, part) for name, part in parts.items()}
+        rated[f"linear model, {last}"] = (line, parts[last])
         found = {
-            name: scores(one, means(one, X[rows]), Y[rows]) for name, (one, rows) in rated.items()
+            name: scores(
+                one, scaled_means(one, X), unstandardize(self.examples.targets, np.asarray(Y))
+            )
+            for name, (one, (X, Y)) in rated.items()
         }
         width = max(map(len, found))
         print(f"  {'':<{width}}" + "".join(f"{score:>12}" for score in found["training"]))
@@ -120,15 +117,15 @@ def make_task(options: TaskOptions) -> Task:
     if options.groups == options.target.strip():
         raise ValueError(f"--groups and --target are one column, {options.groups!r}")
     split_key, start_key, fit_key = jax.random.split(jax.random.key(options.seed), 3)
-    table = read_table(
+    file = open_table(
         options.data,
         separator=options.separator,
         decimal=options.decimal,
         encoding=options.encoding,
     )
     ungrouped = {options.groups: {"kind": "ignored"}} if options.groups else {}
-    examples = make_examples(
-        table,
+    schema = learn_schema(
+        file,
         options.target.strip(),
         features=options.features,
         categories=options.categories,
@@ -136,17 +133,11 @@ def make_task(options: TaskOptions) -> Task:
         missing=options.missing,
         loss=options.loss,
     )
-    groups = _groups(table, options.groups, examples.rows)
-    parts = _split(examples, options.validation, split_key, groups)
-    X, Y = (array[parts["training"]] for array in (examples.X, examples.Y))
-    inputs, targets = fit_standardizer(X), _target_scales(Y, options.loss)
-    scaled = {
-        name: (standardize(inputs, examples.X[rows]), standardize(targets, examples.Y[rows]))
-        for name, rows in parts.items()
-    }
-    sizes = (X.shape[1], *options.hidden, Y.shape[1])
-    task = Task(options, examples, parts, inputs, targets, scaled, sizes, start_key, fit_key)
-    _describe(task, table)
+    random = host_random(split_key)
+    parts = split(file, schema, validation=options.validation, random=random, groups=options.groups)
+    sizes = (parts.training.X.shape[1], *options.hidden, parts.training.Y.shape[1])
+    task = Task(options, parts, sizes, start_key, fit_key)
+    _describe(task, file.told)
     return task
 
 
@@ -175,60 +166,23 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
     return {"RMSE": f"{rmse:,.0f}" if 1000 <= rmse < 1e9 else f"{rmse:.4g}", **found}
 
 
-def _split(
-    examples: Examples, validation: float, key: jax.Array, groups: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """The rows of each part, drawn at random."""
-    n = len(examples.X)
-    everything = np.arange(n)
-    if validation == 0:
-        return {"training": everything}
-    if not 0 < round(validation * n) < n:
-        raise ValueError(
-            f"--validation must be 0 or a share that leaves at least one of {n} rows on each side, "
-            f"got {validation:g}"
-        )
-    held = hold_out(
-        np.ones(n),
-        validation,
-        host_random(key).permutation,
-        classes=classes_of(examples.Y),
-        equal=np.unique(examples.X, axis=0, return_inverse=True)[1].ravel(),
-        groups=groups,
-    )
-    return {"training": everything[~held], "validation": everything[held]}
-
-
-def _groups(table: Table, name: str | None, rows: np.ndarray) -> np.ndarray | None:
-    """A number for the group of each of these rows."""
-    if name is None:
-        return None
-    labels = as_text(column_of(table, name)).to_numpy(zero_copy_only=False)[rows]
-    names, numbers = np.unique(labels.astype(str), return_inverse=True)
-    if len(names) < 2:
-        raise ValueError(f"column {name!r} must have two groups or more, got {names[0]!r} alone")
-    return numbers
-
-
-def _target_scales(Y: np.ndarray, loss: str) -> Standardizer:
-    """Numbers are standardised for the squared error; counts and classes stay as they are."""
-    return fit_standardizer(Y) if get_loss(loss).is_scalable else unscaled(Y.shape[1])
-
-
-def _describe(task: Task, table: Table) -> None:
+def _describe(task: Task, told: tuple[str, ...]) -> None:
     """Print which rows of the file's and which columns the network is trained on."""
-    examples, sizes = task.examples, task.sizes
-    used = ", ".join(f"{len(part):,} for {name}" for name, part in task.parts.items())
-    left_out = table.rows - len(examples.X)
-    shown = f"{task.options.data}: {table.rows:,} rows, {used}"
+    schema, sizes = task.examples.schema, task.sizes
+    counts = {"training": len(task.examples.training.X)}
+    if task.examples.validation is not None:
+        counts["validation"] = len(task.examples.validation.X)
+    used = ", ".join(f"{count:,} for {name}" for name, count in counts.items())
+    left_out = schema.rows - sum(counts.values())
+    shown = f"{task.options.data}: {schema.rows:,} rows, {used}"
     print(shown + (f", {left_out:,} left out" if left_out else ""))
-    if table.told:
-        print(f"Read with {', '.join(table.told)}.")
-    fields = {field.name or "(no name)": field for field in (*examples.features, examples.target)}
+    if told:
+        print(f"Read with {', '.join(told)}.")
+    fields = {field.name or "(no name)": field for field in (*schema.features, schema.target)}
     width = min(24, max(map(len, fields)))
     for name, field in fields.items():
-        role = "target, " if field is examples.target else ""
-        print(f"  {name:<{width}}  {role}{_in_words(field, examples.missing.get(field.name, ''))}")
+        role = "target, " if field is schema.target else ""
+        print(f"  {name:<{width}}  {role}{_in_words(field, schema.missing.get(field.name, ''))}")
     print(f"Network {'-'.join(map(str, sizes))}, {count_params(sizes):,} parameters", flush=True)
 
 

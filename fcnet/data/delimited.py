@@ -12,6 +12,7 @@ import numpy as np
 
 from fcnet.data.cells import (
     EXACT,
+    TOO_LARGE,
     Cells,
     are_plain,
     as_doubles,
@@ -365,7 +366,7 @@ def _doubtful(
     odd = [
         name
         for name in numbers
-        if np.isfinite(values[name]).sum() + columns[name].null_count < len(values[name])
+        if (np.abs(values[name]) < TOO_LARGE).sum() + columns[name].null_count < len(values[name])
     ]
     whole = [name for name in numbers if name not in odd and not has_fractions(values[name])]
     if whole and not _may_hold_codes(data, form.separator):

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from fcnet.backpropagation import batch_backprop
@@ -14,7 +15,7 @@ ROWS = 50_000
 
 
 def linear_model(
-    X: Float[np.ndarray, "n d"], Y: Float[np.ndarray, "n m_r"], loss: str | Loss
+    X: Float[ArrayLike, "n d"], Y: Float[ArrayLike, "n m_r"], loss: str | Loss
 ) -> Params:
     """A network without hidden layers, with the least mean loss that L-BFGS finds in 500 steps.
 
@@ -34,6 +35,7 @@ def linear_model(
     """
     from scipy.optimize import minimize  # JAX needs SciPy, too
 
+    X, Y = np.asarray(X), np.asarray(Y)
     if len(X) > ROWS:
         rows = np.random.default_rng(0).choice(len(X), ROWS, replace=False)
         X, Y = X[rows], Y[rows]

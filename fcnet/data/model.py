@@ -20,6 +20,9 @@ from fcnet.losses import get_loss
 from fcnet.network import outputs
 from fcnet.types import Params
 
+AT_ONCE = 2**15
+"""The rows that are predicted at once."""
+
 MODEL_VERSION = 2
 """The version of the text that `save_model` stores beside the parameters."""
 
@@ -68,9 +71,13 @@ def inputs_of(fields: tuple[Field, ...], table: Table) -> Float[np.ndarray, "n d
     >>> inputs_of((Field("sqft", "number"),), Table({"sqft": pyarrow.array(["800"])}, 1)).tolist()
     [[800.0]]
     """
-    cells = [column_of(table, field.name) for field in fields]
-    read = [interpret(f, column, table.decimal) for f, column in zip(fields, cells, strict=True)]
-    return np.hstack([encode(field, values) for field, values in zip(fields, read, strict=True)])
+    rows = table.first + np.arange(table.rows)
+
+    def block(field: Field) -> np.ndarray:
+        cells = column_of(table, field.name)
+        return encode(field, interpret(field, cells, table.decimal, table.first), rows)
+
+    return np.hstack([block(field) for field in fields])
 
 
 def targets_of(model: TableModel, table: Table) -> Float[np.ndarray, "n m_r"] | None:
@@ -98,11 +105,19 @@ def means(model: TableModel, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n
         model: a network on a table.
         X: inputs, before they are standardised.
     """
-    W = model.params[0].W
-    scaled = standardize(scales(model.features), X)
-    inputs = as_examples("the standardised inputs", scaled, W.shape[1], W.dtype)
-    o = outputs(model.params, inputs, activation=model.activation)
-    return unstandardize(scales((model.target,)), jax.vmap(get_loss(model.loss).mean)(o))
+    return scaled_means(model, standardize(scales(model.features), X))
+
+
+def scaled_means(model: TableModel, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n m_r"]:
+    """`means` of standardised inputs. The activations of `AT_ONCE` rows are in memory."""
+    W, loss = model.params[0].W, get_loss(model.loss)
+    X, parts = np.asarray(X), []
+    for begin in range(0, len(X), AT_ONCE):
+        part = X[begin : begin + AT_ONCE]
+        inputs = as_examples("the standardised inputs", part, W.shape[1], W.dtype)
+        o = outputs(model.params, inputs, activation=model.activation)
+        parts.append(unstandardize(scales((model.target,)), jax.vmap(loss.mean)(o)))
+    return np.concatenate(parts)
 
 
 def predict(model: TableModel, table: Table) -> np.ndarray:

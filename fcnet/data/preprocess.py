@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 
 class Standardizer(NamedTuple):
@@ -23,13 +23,71 @@ def unscaled(d: int) -> Standardizer:
     return Standardizer(np.zeros(d), np.ones(d))
 
 
-def fit_standardizer(
-    X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None = None
-) -> Standardizer:
-    """The mean and the standard deviation of each column, to be computed on training examples only.
+class Moments(NamedTuple):
+    """What is known of the d columns of some rows, each of shape (d,) but the weight of all rows.
+
+    `deviation` is the standard deviation; `binary` says whether every entry is 0 or 1.
+    """
+
+    weight: float
+    mean: Float[np.ndarray, " d"]
+    deviation: Float[np.ndarray, " d"]
+    least: Float[np.ndarray, " d"]
+    most: Float[np.ndarray, " d"]
+    binary: Bool[np.ndarray, " d"]
+
+
+def moments(X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None = None) -> Moments:
+    """The moments of the columns of X, which is finite; n >= 1.
+
+    >>> moments(np.array([[1.0], [3.0]])).deviation.tolist()
+    [1.0]
+    """
+    mean = np.average(X, axis=0, weights=weights)
+    off = X - mean
+    unit = np.ldexp(1.0, np.frexp(np.abs(off).max(axis=0))[1])  # or the squares might overflow
+    deviation = unit * np.sqrt(np.average((off / unit) ** 2, axis=0, weights=weights))
+    weight = len(X) if weights is None else float(weights.sum())
+    binary = ((X == 0) | (X == 1)).all(axis=0)
+    return Moments(weight, mean, deviation, X.min(axis=0), X.max(axis=0), binary)
+
+
+def combined(a: Moments, b: Moments) -> Moments:
+    """The moments of the rows of both.
+
+    >>> one, other = moments(np.array([[1.0], [3.0]])), moments(np.array([[5.0]]))
+    >>> combined(one, other).mean.tolist()
+    [3.0]
+    """
+    p, q = a.weight / (a.weight + b.weight), b.weight / (a.weight + b.weight)
+    apart = np.sqrt(p * q) * (b.mean - a.mean)
+    within = np.hypot(np.sqrt(p) * a.deviation, np.sqrt(q) * b.deviation)
+    return Moments(
+        a.weight + b.weight,
+        p * a.mean + q * b.mean,
+        np.hypot(within, apart),
+        np.minimum(a.least, b.least),
+        np.maximum(a.most, b.most),
+        a.binary & b.binary,
+    )
+
+
+def standardizer_of(found: Moments) -> Standardizer:
+    """The mean and the standard deviation of each column.
 
     Two kinds of columns have the scale 1, so that they are only centred: constant columns, which
     become 0, and columns of 0 and 1, since a rare category would become an input of 20 or 30.
+    """
+    keep = (found.least == found.most) | found.binary
+    return Standardizer(found.mean, np.where(keep, 1.0, found.deviation))
+
+
+def fit_standardizer(
+    X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None = None
+) -> Standardizer:
+    """The mean and the scale of each column, to be computed on training examples only.
+
+    The scale is the standard deviation, or 1 for columns that are constant or of 0 and 1 alone.
 
     Args:
         X: features, or targets, in rows; n >= 1.
@@ -52,12 +110,7 @@ def fit_standardizer(
             f"X must be finite, got {X[row, column]} in row {row}, column {column}: leave such "
             "rows or columns out, or impute them"
         )
-    keep = (np.ptp(X, axis=0) == 0) | ((X == 0) | (X == 1)).all(axis=0)
-    mean = np.average(X, axis=0, weights=weights)
-    off = X - mean
-    unit = np.ldexp(1.0, np.frexp(np.abs(off).max(axis=0))[1])  # or the squares might overflow
-    variance = np.average((off / unit) ** 2, axis=0, weights=weights)
-    return Standardizer(mean, np.where(keep, 1.0, unit * np.sqrt(variance)))
+    return standardizer_of(moments(X, weights))
 
 
 def standardize(standardizer: Standardizer, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n d"]:

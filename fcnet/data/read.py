@@ -70,6 +70,13 @@ def in_memory(table: Table) -> TableFile:
     return TableFile(tuple(table.columns), blocks, (table.rows,), table.told)
 
 
+def part(table: Table, begin: int, rows: int) -> Table:
+    """At most so many rows of a table, from its row `begin` on."""
+    columns = {name: cells.slice(begin, rows) for name, cells in table.columns.items()}
+    n = min(rows, table.rows - begin)
+    return table._replace(columns=columns, rows=n, first=table.first + begin)
+
+
 def open_table(
     path: Path,
     *,

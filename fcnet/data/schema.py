@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fcnet.data import cells as text_of
-from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, is_text, matches, one_hot
+from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, matches, one_hot
 from fcnet.data.read import Table
+from fcnet.data.survey import MOST_TEXTS, Survey
 
 KINDS = ("number", "category", "label", "date", "ignored")
 """What a column can be. A label is a category to predict; a date becomes a number of days."""
@@ -69,8 +70,8 @@ class Field(NamedTuple):
         return self.kind in ("number", "date")
 
 
-def decide(name: str, cells: Cells, decimal: str = ".") -> tuple[Field, Values]:
-    """The kind of a column, by all its cells, and its entries, as `interpret` would read them.
+def decide(name: str, found: Survey) -> Field:
+    """The kind of a column, by all its cells.
 
     Numbers, beside which only `MARKS` of missing ones are, make a number. Whole numbers that would
     not stay what they are, such as codes with leading zeros or beyond 2^53, make a category, and so
@@ -81,70 +82,61 @@ def decide(name: str, cells: Cells, decimal: str = ".") -> tuple[Field, Values]:
             row and the cell; the error says what to do.
 
     >>> import pyarrow
-    >>> decide("zip", pyarrow.array(["02139", "95838", "95838"]))[0].note
+    >>> from fcnet.data.survey import survey
+    >>> decide("zip", survey(pyarrow.array(["02139", "95838", "95838"]))).note
     "codes such as '02139'"
     """
-    found = as_numbers(cells, MARKS, decimal)
-    known = np.isfinite(found.values)
-    if not known.any() and not found.other.any():
-        return Field(name, "ignored", note="empty"), found.values
-    codes = _codes(cells, found)
-    if codes.any() and not _fractions(found.values):
-        return _decide_text(name, cells, f"codes such as {_cell(cells, codes)}")
-    if not found.other.any():
-        least, most = found.values[known].min(), found.values[known].max()
-        if least == most:
-            note = _constant(f"{least:g}", len(cells) - int(known.sum()))
-            return Field(name, "ignored", note=note), found.values
-        return Field(name, "number", missing=MARKS), found.values
-    others, numbers = int(found.other.sum()), int(known.sum())
-    first = f"column {name!r} has {_cell(cells, found.other)} in row {found.other.argmax()}"
-    if numbers > others:
+    if found.code is not None and not found.fractions:
+        return _decide_text(name, found, f"codes such as {found.code!r}")
+    if found.other is None:
+        return _decide_number(name, found)
+    row, cell = found.other
+    others = sum(found.others.values())
+    first = f"column {name!r} has {cell!r} in row {row}"
+    if found.numbers > others:
         raise ValueError(
-            f"{first}, {numbers:,} of {numbers + others:,} are numbers: correct the cell, or say "
-            "in a schema that it means a missing number, that the column is a category, or that it "
-            "is to be ignored"
+            f"{first}, {found.numbers:,} of {found.numbers + others:,} are numbers: correct the "
+            "cell, or say in a schema that it means a missing number, that the column is a "
+            "category, or that it is to be ignored"
         )
-    counts = distinct(as_text(cells.filter(found.other)))
-    if _most(counts, text_of.DATE):
+    if _most(found.others, text_of.DATE):
         raise ValueError(
             f"{first}: dates are no numbers. Say in a schema that the column is a date, which "
             "counts the days since 1970-01-01, or that it is to be ignored"
         )
-    if _most(counts, text_of.DECORATED):
+    if _most(found.others, text_of.DECORATED):
         raise ValueError(
             f"{first}, which is no plain number such as 1234.5: write it so, or say in a schema "
             "that the column is a category or to be ignored"
         )
-    return _decide_text(name, cells, "")
+    return _decide_text(name, found, "")
 
 
-def _codes(cells: Cells, found: text_of.Numbers) -> Bool[np.ndarray, " n"]:
-    """Which cells are digits that would not stay the same as numbers."""
-    values = found.values
-    if not is_text(cells):
-        return (np.abs(values) >= text_of.EXACT) & ("int" in str(cells.type))
-    if _fractions(values) and not found.other.any():
-        return np.zeros(len(values), bool)
-    return text_of.are_codes(cells, values)
+def _decide_number(name: str, found: Survey) -> Field:
+    """A number, unless there is one number at most."""
+    if found.moments is None:
+        return Field(name, "ignored", note="empty")
+    if found.moments.least == found.moments.most:
+        note = _constant(f"{found.moments.least[0]:g}", found.rows - found.numbers)
+        return Field(name, "ignored", note=note)
+    return Field(name, "number", missing=MARKS)
 
 
-def _fractions(values: Float[np.ndarray, " n"]) -> bool:
-    return bool(((values != np.floor(values)) & np.isfinite(values)).any())
-
-
-def _decide_text(name: str, cells: Cells, note: str) -> tuple[Field, Values]:
+def _decide_text(name: str, found: Survey, note: str) -> Field:
     """A category, unless there are too few or too many different texts to learn from."""
-    text = as_text(cells)
-    counts = distinct(text)
+    if found.texts is None:
+        return Field(name, "category", note=note)
+    counts = dict(found.texts)
     blank = counts.pop("", 0)
     n = sum(counts.values())
     if len(counts) == 1:
-        return Field(name, "ignored", note=_constant(repr(*counts), blank)), text
+        return Field(name, "ignored", note=_constant(repr(*counts), blank))
+    if len(counts) > MOST_TEXTS:
+        return Field(name, "ignored", note=f"more than {MOST_TEXTS:,} different {note or 'texts'}")
     if too_many(len(counts), n):
         note = f"{len(counts):,} different {note or 'texts'} in {n:,} rows"
-        return Field(name, "ignored", note=note), text
-    return Field(name, "category", note=note), text
+        return Field(name, "ignored", note=note)
+    return Field(name, "category", note=note)
 
 
 def _constant(value: str, missing: int) -> str:
@@ -155,7 +147,7 @@ def _constant(value: str, missing: int) -> str:
 
 def too_many(values: int, n: int) -> bool:
     """Whether n rows have too many different values for a category to be learned."""
-    return values > max(2, n / 2)
+    return values > min(max(2, n / 2), MOST_TEXTS)
 
 
 def _most(counts: Mapping[str, int], pattern: str) -> bool:
@@ -170,8 +162,14 @@ def _cell(cells: Cells, mask: Bool[np.ndarray, " n"]) -> str:
     return repr(as_text(cells)[int(mask.argmax())].as_py())
 
 
-def interpret(field: Field, cells: Cells, decimal: str = ".") -> Values:
+def interpret(field: Field, cells: Cells, decimal: str = ".", first: int = 0) -> Values:
     """The entries of a column, as its schema says.
+
+    Args:
+        field: what the column is.
+        cells: n cells.
+        decimal: the sign before a number's fraction.
+        first: the number of their first row.
 
     Raises:
         ValueError: for a cell that is neither an entry of this kind nor a mark of a missing one,
@@ -185,12 +183,12 @@ def interpret(field: Field, cells: Cells, decimal: str = ".") -> Values:
         text = as_text(cells)
         return _blank(text, field.missing)
     if field.kind == "date":
-        return _days(field, as_text(cells))
+        return _days(field, as_text(cells), first)
     found = as_numbers(cells, field.missing, decimal)
     if found.other.any():
         raise ValueError(
-            f"column {field.name!r} has {_cell(cells, found.other)} in row {found.other.argmax()}, "
-            "expected a number"
+            f"column {field.name!r} has {_cell(cells, found.other)} in row "
+            f"{first + found.other.argmax()}, expected a number"
         )
     return found.values
 
@@ -204,7 +202,7 @@ def _blank(text: Cells, marks: tuple[str, ...]) -> Cells:
     return pc.if_else(missing, "", text)
 
 
-def _days(field: Field, text: Cells) -> Float[np.ndarray, " n"]:
+def _days(field: Field, text: Cells, first: int) -> Float[np.ndarray, " n"]:
     """The days since 1970-01-01, with a fraction for the time; dates are written as 2020-01-31."""
     days = {mark: np.nan for mark in field.missing}
     for cell in text.unique().to_pylist():
@@ -214,7 +212,7 @@ def _days(field: Field, text: Cells) -> Float[np.ndarray, " n"]:
                 zone = moment.tzinfo or UTC
                 days[cell] = (moment.replace(tzinfo=zone) - EPOCH) / timedelta(days=1)
             except ValueError:
-                row = text.index(cell).as_py()
+                row = first + text.index(cell).as_py()
                 raise ValueError(
                     f"column {field.name!r} has {cell!r} in row {row}, expected a date such as "
                     "2020-01-31"
@@ -264,7 +262,7 @@ def encode(
     Args:
         field: what the column is.
         values: its entries, of `interpret`.
-        rows: the rows of the table that they are, for errors; by default 0, ..., n - 1.
+        rows: their numbers, by default from 0.
 
     Raises:
         ValueError: for a missing entry if the field has no fill, or for a value that the field does
@@ -274,11 +272,12 @@ def encode(
     >>> encode(Field("zip", "category", ("07", "7")), pyarrow.array(["7", "07"])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
+    rows = np.arange(len(values)) if rows is None else rows
     missing = is_missing(values)
     if missing.any() and field.fill is None:
         raise ValueError(
             f"column {field.name!r} has {missing.sum():,} missing values, the first in row "
-            f"{missing.argmax()}: leave the column out, or remove or impute those rows"
+            f"{rows[missing.argmax()]}: leave the column out, or remove or impute those rows"
         )
     if field.is_number:
         return np.where(missing, np.nan if field.fill is None else field.fill, values)[:, None]
@@ -287,10 +286,9 @@ def encode(
     if unknown.any():
         texts = [repr(value) for value in field.values if value]
         known = ", ".join(texts[:8]) + (", ..." if len(texts) > 8 else "")
-        row = unknown.argmax() if rows is None else rows[unknown.argmax()]
         raise ValueError(
-            f"column {field.name!r} has {_cell(values, unknown)} in row {row}, expected one of its "
-            f"known values: {known}"
+            f"column {field.name!r} has {_cell(values, unknown)} in row "
+            f"{rows[unknown.argmax()]}, expected one of its known values: {known}"
         )
     return hot
 
@@ -301,9 +299,14 @@ def column_of(table: Table, name: str) -> Cells:
     Raises:
         ValueError: if there is none of this name.
     """
-    if name not in table.columns:
-        raise ValueError(f"no column {name!r}; the columns are {', '.join(table.columns)}")
+    check_column(table.columns, name)
     return table.columns[name]
+
+
+def check_column(names: Collection[str], name: str) -> None:
+    """Raise unless there is a column of this name."""
+    if name not in names:
+        raise ValueError(f"no column {name!r}; the columns are {', '.join(names)}")
 
 
 Given: TypeAlias = Mapping[str, Mapping[str, Any]]

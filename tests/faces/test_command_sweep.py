@@ -89,7 +89,7 @@ def test_a_member_is_what_fit_makes_of_its_settings(file: Path, tmp_path: Path) 
     _, start, draws = jax.random.split(jax.random.key(0), 3)
     options = TaskOptions(
         **{"data": file, "target": "price", "features": ("sqft", "place"), "categories": ()},
-        **{"schema": None, "separator": None, "decimal": None},
+        **{"schema": None, "separator": None, "decimal": None, "encoding": None},
         **{"missing": "error", "hidden": (8,), "activation": "relu", "loss": "squared_error"},
         **{"optimizer": "adam", "batch_size": 32, "steps": 100, "validation": 0.2},
         **{"groups": None, "encoding": None},
@@ -99,12 +99,12 @@ def test_a_member_is_what_fit_makes_of_its_settings(file: Path, tmp_path: Path) 
     k = int(best["seed"])
     result = fcnet.fit(
         fcnet.init(jax.random.split(start, 3)[k], task.sizes),
-        *task.scaled["training"],
+        *task.examples.training,
         key=jax.random.split(draws, 3)[k],
         batch_size=32,
         steps=100,
         hyperparameters={"learning_rate": best["learning_rate"]},
-        validation=task.scaled["validation"],
+        validation=task.examples.validation,
     )
     assert np.isclose(result.history.validation_loss[-1], best["loss"], rtol=1e-4)
     assert_close(load_model(out).params, result.params, 1e-4)
@@ -142,7 +142,7 @@ def test_a_setting_that_diverges_is_told_and_not_kept(
         ),
         (["--weight-decays", "0.1"], "--weight-decays needs --optimizer adamw or lion"),
         (["--features", "sqm"], "no column 'sqm'"),
-        (["--validation", "0.999"], "--validation must be"),
+        (["--validation", "0.999"], "validation must be"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_leaves_nothing(

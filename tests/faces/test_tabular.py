@@ -257,7 +257,7 @@ def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
             "too many to learn from",
         ),
         ({}, ["--target", "id", "--loss", "softmax_cross_entropy"], "has 60 classes in 60 rows"),
-        ({}, ["--target", "price", "--validation", "0.999"], "--validation must be 0 or a share"),
+        ({}, ["--target", "price", "--validation", "0.999"], "validation must be 0 or a share"),
     ],
 )
 def test_columns_and_options_that_do_not_fit_are_named(

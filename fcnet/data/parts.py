@@ -1,0 +1,180 @@
+"""The examples of a file in parts, standardised by the training examples: what a network takes."""
+
+from collections.abc import Iterator
+from functools import reduce
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int, UInt64
+
+from fcnet.data.cells import as_text, joined
+from fcnet.data.examples import Schema, rows_of, with_giveaways
+from fcnet.data.preprocess import (
+    Standardizer,
+    combined,
+    moments,
+    standardize,
+    standardizer_of,
+    unscaled,
+)
+from fcnet.data.read import TableFile
+from fcnet.data.schema import column_of
+from fcnet.splits import classes_of, hold_out
+
+CHUNK = 2**14
+"""The rows that are standardised at once."""
+
+
+class Part(NamedTuple):
+    """Standardised examples, in float32, on the device."""
+
+    X: Float[Array, "n d"]
+    Y: Float[Array, "n m_r"]
+
+
+class Parts(NamedTuple):
+    """The examples of a file.
+
+    Attributes:
+        schema: what its columns are.
+        inputs, targets: the means and the scales of the training examples.
+        training: examples to train on.
+        validation: those held out; None if there are none.
+    """
+
+    schema: Schema
+    inputs: Standardizer
+    targets: Standardizer
+    training: Part
+    validation: Part | None
+
+
+def split(
+    file: TableFile,
+    schema: Schema,
+    *,
+    validation: float,
+    random: np.random.Generator,
+    groups: str | None = None,
+) -> Parts:
+    """The examples of a file, in memory once, in float32.
+
+    Args:
+        file: what `schema` was learned from.
+        schema: of `learn_schema`.
+        validation: the share to hold out by `fcnet.splits.hold_out`; 0 for none.
+        random: draws the rows.
+        groups: a column, whose equal rows are held out together or not at all.
+
+    Raises:
+        ValueError: for a share that leaves no rows on one side, or a column of one group.
+    """
+    d, m = len(schema.scales.mean), len(schema.target_scales.mean)
+    X, Y = np.empty((schema.rows, d), np.float32), np.empty((schema.rows, m), np.float32)
+    hashes, kept, n = np.empty(schema.rows, np.uint64), np.empty(schema.rows, np.int64), 0
+    for rows in rows_of(schema, file):
+        here = slice(n, n + len(rows.rows))
+        X[here] = standardize(schema.scales, rows.X)
+        Y[here] = standardize(schema.target_scales, rows.Y)
+        hashes[here], kept[here] = row_hashes(rows.X), rows.rows
+        n = here.stop
+    X, Y = X[:n], Y[:n]
+    schema = with_giveaways(schema, X, Y)
+    held = np.zeros(n, bool)
+    if validation:
+        if not 0 < round(validation * n) < n:
+            raise ValueError(
+                "validation must be 0 or a share that leaves at least one of "
+                f"{n:,} rows on each side, got {validation:g}"
+            )
+        held = hold_out(
+            np.ones(n),
+            validation,
+            random.permutation,
+            classes=classes_of(Y),
+            equal=np.unique(hashes[:n], return_inverse=True)[1],
+            groups=None if groups is None else _groups(file, groups)[kept[:n]],
+        )
+    rest, out = np.flatnonzero(~held), np.flatnonzero(held)
+    validation_X, validation_Y = X[out], Y[out]
+    X, Y = _moved_up(X, rest), _moved_up(Y, rest)
+    X_scales = fit_in_chunks(X)
+    Y_scales = fit_in_chunks(Y) if schema.loss.is_scalable else unscaled(m)
+    for standardizer, arrays in ((X_scales, (X, validation_X)), (Y_scales, (Y, validation_Y))):
+        for array in arrays:
+            _standardize_in_place(standardizer, array)
+    return Parts(
+        schema,
+        chained(schema.scales, X_scales),
+        chained(schema.target_scales, Y_scales),
+        Part(jnp.asarray(X), jnp.asarray(Y)),
+        Part(jnp.asarray(validation_X), jnp.asarray(validation_Y)) if validation else None,
+    )
+
+
+def _moved_up(array: np.ndarray, rows: Int[np.ndarray, " k"]) -> np.ndarray:
+    """These rows of an array, in ascending order, moved to its first ones."""
+    for begin in range(0, len(rows), CHUNK):
+        chunk = rows[begin : begin + CHUNK]
+        array[begin : begin + len(chunk)] = array[chunk]
+    return array[: len(rows)]
+
+
+def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of an array, some at a time."""
+    return (array[begin : begin + CHUNK] for begin in range(0, len(array), CHUNK))
+
+
+def fit_in_chunks(X: Float[np.ndarray, "n d"]) -> Standardizer:
+    """`fit_standardizer` of an array, in double precision, that leaves no copy of it."""
+    return standardizer_of(
+        reduce(combined, (moments(chunk.astype(np.float64)) for chunk in _chunks(X)))
+    )
+
+
+def _standardize_in_place(standardizer: Standardizer, array: np.ndarray) -> None:
+    for chunk in _chunks(array):
+        chunk[:] = standardize(standardizer, chunk)
+
+
+def chained(first: Standardizer, then: Standardizer) -> Standardizer:
+    """The standardizer that does both.
+
+    >>> one, two = Standardizer(np.ones(1), np.full(1, 2.0)), Standardizer(np.ones(1), np.ones(1))
+    >>> standardize(chained(one, two), np.array([[5.0]])).tolist()
+    [[1.0]]
+    """
+    return Standardizer(first.mean + then.mean * first.scale, first.scale * then.scale)
+
+
+def row_hashes(X: Float[np.ndarray, "n d"], salt: int = 0) -> UInt64[np.ndarray, " n"]:
+    """A number for each row, the same for equal rows, and hardly ever for others.
+
+    >>> a, b, c = row_hashes(np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]]))
+    >>> bool(a == c), bool(a == b)
+    (True, False)
+    """
+    factors = np.random.default_rng(salt).integers(2**63, size=X.shape[1], dtype=np.uint64)
+    words = _mixed((X + 0.0).view(np.uint64) + factors)  # 0.0 is -0.0 by then
+    return _mixed((words * (2 * factors + 1)).sum(axis=1))
+
+
+def _mixed(words: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
+    """Words of which each bit depends on all bits of a word."""
+    for shift, factor in ((33, 0xFF51AFD7ED558CCD), (29, 0xC4CEB9FE1A85EC53)):
+        words = (words ^ (words >> np.uint64(shift))) * np.uint64(factor)
+    return words ^ (words >> np.uint64(32))
+
+
+def _groups(file: TableFile, name: str) -> Int[np.ndarray, " n"]:
+    """A number for the group of each row of a file."""
+    cells = joined([column_of(table, name) for table in file.blocks((name,))])
+    groups = as_text(cells).combine_chunks().dictionary_encode()
+    if len(groups.dictionary) < 2:
+        raise ValueError(
+            f"column {name!r} must have two groups or more, got {groups.dictionary[0].as_py()!r} "
+            "alone"
+        )
+    return np.asarray(groups.indices)

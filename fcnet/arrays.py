@@ -81,7 +81,7 @@ def _assign_numpy(array: Any, values: np.ndarray) -> None:
 
 
 def _assign_list(value: Any, values: np.ndarray) -> None:
-    value[:] = values.tolist()
+    value[:] = values.astype(np.asarray(value).dtype).tolist()
 
 
 ARRAY_LIBRARIES = (

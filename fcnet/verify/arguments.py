@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -117,15 +117,22 @@ def call(
     return Called(value, None, [form_finding("mutates_inputs", message)] if changed else [])
 
 
-def take_apart(function: Callable[..., Any], args: Sequence[Any]) -> Arguments:
-    """The arguments of `function`, any pytrees.
+def take_apart(
+    function: Callable[..., Any], args: Sequence[Any], static: Collection[int] = ()
+) -> Arguments:
+    """The arguments of `function`, any pytrees; those at the places `static` have no gradient.
 
     Raises TypeError if no leaf is floating, ValueError if one is not finite.
     """
     flat, structure = jax.tree_util.tree_flatten_with_path(tuple(args), is_leaf=is_none)
     names = tuple(_name(function, path) for path, _ in flat)
     leaves = tuple(leaf for _, leaf in flat)
-    floating = tuple(i for i, leaf in enumerate(leaves) if is_array(leaf) and is_floating(leaf))
+    places: list[Any] = [path[0] for path, _ in flat]
+    floating = tuple(
+        i
+        for i, leaf in enumerate(leaves)
+        if places[i].idx not in static and is_array(leaf) and is_floating(leaf)
+    )
     if not floating:
         raise TypeError(
             "none of the arguments holds floating-point numbers: nothing has a gradient"

@@ -5,6 +5,7 @@ The checker gets the arrays as a dict with the names of the attributes, and the 
 as backward(x, y) after the values of a case are put into the object.
 """
 
+import dataclasses
 import functools
 import inspect
 import re
@@ -122,6 +123,17 @@ class Holder(NamedTuple):
         found = {path: self._gradient_of(path) for path in self.paths}
         return None if any(value is None for value in found.values()) else _nested(found)
 
+    def read(self, result: Any) -> Any:
+        """A result with the arrays of each object in it that is of the same class as the owner.
+
+        So gradients of models that are pytrees come in such an object.
+        """
+        if type(result) is type(self.owner):
+            return self._replace(owner=result).arrays()
+        if type(result) in (tuple, list):
+            return type(result)(map(self.read, result))
+        return result
+
     def _gradient_of(self, path: Path) -> Any:
         """The array in dW1 for W1, in dweights[0] for weights[0], or in grads["W1"]."""
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
@@ -195,7 +207,7 @@ def filled_first(
             result = backward(*first, x, y)
         finally:
             holder.take(params)
-        result = None if result is holder.owner else result
+        result = None if result is holder.owner else holder.read(result)
         return holder.kept_gradient() if result is None and keeps_gradients else result
 
     function.__name__ = getattr(backward, "__name__", type(backward).__name__)
@@ -273,7 +285,10 @@ def _fill(value: Any, new: Any) -> Any:
         if isinstance(value, (MutableMapping, MutableSequence)):
             value[key] = entry
         else:
-            setattr(value, str(key), entry)
+            try:
+                setattr(value, str(key), entry)
+            except dataclasses.FrozenInstanceError:
+                object.__setattr__(value, str(key), entry)  # for a while: it is put back
     return value
 
 

@@ -106,13 +106,25 @@ def _is_tuple(value: Any, *lengths: int) -> bool:
 
 def _fits(arguments: Arguments, parts: Parts, reading: Reading) -> bool:
     """Whether each part is where it should be, the gradient in the containers of the arguments."""
-    whole = arguments.structure
     return (
-        jax.tree.structure(parts.gradient, is_leaf=is_none)
-        == (whole if reading.whole else whole.children()[0])
+        _leaves(arguments, parts, reading) is not None
         and (reading.value is None or _is_scalar(parts.value))
         and (not reading.named or bool(parts.named))
     )
+
+
+def _leaves(arguments: Arguments, parts: Parts, reading: Reading) -> list[Any] | None:
+    """What the gradient has for each leaf of the arguments; None if it has other containers.
+
+    A list of numbers stands for an array.
+    """
+    whole = arguments.structure
+    try:
+        leaves = (whole if reading.whole else whole.children()[0]).flatten_up_to(parts.gradient)
+    except ValueError:
+        return None
+    fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
+    return leaves if all(fits) else None
 
 
 def _is_scalar(value: Any) -> bool:
@@ -127,7 +139,8 @@ def read(
     The entry of a leaf without a gradient, such as integers, may be None, float0 or zeros.
     """
     parts = reading.parts(returned)
-    if not _fits(arguments, parts, reading):
+    leaves = _leaves(arguments, parts, reading)
+    if leaves is None or not _fits(arguments, parts, reading):
         return Result(reading, None, (misfit(arguments, parts.gradient),))
     findings: list[Finding] = []
     arrays: list[Any] = []
@@ -139,8 +152,7 @@ def read(
         found, array = _check_leaf(name, parts.named[name], shapes[name])
         findings += [finding._replace(quantity=name) for finding in found]
         arrays.append(array)
-    count = len(arguments.leaves) if reading.whole else arguments.first
-    for i, leaf in enumerate(jax.tree.leaves(parts.gradient, is_leaf=is_none)[:count]):
+    for i, leaf in enumerate(leaves):
         name = arguments.names[i]
         if i in arguments.floating:
             found, array = _check_leaf(name, leaf, shape_of(arguments.leaves[i]))

@@ -143,7 +143,8 @@ def _describe_container(tree: Any) -> str:
     if entries is None:
         return "an array" if is_array(tree) else f"{type(tree).__name__}"
     if isinstance(tree, Mapping):
-        return f"a {type(tree).__name__} with {', '.join(str(key) for key, _ in entries)}"
+        name = "dict" if isinstance(tree, dict) else type(tree).__name__
+        return f"a {name} with {', '.join(str(key) for key, _ in entries)}"
     return f"a {type(tree).__name__} of length {len(entries)}"
 
 

@@ -1,5 +1,6 @@
 """`fcnet.check_vjp`: the derivative rule of a `jax.custom_vjp` against its plain twin."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -59,7 +60,8 @@ def check_vjp(
     Args:
         function: with a derivative rule of its own.
         reference: a plain JAX function of the same arguments with the same values.
-        args: the arguments of both, pytrees of arrays; integers and static values are not changed.
+        args: the arguments of both, pytrees of arrays; integers, static values and the function's
+            own `nondiff_argnums` are not changed.
         key: of the random cotangents and points; by default always the same.
 
     Returns:
@@ -82,7 +84,7 @@ def check_vjp(
     for each in (function, reference):
         check_call(each, args, "(*args)")
     draw = generator_of(key)
-    arguments = take_apart(reference, jax.tree.map(_as_jax, args))
+    arguments = take_apart(reference, jax.tree.map(_as_jax, args), _nondifferentiable(function))
     subject = getattr(function, "__name__", type(function).__name__)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     right = _form(call(reference, arguments, own.leaves))
@@ -100,6 +102,12 @@ def check_vjp(
 def _as_jax(leaf: Any) -> Any:
     """JAX hands NumPy arrays to a rule unchanged, and NumPy may compute in another dtype."""
     return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def _nondifferentiable(function: Any) -> tuple[int, ...]:
+    """The places of arguments for which the rule of a function has no cotangent."""
+    own = inspect.unwrap(function, stop=lambda f: hasattr(f, "nondiff_argnums"))
+    return tuple(getattr(own, "nondiff_argnums", ()))
 
 
 class _Form(NamedTuple):

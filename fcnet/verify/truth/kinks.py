@@ -18,7 +18,11 @@ CONVENTIONS = (0.0, 0.5, 1.0)
 
 
 class Slopes(NamedTuple):
-    """The one-sided derivatives of an activation at 0: 0 and 1 for ReLU, equal if it is smooth."""
+    """The one-sided derivatives of an activation at 0: 0 and 1 for ReLU, equal if it is smooth.
+
+    Autodiff has another derivative at 0 itself for formulas that are smooth there, but not in their
+    parts, such as sign(z) log(1 + |z|). Then that one is `left`: people use both.
+    """
 
     left: float
     right: float
@@ -36,11 +40,12 @@ def one_sided(activation: Activation) -> Slopes:
     >>> one_sided(ACTIVATIONS["relu"]), one_sided(ACTIVATIONS["tanh"])
     (Slopes(left=0.0, right=1.0), Slopes(left=1.0, right=1.0))
     """
-    ends = np.array([-1e-30, 1e-30])
+    points = np.array([-1e-30, 0.0, 1e-30])
     with jax.ensure_compile_time_eval():
-        derivative = trace(jax.vmap(jax.grad(activation.function)), ends)
-    left, right = evaluate(derivative, ends).tolist()
-    return Slopes(left, right)
+        derivative = trace(jax.vmap(jax.grad(activation.function)), points)
+    left, at_zero, right = evaluate(derivative, points).tolist()
+    is_smooth = np.isclose(left, right, rtol=1e-9, atol=0)
+    return Slopes(at_zero if is_smooth and np.isfinite(at_zero) else left, right)
 
 
 def has_kink(activation: Activation) -> bool:

@@ -46,7 +46,8 @@ def params_of(
             the numbers in their names, or keep their order if the names have none. A state dict, or
             other arrays alone, cannot be called: nothing says what they compute.
         activation, output_activation: those of the model, to be passed to `forward` too. For
-            classifiers of scikit-learn and `fcnet.estimators`, the outputs are the logits.
+            estimators of scikit-learn and `fcnet.estimators`, the outputs are those before the
+            loss's mean: the logits of a classifier, the logarithm for a Poisson loss.
 
     Returns:
         New layers, W of shape (m_k, m_{k-1}), in the model's dtype, or the widest if it has
@@ -137,7 +138,7 @@ def _read(
     return library, arrays, layout
 
 
-SIZES, ROWS = (1.0, 10.0, 100.0, 1e3, 1e4), 16
+SIZES, ROWS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6), 16
 """The sizes of the inputs at which a model is compared with `forward`, each in so many rows: an
 activation such as ReLU6 differs from ReLU only where its inputs are large."""
 

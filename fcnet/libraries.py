@@ -5,6 +5,7 @@ No library is imported here. A model is of a library only if it has been importe
 
 import sys
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import jax
@@ -53,18 +54,9 @@ def _put_torch(module: Any, state: Any) -> Any:
 
 def _torch_outputs(module: Any, X: np.ndarray) -> np.ndarray:
     torch = sys.modules["torch"]
-    state = {
-        name: leaf.double().cpu() if leaf.is_floating_point() else leaf.cpu()
-        for name, leaf in module.state_dict().items()
-    }
-    modes = {part: part.training for part in module.modules()}
-    try:
-        module.eval()
-        with torch.no_grad():
-            return torch.func.functional_call(module, state, (torch.as_tensor(X),)).numpy()
-    finally:
-        for part, training in modes.items():
-            part.training = training
+    copy = deepcopy(module).double().cpu().eval()
+    with torch.no_grad():
+        return copy(torch.as_tensor(X)).numpy()
 
 
 def _torch_layers(module: Any) -> list[str]:

@@ -242,6 +242,16 @@ def test_activations_are_told_apart_in_a_narrow_precision(dtype: str) -> None:
 
 
 @pytest.mark.untyped
+def test_a_layer_that_is_used_twice_is_two_layers() -> None:
+    torch, nn = pytest.importorskip("torch"), torch_nn()
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    x = np.linspace(-1, 1, 4, dtype=np.float32)
+    found = predictions(params_of(model), x[None])
+    np.testing.assert_allclose(found, model(torch.tensor(x[None])).detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.untyped
 def test_flax_layers_that_compute_in_a_narrow_precision_are_read() -> None:
     nnx = pytest.importorskip("flax.nnx")
     rngs = nnx.Rngs(0)

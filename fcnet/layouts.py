@@ -102,6 +102,12 @@ class Slot(NamedTuple):
         """The usual name of its gradient: "dW1" for "W1", else the name itself."""
         return f"d{self.name}" if re.match(r"[A-Za-z]\d*( in |$)", self.name) else self.name
 
+    @property
+    def gradient_phrase(self) -> str:
+        """How a sentence names its gradient: "dW1", or "the gradient of params[0].W"."""
+        own = self.gradient_name
+        return f"the gradient of {own}" if own == self.name else own
+
     def read(self, values: np.ndarray) -> np.ndarray:
         """The user's array in the notes' shape."""
         own = self.part.of(values) if self.part else values

@@ -405,7 +405,7 @@ def find_non_finite(candidate: Candidate, case: Case, answer: Answer) -> list[Fi
     for slot, values in reversed(list(zip(candidate.layout.slots, leaves, strict=True))):
         if not np.isfinite(values).all():
             at = slot.where(tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0]))
-            message = f"on {case.name}, {slot.gradient_name} is not finite at {list(at)}"
+            message = f"on {case.name}, {slot.gradient_phrase} is not finite at {list(at)}"
             return [Finding(5, f"d{slot.role}", slot.layer, "not_finite", message)]
     return []
 

@@ -163,7 +163,7 @@ def check_aliases(candidate: Candidate, first: Call) -> list[Finding]:
     for slot, leaf in zip(slots, first.read.leaves, strict=True):
         for name, array in zip(names, candidate.leaves, strict=True):
             if overlap(leaf, array):
-                message = f"{slot.gradient_name} is the memory of {name} itself; return a copy"
+                message = f"{slot.gradient_phrase} is the memory of {name} itself; return a copy"
                 return [form_finding("aliases", message)]
     return []
 
@@ -178,7 +178,7 @@ def check_earlier_results(candidate: Candidate, calls: Calls) -> list[Finding]:
     for slot, one, other in zip(candidate.layout.slots, *leaves, strict=False):
         if overlap(one, other):
             message = (
-                f"two calls returned the same memory as {slot.gradient_name}; return new arrays"
+                f"two calls returned the same memory as {slot.gradient_phrase}; return new arrays"
             )
             return [form_finding("aliases", message, "warning")]
     return []
@@ -358,7 +358,7 @@ def note_dtypes(candidate: Candidate, call: Call) -> list[str]:
         return []
     slot, got, expected = odd[0]
     more = f", and {len(odd) - 1} more alike" if odd[1:] else ""
-    return [f"{slot.gradient_name} is {got}, but {slot.name} is {expected}{more}"]
+    return [f"{slot.gradient_phrase} is {got}, but {slot.name} is {expected}{more}"]
 
 
 def bounds_of(right: Reference) -> list[Values]:

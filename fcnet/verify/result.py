@@ -3,15 +3,21 @@
 That is the value of the function, and the gradients of its named values.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy
+from fcnet.arrays import is_array, like, shape_of, to_numpy
 from fcnet.verify.arguments import Arguments, as_answer, is_none
+from fcnet.verify.forms import (
+    OF_ANY_FUNCTION,
+    cause_of,
+    describe,
+    is_one_number,
+    without_numbers,
+)
 from fcnet.verify.types import Answer, Finding, form_finding
 
 
@@ -108,7 +114,7 @@ def _fits(arguments: Arguments, parts: Parts, reading: Reading) -> bool:
     """Whether each part is where it should be, the gradient in the containers of the arguments."""
     return (
         _leaves(arguments, parts, reading) is not None
-        and (reading.value is None or _is_scalar(parts.value))
+        and (reading.value is None or is_one_number(parts.value))
         and (not reading.named or bool(parts.named))
     )
 
@@ -125,10 +131,6 @@ def _leaves(arguments: Arguments, parts: Parts, reading: Reading) -> list[Any] |
         return None
     fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
     return leaves if all(fits) else None
-
-
-def _is_scalar(value: Any) -> bool:
-    return is_array(value) and math.prod(shape_of(value)) == 1 and dtype_of(value).kind != "c"
 
 
 def read(
@@ -183,7 +185,7 @@ def misfit(arguments: Arguments, gradient: Any) -> Finding:
     args = jax.tree.unflatten(arguments.structure, arguments.leaves)
     name = arguments.names[0].split("[")[0]
     message = (
-        f"the gradient is {_describe(gradient)}, expected {_describe(args[0])}, like {name}, "
+        f"the gradient is {describe(gradient)}, expected {describe(args[0])}, like {name}, "
         "alone or as (value, gradient)"
     )
     if len(args) > 1:
@@ -200,65 +202,19 @@ def _keys(tree: Any) -> set[str]:
     return {jax.tree_util.keystr(path) for path, _ in paths}
 
 
-def _describe(tree: Any) -> str:
-    if tree is None or is_array(tree):
-        return "None" if tree is None else "an array"
-    if isinstance(tree, dict):
-        return f"a dict with {', '.join(map(str, tree))}"
-    if isinstance(tree, (tuple, list)):
-        return f"a {type(tree).__name__} of {len(tree)}"
-    return f"a {type(tree).__name__}"
-
-
 def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> tuple[list[Finding], Any]:
     """What is wrong with the form of one gradient; and the gradient in the right shape, or None."""
-    if leaf is None:
-        return [form_finding("none_leaf", f"the gradient of {name} is None")], None
-    if not is_array(leaf) or dtype_of(leaf) == jax.dtypes.float0:
-        message = f"the gradient of {name} is a {type(leaf).__name__}"
-        return [form_finding("wrong_structure", message)], None
-    if not is_floating(leaf):
-        message = f"the gradient of {name} holds {dtype_of(leaf)}"
-        return [form_finding("wrong_dtype", message)], None
-    if shape_of(leaf) == shape:
+    subject = f"the gradient of {name}"
+    if fault := without_numbers(leaf):
+        kind, says = fault
+        return [form_finding(kind, f"{subject} {says}")], None
+    got = shape_of(leaf)
+    if got == shape:
         return [], leaf
-    values = to_numpy(leaf)
-    _, hint, mend = next(row for row in SHAPES if row[0](values.shape, shape))
-    message = f"the gradient of {name} has shape {values.shape}, expected {shape}{hint}"
-    mended = mend(values, shape)
+    cause = cause_of(got, shape, OF_ANY_FUNCTION)
+    mended = cause.mend(to_numpy(leaf), shape)
+    message = f"{subject} has shape {got}, expected {shape}{cause.hint}"
     return [form_finding("wrong_shape", message)], None if mended is None else like(mended, leaf)
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)
-
-
-def _is_broadcast(got: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    try:
-        return np.broadcast_shapes(got, shape) == got
-    except ValueError:
-        return False
-
-
-def _unbroadcast(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The sum over the axes along which an array of this shape was repeated."""
-    ones = (1,) * (values.ndim - len(shape)) + shape
-    axes = tuple(i for i, n in enumerate(ones) if n == 1)
-    return values.sum(axes).reshape(shape)
-
-
-SHAPES: tuple[tuple[Callable[..., bool], str, Callable[..., Any]], ...] = (
-    (lambda got, shape: got == shape[::-1], ": it is transposed", lambda values, shape: values.T),
-    (
-        lambda got, shape: _squeezed(got) == _squeezed(shape),
-        ": axes of length 1 broadcast silently",
-        lambda values, shape: values.reshape(shape),
-    ),
-    (_is_broadcast, ": it was not summed over what was broadcast", _unbroadcast),
-    (lambda got, shape: True, "", lambda values, shape: None),
-)
-"""Wrong shapes: a test of (got, expected), a hint, and what the array was meant to be, if that is
-clear: its numbers are then judged too. The first row that fits is taken."""
 
 
 def _is_nothing(leaf: Any) -> bool:

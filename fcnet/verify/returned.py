@@ -1,14 +1,14 @@
 """What a candidate returned: its gradient in the notes' layout, or what is wrong with its form."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnet.arrays import dtype_of, is_array, is_floating, shape_of, to_numpy, unit_roundoff
+from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, Slot
 from fcnet.trees import Path, children, name_of
+from fcnet.verify.forms import cause_of, describe, is_one_number, of_examples, without_numbers
 from fcnet.verify.regroup import STYLES, in_order, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
 
@@ -58,8 +58,9 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     leaves, findings = _in_order(slots, leaves)
     arrays = []
     for slot, leaf in zip(slots, leaves, strict=True):
-        findings += _check_shape(slot, leaf, n)
-        arrays.append(_reshaped(slot, to_numpy(leaf), n))
+        found_here, array = _check_shape(slot, leaf, n)
+        findings += found_here
+        arrays.append(array)
     place = {slot.path: i for i, slot in enumerate(slots)}
     each = [place[slot.path] for slot in layout.slots]
     answer = Answer(
@@ -80,7 +81,7 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict
     readings = [(value, None)]
     if isinstance(value, (tuple, list)) and len(value) == 2:
         one, other = value
-        readings += [(g, loss) for loss, g in ((one, other), (other, one)) if _is_scalar(loss)]
+        readings += [(g, loss) for loss, g in ((one, other), (other, one)) if is_one_number(loss)]
     fitting, mismatch = [], _MismatchError()
     for gradient, loss in readings:
         try:
@@ -100,10 +101,6 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict
     )
 
 
-def _is_scalar(value: Any) -> bool:
-    return is_array(value) and math.prod(shape_of(value)) == 1 and dtype_of(value).kind != "c"
-
-
 def _align(params: Any, gradient: Any, path: Path = ()) -> dict[Path, Any]:
     """The entries of `gradient` at the places of the leaves of `params`, by the paths of these."""
     entries, others = children(params), children(gradient)
@@ -112,8 +109,8 @@ def _align(params: Any, gradient: Any, path: Path = ()) -> dict[Path, Any]:
     parts = _parts(params, gradient, entries, others)
     if entries is None or parts is None:
         raise _MismatchError(
-            f"the gradient of {name_of(path)} is {_describe_container(gradient)}, "
-            f"expected {_describe_container(params)}; alone, or as a pair with the loss"
+            f"the gradient of {name_of(path)} is {describe(gradient)}, "
+            f"expected {describe(params)}; alone, or as a pair with the loss"
         )
     aligned: dict[Path, Any] = {}
     for (key, entry), part in zip(entries, parts, strict=True):
@@ -138,35 +135,14 @@ def _parts(params: Any, gradient: Any, expected: Entries, entries: Entries) -> l
     return [entry for _, entry in entries]
 
 
-def _describe_container(tree: Any) -> str:
-    entries = children(tree)
-    if entries is None:
-        return "an array" if is_array(tree) else f"{type(tree).__name__}"
-    if isinstance(tree, Mapping):
-        name = "dict" if isinstance(tree, dict) else type(tree).__name__
-        return f"a {name} with {', '.join(str(key) for key, _ in entries)}"
-    return f"a {type(tree).__name__} of length {len(entries)}"
-
-
-def _check_kind(slot: Slot, leaf: object) -> Iterator[Finding]:
+def _check_kind(slot: Slot, leaf: Any) -> Iterator[Finding]:
     """A leaf that holds no floating-point numbers."""
-    name = slot.gradient_name
-    if leaf is None:
-        yield _slot_finding(
-            slot, "none_leaf", f"{name} is None: the gradient of {slot.name} is missing"
-        )
-    elif not is_array(leaf):
-        yield _slot_finding(
-            slot, "wrong_structure", f"{name} is {_describe_container(leaf)}, expected an array"
-        )
-    elif dtype_of(leaf).kind in "iub":
-        yield _slot_finding(
-            slot, "integer_leaf", f"{name} holds {dtype_of(leaf)}, cut to whole numbers"
-        )
-    elif not is_floating(leaf):
-        yield _slot_finding(
-            slot, "wrong_dtype", f"{name} is {dtype_of(leaf)}, expected real numbers"
-        )
+    if is_array(leaf) and dtype_of(leaf).kind in "iub":
+        message = f"{slot.gradient_phrase} holds {dtype_of(leaf)}, cut to whole numbers"
+        yield _slot_finding(slot, "integer_leaf", message)
+    elif fault := without_numbers(leaf):
+        kind, says = fault
+        yield _slot_finding(slot, kind, f"{slot.gradient_phrase} {says}")
 
 
 def _in_order(slots: tuple[Slot, ...], leaves: list[Any]) -> tuple[list[Any], list[Finding]]:
@@ -179,55 +155,28 @@ def _in_order(slots: tuple[Slot, ...], leaves: list[Any]) -> tuple[list[Any], li
     return [leaves[i] for i in back], [form_finding("leaf_order", message, "warning")]
 
 
-def _check_shape(slot: Slot, leaf: Any, n: int) -> Iterator[Finding]:
-    """A shape that is not the parameter's: an error, unless the rules for arrays mend it."""
-    got = shape_of(leaf)
+def _check_shape(slot: Slot, leaf: Any, n: int) -> tuple[list[Finding], np.ndarray | None]:
+    """A wrong shape, and the array in the right one; None if it is not clear what was meant.
+
+    A wrong shape is an error, unless the rules for arrays mend it.
+    """
+    got, values = shape_of(leaf), to_numpy(leaf)
     if got == slot.shape:
-        return
-    name, harmless = slot.gradient_name, not isinstance(leaf, list) and _fills(got, slot.shape)
-    hint = next(text for fits, text in HINTS if fits(got, slot.shape, n))
-    if harmless:
-        hint = ": an update is right all the same, since it is broadcast to that shape"
-    message = f"{name} has shape {got}, expected {slot.shape} like {slot.name}{hint}"
-    yield _slot_finding(slot, "wrong_shape", message, "warning" if harmless else "error")
+        return [], values
+    cause = cause_of(got, slot.shape, of_examples(n))
+    harmless = not isinstance(leaf, list) and _fills(got, slot.shape)
+    update = ": an update is right all the same, since it is broadcast to that shape"
+    hint = update if harmless else cause.hint
+    like = "" if slot.gradient_name == slot.name else f" like {slot.name}"
+    message = f"{slot.gradient_phrase} has shape {got}, expected {slot.shape}{like}{hint}"
+    finding = _slot_finding(slot, "wrong_shape", message, "warning" if harmless else "error")
+    return [finding], cause.mend(values, slot.shape)
 
 
 def _fills(got: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """Whether it only lacks leading axes of length 1, which broadcasting adds."""
     lacking = len(expected) - len(got)
     return lacking > 0 and (1,) * lacking + got == expected
-
-
-HINTS: tuple[tuple[Callable[[tuple[int, ...], tuple[int, ...], int], bool], str], ...] = (
-    (lambda got, want, n: got == want[::-1], ": it is transposed"),
-    (lambda got, want, n: _squeeze(got) == _squeeze(want), ": axes of length 1 broadcast silently"),
-    (lambda got, want, n: math.prod(got) == 1, ": it was summed over the units too"),
-    (
-        lambda got, want, n: n in got and math.prod(got) == n * math.prod(want),
-        ": it was not summed over the examples",
-    ),
-    (lambda got, want, n: True, ""),
-)
-"""Known causes of a wrong shape: a test of (got, expected, n examples), and a phrase. The first one
-that fits is named."""
-
-
-def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(m for m in shape if m != 1)
-
-
-def _reshaped(slot: Slot, values: np.ndarray, n: int) -> np.ndarray | None:
-    """The values in the slot's shape, if there is only one way to read them; else None.
-
-    One array for each of n examples is added up.
-    """
-    if values.shape != slot.shape and values.shape == slot.shape[::-1]:
-        return values.T
-    if _squeeze(values.shape) == _squeeze(slot.shape):
-        return values.reshape(slot.shape)
-    sums = [values.sum(axis) for axis, m in enumerate(values.shape) if m == n]
-    fitting = [x for x in sums if _squeeze(x.shape) == _squeeze(slot.shape)]
-    return fitting[0].reshape(slot.shape) if len(fitting) == 1 else None
 
 
 def _slot_finding(slot: Slot, kind: str, message: str, severity: Severity = "error") -> Finding:

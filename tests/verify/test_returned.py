@@ -112,21 +112,21 @@ def test_the_coarsest_dtype_is_told(dtypes, coarsest):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("pairs", None, "gradient of params is NoneType, expected a list of length 2"),
+        ("pairs", None, "gradient of params is None, expected a list of length 2"),
         ("pairs", 1.5, "is an array, expected a list"),
         ("pairs", PAIRS[:1], "is a list of length 1, expected a list of length 2"),
         ("pairs", [DW1, DB1, DW2], "is a list of length 3"),
         ("pairs", [DW1, DB1, DW2, DB1], "is a list of length 4"),
         ("pairs", (LOSS, LOSS, PAIRS), "is a tuple of length 3.*a pair with the loss"),
         ("pairs", [PAIRS[0], (DW2, [DB2, DB2])], r"params\[1\]\[1\] is a list.*expected an array"),
-        ("pairs", [PAIRS[0], (DW2, SimpleNamespace())], r"params\[1\].b is SimpleNamespace"),
+        ("pairs", [PAIRS[0], (DW2, SimpleNamespace())], r"\[1\].b is a SimpleNamespace"),
         ("pairs", {"W1": DW1}, "is a dict with W1, expected a list"),
         ("names", (DW1, DB1, DB2), "expected a dict with W1, W2, b1, b2"),
         ("names", {"dW1": DW1, "dW2": DW2, "b1": DB1, "b2": DB2}, "is a dict with dW1"),
         ("names", (LOSS, {"W1": DW1}), "a dict with W1, expected a dict with W1, W2"),
-        ("pairs", (1j, PAIRS), r"params\[0\] is complex"),
-        ("pairs", (x for x in PAIRS), "is generator"),
-        ("pairs", "text", "is str"),
+        ("pairs", (1j, PAIRS), r"params\[0\] is a complex"),
+        ("pairs", (x for x in PAIRS), "is a generator"),
+        ("pairs", "text", "is a str"),
     ],
 )
 def test_wrong_structure(name, value, words):
@@ -140,12 +140,12 @@ def test_wrong_structure(name, value, words):
 @pytest.mark.parametrize(
     ("leaf", "kind", "words"),
     [
-        (None, "none_leaf", "dW2 is None: the gradient of W2 is missing"),
+        (None, "none_leaf", "dW2 is None, expected an array"),
         (DW2.astype(int), "integer_leaf", "dW2 holds int64"),
         (DW2 > 0, "integer_leaf", "dW2 holds bool"),
         (DW2.astype(complex), "wrong_dtype", "dW2 is complex128"),
-        ("text", "wrong_structure", "dW2 is str, expected an array"),
-        (np.zeros((2, 3), object), "wrong_structure", "dW2 is ndarray"),
+        ("text", "wrong_structure", "dW2 is a str, expected an array"),
+        (np.zeros((2, 3), object), "wrong_structure", "dW2 is a ndarray"),
     ],
 )
 def test_leaves_that_hold_no_real_numbers(leaf, kind, words):
@@ -205,6 +205,13 @@ def test_wrong_shapes(changes, quantity, words):
         assert returned.answer is None
         layer = returned.partial.gradient[0]
         assert [array is None for array in layer] == [quantity == "dW", quantity == "db"]
+
+
+def test_a_gradient_that_has_the_name_of_its_parameter_is_called_its_gradient():
+    returned = read([(DW1, DB1[None]), (DW2, DB2)])
+    assert returned.findings[0].message.startswith(
+        "the gradient of params[0].b has shape (1, 3), expected (3,): axes"
+    )
 
 
 def test_a_shape_is_judged_against_the_parameters_own():

@@ -1,0 +1,149 @@
+"""The form of what a candidate returned: containers in words, leaves without numbers, wrong shapes.
+
+Both readers use it: that of a network's gradient, and that of the gradient of any function.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from fcnet.arrays import dtype_of, is_array, is_floating, shape_of
+from fcnet.trees import children
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+def is_one_number(value: Any) -> bool:
+    """Whether a value is one real number, such as a loss, in an array of any shape.
+
+    >>> is_one_number(0.5), is_one_number(np.ones((1, 1))), is_one_number(np.ones(2))
+    (True, True, False)
+    """
+    return is_array(value) and math.prod(shape_of(value)) == 1 and dtype_of(value).kind != "c"
+
+
+def describe(tree: Any) -> str:
+    """A container, or what stands in place of one, in words.
+
+    >>> describe({"W": 1.0, "b": 2.0}), describe((1.0, None)), describe(None), describe("W")
+    ('a dict with W, b', 'a tuple of length 2', 'None', 'a str')
+    """
+    if tree is None or is_array(tree):
+        return "None" if tree is None else "an array"
+    kind, entries = type(tree).__name__, children(tree)
+    if entries is None:
+        return f"a {kind}"
+    if isinstance(tree, Mapping):
+        kind = "dict" if isinstance(tree, dict) else kind
+        return f"a {kind} with {', '.join(str(key) for key, _ in entries)}"
+    return f"a {kind} of length {len(entries)}"
+
+
+def without_numbers(leaf: Any) -> tuple[str, str] | None:
+    """Why a leaf holds no real numbers: a kind, and a phrase to follow its name; None if it does.
+
+    >>> without_numbers(None), without_numbers(1j * np.ones(2))[1]
+    (('none_leaf', 'is None, expected an array'), 'is complex128, expected real numbers')
+    """
+    if leaf is None or not is_array(leaf):
+        kind = "none_leaf" if leaf is None else "wrong_structure"
+        return kind, f"is {describe(leaf)}, expected an array"
+    if not is_floating(leaf):
+        return "wrong_dtype", f"is {dtype_of(leaf)}, expected real numbers"
+    return None
+
+
+class WrongShape(NamedTuple):
+    """A known cause of a wrong shape.
+
+    Attributes:
+        fits: whether an array of the first shape, in place of one of the second, shows it.
+        hint: it in words, to follow the shape that is expected.
+        mend: the array that was meant, from the one that was returned and the shape that is
+            expected; None if that is not clear.
+    """
+
+    fits: Callable[[Shape, Shape], bool]
+    hint: str
+    mend: Callable[[np.ndarray, Shape], np.ndarray | None]
+
+
+def cause_of(got: Shape, expected: Shape, causes: Sequence[WrongShape]) -> WrongShape:
+    """The first cause that fits.
+
+    >>> cause_of((4, 3), (3, 4), OF_ANY_FUNCTION).hint
+    ': it is transposed'
+    """
+    return next(cause for cause in causes if cause.fits(got, expected))
+
+
+def _without_ones(shape: Shape) -> Shape:
+    return tuple(n for n in shape if n != 1)
+
+
+def _is_broadcast(got: Shape, expected: Shape) -> bool:
+    try:
+        return np.broadcast_shapes(got, expected) == got
+    except ValueError:
+        return False
+
+
+def _summed_to(values: np.ndarray, expected: Shape) -> np.ndarray:
+    """The sum over the axes along which an array of this shape was repeated."""
+    ones = (1,) * (values.ndim - len(expected)) + expected
+    axes = tuple(i for i, n in enumerate(ones) if n == 1)
+    return values.sum(axes).reshape(expected)
+
+
+def _summed_over(n: int, values: np.ndarray, expected: Shape) -> np.ndarray | None:
+    """The sum over an axis of length n, if only one such sum has the shape that is expected."""
+    sums = [values.sum(axis) for axis, m in enumerate(values.shape) if m == n]
+    fitting = [x for x in sums if _without_ones(x.shape) == _without_ones(expected)]
+    return fitting[0].reshape(expected) if len(fitting) == 1 else None
+
+
+def _unclear(values: np.ndarray, expected: Shape) -> None:
+    return None
+
+
+_TRANSPOSED = WrongShape(
+    lambda got, expected: got == expected[::-1],
+    ": it is transposed",
+    lambda values, expected: values.T,
+)
+_AXES_OF_ONE = WrongShape(
+    lambda got, expected: _without_ones(got) == _without_ones(expected),
+    ": axes of length 1 broadcast silently",
+    lambda values, expected: values.reshape(expected),
+)
+_UNKNOWN = WrongShape(lambda got, expected: True, "", _unclear)
+
+OF_ANY_FUNCTION = (
+    _TRANSPOSED,
+    _AXES_OF_ONE,
+    WrongShape(_is_broadcast, ": it was not summed over what was broadcast", _summed_to),
+    _UNKNOWN,
+)
+"""What makes the gradient of an argument of any function have a wrong shape."""
+
+
+def of_examples(n: int) -> tuple[WrongShape, ...]:
+    """What makes the gradient of a network on n examples have a wrong shape."""
+    return (
+        _TRANSPOSED,
+        _AXES_OF_ONE,
+        WrongShape(
+            lambda got, expected: math.prod(got) == 1,
+            ": it was summed over the units too",
+            _unclear,
+        ),
+        WrongShape(
+            lambda got, expected: n in got and math.prod(got) == n * math.prod(expected),
+            ": it was not summed over the examples",
+            partial(_summed_over, n),
+        ),
+        _UNKNOWN,
+    )

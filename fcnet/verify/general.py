@@ -201,4 +201,5 @@ def _named_values(function: Callable[..., Any], arguments: Arguments) -> list[Na
     def filled(leaves: Sequence[Array]) -> Any:
         return function(*arguments.fill(leaves))
 
-    return named_values(trace_scalar(filled, leaves, name="function", arguments="the arguments"))
+    traced = trace_scalar(filled, leaves, name="function", arguments="the arguments")
+    return named_values(traced.jaxpr)

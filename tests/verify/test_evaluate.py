@@ -66,6 +66,14 @@ FUNCTIONS = {
         ],
         (SPECIAL,),
     ),
+    "conversions": (
+        lambda x: [
+            y.astype(kind)
+            for y in (x, 1e8 * x, 1e18 * x, 2.0**31 + x, 2.0**63 * x)
+            for kind in ("int8", "int32", "int64", "uint8", "uint32", "bool", "float32")
+        ],
+        (SPECIAL,),
+    ),
     "shapes": (
         lambda x, y: [
             *(x.T, x.reshape(2, 6), x[:, 1:3], x[::2], x[:, ::-1], jnp.concatenate([x, y], 1)),
@@ -160,7 +168,8 @@ def test_numpy_computes_what_xla_computes(name):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in FUNCTIONS if n not in ("logical", "integers", "special numbers")]
+    "name",
+    [n for n in FUNCTIONS if n not in ("logical", "integers", "special numbers", "conversions")],
 )
 def test_numpy_computes_the_gradients_that_xla_computes(name):
     function, args = FUNCTIONS[name]

@@ -44,7 +44,7 @@ def assert_right(program, dtype):
 
 def traced(program):
     args = arguments(program)
-    return named_values(jax.make_jaxpr(NAMED[program].function)(*args))
+    return named_values(jax.make_jaxpr(NAMED[program].function)(*args).jaxpr)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from fcnet.verify.truth.evaluate import NESTED, as_value, bind, interpret, opened
+from fcnet.verify.truth.evaluate import as_value, compute
+from fcnet.verify.truth.jaxprs import NESTED, interpret, opened, wrapped
 
 FLOAT_DECISIONS = frozenset({"sign", "floor", "ceil", "round"})
 """Primitives whose result is a decision, though its dtype is floating."""
@@ -101,13 +102,13 @@ class MonteCarlo:
     def _apply(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         name = eqn.primitive.name
         if name in NESTED:
-            return self.run(*opened(eqn.params[NESTED[name]]), operands)
+            return self.run(*wrapped(eqn), operands)
         if name == "scan":
             return self._scan(eqn, operands)
         if name == "cond":
             return self._cond(eqn, operands)
         unmoved = [p.exact for p in operands]
-        exact = bind(eqn, unmoved)
+        exact = compute(eqn, unmoved)
         if self.frozen and all(name in FLOAT_DECISIONS or not _real(x) for x in exact):
             return [Pair(x, x) for x in exact]
         moved = [
@@ -117,7 +118,7 @@ class MonteCarlo:
             for p in operands
         ]
         still = all(x is y for x, y in zip(unmoved, moved, strict=True))
-        pairs = map(Pair, exact, exact if still else bind(eqn, moved))
+        pairs = map(Pair, exact, exact if still else compute(eqn, moved))
         return [self._rounded(eqn, unmoved, pair) for pair in pairs]
 
     def _rounded(self, eqn: core.JaxprEqn, operands: list[Any], pair: Pair) -> Pair:
@@ -149,7 +150,7 @@ class MonteCarlo:
         squares Q come in random order, the squares of the partial sums add up to K Q / 6 +
         K D^2 / 3 on average; K Q / 2 here leaves room for other orders.
         """
-        (squares,) = bind(eqn, [x * x if _real(x) else x for x in operands])
+        (squares,) = compute(eqn, [x * x if _real(x) else x for x in operands])
         K = _terms(eqn, operands)
         size = np.sqrt(np.maximum(K / 2, 1) * squares + np.maximum(K / 3 - 0.5, 0) * total**2)
         return np.where(squares == 0, self.nudge, size + self.floor)

@@ -14,22 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.special  # JAX needs SciPy, too
 from jax import lax
 from jax.extend import core
 
 from fcnet.verify.truth.double import Traced, float64
-
-NESTED = MappingProxyType(
-    {
-        "jit": "jaxpr",
-        "remat2": "jaxpr",
-        "closed_call": "call_jaxpr",
-        "core_call": "call_jaxpr",
-        "custom_jvp_call": "call_jaxpr",
-        "custom_vjp_call": "call_jaxpr",
-    }
-)
-"""Primitives that only wrap a jaxpr, and the parameter that holds it."""
+from fcnet.verify.truth.jaxprs import NESTED, bind, interpret, wrapped
 
 NATIVE = "?bhilqBHILQfd"
 """The dtypes, by NumPy's characters, in which NumPy computes as XLA does."""
@@ -65,67 +55,12 @@ def _rank(atom: Any) -> int:
 
 
 def _results(jaxpr: core.Jaxpr, consts: Iterable[Any], inputs: Iterable[Any]) -> list[Any]:
-    return interpret(jaxpr, map(as_value, consts), inputs, _apply, lambda x: x)
+    return interpret(jaxpr, map(as_value, consts), inputs, _apply)
 
 
-def _apply(eqn: Any, operands: list[Any]) -> list[Any]:
-    name = eqn.primitive.name
-    return (
-        _results(*opened(eqn.params[NESTED[name]]), operands)
-        if name in NESTED
-        else bind(eqn, operands)
-    )
-
-
-def interpret(
-    jaxpr: core.Jaxpr,
-    consts: Iterable[Any],
-    inputs: Iterable[Any],
-    apply: Callable[[Any, list[Any]], list[Any]],
-    constant: Callable[[Any], Any],
-) -> list[Any]:
-    """The results of a jaxpr whose values may be of any kind.
-
-    Args:
-        jaxpr: the operations. Those whose results are not used are left out.
-        consts, inputs: the values of its constant variables and of its inputs.
-        apply: the results of an operation on its operands.
-        constant: the value for a number that the jaxpr holds itself.
-    """
-    values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
-    values |= zip(jaxpr.invars, inputs, strict=True)
-
-    def read(atom: Any) -> Any:
-        if isinstance(atom, core.Literal):
-            return constant(np.asarray(atom.val, getattr(atom.aval, "dtype", None)))
-        return values[atom]
-
-    for eqn, last in _needed(jaxpr):
-        values |= zip(eqn.outvars, apply(eqn, list(map(read, eqn.invars))), strict=True)
-        for variable in last:
-            del values[variable]
-    return list(map(read, jaxpr.outvars))
-
-
-@lru_cache(maxsize=1024)
-def _needed(jaxpr: core.Jaxpr) -> list[tuple[core.JaxprEqn, set[Any]]]:
-    """The operations whose results are used, each with the variables that it is the last to use."""
-    used, needed = _variables(jaxpr.outvars), []
-    for eqn in reversed(jaxpr.eqns):
-        if not used.isdisjoint(eqn.outvars):
-            variables = _variables(eqn.invars)
-            needed.append((eqn, variables - used))
-            used |= variables
-    return needed[::-1]
-
-
-def _variables(atoms: Iterable[Any]) -> set[Any]:
-    return {atom for atom in atoms if not isinstance(atom, core.Literal)}
-
-
-def opened(jaxpr: Any) -> tuple[core.Jaxpr, Any]:
-    """A jaxpr and its constants; an open one has none."""
-    return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
+def _apply(eqn: core.JaxprEqn, operands: list[Any]) -> list[Any]:
+    nested = eqn.primitive.name in NESTED
+    return _results(*wrapped(eqn), operands) if nested else compute(eqn, operands)
 
 
 def as_value(x: Any) -> Any:
@@ -134,7 +69,7 @@ def as_value(x: Any) -> Any:
     return x if is_key else np.asarray(x)
 
 
-def bind(eqn: Any, operands: Sequence[Any]) -> list[Any]:
+def compute(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     """The results of an operation; with an axis of samples if any operand has one."""
     rule = RULES.get(eqn.primitive.name)
     if rule and all(map(_is_native, (*eqn.invars, *eqn.outvars))):
@@ -156,8 +91,7 @@ def _compiled(primitive: Any, params: tuple[tuple[str, Any], ...], led: tuple[bo
     """The program of one primitive; `led` says which operands have an axis of samples."""
 
     def once(*operands: Any) -> list[Any]:
-        results = primitive.bind(*operands, **primitive.get_bind_params(dict(params)))
-        return results if primitive.multiple_results else [results]
+        return bind(primitive, dict(params), operands)
 
     def each(*operands: Any) -> list[Any]:
         def one(samples: list[Any]) -> list[Any]:
@@ -182,12 +116,6 @@ def _entrywise(function: Callable[..., Any], kinds: str = "biuf") -> Rule:
         return function(*_aligned(eqn, operands))
 
     return rule
-
-
-def _each(function: Callable[[float], float]) -> Callable[..., Any]:
-    """A function of Python's numbers on all entries of an array."""
-    on_objects = np.frompyfunc(function, 1, 1)
-    return lambda x: np.asarray(on_objects(x), x.dtype)
 
 
 def _aligned(eqn: Any, operands: Sequence[Any]) -> list[Any]:
@@ -322,6 +250,15 @@ def _dynamic_slice(eqn: Any, x: Any, *starts: Any) -> Any:
     return x[(..., *(slice(i, i + size) for i, size in zip(firsts, sizes, strict=True)))]
 
 
+def _convert_element_type(eqn: Any, x: Any) -> Any:
+    dtype = np.dtype(eqn.params["new_dtype"])
+    if x.dtype.kind == "f" and dtype.kind in "iu":
+        low, high = np.iinfo(dtype).min, float(np.iinfo(dtype).max)
+        if not ((x >= low) & (x < high)).all():  # NaN too: for these NumPy has no fixed result
+            return NotImplemented
+    return x.astype(dtype)
+
+
 def _select_n(eqn: Any, *operands: Any) -> Any:
     which, *choices = _aligned(eqn, operands)
     if which.dtype != bool or len(choices) != 2:
@@ -378,8 +315,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "acosh": _entrywise(np.arccosh, "f"),
         "atanh": _entrywise(np.arctanh, "f"),
         "atan2": _entrywise(np.arctan2, "f"),
-        "erf": _entrywise(_each(math.erf), "f"),
-        "erfc": _entrywise(_each(math.erfc), "f"),
+        "erf": _entrywise(scipy.special.erf, "f"),
+        "erfc": _entrywise(scipy.special.erfc, "f"),
         "is_finite": _entrywise(np.isfinite, "f"),
         "rsqrt": _entrywise(lambda x: 1 / np.sqrt(x), "f"),
         "logistic": _entrywise(lambda x: 1 / (1 + np.exp(-x)), "f"),
@@ -408,7 +345,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "copy": _entrywise(np.asarray),
         "name": _entrywise(np.asarray),
         "integer_pow": lambda eqn, x: x ** eqn.params["y"],
-        "convert_element_type": lambda eqn, x: x.astype(eqn.params["new_dtype"]),
+        "convert_element_type": _convert_element_type,
         "optimization_barrier": lambda eqn, *operands: operands,
         "select_n": _select_n,
         "broadcast_in_dim": _on_shape(_broadcast_in_dim),

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend import core
 
-OPENED = frozenset({"jit", "remat2", "checkpoint", "closed_call", "core_call"})
-"""Primitives that run a jaxpr once, as it stands."""
+from fcnet.verify.truth.jaxprs import NESTED, bind, interpret, wrapped
 
 Visit = Callable[[str, Array], Array]
 """What becomes of a named value."""
@@ -29,18 +28,24 @@ class Named(NamedTuple):
     inside: str
 
 
-def named_values(jaxpr: core.ClosedJaxpr) -> list[Named]:
+def named_values(jaxpr: core.Jaxpr) -> list[Named]:
     """The named values of a computation, at any depth, in order."""
     found = []
-    for eqn in jaxpr.jaxpr.eqns:
+    for eqn in jaxpr.eqns:
         kind = eqn.primitive.name
         if kind == "name":
             aval: Any = eqn.outvars[0].aval
             found.append(Named(eqn.params["name"], aval.shape, aval.dtype, ""))
-        for body in _bodies(eqn):
+        for body in core.jaxprs_in_params(eqn.params):
             inner = named_values(body)
-            found += [v if kind in OPENED else v._replace(inside=kind) for v in inner]
+            found += inner if _runs_as_it_stands(eqn) else [v._replace(inside=kind) for v in inner]
     return found
+
+
+def _runs_as_it_stands(eqn: core.JaxprEqn) -> bool:
+    """Whether an operation runs a jaxpr once, and has its derivative."""
+    nested = NESTED.get(eqn.primitive.name)
+    return nested is not None and not nested.has_rule
 
 
 def shapes_of(values: Sequence[Named], wanted: Collection[str]) -> dict[str, tuple[int, ...]]:
@@ -65,39 +70,17 @@ def shapes_of(values: Sequence[Named], wanted: Collection[str]) -> dict[str, tup
     return shapes
 
 
-def _bodies(eqn: core.JaxprEqn) -> list[core.ClosedJaxpr]:
-    """The jaxprs among the parameters of an equation; an open one has no constants."""
-    kinds = (core.Jaxpr, core.ClosedJaxpr)
-    found = jax.tree.leaves(eqn.params, is_leaf=lambda value: isinstance(value, kinds))
-    return [
-        value if isinstance(value, core.ClosedJaxpr) else core.ClosedJaxpr(value, ())
-        for value in found
-        if isinstance(value, kinds)
-    ]
-
-
-def evaluate(jaxpr: core.ClosedJaxpr, inputs: Sequence[Array], visit: Visit) -> list[Array]:
+def visited(jaxpr: core.ClosedJaxpr, inputs: Sequence[Array], visit: Visit) -> list[Array]:
     """The results of a computation in which `visit` replaces each named value."""
-    body = jaxpr.jaxpr
-    values: dict[Any, Any] = dict(zip(body.constvars, jaxpr.consts, strict=True))
-    values |= zip(body.invars, inputs, strict=True)
 
-    def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
+    def apply(eqn: core.JaxprEqn, operands: list[Any]) -> list[Any]:
+        if eqn.primitive.name == "name":
+            return [visit(eqn.params["name"], operands[0])]
+        if _runs_as_it_stands(eqn) and named_values(wrapped(eqn)[0]):
+            return interpret(*wrapped(eqn), operands, apply, whole=True)
+        return bind(eqn.primitive, eqn.params, operands)
 
-    for eqn in body.eqns:
-        primitive: Any = eqn.primitive
-        operands = [read(atom) for atom in eqn.invars]
-        if primitive.name == "name":
-            results = [visit(eqn.params["name"], operands[0])]
-        elif primitive.name in OPENED and any(map(named_values, _bodies(eqn))):
-            (inner,) = _bodies(eqn)
-            results = evaluate(inner, operands, visit)
-        else:
-            result = primitive.bind(*operands, **primitive.get_bind_params(eqn.params))
-            results = result if primitive.multiple_results else [result]
-        values |= zip(eqn.outvars, results, strict=True)
-    return [read(atom) for atom in body.outvars]
+    return interpret(jaxpr.jaxpr, jaxpr.consts, inputs, apply, whole=True)
 
 
 def step_gradients(
@@ -135,7 +118,7 @@ def step_gradients(
             computed[name] = value
             return before.get(name, value)
 
-        (result,) = evaluate(jaxpr, list(inputs), visit)
+        (result,) = visited(jaxpr, inputs, visit)
         return result, computed
 
     value, known = steps(inputs, {})

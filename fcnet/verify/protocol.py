@@ -15,6 +15,7 @@ import numpy as np
 from fcnet.arrays import dtype_of, overlap, unit_roundoff
 from fcnet.types import Params
 from fcnet.verify.candidate import Call, Candidate
+from fcnet.verify.factors import FACTORS
 from fcnet.verify.returned import Returned
 from fcnet.verify.shown import apart
 from fcnet.verify.step import is_in_place
@@ -28,9 +29,6 @@ from fcnet.verify.types import (
     errors,
     form_finding,
 )
-
-FACTORS = {2.0: "twice", 0.5: "half", -1.0: "minus"}
-"""What a wrong loss often is of the right one; n and 1/n are tried too."""
 
 NOISE = 16
 """Units of rounding by which two orders of summation may differ, relative to an array's largest."""
@@ -191,8 +189,9 @@ def check_loss(call: Call, right: Reference) -> list[Finding]:
     loss, expected, n = call.answer.loss, right.loss, len(call.case.X)
     if abs(loss - expected) <= right.loss_tolerance:
         return []
-    factors = {**FACTORS, float(n): f"n = {n} times", 1 / n: f"1/n = 1/{n} of"}
-    near = [text for c, text in factors.items() if math.isclose(loss, c * expected, rel_tol=1e-3)]
+    words = {factor.value: factor.word for factor in FACTORS}
+    words |= {float(n): f"n = {n} times", 1 / n: f"1/n = 1/{n} of"}
+    near = [text for c, text in words.items() if math.isclose(loss, c * expected, rel_tol=1e-3)]
     ratio = f", {near[0]} it" if near else ""
     right_text, text = apart(expected, loss)
     message = f"on {call.case.name} the loss is {right_text}, but it returns {text}{ratio}"

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnet.verify.diagnose.pattern import FEW, factor, few_entries, few_indices, rank_one
+from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_factor, rank_one
+from fcnet.verify.factors import FACTORS
 from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import Finding, Values, form_finding
 
@@ -91,10 +92,10 @@ def _zero(array: WrongArray) -> Iterator[Sign]:
 
 
 def _one_factor(array: WrongArray) -> Iterator[Sign]:
-    named = {-1.0: "sign", 2.0: "factor_2", 0.5: "factor_half", -2.0: "factor_minus_2"}
-    for c, kind in named.items():
-        if array.is_multiple(c):
-            yield kind, "has the opposite sign" if c == -1 else f"is {c:g} times what it must be"
+    for known, kind, *_ in FACTORS:
+        if array.is_multiple(known):
+            times = f"is {known:g} times what it must be"
+            yield kind, "has the opposite sign" if known == -1 else times
     for n, phrase in array.lengths.items():
         for c, kind, text in (
             (n, "times_n", f"is multiplied by {n}"),
@@ -104,7 +105,7 @@ def _one_factor(array: WrongArray) -> Iterator[Sign]:
         ):
             if n > 2 and array.is_multiple(c):
                 yield kind, f"{text}, {phrase}"
-    c = factor(array.got, array.right, default=0).item()
+    c = fitted_factor(array.got, array.right, default=0).item()
     if array.got[0].size > 1 and c and array.is_multiple(c):
         yield "scaled", f"is {multiple(c)} times what it must be"
 
@@ -176,7 +177,7 @@ def _added(array: WrongArray) -> Iterator[Sign]:
         if not base:
             continue
         own, way = (_in_roundings(values, rounding) for values in (difference, base))
-        c = factor(own, way, default=0).item()
+        c = fitted_factor(own, way, default=0).item()
         value = [right + c * way for right, way in zip(array.right, base, strict=True)]
         if c and array.got[0].size > 1 and array.agrees(value, array.allowed):
             yield kind, f"has an extra {c:.4g} times {what}"
@@ -199,7 +200,7 @@ def _few_places(array: WrongArray) -> Iterator[Sign]:
 def _factor_along_axis(array: WrongArray) -> Iterator[Sign]:
     for axis in range(array.right[0].ndim):
         over = tuple(i for i in range(array.right[0].ndim) if i != axis)
-        c = factor(array.got, array.right, over, default=0)
+        c = fitted_factor(array.got, array.right, over, default=0)
         if over and array.is_multiple(c):
             listed = ", ".join(f"{x:.4g}" for x in np.ravel(c)[:FEW])
             more = ", ..." if np.size(c) > FEW else ""

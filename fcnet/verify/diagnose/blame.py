@@ -40,6 +40,7 @@ from fcnet.verify.diagnose.single import (
     gradient_steps,
     single_of,
 )
+from fcnet.verify.factors import FACTORS
 from fcnet.verify.truth.functions import activated
 from fcnet.verify.types import Answer, Case, Cost, Finding, Reference, Values
 
@@ -115,12 +116,8 @@ def _whole_factor(cause: Cause, causes: Sequence[Cause], n: int) -> str:
     if fault.why.kind != "sum_for_mean" or n == 1:
         return ""
     here = [c.fault.why.kind for c in causes if c.fault[:2] == fault[:2]]
-    factors = [VALUES[kind] for kind in here if kind in VALUES]
+    factors = [c for c, kind, *_ in FACTORS if kind in here]
     return "".join(f": in all {c * n:g} = {c:g} n at your n = {n}" for c in factors)
-
-
-VALUES = {"factor_2": 2.0, "factor_half": 0.5, "sign": -1.0, "factor_minus_2": -2.0}
-"""Kinds that are a known factor."""
 
 
 def causes_of(cost: Cost, items: Sequence[Evidence], strictness: float) -> list[Cause]:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnet.verify.diagnose.line import Line, Mistake
-from fcnet.verify.diagnose.pattern import FEW, factor, few_entries, few_indices, rank_one
+from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_factor, rank_one
+from fcnet.verify.factors import FACTORS
 from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import Values
 
@@ -29,12 +30,8 @@ are simpler than an unknown one. Two mistakes are more complex than one."""
 
 _EXTRA = "has an extra factor {c} besides"
 
-FACTORS = {
-    c: Mistake(kind, "", lambda line, at, k: None, _EXTRA.replace("{c}", f"{c:g}"))
-    for c, kind in ((2.0, "factor_2"), (0.5, "factor_half"), (-1.0, "sign"))
-}
 ANY_FACTOR = Mistake("scaled", "", lambda line, at, k: None, _EXTRA)
-"""What another mistake in the same line may be multiplied by."""
+"""What else another mistake in the same line may be multiplied by."""
 
 
 class Explanation(NamedTuple):
@@ -104,10 +101,11 @@ def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Ex
         if not isinstance(value, np.ndarray) or not _may_be_two(lines[0], value, added):
             continue
         values, one = _edits(mistake, lines), Explanation(mistake.kind, mistake.says, KNOWN)
-        for c, other in FACTORS.items():
-            digits = evidence(lines, (c * value for value in values))
+        for factor in FACTORS:
+            digits = evidence(lines, (factor.value * value for value in values))
             if digits is not None and digits >= CHANCE:
-                found.append((digits, [one, Explanation(other.kind, other.says, KNOWN)]))
+                says = _EXTRA.replace("{c}", f"{factor.value:g}")
+                found.append((digits, [one, Explanation(factor.kind, says, KNOWN)]))
         ways = [(ANY_FACTOR, [(0 * v, v) for v in values])]
         for other, way in added:
             if values and _may_fit(lines[0], (values[0], way)):
@@ -258,7 +256,7 @@ def _as_factors(lines: Sequence[Line]) -> str | None:
 
 
 def _line_factor(lines: Sequence[Line], axis: tuple[int, ...] | None) -> Values:
-    return factor([line.got for line in lines], [line.expected for line in lines], axis)
+    return fitted_factor([line.got for line in lines], [line.expected for line in lines], axis)
 
 
 def _is_multiple(line: Line, c: Values) -> bool:

@@ -11,7 +11,7 @@ FEW = 4
 """The most indices or factors that a message lists."""
 
 
-def factor(
+def fitted_factor(
     got: Sequence[Values],
     base: Sequence[Values],
     axis: tuple[int, ...] | None = None,
@@ -21,7 +21,7 @@ def factor(
 
     `default` stands where the base is zero.
 
-    >>> factor([np.array([2.0, 4.0])], [np.array([1.0, 2.0])])
+    >>> fitted_factor([np.array([2.0, 4.0])], [np.array([1.0, 2.0])])
     array([2.])
     """
     pairs = list(zip(got, base, strict=True))

@@ -1,9 +1,13 @@
 """Known mistakes that are made in any line: factors, signs, bounds, units lost or misplaced."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from fcnet.verify.diagnose.line import Mistake
 from fcnet.verify.diagnose.single import Step
+from fcnet.verify.factors import FACTORS
 
 ANY_LINE = "24Wb"
 
@@ -18,6 +22,10 @@ def _peak(s: Step) -> float:
 def _longest(s: Step) -> float:
     _peak(s)
     return max(float(np.linalg.norm(peer.got)) for peer in s.peers)
+
+
+def _times(c: float) -> Callable[..., Any]:
+    return lambda s, e, k: c * s.expected
 
 
 def _without(s: Step, i: int) -> np.ndarray:
@@ -48,17 +56,7 @@ PLAIN = (
     Mistake(
         "zero", ANY_LINE, lambda s, e, k: 0 * s.expected, "is zero: it is not computed, or cut off"
     ),
-    Mistake("sign", ANY_LINE, lambda s, e, k: -s.expected, "has the opposite sign"),
-    Mistake(
-        "factor_2",
-        ANY_LINE,
-        lambda s, e, k: 2 * s.expected,
-        "is 2 times too large: a factor 1/2 is missing, or it is added twice",
-    ),
-    Mistake("factor_half", ANY_LINE, lambda s, e, k: s.expected / 2, "is half of what it must be"),
-    Mistake(
-        "factor_minus_2", ANY_LINE, lambda s, e, k: -2 * s.expected, "is -2 times what it must be"
-    ),
+    *(Mistake(factor.kind, ANY_LINE, _times(factor.value), factor.says) for factor in FACTORS),
     Mistake(
         "per_output",
         ANY_LINE,

@@ -1,6 +1,7 @@
 """State of the whole process that a candidate may change: put back after a check, and told."""
 
 import functools
+import operator
 import pickle
 import random
 import sys
@@ -8,13 +9,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
+import jax
 import numpy as np
 
 Checker = TypeVar("Checker", bound=Callable[..., Any])
 
 
+def _equal_bytes(one: Any, other: Any) -> bool:
+    return pickle.dumps(one) == pickle.dumps(other)
+
+
 class GlobalState(NamedTuple):
-    """A state of the process: its name in a report, and how to read and to set it.
+    """A state of the process: its name in a report, how to read, set and compare it.
 
     The name is "" where others than the candidate may change it too.
     """
@@ -22,6 +28,7 @@ class GlobalState(NamedTuple):
     name: str
     get: Callable[[], Any]
     put: Callable[[Any], Any]
+    same: Callable[[Any, Any], bool] = _equal_bytes
 
 
 def _set_errors(state: dict[str, Any]) -> None:
@@ -35,8 +42,16 @@ STATES = (
 )
 
 
+def _flag(name: str) -> Any:
+    return jax.config.values[name]
+
+
 def _states() -> Iterator[GlobalState]:
     yield from STATES
+    for flag in jax.config.values:
+        get = functools.partial(_flag, flag)
+        put = functools.partial(jax.config.update, flag)
+        yield GlobalState(f"jax.config.{flag}", get, put, operator.eq)
     if torch := sys.modules.get("torch"):
         yield GlobalState(
             "torch.random",
@@ -56,7 +71,7 @@ def keeps_global_state(check: Checker) -> Checker:
             report = check(*args, **options)
         finally:
             for state, then in before:
-                if pickle.dumps(state.get()) != pickle.dumps(then):
+                if not state.same(state.get(), then):
                     state.put(then)
                     changed += [state.name] if state.name else []
         if not changed:

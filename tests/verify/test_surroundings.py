@@ -3,6 +3,7 @@
 import pickle
 import random
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -75,6 +76,28 @@ def test_the_control_changes_it():
     np.random.set_state(state)
     random.setstate(python_state)
     np.seterr(**errors)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize(
+    ("flag", "value"), [("jax_enable_x64", True), ("jax_numpy_dtype_promotion", "strict")]
+)
+def test_the_flags_of_jax_are_put_back_and_told(name, flag, value):
+    before = dict(jax.config.values)
+    assert before[flag] != value
+
+    def sets_the_flag(function):
+        def backward(*arguments):
+            jax.config.update(flag, value)
+            return function(*arguments)
+
+        return backward
+
+    report = CHECKS[name](sets_the_flag)
+    assert dict(jax.config.values) == before
+    assert report.ok
+    note = f"the calls changed the global state of jax.config.{flag}; it was put back"
+    assert note in report.notes
 
 
 @pytest.mark.untyped

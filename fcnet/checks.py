@@ -50,6 +50,7 @@ FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "labels": (is_labels, "a fcnet.types.Labels of text and a function"),
     "draw": (lambda value: value is None or callable(value), "a function or None"),
     "formula": (is_text, "text"),
+    "mean_name": (is_text, "text"),
 }
 """What a field of a row holds: whether a value is that, and in words. Others hold functions."""
 

@@ -137,6 +137,7 @@ LOSSES = MappingProxyType(
                 metric=label_accuracy,
                 draw=_draw_labels,
                 formula="(sigmoid(o) - y)",
+                mean_name="sigmoid",
             ),
             Loss(
                 "softmax_cross_entropy",
@@ -147,6 +148,7 @@ LOSSES = MappingProxyType(
                 metric=class_accuracy,
                 draw=draw_classes,
                 formula="(softmax(o) - y)",
+                mean_name="softmax",
             ),
             Loss(
                 "poisson",
@@ -156,6 +158,7 @@ LOSSES = MappingProxyType(
                 mean=_exp,
                 draw=_draw_counts,
                 formula="(exp(o) - y)",
+                mean_name="exp",
             ),
         )
     }

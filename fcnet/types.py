@@ -117,6 +117,7 @@ class Loss(NamedTuple):
         draw: n random targets of m_r entries, `draw(rng, n, m_r)`, with a NumPy generator; None
             where the caller's own targets are to be drawn from.
         formula: dJ/do in words.
+        mean_name: what messages call the function `mean`, such as "sigmoid"; "" if it has no name.
 
     >>> import jax.numpy as jnp
     >>> absolute = Loss("absolute", lambda o, y: abs(o - y).sum(), lambda o, y: jnp.sign(o - y))
@@ -132,6 +133,7 @@ class Loss(NamedTuple):
     metric: Callable[[Array, Array, Array], Array] = r_squared
     draw: Callable[[np.random.Generator, int, int], np.ndarray] | None = None
     formula: str = "dJ/do"
+    mean_name: str = ""
 
     def __deepcopy__(self, memo: object) -> "Loss":
         """The row itself: JAX would compile anew for a copy of its functions."""

@@ -168,7 +168,8 @@ class BackwardPass:
             own = described(self.cost)
             elsewhere = "activation" in own.changed(self.description)
             lines = [] if elsewhere else other.wrong_lines(again)
-            return [*description_findings(describe(own, self.description), lines), *odd]
+            text = describe(own, self.description)
+            return [*description_findings(text, lines, bool(odd)), *odd]
         findings = [*other.wrong_lines(again), *odd]
         if odd and again:
             findings = simpler(findings, self.wrong_lines(trials))

@@ -82,7 +82,7 @@ def bind(
     """
     if not callable(function):
         raise TypeError(f"backward must be a function of (params, x, y), got {function!r:.60}")
-    check_call(function, (params, x, y), "(params, x, y)")
+    check_call(function, (params, x, y), "(params, x, y)", params_first=True)
     for name, value in (("x", x), ("y", y)):
         if not is_array(value):
             raise TypeError(

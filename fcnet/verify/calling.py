@@ -7,14 +7,26 @@ from typing import Any
 INPUTS = frozenset({"x", "xs", "x_batch", "x_train", "input", "inputs", "data", "batch"})
 """Names, in lower case, of a first argument that is no parameters but x."""
 
+OBJECT = (
+    "; if it is a method of an object that holds the parameters, pass the object as params, and "
+    "it is called as {name}(x, y)"
+)
 
-def check_call(function: Callable[..., Any], arguments: Sequence[Any], form: str) -> None:
+
+def check_call(
+    function: Callable[..., Any],
+    arguments: Sequence[Any],
+    form: str,
+    params_first: bool = False,
+) -> None:
     """Raise TypeError if a function cannot be called with these positional arguments.
 
     Args:
         function: the candidate; one without a signature, such as a builtin, passes.
         arguments: what it is to be called with.
         form: these in words, "(params, x, y)".
+        params_first: whether the first is the parameters of a network, so that a function whose
+            first argument has the name of an input is refused.
 
     >>> check_call(lambda x, y: None, (1, 2, 3), "(params, x, y)")
     Traceback (most recent call last):
@@ -26,7 +38,7 @@ def check_call(function: Callable[..., Any], arguments: Sequence[Any], form: str
     names = [name.lower() for name in signature.parameters]
     try:
         signature.bind(*arguments)
-        fits = form != "(params, x, y)" or not names or names[0] not in INPUTS
+        fits = not (params_first and INPUTS.intersection(names[:1]))
     except TypeError:
         fits = False
     if not fits:
@@ -35,12 +47,8 @@ def check_call(function: Callable[..., Any], arguments: Sequence[Any], form: str
         raise TypeError(
             f"{name} takes ({own}), so it cannot be called as {name}{form}. Wrap it: "
             f"lambda {form[1:-1]}: ..., with the call of {name} for the dots"
-            + (
-                "; if it is a method of an object that holds the parameters, pass the object as "
-                f"params, and it is called as {name}(x, y)"
-                if form == "(params, x, y)"
-                else ""
-            )
+            + OBJECT.format(name=name)
+            * params_first
         )
 
 

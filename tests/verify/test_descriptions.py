@@ -107,6 +107,15 @@ def test_one_finding_says_what_to_pass_and_blames_no_line(said, real, words):
     assert f"this is the exact gradient with {words};" in finding.message
 
 
+def test_what_a_loss_contains_is_its_mean_and_not_read_off_its_formula():
+    own = described(cost_of(Setting("tanh", "sigmoid", "logistic")))
+    for name, formula in (("", "(sigmoid(o) - y)"), ("g", "anything")):
+        loss = own.loss._replace(name="own", formula=formula, mean_name=name)
+        other = own._replace(output_activation=fcnet.ACTIVATIONS["identity"], loss=loss)
+        contains = f": that loss contains the {name}" if name else ""
+        assert describe(own, other) == f"loss='own' and no output_activation{contains}"
+
+
 def test_a_mistake_that_is_another_description_is_said_with_it():
     for said, real, kind, words in (
         (Setting("tanh", "sigmoid"), Setting("tanh", "sigmoid", reduction="sum"),

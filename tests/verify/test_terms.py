@@ -150,6 +150,17 @@ def test_the_decay_of_biases_is_named_with_them():
     assert "l2= leaves biases out" in finding.message
 
 
+def test_no_gradient_is_called_exact_that_has_a_decay_besides():
+    messages = {}
+    for name, c in (("plain", lambda n: 0.0), ("decay", constant)):
+        findings = check(regularised(planted(reduction="sum"), c)).findings
+        (messages[name],) = [f.message for f in findings if "the exact gradient" in f.message]
+        assert "this is the exact gradient with reduction='sum'" in messages[name]
+        assert ("weight_decay" in [f.kind for f in findings]) == (name == "decay")
+    apart = "apart from its terms of the parameters, this is the exact gradient"
+    assert [apart in messages[name] for name in ("plain", "decay")] == [False, True]
+
+
 @pytest.mark.parametrize("layer", [1, 2])
 def test_the_decay_of_one_layer_has_its_layer(layer):
     report = check(regularised(planted(), constant, layers=(layer,)))

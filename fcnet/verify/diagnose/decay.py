@@ -96,7 +96,20 @@ def read_silent(
     ]
 
 
-def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> Decay | None:
+class SeenDecay(NamedTuple):
+    """A decay that was read off answers: factors of the weights and biases, times n to a power."""
+
+    power: int
+    W: tuple[float, ...]
+    b: tuple[float, ...]
+
+    @property
+    def term(self) -> Decay:
+        """The term of a cost that has this decay."""
+        return Decay(partial(_power, self.power), self.W, self.b)
+
+
+def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> SeenDecay | None:
     """What multiples of its parameters a candidate adds to its gradients.
 
     Args:
@@ -133,7 +146,7 @@ def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> De
                 )
                 for role in "Wb"
             )
-            return Decay(partial(_power, power), W, b)
+            return SeenDecay(power, W, b)
     return None
 
 
@@ -192,7 +205,7 @@ def odd_terms(
             return [_penalty_finding(factor)], cost._replace(terms=(Multiple(factor, penalty),))
     if decay := read_decay(readings, penalties, format):
         asked = decay_of(cost, max(k for _, k in names))
-        return decay_findings(decay, asked, n, names, format), with_decay(cost, decay)
+        return decay_findings(decay, asked, n, names, format), with_decay(cost, decay.term)
     return [], cost
 
 
@@ -217,7 +230,7 @@ def with_decay(cost: Cost, decay: Decay) -> Cost:
 
 
 def decay_findings(
-    seen: Decay, asked: Decay, n: int, names: Mapping[Place, str], format: Format
+    seen: SeenDecay, asked: Decay, n: int, names: Mapping[Place, str], format: Format
 ) -> list[Finding]:
     """Where a candidate's decay is not that of the cost, at n examples: one finding, or none.
 
@@ -228,7 +241,7 @@ def decay_findings(
         names: the candidate's own names of its gradients.
         format: of what the candidate returns.
     """
-    has, wants = _factors(seen, n), _factors(asked, n)
+    has, wants = _factors(seen.term, n), _factors(asked, n)
     odd = [place for place in names if not _is_same(wants[place], has[place], format)]
     if not odd:
         return []
@@ -271,7 +284,7 @@ def _part(role: str, c: float, asked: float, names: Sequence[str]) -> str:
     return f"{added}, a weight decay that the loss you described does not have"
 
 
-def _advice(seen: Decay, has: dict[Place, float], n: int) -> list[str]:
+def _advice(seen: SeenDecay, has: dict[Place, float], n: int) -> list[str]:
     """The keyword to pass if the candidate's decay is meant."""
     c = has["W", 1]
     if not any(has.values()):
@@ -281,7 +294,7 @@ def _advice(seen: Decay, has: dict[Place, float], n: int) -> list[str]:
             "If your loss is so, pass penalty=, a JAX function of your params: l2= is for the "
             "weights of all layers alike"
         ]
-    general = {0.5: f"{seen.W[0]:.6g} / n", 2.0: f"{seen.W[0]:.6g} * n"}.get(seen.coefficient(2))
+    general = {-1: f"{seen.W[0]:.6g} / n", 1: f"{seen.W[0]:.6g} * n"}.get(seen.power)
     anyway = f" (at your n = {n}; in general l2=lambda n: {general})" if general else ""
     advice = [f"If your loss has it, pass l2={c:.6g}{anyway}"]
     if any(factor for (role, _), factor in has.items() if role == "b"):

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from fcnet.activations import ACTIVATIONS
 from fcnet.losses import LOSSES
-from fcnet.types import Activation, Layer, Loss, Params
+from fcnet.types import Activation, Layer, Loss, Params, itself
 from fcnet.verify.truth.functions import activated, dJ_do, losses_of, slope
 from fcnet.verify.truth.kinks import CONVENTIONS, has_kink, one_sided
 from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Values, beside, form_finding
@@ -219,9 +219,10 @@ def describe(own: Description, other: Description) -> str:
     changed = own.changed(other)
     if other.output_activation is ACTIVATIONS["identity"] and "output_activation" in changed:
         del changed["output_activation"]
-        if link := _link_name(other.loss):
+        if other.loss.mean is not itself:
             changed["loss"] = other.loss.name
-        why = f": that loss contains the {link}" if link else ""
+        name = other.loss.mean_name
+        why = f": that loss contains the {name}" if name else ""
         return f"{_keywords(changed)}{' and ' * bool(changed)}no output_activation{why}"
     return _keywords(changed)
 
@@ -230,20 +231,18 @@ def _keywords(values: Mapping[str, str]) -> str:
     return ", ".join(f"{keyword}={value!r}" for keyword, value in values.items())
 
 
-def _link_name(loss: Loss) -> str:
-    """The function from the output to the prediction in a loss's formula, such as sigmoid."""
-    before, found, _ = loss.formula.partition("(o)")
-    return before.lstrip("(") if found else ""
-
-
-def description_findings(text: str, lines: Sequence[Finding]) -> list[Finding]:
+def description_findings(
+    text: str, lines: Sequence[Finding], beside_terms: bool = False
+) -> list[Finding]:
     """One finding for another description that fits.
 
     Args:
         text: its keywords.
         lines: what is wrong as described. If that is a single known mistake, both are said.
+        beside_terms: whether the gradient has other terms of the parameters than it should have.
     """
-    exact = f"this is the exact gradient with {text}"
+    apart = "apart from its terms of the parameters, " if beside_terms else ""
+    exact = f"{apart}this is the exact gradient with {text}"
     known = lines[0] if len(lines) == 1 and lines[0].kind != "unknown" else None
     if known and known.kind in LIKELY:
         message = f"{known.message} Or {exact}; pass that if it is what you mean."

@@ -52,7 +52,8 @@ def _list_memory(value: Any) -> list[Span]:
     return [(id(row), id(row) + 1) for row in rows if isinstance(row, list)]
 
 
-def _is_tensor(value: object) -> bool:
+def is_tensor(value: object) -> bool:
+    """Whether a value is a tensor of PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
 
@@ -105,7 +106,7 @@ ARRAY_LIBRARIES = (
     ),
     ArrayLibrary(
         "PyTorch",
-        _is_tensor,
+        is_tensor,
         lambda tensor: jnp.dtype(str(tensor.dtype).removeprefix("torch.")),
         lambda tensor: np.array(tensor.detach().cpu().double().numpy()),
         _make_tensor,

@@ -10,9 +10,9 @@ import numpy as np
 from fcnet.types import Params
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare, largest_excess
-from fcnet.verify.diagnose.blame import Evidence, Names, diagnose
+from fcnet.verify.diagnose.blame import Names, Observation, diagnose
 from fcnet.verify.diagnose.decay import (
-    Reading,
+    SilentAnswer,
     decay_note,
     odd_terms,
     read_silent,
@@ -20,14 +20,13 @@ from fcnet.verify.diagnose.decay import (
 )
 from fcnet.verify.diagnose.descriptions import (
     Description,
-    Example,
     describe,
     described,
     description_findings,
     has_loss,
     other_description,
 )
-from fcnet.verify.diagnose.dropout import Single, undo_dropout
+from fcnet.verify.diagnose.dropout import undo_dropout
 from fcnet.verify.example import Shown, call_of, literal, simple_inputs
 from fcnet.verify.inputs import USUAL_N
 from fcnet.verify.judge import Trial
@@ -41,6 +40,7 @@ from fcnet.verify.truth.terms import total, without
 from fcnet.verify.types import (
     FORMATS,
     Answer,
+    Answered,
     Case,
     Cost,
     Finding,
@@ -192,7 +192,7 @@ class BackwardPass:
         known = {id(trial.case): trial.answer for trial in self.trials}
         answers = [known[id(case)] if id(case) in known else self.answer(case) for case in cases]
         singles = [
-            Single(case, without(answer, self.cost.terms, case))
+            Answered(case, without(answer, self.cost.terms, case))
             for case, answer in zip(cases, answers, strict=True)
             if answer is not None
         ]
@@ -223,20 +223,20 @@ class BackwardPass:
     def description(self) -> Description | None:
         """The description other than the cost's by which all answers are right."""
         _, other = self.odd_terms()
-        examples = [
-            Example(trial.case, without(trial.answer, other.cost.terms, trial.case))
+        answered = [
+            Answered(trial.case, without(trial.answer, other.cost.terms, trial.case))
             for trial in self.trials
         ]
-        if self.unread or not examples:
+        if self.unread or not answered:
             return None
-        return other_description(self.cost, examples, self.format)
+        return other_description(self.cost, answered, self.format)
 
     def has_other_loss(self, call: Call) -> bool:
         """Whether a call returned the loss of the other description."""
         if self.description is None or call.answer is None:
             return False
         term = total(self.cost.terms, call.case).value
-        return has_loss(self.description, Example(call.case, call.answer), term, self.format)
+        return has_loss(self.description, Answered(call.case, call.answer), term, self.format)
 
     def again(self, trials: Sequence[Trial]) -> list[Trial]:
         """The same answers beside what is right for this subject; none if all are right."""
@@ -249,8 +249,8 @@ class BackwardPass:
 
     def wrong_lines(self, trials: Sequence[Trial]) -> list[Finding]:
         """The lines that are wrong in the data's part of the gradient."""
-        evidence = [
-            Evidence(
+        observed = [
+            Observation(
                 trial.case,
                 trial.reference,
                 without(trial.answer, self.cost.terms, trial.case),
@@ -258,7 +258,7 @@ class BackwardPass:
             )
             for trial in trials
         ]
-        return diagnose(self.cost, evidence, self.gradient_names) if evidence else []
+        return diagnose(self.cost, observed, self.gradient_names) if observed else []
 
     @property
     def gradient_names(self) -> Names:
@@ -268,7 +268,7 @@ class BackwardPass:
         return {place: s.gradient_name for place, s in slots.items() if place not in unread}
 
     @cached_property
-    def silent(self) -> list[Reading]:
+    def silent(self) -> list[SilentAnswer]:
         """What the candidate returns where the data contribute nothing."""
         present = self.candidate.layout.present
         plain = [case._replace(params=present(case.params)) for case in self.plain]

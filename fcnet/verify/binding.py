@@ -13,7 +13,7 @@ from fcnet.trees import rebuild
 from fcnet.verify.arrangement import arrangements
 from fcnet.verify.calling import check_call
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.evidence import settle
+from fcnet.verify.own_reading import settle
 from fcnet.verify.readings import is_vector, readings_of
 from fcnet.verify.types import Case, Cost, Term
 

@@ -14,7 +14,6 @@ from fcnet.verify.binding import EXAMPLE_AXES, WEIGHT_LAYOUTS, bind
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.compare import compare
 from fcnet.verify.diagnose.descriptions import (
-    Example,
     described,
     description_findings,
     fits,
@@ -27,11 +26,7 @@ from fcnet.verify.report import Report
 from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, without
-from fcnet.verify.types import (
-    Case,
-    Cost,
-    Term,
-)
+from fcnet.verify.types import Answered, Case, Cost, Term
 
 REDUCTIONS = ("mean", "sum")
 
@@ -205,7 +200,7 @@ def _is_right(candidate: Candidate, cost: Cost, key: Array | None) -> bool:
         if answer is None:
             return False
         part = without(answer, cost.terms, case)
-        if not fits(described(cost), Example(case, part), candidate.format):
+        if not fits(described(cost), Answered(case, part), candidate.format):
             return False
     return True
 

@@ -12,11 +12,10 @@ from jax import Array
 from fcnet.arrays import dtype_of, like, shape_of, to_numpy, unit_roundoff
 from fcnet.verify.compare import Comparison, compare_arrays, largest_excess
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
-from fcnet.verify.example import MANY
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
-from fcnet.verify.shown import code_of
+from fcnet.verify.shown import MANY, code_of
 from fcnet.verify.structure import Property, move, properties_of
 from fcnet.verify.truth.double import Traced, trace
 from fcnet.verify.truth.evaluate import evaluate

@@ -11,12 +11,12 @@ from fcnet.trees import leaves, rebuild
 from fcnet.types import Loss
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.holders import Held
-from fcnet.verify.shown import code_of
+from fcnet.verify.shown import MANY, code_of
 from fcnet.verify.targets import is_special, random_targets
 from fcnet.verify.types import Case
 
-FEW, MANY = 60, 2000
-"""How many numbers code lists one by one, where a generator could draw them; and where none can."""
+FEW = 60
+"""How many numbers code lists one by one, where a generator could draw them."""
 
 NUMBERS = "rng.integers(-8, 9, size={}) / {}"
 """Simple numbers, exact in every floating dtype."""

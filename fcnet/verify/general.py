@@ -19,10 +19,10 @@ from fcnet.verify.claim import (
     judge_claim,
     properties,
 )
-from fcnet.verify.inputs import generator_of
+from fcnet.verify.generator import generator_of
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
-from fcnet.verify.result import Result, read, readings, returned_names
+from fcnet.verify.result import Result, fitting_forms, read, returned_names
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
 from fcnet.verify.truth.scalar import trace_scalar
@@ -105,8 +105,8 @@ def check_gradient(
     if first.error:
         return unreadable(subject, OWN, arguments.format, [first.error])
     shapes = shapes_of(values, returned_names(first.value))
-    ways = readings(arguments, shapes, first.value)
-    found = [read(arguments, shapes, first.value, way) for way in ways]
+    forms = fitting_forms(arguments, shapes, first.value)
+    found = [read(arguments, shapes, first.value, form) for form in forms]
     tried = [
         (_claim(subject, gradient, function, arguments, shapes, result), result.answer)
         for result in found
@@ -131,15 +131,15 @@ def _claim(
     shapes: Mapping[str, tuple[int, ...]],
     result: Result,
 ) -> Claim:
-    """That what `gradient` returns, read as this result was, is the gradient of `function`."""
+    """That what `gradient` returns, in the form of this result, is the gradient of `function`."""
 
     def ask(case: ArrayCase, double: bool) -> Answer | None:
         called = call(gradient, arguments, case.leaves, double)
         if called.error:
             return None
-        return read(arguments, shapes, called.value, result.reading).answer
+        return read(arguments, shapes, called.value, result.form).answer
 
-    whole, value, named = result.reading
+    whole, value, named = result.form
     names = tuple(arguments.names[i] for i in arguments.floating)
     places = [i for i, j in enumerate(arguments.floating) if whole or j < arguments.first]
     steps = [Claimed(name, quantity=name) for name in named]

@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from fcnet.checks import check_key
 from fcnet.types import Layer, Params
 from fcnet.verify.candidate import Candidate
+from fcnet.verify.generator import generator_of
 from fcnet.verify.targets import random_targets
 from fcnet.verify.truth.functions import activated
 from fcnet.verify.types import Case, Cost
@@ -137,14 +137,6 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None = None) ->
             case = Case(special.name, _scaled_down(changed, X, cost), X, Y)
             cases.append(candidate.representable(case))
     return cases
-
-
-def generator_of(key: Array | None) -> np.random.Generator:
-    """NumPy's generator for a random key of JAX; for none, that of `jax.random.key(0)`."""
-    if key is None:
-        return np.random.default_rng([0, 0])
-    check_key(key)
-    return np.random.default_rng(np.ravel(jax.random.key_data(key)))
 
 
 def _scaled_down(params: Params, X: np.ndarray, cost: Cost) -> Params:

@@ -1,7 +1,7 @@
 """All ways to read parameters as layers: pairs of W and b, and forms that only the checker reads.
 
 Networks without biases, or with some; one matrix a layer that holds the bias as its first or last
-column, or row; one vector of all numbers. Shapes alone may fit several: `evidence.py` decides.
+column, or row; one vector of all numbers. Shapes alone may fit several: `own_reading.py` decides.
 """
 
 import math

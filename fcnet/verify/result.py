@@ -21,7 +21,7 @@ from fcnet.verify.forms import (
 from fcnet.verify.types import Answer, Finding, form_finding
 
 
-class Reading(NamedTuple):
+class ResultForm(NamedTuple):
     """One way to read a result.
 
     Attributes:
@@ -61,7 +61,7 @@ class Result(NamedTuple):
     arguments; then the value.
     """
 
-    reading: Reading
+    form: ResultForm
     answer: Answer | None
     findings: tuple[Finding, ...]
 
@@ -71,9 +71,9 @@ class Result(NamedTuple):
         return self.answer is None or any(f.kind == "wrong_shape" for f in self.findings)
 
 
-def readings(
+def fitting_forms(
     arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any
-) -> list[Reading]:
+) -> list[ResultForm]:
     """The ways to read a result, one at least; those that fit its shapes, if there are any.
 
     Args:
@@ -86,7 +86,7 @@ def readings(
         known = [name for name in reversed(tuple(shapes)) if name in keys]
         names.insert(0, (*known, *(name for name in keys if name not in shapes)))
     ways = [
-        Reading(whole, value, named)
+        ResultForm(whole, value, named)
         for named in names
         for whole in (True, False)
         for value in (None, 0, 1)
@@ -94,7 +94,7 @@ def readings(
     fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
     found = {way: read(arguments, shapes, returned, way) for way in fitting}
     exact = [way for way, result in found.items() if not result.misshapen]
-    return exact or fitting[:1] or [Reading(whole=False, value=None)]
+    return exact or fitting[:1] or [ResultForm(whole=False, value=None)]
 
 
 def returned_names(returned: Any) -> tuple[Any, ...]:
@@ -110,23 +110,23 @@ def _is_tuple(value: Any, *lengths: int) -> bool:
     return isinstance(value, (tuple, list)) and len(value) in lengths
 
 
-def _fits(arguments: Arguments, parts: Parts, reading: Reading) -> bool:
+def _fits(arguments: Arguments, parts: Parts, form: ResultForm) -> bool:
     """Whether each part is where it should be, the gradient in the containers of the arguments."""
     return (
-        _leaves(arguments, parts, reading) is not None
-        and (reading.value is None or is_one_number(parts.value))
-        and (not reading.named or bool(parts.named))
+        _leaves(arguments, parts, form) is not None
+        and (form.value is None or is_one_number(parts.value))
+        and (not form.named or bool(parts.named))
     )
 
 
-def _leaves(arguments: Arguments, parts: Parts, reading: Reading) -> list[Any] | None:
+def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] | None:
     """What the gradient has for each leaf of the arguments; None if it has other containers.
 
     A list of numbers stands for an array.
     """
     whole = arguments.structure
     try:
-        leaves = (whole if reading.whole else whole.children()[0]).flatten_up_to(parts.gradient)
+        leaves = (whole if form.whole else whole.children()[0]).flatten_up_to(parts.gradient)
     except ValueError:
         return None
     fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
@@ -134,19 +134,19 @@ def _leaves(arguments: Arguments, parts: Parts, reading: Reading) -> list[Any] |
 
 
 def read(
-    arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any, reading: Reading
+    arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any, form: ResultForm
 ) -> Result:
     """Read a result in one way.
 
     The entry of a leaf without a gradient, such as integers, may be None, float0 or zeros.
     """
-    parts = reading.parts(returned)
-    leaves = _leaves(arguments, parts, reading)
-    if leaves is None or not _fits(arguments, parts, reading):
-        return Result(reading, None, (misfit(arguments, parts.gradient),))
+    parts = form.parts(returned)
+    leaves = _leaves(arguments, parts, form)
+    if leaves is None or not _fits(arguments, parts, form):
+        return Result(form, None, (misfit(arguments, parts.gradient),))
     findings: list[Finding] = []
     arrays: list[Any] = []
-    for name in reading.named:
+    for name in form.named:
         if name not in shapes or name not in parts.named:
             findings.append(_unknown_name(shapes, name))
             arrays.append(None)
@@ -164,12 +164,12 @@ def read(
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
             findings.append(form_finding("integer_leaf", message))
     if any(array is None for array in arrays):
-        return Result(reading, None, tuple(findings))
+        return Result(form, None, tuple(findings))
     answer = as_answer(arrays)
     if parts.value is not None:
         gradients: Any = (*answer.gradient, to_numpy(parts.value).reshape(()))
         answer = answer._replace(gradient=gradients)
-    return Result(reading, answer, tuple(findings))
+    return Result(form, answer, tuple(findings))
 
 
 def _unknown_name(shapes: Mapping[str, tuple[int, ...]], name: str) -> Finding:

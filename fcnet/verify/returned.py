@@ -76,14 +76,14 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
 def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict[Path, Any], Any]:
     """The gradient's leaves by the paths of the parameters, and the loss or None.
 
-    If several readings fit the containers, one that fits the shapes too is preferred.
+    If several ways fit the containers, one that fits the shapes too is preferred.
     """
-    readings = [(value, None)]
+    ways = [(value, None)]
     if isinstance(value, (tuple, list)) and len(value) == 2:
         one, other = value
-        readings += [(g, loss) for loss, g in ((one, other), (other, one)) if is_one_number(loss)]
+        ways += [(g, loss) for loss, g in ((one, other), (other, one)) if is_one_number(loss)]
     fitting, mismatch = [], _MismatchError()
-    for gradient, loss in readings:
+    for gradient, loss in ways:
         try:
             fitting.append((_align(params, gradient), loss))
         except _MismatchError as error:
@@ -94,8 +94,8 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict
         raise mismatch
     return max(
         fitting,
-        key=lambda reading: all(
-            is_array(reading[0][slot.path]) and shape_of(reading[0][slot.path]) == slot.shape
+        key=lambda way: all(
+            is_array(way[0][slot.path]) and shape_of(way[0][slot.path]) == slot.shape
             for slot in layout.arrays
         ),
     )

@@ -12,6 +12,9 @@ from fcnet.trees import children
 LEAST, MOST = 6, 17
 """The significant digits of a number: more than 6 only where two numbers differ beyond these."""
 
+MANY = 2000
+"""How many numbers code lists one by one, at most."""
+
 
 def apart(one: float, other: float) -> tuple[str, str]:
     """Two numbers with as many digits as it takes to see that they differ.

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fcnet.arrays import is_tensor
+
 Restore = Callable[[], Any]
 
 STATELESS = (type, ModuleType, FunctionType, BuiltinFunctionType)
@@ -156,11 +158,6 @@ def _save_attributes(value: Any) -> Restore:
     return restore
 
 
-def _is_tensor(value: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
 def _nothing(value: Any) -> Restore:
     return lambda: None
 
@@ -177,7 +174,7 @@ KINDS = (
     Kind(_own(*STATELESS), _nothing, _no_parts),
     Kind(_own(MethodType), _nothing, lambda method: (method.__self__,)),
     Kind(_own(np.ndarray), _save_array, lambda a: a.flat if a.dtype.kind == "O" else ()),
-    Kind(_is_tensor, _save_tensor, _no_parts),
+    Kind(is_tensor, _save_tensor, _no_parts),
     Kind(_own(np.random.Generator), _save_numpy_generator, _no_parts),
     Kind(_own(np.random.RandomState), _save_numpy_random, _no_parts),
     Kind(_own(random.Random), _save_python_random, _no_parts),

@@ -163,6 +163,13 @@ class Answer(NamedTuple):
     dtype: np.dtype
 
 
+class Answered(NamedTuple):
+    """A case, and what the candidate returned for it."""
+
+    case: Case
+    answer: Answer
+
+
 class Finding(NamedTuple):
     """One root cause. The text of a report shows the message; the rest is for programs.
 

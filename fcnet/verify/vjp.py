@@ -24,7 +24,7 @@ from fcnet.verify.claim import (
     properties,
     representable,
 )
-from fcnet.verify.inputs import generator_of
+from fcnet.verify.generator import generator_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
 from fcnet.verify.protocol import agree, distance

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 
 from fcnet.verify.diagnose import blame
-from fcnet.verify.diagnose.blame import Evidence, diagnose
+from fcnet.verify.diagnose.blame import Observation, diagnose
 from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES
 from fcnet.verify.types import Answer, Case, Finding, Reference
 from support.diagnosis_evidence import answer_of, cases, cost_of, reference_of
@@ -77,12 +77,12 @@ def known(network: int, rows: Rows) -> list[tuple[Case, Reference]]:
     return [(case, reference_of(setting, case)) for case in cases(setting, sizes, 0, rows)]
 
 
-def evidence(network: int, faults: Sequence[Site], rows: Rows) -> list[Evidence]:
+def evidence(network: int, faults: Sequence[Site], rows: Rows) -> list[Observation]:
     """What a candidate with the faults returns, for inputs of these numbers of rows."""
     batched = max(rows) > 1
     backward = candidate(NETWORKS[network][0], faults, batched)
     return [
-        Evidence(case, right, answer_of(backward, case, batched), _alone(backward, case))
+        Observation(case, right, answer_of(backward, case, batched), _alone(backward, case))
         for case, right in known(network, rows)
     ]
 
@@ -102,7 +102,7 @@ def _alone(backward: Any, case: Case) -> tuple[Answer, ...]:
     return answers if fits else ()
 
 
-def is_wrong(items: Iterable[Evidence]) -> bool:
+def is_wrong(items: Iterable[Observation]) -> bool:
     """Whether an error is beyond rounding, with a margin of ten, or not a number."""
     return any(
         not (abs(got - right) <= 10 * allowed).all()

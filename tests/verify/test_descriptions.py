@@ -13,12 +13,11 @@ from support.scored_diagnoses import NETWORKS, evidence, is_wrong, layers
 
 import fcnet
 from fcnet.verify.diagnose.descriptions import (
-    Example,
     describe,
     described,
     other_description,
 )
-from fcnet.verify.types import format_of
+from fcnet.verify.types import Answered, format_of
 
 pytestmark = pytest.mark.untyped
 
@@ -200,7 +199,7 @@ def wrong_programs(every):
     for i, site, rows in places[::every]:
         items = evidence(i, [site], rows)
         if is_wrong(items):
-            yield NETWORKS[i][0], site[0].kind, [Example(e.case, e.answer) for e in items]
+            yield NETWORKS[i][0], site[0].kind, [Answered(e.case, e.answer) for e in items]
 
 
 def assert_none_is_described_otherwise(every, least):

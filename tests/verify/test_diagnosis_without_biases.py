@@ -14,7 +14,7 @@ from support.faulty_backprop import candidate
 from support.scored_diagnoses import BATCHED, LINES, NETWORKS, SINGLE, layers
 
 from fcnet import Layer
-from fcnet.verify.diagnose.blame import Evidence, diagnose
+from fcnet.verify.diagnose.blame import Observation, diagnose
 
 pytestmark = pytest.mark.untyped
 
@@ -53,7 +53,7 @@ def evidence(i, site, rows):
         pairs = [(case.X[j : j + 1], case.Y[j : j + 1]) for j in range(n)]
         return tuple(answer(case._replace(X=x, Y=y)) for x, y in pairs)
 
-    return [Evidence(case, right, answer(case), alone(case)) for case, right in known(i, rows)]
+    return [Observation(case, right, answer(case), alone(case)) for case, right in known(i, rows)]
 
 
 def is_wrong(items):

@@ -5,7 +5,7 @@ found in its place, several are found at once, and no line is blamed for what it
 
 On one example delta^[k] has three witnesses: dJ/db^[k], which is delta^[k]; dJ/dW^[k], which is
 delta^[k] times a^[k-1]^T; and layer k-1, which is computed from it. If they contradict each other,
-the layer has several readings, and the one that leaves the fewest and simplest mistakes is taken.
+there are several hypotheses, and the one that leaves the fewest and simplest mistakes is taken.
 A layer without a bias has the last two of these witnesses.
 
 A batch is compared with its examples: the gradient that the candidate returns for each as a batch
@@ -63,7 +63,7 @@ UNTRACED = UNKNOWN + 3
 that of an unknown one in line 5 and a known one below, less than that of two unknown ones."""
 
 
-class Evidence(NamedTuple):
+class Observation(NamedTuple):
     """What a candidate returned on one case, beside the reference.
 
     `alone` holds, for a batch, what it returned for each row as a batch of one; or nothing.
@@ -86,7 +86,7 @@ Names: TypeAlias = Mapping[tuple[str, int], str]
 """The candidate's own names of dJ/dW ("W") and dJ/db ("b") of layer k; none for an absent bias."""
 
 
-def diagnose(cost: Cost, items: Sequence[Evidence], names: Names) -> list[Finding]:
+def diagnose(cost: Cost, items: Sequence[Observation], names: Names) -> list[Finding]:
     """The root causes of a gradient that is known to be wrong, from the output down.
 
     Args:
@@ -120,7 +120,7 @@ def _whole_factor(cause: Cause, causes: Sequence[Cause], n: int) -> str:
     return "".join(f": in all {c * n:g} = {c:g} n at your n = {n}" for c in factors)
 
 
-def causes_of(cost: Cost, items: Sequence[Evidence], strictness: float) -> list[Cause]:
+def causes_of(cost: Cost, items: Sequence[Observation], strictness: float) -> list[Cause]:
     """The wrong lines from the output down, each once."""
     batches = _useful_batches(items)
     singles = [item for item in items if len(item.case.X) == 1]
@@ -153,16 +153,16 @@ def complexity(faults: Sequence[Fault]) -> int:
     return sum(fault.why.complexity for fault in faults)
 
 
-def _useful_batches(items: Sequence[Evidence]) -> list[Evidence]:
+def _useful_batches(items: Sequence[Observation]) -> list[Observation]:
     """The batches of few rows, which take little time and show as much; others if there is none."""
     batches = [item for item in items if 1 < len(item.case.X) <= MOST_ROWS]
     return [item for item in batches if len(item.case.X) <= FEW_ROWS] or batches
 
 
-def _ends(cost: Cost, item: Evidence) -> list[Evidence]:
+def _ends(cost: Cost, item: Observation) -> list[Observation]:
     """The first and the last row of a batch as examples alone."""
     return [
-        Evidence(*row(cost, item.case, item.reference, i), item.alone[i])
+        Observation(*row(cost, item.case, item.reference, i), item.alone[i])
         for i in (0, len(item.case.X) - 1)
         if item.alone
     ]
@@ -170,8 +170,8 @@ def _ends(cost: Cost, item: Evidence) -> list[Evidence]:
 
 def _batch_explanation(
     cost: Cost,
-    items: Sequence[Evidence],
-    batches: Sequence[Evidence],
+    items: Sequence[Observation],
+    batches: Sequence[Observation],
     same_places: bool,
     strictness: float,
 ) -> list[Fault]:
@@ -187,7 +187,7 @@ def _batch_explanation(
 
 def _faults_of_batches(
     cost: Cost,
-    items: Sequence[Evidence],
+    items: Sequence[Observation],
     mistakes: Sequence[Mistake],
     strictness: float,
     known_only: bool = False,
@@ -225,8 +225,8 @@ def _is_identity(activation: Activation) -> bool:
     return bool((activated(activation, z) == z).all())
 
 
-class SingleReading(NamedTuple):
-    """One way to read a layer on single examples.
+class SingleHypothesis(NamedTuple):
+    """What a layer may have computed on single examples.
 
     Attributes:
         singles: the examples that show its delta.
@@ -254,72 +254,72 @@ def _search_singles(singles: Sequence[Single]) -> list[Fault]:
     found: list[Fault] = []
     deltas: Sequence[Deltas] = [{} for _ in singles]
     for k in range(singles[0].r, 0, -1):
-        readings = _single_readings(singles, k, deltas)
-        costs = [complexity(reading.faults) for reading in readings]
-        if len(readings) > 1 and k > 1:  # the third witness: layer k-1 under each reading
-            below = [_single_readings(r.singles, k - 1, r.deltas) for r in readings]
-            least = [min(complexity(r.faults) for r in readings) for readings in below]
+        hypotheses = _single_hypotheses(singles, k, deltas)
+        costs = [complexity(hypothesis.faults) for hypothesis in hypotheses]
+        if len(hypotheses) > 1 and k > 1:  # the third witness: layer k-1 under each hypothesis
+            below = [_single_hypotheses(r.singles, k - 1, r.deltas) for r in hypotheses]
+            least = [min(complexity(r.faults) for r in hypotheses) for hypotheses in below]
             costs = [own + further for own, further in zip(costs, least, strict=True)]
-        reading = readings[costs.index(min(costs))]
-        found += reading.faults
-        singles, deltas = reading.singles, reading.deltas
+        hypothesis = hypotheses[costs.index(min(costs))]
+        found += hypothesis.faults
+        singles, deltas = hypothesis.singles, hypothesis.deltas
     return found
 
 
-def _single_readings(
+def _single_hypotheses(
     singles: Sequence[Single], k: int, above: Sequence[Deltas]
-) -> list[SingleReading]:
+) -> list[SingleHypothesis]:
     """delta^[k] as db shows it, as dW shows it, or as it must be."""
     if not singles[0].has_bias(k):
-        return _readings_without_bias(singles, k, above)
+        return _hypotheses_without_bias(singles, k, above)
     deltas = [{**known, k: e.db(k)} for e, known in zip(singles, above, strict=True)]
     line = delta_steps(singles, k, deltas)
-    readings = [_read_singles(singles, k, deltas)]
-    if not readings[0].faults:
-        return readings
+    hypotheses = [_suppose(singles, k, deltas)]
+    if not hypotheses[0].faults:
+        return hypotheses
     # dW = delta a^T shows delta on the examples where a is not zero, if its rank is one
     lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
     seen = [e for e, _ in lit]
     shown = [{**known, k: _delta_from_dW(e, k)} for e, known in lit]
     if seen and not _any_wrong(gradient_steps(seen, "W", k, shown)):
-        reading, other = _read_singles(seen, k, shown), delta_steps(seen, k, shown)
+        hypothesis, other = _suppose(seen, k, shown), delta_steps(seen, k, shown)
         if not _any_wrong(line):  # in a coarse format both may pass for delta: the nearer is first
             near = _delta_error(other) < _delta_error(line)
-            return [reading, *readings] if near else [*readings, reading]
-        readings.append(reading)
+            return [hypothesis, *hypotheses] if near else [*hypotheses, hypothesis]
+        hypotheses.append(hypothesis)
         if not _any_wrong(other):
-            return readings
+            return hypotheses
         singles, deltas, line = seen, shown, other
     if not _any_wrong(line):
-        return readings
+        return hypotheses
     must = [{**known, k: s.expected} for known, s in zip(deltas, line, strict=True)]
-    return [*readings, _read_singles(singles, k, must)]
+    return [*hypotheses, _suppose(singles, k, must)]
 
 
-def _readings_without_bias(
+def _hypotheses_without_bias(
     singles: Sequence[Single], k: int, above: Sequence[Deltas]
-) -> list[SingleReading]:
+) -> list[SingleHypothesis]:
     """delta^[k] as dW shows it, or as it must be: in layer 1 no other witness tells which."""
-    readings = []
+    hypotheses = []
     lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
     shown = [{**known, k: _delta_from_dW(e, k)} for e, known in lit]
     if lit:
-        reading = _read_singles([e for e, _ in lit], k, shown)
-        if not reading.faults:
-            return [reading]
-        readings = [reading]
+        hypothesis = _suppose([e for e, _ in lit], k, shown)
+        if not hypothesis.faults:
+            return [hypothesis]
+        hypotheses = [hypothesis]
     must = [
         {**known, k: e.back(k, known) * e.slope(k)} for e, known in zip(singles, above, strict=True)
     ]
-    return [*readings, _read_singles(singles, k, must)]
+    return [*hypotheses, _suppose(singles, k, must)]
 
 
-def _read_singles(singles: Sequence[Single], k: int, deltas: Sequence[Deltas]) -> SingleReading:
+def _suppose(singles: Sequence[Single], k: int, deltas: Sequence[Deltas]) -> SingleHypothesis:
     """The wrong lines of layer k for a given delta."""
     places = "Wb" if singles[0].has_bias(k) else "W"
     gradients = [gradient_steps(singles, place, k, deltas) for place in places]
     lines = [delta_steps(singles, k, deltas), *gradients]
-    return SingleReading(singles, deltas, _faults_in(lines, MISTAKES))
+    return SingleHypothesis(singles, deltas, _faults_in(lines, MISTAKES))
 
 
 def _delta_from_dW(e: Single, k: int) -> Vector:  # noqa: N802 - the notes' symbol
@@ -333,8 +333,8 @@ def _delta_error(line: Sequence[Step]) -> float:
     return sum(float(abs(step.got - step.expected).sum()) for step in line) / max(sizes, 1e-300)
 
 
-class BatchReading(NamedTuple):
-    """One way to read a layer of batches.
+class BatchHypothesis(NamedTuple):
+    """What a layer of batches may have computed.
 
     Attributes:
         batches: with their rows as they are from this layer down; none where these are unknown.
@@ -357,34 +357,34 @@ def batch_faults(
     """
     found: list[Fault] = []
     for k in range(batches[0].r, 0, -1):
-        readings = list(_batch_readings(batches, k, mistakes))
+        hypotheses = list(_batch_hypotheses(batches, k, mistakes))
         if known_only:
-            readings = [r for r in readings if all(f.why.kind != "unknown" for f in r.faults)]
-            if not readings:
+            hypotheses = [h for h in hypotheses if all(f.why.kind != "unknown" for f in h.faults)]
+            if not hypotheses:
                 return []
-        costs = [complexity(reading.faults) for reading in readings]
-        if len(readings) > 1 and k > 1:
-            least = [_least_complexity(r.batches, k - 1, mistakes) for r in readings]
+        costs = [complexity(hypothesis.faults) for hypothesis in hypotheses]
+        if len(hypotheses) > 1 and k > 1:
+            least = [_least_complexity(h.batches, k - 1, mistakes) for h in hypotheses]
             costs = [own + further for own, further in zip(costs, least, strict=True)]
-        reading = readings[costs.index(min(costs))]
-        found += reading.faults
-        batches = reading.batches
+        hypothesis = hypotheses[costs.index(min(costs))]
+        found += hypothesis.faults
+        batches = hypothesis.batches
         if not batches:
             break
     return found
 
 
 def _least_complexity(batches: Sequence[Batch], k: int, mistakes: Sequence[Mistake]) -> int:
-    readings = _batch_readings(batches, k, mistakes) if batches else ()
-    return min((complexity(reading.faults) for reading in readings), default=0)
+    hypotheses = _batch_hypotheses(batches, k, mistakes) if batches else ()
+    return min((complexity(hypothesis.faults) for hypothesis in hypotheses), default=0)
 
 
-def _batch_readings(
+def _batch_hypotheses(
     batches: Sequence[Batch], k: int, mistakes: Sequence[Mistake]
-) -> Iterator[BatchReading]:
+) -> Iterator[BatchHypothesis]:
     """Faults of line 5 alone; a known one in delta; or an unknown one, if layer k-1 inherits it."""
     lines = _lines_of_batches(batches, k)
-    plain = BatchReading(batches, _faults_in(lines, mistakes))
+    plain = BatchHypothesis(batches, _faults_in(lines, mistakes))
     yield plain
     wrong = [line for line in lines if _any_wrong(line)]
     if not wrong:
@@ -401,12 +401,12 @@ def _batch_readings(
             after = [batch.after(k, edit) for batch, edit in zip(batches, edits, strict=True)]
             why = Explanation(mistake.kind, mistake.says, KNOWN)
             rest = _faults_in(_lines_of_batches(after, k), mistakes)
-            yield BatchReading(after, [Fault(place, k, why), *rest])
+            yield BatchHypothesis(after, [Fault(place, k, why), *rest])
     unknown = any(fault.why.kind == "unknown" for fault in plain.faults)
     if unknown and all(map(_any_wrong, _lines_of_batches(batches, k - 1) if k > 1 else lines)):
         below = "; the layers below were not judged in batches" if k > 1 else ""
         says = f"fits no known mistake: {describe_error(wrong[0])}{below}"
-        yield BatchReading((), [Fault(place, k, Explanation("unknown", says, UNTRACED))])
+        yield BatchHypothesis((), [Fault(place, k, Explanation("unknown", says, UNTRACED))])
 
 
 def _lines_of_batches(batches: Sequence[Batch], k: int) -> list[list[BatchLine]]:

@@ -69,7 +69,7 @@ def silent_cases(case: Case, hidden: Activation) -> list[Silent]:
     return silent
 
 
-class Reading(NamedTuple):
+class SilentAnswer(NamedTuple):
     """What a candidate returned for an array to which the data contribute nothing."""
 
     place: Place
@@ -79,7 +79,7 @@ class Reading(NamedTuple):
 
 def read_silent(
     answer: Callable[[Case], Answer | None], cases: Sequence[Case], hidden: Activation
-) -> list[Reading]:
+) -> list[SilentAnswer]:
     """What a candidate returns on the silent cases.
 
     Args:
@@ -88,7 +88,7 @@ def read_silent(
         hidden: the activation of the hidden layers.
     """
     return [
-        Reading((role, k), silent.case, getattr(got.gradient[k - 1], role))
+        SilentAnswer((role, k), silent.case, getattr(got.gradient[k - 1], role))
         for case in cases
         for silent in silent_cases(case, hidden)
         if (got := answer(silent.case)) is not None
@@ -109,11 +109,11 @@ class SeenDecay(NamedTuple):
         return Decay(partial(_power, self.power), self.W, self.b)
 
 
-def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> SeenDecay | None:
+def read_decay(answers: Sequence[SilentAnswer], others: Terms, format: Format) -> SeenDecay | None:
     """What multiples of its parameters a candidate adds to its gradients.
 
     Args:
-        readings: on silent cases.
+        answers: on silent cases.
         others: the terms that it should have beside a decay.
         format: of what it returns.
 
@@ -122,7 +122,7 @@ def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> Se
         layer below. None if what is returned is no multiple of the parameters.
     """
     found: dict[Place, dict[int, float]] = {}
-    for place, case, got in readings:
+    for place, case, got in answers:
         term, theta = _at(place, total(others, case).gradient), _at(place, case.params)
         rounding = format.u * abs(term) + format.lost * abs(theta)
         c = _multiple(got - term, theta, rounding, format)
@@ -132,7 +132,7 @@ def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> Se
     numbers = max(found.values(), key=len, default={})
     if ("W", 1) not in found or any(len(cs) < len(numbers) for cs in found.values()):
         return None
-    first, r = next(iter(numbers)), len(readings[0].case.params)
+    first, r = next(iter(numbers)), len(answers[0].case.params)
     for power in POWERS:
         factors = {p: _short(cs[first] / first**power, format) for p, cs in found.items()}
         if all(
@@ -150,13 +150,13 @@ def read_decay(readings: Sequence[Reading], others: Terms, format: Format) -> Se
     return None
 
 
-def read_factor(readings: Sequence[Reading], term: OneTerm, format: Format) -> float | None:
+def read_factor(answers: Sequence[SilentAnswer], term: OneTerm, format: Format) -> float | None:
     """What multiple of a term a candidate has; None if it has another term, or several."""
-    if not readings:
+    if not answers:
         return None
-    got = np.concatenate([reading.got.ravel() for reading in readings])
-    right = np.concatenate([_at(place, term(case).gradient).ravel() for place, case, _ in readings])
-    theta = np.concatenate([_at(place, case.params).ravel() for place, case, _ in readings])
+    got = np.concatenate([one.got.ravel() for one in answers])
+    right = np.concatenate([_at(place, term(case).gradient).ravel() for place, case, _ in answers])
+    theta = np.concatenate([_at(place, case.params).ravel() for place, case, _ in answers])
     return _multiple(got, right, format.lost * abs(theta), format) if right.any() else None
 
 
@@ -187,12 +187,12 @@ def _short(c: float, format: Format) -> float:
 
 
 def odd_terms(
-    readings: Sequence[Reading], cost: Cost, n: int, names: Mapping[Place, str], format: Format
+    answers: Sequence[SilentAnswer], cost: Cost, n: int, names: Mapping[Place, str], format: Format
 ) -> tuple[list[Finding], Cost]:
     """A finding if a candidate's terms are not those of the cost, and the cost with its own terms.
 
     Args:
-        readings: on silent cases.
+        answers: on silent cases.
         cost: what it claims to differentiate.
         n: the user's own number of examples.
         names: the candidate's own names of its gradients.
@@ -200,10 +200,10 @@ def odd_terms(
     """
     penalties = tuple(term for term in cost.terms if isinstance(term, Penalty))
     for penalty in penalties if penalties == cost.terms else ():
-        factor = read_factor(readings, penalty, format)
+        factor = read_factor(answers, penalty, format)
         if factor is not None and not _is_same(1.0, factor, format):
             return [_penalty_finding(factor)], cost._replace(terms=(Multiple(factor, penalty),))
-    if decay := read_decay(readings, penalties, format):
+    if decay := read_decay(answers, penalties, format):
         asked = decay_of(cost, max(k for _, k in names))
         return decay_findings(decay, asked, n, names, format), with_decay(cost, decay.term)
     return [], cost

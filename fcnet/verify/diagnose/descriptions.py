@@ -17,7 +17,7 @@ from fcnet.losses import LOSSES
 from fcnet.types import Activation, Layer, Loss, Params, itself
 from fcnet.verify.truth.functions import activated, dJ_do, losses_of, slope
 from fcnet.verify.truth.kinks import CONVENTIONS, has_kink, one_sided
-from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Values, beside, form_finding
+from fcnet.verify.types import Answered, Case, Cost, Finding, Format, Values, beside, form_finding
 
 Rows = Float[np.ndarray, "n m"]
 
@@ -65,41 +65,34 @@ def neighbours(own: Description, r: int) -> Iterator[Description]:
             yield Description(*choices)
 
 
-class Example(NamedTuple):
-    """A case, and the data's part of what the candidate returned for it."""
-
-    case: Case
-    answer: Answer
-
-
 def other_description(
-    cost: Cost, examples: Sequence[Example], format: Format
+    cost: Cost, answered: Sequence[Answered], format: Format
 ) -> Description | None:
     """The description other than the cost's under which all gradients are exact, if there is one.
 
     Args:
         cost: as described; its gradient is known to be another.
-        examples: on several inputs, the first the user's own.
+        answered: the data's part of what was returned on several inputs, the first the user's own.
         format: of what the candidate returned.
 
     Returns:
         Of several the one with the fewest other keywords; None if none fits on all inputs, or if
         the described one fits as well.
     """
-    own, r = described(cost), len(examples[0].case.params)
+    own, r = described(cost), len(answered[0].case.params)
     # an input that has nothing special about it tells the most descriptions apart
-    usual = examples[min(1, len(examples) - 1)]
+    usual = answered[min(1, len(answered) - 1)]
     hidden = cache(partial(hidden_layers, case=usual.case))
     output = cache(lambda sigma, last: with_output(hidden(sigma), last))
     with np.errstate(all="ignore"):
-        if all(fits(own, example, format) for example in examples):
+        if all(fits(own, one, format) for one in answered):
             return None
         for other in sorted(neighbours(own, r), key=lambda d: len(own.changed(d))):
             passed = output(other.activation, other.output_activation)
             if (
                 fits(other, usual, format, passed, first=r - 1)
-                and _accepts(other.loss, examples[0].case.Y)
-                and all(fits(other, example, format) for example in examples)
+                and _accepts(other.loss, answered[0].case.Y)
+                and all(fits(other, one, format) for one in answered)
             ):
                 return other
     return None
@@ -107,7 +100,7 @@ def other_description(
 
 def fits(
     description: Description,
-    example: Example,
+    answered: Answered,
     format: Format,
     passed: "Passed | None" = None,
     first: int = 0,
@@ -116,12 +109,12 @@ def fits(
 
     Args:
         description: any.
-        example: a case and a gradient.
+        answered: a case and a gradient.
         format: of the gradient.
         passed: the forward pass of the case, if it is known.
         first: the number of layers, from the input, that are left out of the comparison.
     """
-    case, answer = example
+    case, answer = answered
     passed = forward(description, case) if passed is None else passed
     got, params = answer.gradient[first:], case.params[first:]
     tied = any((z == 0).any() for z in passed.z)
@@ -203,9 +196,9 @@ def _accepts(loss: Loss, Y: Rows) -> bool:
     return bool(np.all(loss.labels.accepts(Y)))
 
 
-def has_loss(description: Description, example: Example, term: float, format: Format) -> bool:
+def has_loss(description: Description, answered: Answered, term: float, format: Format) -> bool:
     """Whether the loss beside a gradient is that of a description, with a term added."""
-    case, answer = example
+    case, answer = answered
     if answer.loss is None:
         return False
     losses = losses_of(description.loss, forward(description, case).a[-1], case.Y)

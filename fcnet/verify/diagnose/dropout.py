@@ -16,17 +16,10 @@ import numpy as np
 from fcnet.arrays import unit_roundoff
 from fcnet.types import Activation
 from fcnet.verify.diagnose.line import Vector
-from fcnet.verify.types import Answer, Case, Cost, Finding
+from fcnet.verify.types import Answer, Answered, Cost, Finding
 
 VISIBLE = 1e-3
 """The least activation that shows whether it is used, relative to its layer's largest."""
-
-
-class Single(NamedTuple):
-    """A case of one example, and what was returned for it."""
-
-    case: Case
-    answer: Answer
 
 
 class Dropout(NamedTuple):
@@ -51,7 +44,7 @@ class Dropout(NamedTuple):
         return Finding(1, "", self.k or None, "dropout", message)
 
 
-def undo_dropout(cost: Cost, singles: Sequence[Single]) -> tuple[list[Dropout], list[Single]]:
+def undo_dropout(cost: Cost, singles: Sequence[Answered]) -> tuple[list[Dropout], list[Answered]]:
     """Where dropout is on, and the same answers for networks without it.
 
     Args:
@@ -114,7 +107,7 @@ def _mask(a: Vector, used: Vector | None, delta: Any, factor: float) -> Vector:
     return np.where(dropped, 0, factor)
 
 
-def _undone(single: Single, mask: Vector, a: Vector, k: int) -> Single:
+def _undone(single: Answered, mask: Vector, a: Vector, k: int) -> Answered:
     """The case and the answer of the network without dropout on a^[k]."""
     params: list[Any] = list(single.case.params)
     gradient: list[Any] = list(single.answer.gradient)
@@ -124,13 +117,13 @@ def _undone(single: Single, mask: Vector, a: Vector, k: int) -> Single:
     restored = np.where((mask == 0) & (dW == 0), fill, dW / np.where(mask, mask, 1))
     params[k] = layer._replace(W=np.asarray(layer.W) * mask)
     gradient[k] = given._replace(W=restored)
-    return Single(
+    return Answered(
         single.case._replace(params=tuple(params)),
         single.answer._replace(gradient=tuple(gradient)),
     )
 
 
-def _next(activation: Activation, single: Single, k: int, a: Vector) -> Vector:
+def _next(activation: Activation, single: Answered, k: int, a: Vector) -> Vector:
     """a^[k+1] from a^[k]."""
     W, b = single.case.params[k]
     with jax.enable_x64(True):

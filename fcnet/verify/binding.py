@@ -17,10 +17,10 @@ from fcnet.verify.own_reading import settle
 from fcnet.verify.readings import is_vector, readings_of
 from fcnet.verify.types import Case, Cost, Term
 
-Terms: TypeAlias = Callable[[Candidate], tuple[Callable[[Case], Term], ...]]
+Terms: TypeAlias = Callable[[Candidate], tuple[Term, ...]]
 
 
-def no_terms(candidate: Candidate) -> tuple[Callable[[Case], Term], ...]:
+def no_terms(candidate: Candidate) -> tuple[Term, ...]:
     """For a cost that is the data's part alone."""
     return ()
 

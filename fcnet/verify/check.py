@@ -26,7 +26,7 @@ from fcnet.verify.report import Report
 from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, without
-from fcnet.verify.types import Answered, Case, Cost, Term
+from fcnet.verify.types import Answered, Cost, Term
 
 REDUCTIONS = ("mean", "sum")
 
@@ -167,7 +167,7 @@ def check(
 def other_layout(
     read: Callable[..., Candidate],
     cost: Cost,
-    terms: Callable[[Candidate], tuple[Callable[[Case], Term], ...]],
+    terms: Callable[[Candidate], tuple[Term, ...]],
     given: Mapping[str, str | None],
     key: Array | None,
 ) -> str:
@@ -207,13 +207,12 @@ def _is_right(candidate: Candidate, cost: Cost, key: Array | None) -> bool:
 
 def _terms(
     candidate: Candidate, l2: float | Callable[[int], float], penalty: Callable[[Any], Any] | None
-) -> tuple[Callable[[Case], Term], ...]:
+) -> tuple[Term, ...]:
     """What the cost has beside the data's part."""
-    terms: list[Callable[[Case], Term]] = []
+    terms: list[Term] = []
     if callable(l2) or l2:
         terms.append(l2_term(l2, len(candidate.own.params)))
         terms[0](candidate.own)
     if penalty is not None:
-        u = candidate.format.u
-        terms.append(Penalty(penalty, candidate.layout, candidate.like[0], u))
+        terms.append(Penalty(penalty, candidate.layout, candidate.like[0]))
     return tuple(terms)

@@ -6,9 +6,9 @@ gradient has None for it. The candidate sees the user's own layout, array
 library and dtype; `candidate.py` translates.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,12 +31,12 @@ class Cost(NamedTuple):
         objective: the activations and the loss of one example.
         reduction: what the losses of a batch become: their "mean" or their "sum". For one example
             both are the same.
-        terms: what is added to that: functions of a case, of its parameters and its n alone.
+        terms: what is added to that.
     """
 
     objective: Objective
     reduction: str = "mean"
-    terms: "tuple[Callable[[Case], Term], ...]" = ()
+    terms: "tuple[Term, ...]" = ()
 
     def activations(self, r: int) -> list[Activation]:
         """The activation of each of r layers."""
@@ -112,17 +112,22 @@ class Case(NamedTuple):
     Y: Float[np.ndarray, "n m_r"]
 
 
-class Term(NamedTuple):
-    """A term of the cost that depends on the parameters alone, on one case.
-
-    `value_sigma` and `sigma` are how far rounding moves the value and the gradient, as standard
-    deviations per unit roundoff.
-    """
+class TermValue(NamedTuple):
+    """The value and the gradient of a term on one case, or bounds of the errors of both."""
 
     value: float
     gradient: Params
-    value_sigma: float
-    sigma: Params
+
+
+@runtime_checkable
+class Term(Protocol):
+    """A term of the cost that depends on the parameters, and on the number n of examples, alone."""
+
+    def __call__(self, case: Case) -> TermValue:
+        """The term on a case."""
+
+    def tolerance(self, case: Case, u: float) -> TermValue:
+        """What rounding to unit roundoff u, and a choice at kinks, explain of an error in both."""
 
 
 class Reference(NamedTuple):

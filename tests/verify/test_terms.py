@@ -7,6 +7,7 @@ from functools import partial
 from itertools import pairwise, product
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from support.faulty_backprop import Setting, candidate
 from support.rounded_backprop import DTYPES
 
 import fcnet
+from fcnet.layouts import layouts_of
+from fcnet.verify.truth import terms
+from fcnet.verify.truth.terms import Penalty, without
+from fcnet.verify.types import Answer, Case, format_of
 
 pytestmark = pytest.mark.untyped
 
@@ -278,6 +283,40 @@ def test_a_penalty_is_a_function_of_the_users_own_layout():
         report = check(backward, params, penalty=absolute, weight_layout="out_in")
         assert found(report) == findings
         assert report.ok == (not findings)
+
+
+def penalty_at_a_kink():
+    """|w| summed over a network in which one weight is 0 and the others are not, with that case."""
+    params = [(W.copy(), b.copy()) for W, b in PARAMS]
+    params[0][0][0, 0] = 0.0
+    layout = layouts_of(params)[0]
+    term = Penalty(lambda params: sum(jnp.abs(W).sum() for W, _ in params), layout, params)
+    return term, Case("your input", layout.read(params), X, np.eye(3)[LABELS])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+def test_a_kink_of_a_penalty_counts_the_same_in_every_format(dtype):
+    term, case = penalty_at_a_kink()
+    u = format_of(dtype).u
+    first, *others = jax.tree.leaves(term.tolerance(case, u).gradient)
+    assert 1 <= first[0, 0] <= 2.1  # |w| has any slope from -1 to 1 there
+    first[0, 0] = 0
+    assert max(abs(leaf).max() for leaf in (first, *others)) < 30 * u
+
+
+def test_the_data_s_part_of_an_answer_needs_no_rounding_of_the_terms(monkeypatch):
+    term, case = penalty_at_a_kink()
+
+    def never(*args, **options):
+        raise AssertionError("the rounding of a term was measured")
+
+    monkeypatch.setattr(terms, "spread", never)
+    monkeypatch.setattr(terms, "jumps", never)
+    zero = Answer(jax.tree.map(np.zeros_like, case.params), None, np.dtype(float))
+    part = without(zero, (term,), case).gradient
+    np.testing.assert_array_equal(part[1].W, -np.sign(PARAMS[1][0]))
+    with pytest.raises(AssertionError, match="was measured"):
+        term.tolerance(case, 2.0**-53)
 
 
 @pytest.mark.parametrize("absent", [(1, 2), (1,)])

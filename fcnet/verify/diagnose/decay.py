@@ -31,9 +31,6 @@ OFF = -800.0
 Place: TypeAlias = tuple[str, int]
 """A role, "W" or "b", and a layer."""
 
-OneTerm: TypeAlias = Callable[[Case], Term]
-Terms: TypeAlias = Sequence[OneTerm]
-
 
 class Silent(NamedTuple):
     """A case on which the data contribute nothing to the gradients of some arrays."""
@@ -109,7 +106,9 @@ class SeenDecay(NamedTuple):
         return Decay(partial(_power, self.power), self.W, self.b)
 
 
-def read_decay(answers: Sequence[SilentAnswer], others: Terms, format: Format) -> SeenDecay | None:
+def read_decay(
+    answers: Sequence[SilentAnswer], others: Sequence[Term], format: Format
+) -> SeenDecay | None:
     """What multiples of its parameters a candidate adds to its gradients.
 
     Args:
@@ -150,7 +149,7 @@ def read_decay(answers: Sequence[SilentAnswer], others: Terms, format: Format) -
     return None
 
 
-def read_factor(answers: Sequence[SilentAnswer], term: OneTerm, format: Format) -> float | None:
+def read_factor(answers: Sequence[SilentAnswer], term: Term, format: Format) -> float | None:
     """What multiple of a term a candidate has; None if it has another term, or several."""
     if not answers:
         return None

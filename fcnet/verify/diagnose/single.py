@@ -16,7 +16,7 @@ from fcnet.arrays import unit_roundoff
 from fcnet.verify.diagnose.line import Line, Vector
 from fcnet.verify.truth.functions import dJ_do, slope
 from fcnet.verify.truth.terms import total
-from fcnet.verify.types import Answer, Case, Cost, Reference, Term, Values
+from fcnet.verify.types import Answer, Case, Cost, Reference, TermValue, Values
 
 Matrix = Float[np.ndarray, "m_k m_below"]
 
@@ -109,7 +109,7 @@ class Single:
         return self.error if k == self.r else self.W(k + 1).T @ deltas[k + 1]
 
     @cached_property
-    def term(self) -> Term:
+    def term(self) -> TermValue:
         """The part of the cost that depends on the parameters alone; `answer` is without it."""
         return total(self.cost.terms, self.case)
 

@@ -19,7 +19,7 @@ from fcnet.verify.truth.double import Traced, float64, trace
 from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.kinks import CONVENTIONS, activate, has_kink, kink_slack
 from fcnet.verify.truth.rounding import KAPPA, sample_count, spread
-from fcnet.verify.truth.terms import total, with_term
+from fcnet.verify.truth.terms import with_terms
 from fcnet.verify.types import Case, Cost, Format, Reference
 
 
@@ -84,7 +84,7 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         ),
         lost=lost,
     )
-    return with_term(right, total(cost.terms, case), u) if cost.terms else right
+    return with_terms(right, cost.terms, case, u) if cost.terms else right
 
 
 def _traced(function: Callable[..., Any], cost: Cost, *args: Any) -> Traced:

@@ -19,9 +19,10 @@ from fcnet.layouts import Layout, with_zero_biases
 from fcnet.trees import leaves, rebuild
 from fcnet.types import Layer, Params
 from fcnet.verify.truth.double import Traced, float64, trace
+from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.rounding import KAPPA, jumps, spread
 from fcnet.verify.truth.scalar import trace_scalar
-from fcnet.verify.types import Answer, Case, Reference, Term
+from fcnet.verify.types import Answer, Case, Reference, Term, TermValue
 
 PENALTY_SAMPLES = 8
 """Samples of the rounding of a penalty: it has few operations, and its tolerance is added to that
@@ -41,20 +42,29 @@ class Decay:
     W: tuple[float, ...]
     b: tuple[float, ...]
 
-    def __call__(self, case: Case) -> Term:
+    def __call__(self, case: Case) -> TermValue:
         """The term on a case."""
         c = self.coefficient(len(case.X))
-        gradient, value, spread_of_value = [], 0.0, 0.0
-        for layer, *factors in zip(case.params, self.W, self.b, strict=True):
-            arrays = []
-            for theta, factor in zip(layer, factors, strict=True):
-                arrays.append(c * factor * theta)
-                part = c * factor / 2 * float((theta**2).sum())
-                value += part
-                spread_of_value += abs(part) * (1 + math.sqrt(np.size(theta) / 3))
-            gradient.append(Layer(*arrays))
-        sigma = jax.tree.map(lambda g: 2 * abs(g), tuple(gradient))
-        return Term(value, tuple(gradient), spread_of_value, sigma)
+        gradient = tuple(
+            Layer(*(c * factor * theta for theta, factor in zip(layer, factors, strict=True)))
+            for layer, *factors in zip(case.params, self.W, self.b, strict=True)
+        )
+        return TermValue(sum(_halves(gradient, case)), gradient)
+
+    def tolerance(self, case: Case, u: float) -> TermValue:
+        """What rounding explains of an error in it."""
+        gradient = self(case).gradient
+        pairs = zip(_halves(gradient, case), jax.tree.leaves(gradient), strict=True)
+        value = sum(abs(half) * (1 + math.sqrt(np.size(g) / 3)) for half, g in pairs)
+        return TermValue(
+            KAPPA * u * value, jax.tree.map(lambda g: KAPPA * u * 2 * abs(g), gradient)
+        )
+
+
+def _halves(gradient: Params, case: Case) -> list[float]:
+    """Half of gradient . theta for each array: what a decay adds to the cost."""
+    pairs = zip(*map(jax.tree.leaves, (gradient, case.params)), strict=True)
+    return [float((g * theta).sum()) / 2 for g, theta in pairs]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +75,11 @@ class Penalty:
         function: returns a scalar.
         layout: of the user's parameters.
         like: the user's parameters, whose containers the function gets with arrays of JAX.
-        roundoff: u of what the candidate computes in.
     """
 
     function: Callable[[Any], Any]
     layout: Layout
     like: Any
-    roundoff: float
 
     def __post_init__(self) -> None:
         """Raise TypeError unless JAX can trace the function to a real scalar."""
@@ -79,19 +87,21 @@ class Penalty:
             arrays = self._arrays(self.layout.read(self.like))
             trace_scalar(self._value, arrays, name="penalty", arguments="params")
 
-    def __call__(self, case: Case) -> Term:
+    def __call__(self, case: Case) -> TermValue:
         """The term on a case."""
+        value, gradient = evaluate(self._traced, self._arrays(case.params))
+        return TermValue(float(value), self._layers(gradient))
+
+    def tolerance(self, case: Case, u: float) -> TermValue:
+        """What rounding, and the choice at kinks such as that of |w| at 0, explain of an error."""
         arrays = self._arrays(case.params)
-        measured = spread(self._traced, arrays, samples=PENALTY_SAMPLES)
-        low, high = jumps(self._traced, arrays, size=KAPPA * self.roundoff)
-        (value, gradient), (value_sigma, sigma), _ = measured
-        # A kink, such as that of |w| at 0, is worth as much as rounding the other way.
-        choice = [
-            np.maximum(abs(below), abs(above)) / (KAPPA * self.roundoff)
-            for below, above in zip(low[1], high[1], strict=True)
+        value_sigma, sigma = spread(self._traced, arrays, samples=PENALTY_SAMPLES).sigma
+        low, high = jumps(self._traced, arrays, size=KAPPA * u)
+        allowed = [
+            KAPPA * u * s + np.maximum(abs(below), abs(above))
+            for s, below, above in zip(sigma, low[1], high[1], strict=True)
         ]
-        sigma = [s + c for s, c in zip(sigma, choice, strict=True)]
-        return Term(float(value), self._layers(gradient), float(value_sigma), self._layers(sigma))
+        return TermValue(KAPPA * u * float(value_sigma), self._layers(allowed))
 
     def _arrays(self, params: Params) -> list[np.ndarray]:
         """The user's arrays with the values of notes' layers, in the order of his containers."""
@@ -119,29 +129,36 @@ class Multiple:
     """A factor times a term."""
 
     factor: float
-    term: Callable[[Case], Term]
+    term: Term
 
-    def __call__(self, case: Case) -> Term:
+    def __call__(self, case: Case) -> TermValue:
         """The multiple on a case."""
-        value, gradient, value_sigma, sigma = self.term(case)
-        scale = partial(jax.tree.map, lambda x: self.factor * x)
-        return Term(self.factor * value, scale(gradient), value_sigma, sigma)
+        return _times(self.factor, self.term(case))
+
+    def tolerance(self, case: Case, u: float) -> TermValue:
+        """What rounding and a choice at kinks explain of an error in it."""
+        return _times(abs(self.factor), self.term.tolerance(case, u))
 
 
-def total(terms: Sequence[Callable[[Case], Term]], case: Case) -> Term:
+def _times(factor: float, value: TermValue) -> TermValue:
+    return jax.tree.map(lambda x: factor * x, value)
+
+
+def total(terms: Sequence[Term], case: Case) -> TermValue:
     """The sum of several terms on a case; a bias that is absent is 0."""
     case = case._replace(params=with_zero_biases(case.params))
-    zero = Term(0.0, jax.tree.map(np.zeros_like, case.params), 0.0, case.params)
-    zero = zero._replace(sigma=zero.gradient)
-    return sum_of([zero, *(term(case) for term in terms)])
+    return _sum([_zero(case), *(term(case) for term in terms)])
 
 
-def sum_of(terms: Sequence[Term]) -> Term:
-    """The sum of terms on the same case."""
-    return jax.tree.map(lambda *parts: sum(parts), *terms)
+def _zero(case: Case) -> TermValue:
+    return TermValue(0.0, jax.tree.map(np.zeros_like, case.params))
 
 
-def without(answer: Answer, terms: Sequence[Callable[[Case], Term]], case: Case) -> Answer:
+def _sum(values: Sequence[TermValue]) -> TermValue:
+    return jax.tree.map(lambda *parts: sum(parts), *values)
+
+
+def without(answer: Answer, terms: Sequence[Term], case: Case) -> Answer:
     """The data's part of an answer on a case."""
     pairs = zip(answer.gradient, total(terms, case).gradient, strict=True)
     layers: list[Any] = [
@@ -151,20 +168,20 @@ def without(answer: Answer, terms: Sequence[Callable[[Case], Term]], case: Case)
     return answer._replace(gradient=tuple(layers))
 
 
-def with_term(reference: Reference, term: Term, u: float) -> Reference:
-    """The reference of the data's part with a term added."""
+def with_terms(right: Reference, terms: Sequence[Term], case: Case, u: float) -> Reference:
+    """The reference of the data's part with terms added, for arithmetic of unit roundoff u."""
+    value, gradient = total(terms, case)
+    allowed = _sum([_zero(case), *(term.tolerance(case, u) for term in terms)])
 
-    def add(gradient: Params) -> Params:
-        return jax.tree.map(np.add, gradient, term.gradient)
+    def add(one: Params, other: Params) -> Params:
+        return jax.tree.map(np.add, one, other)
 
-    return reference._replace(
-        loss=reference.loss + term.value,
-        loss_tolerance=reference.loss_tolerance + KAPPA * u * term.value_sigma,
-        gradient=add(reference.gradient),
-        by_convention={c: add(choice) for c, choice in reference.by_convention.items()},
-        tolerance=jax.tree.map(
-            lambda allowed, sigma: allowed + KAPPA * u * sigma, reference.tolerance, term.sigma
-        ),
+    return right._replace(
+        loss=right.loss + value,
+        loss_tolerance=right.loss_tolerance + allowed.value,
+        gradient=add(right.gradient, gradient),
+        by_convention={c: add(choice, gradient) for c, choice in right.by_convention.items()},
+        tolerance=add(right.tolerance, allowed.gradient),
     )
 
 

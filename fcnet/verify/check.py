@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from jax import Array
 
 from fcnet.losses import as_objective
 from fcnet.types import Activation, Loss
-from fcnet.verify.backward_pass import BackwardPass, first_of_each_kind
+from fcnet.verify.allowances import allow
+from fcnet.verify.backward_pass import BackwardPass
 from fcnet.verify.binding import EXAMPLE_AXES, WEIGHT_LAYOUTS, bind
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.compare import compare
+from fcnet.verify.diagnose.causes import Causes, first_of_each_kind
+from fcnet.verify.diagnose.decay import silent_answers
 from fcnet.verify.diagnose.descriptions import (
     described,
     description_findings,
@@ -20,9 +22,10 @@ from fcnet.verify.diagnose.descriptions import (
 )
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
-from fcnet.verify.judge import Trial, judge
+from fcnet.verify.judge import judge
 from fcnet.verify.protocol import check_loss, check_protocol
 from fcnet.verify.report import Report
+from fcnet.verify.saturation import add_saturation
 from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, without
@@ -129,39 +132,42 @@ def check(
     derived = varied_inputs(candidate, cost, key)
     cases = [candidate.own, *derived]
     plain = [cases[1], *(case for case in cases[2:] if len(case.X) != len(cases[1].X))]
-    subject = BackwardPass(cost, candidate, tuple(plain[:2]), candidate.format)
-    references = [subject.truth(case, subject.format) for case in cases]
+    silent = cache(partial(silent_answers, candidate, plain[:2], cost.objective.activation))
+    as_described = BackwardPass(cost, candidate, candidate.format, silent)
+    references = [as_described.truth(case, as_described.format) for case in cases]
     protocol = check_protocol(candidate, references[0], cases[1], references[1])
     other = protocol.other or candidate.call(cases[1])
     calls = [protocol.own, other, *map(candidate.call, cases[2:])]
-    settled, notes = subject.settled(calls, references)
-    if settled is not subject:
-        subject, references = settled, [settled.truth(case, settled.format) for case in cases]
-    subject = subject.leaving_out(calls)
-    if subject.unread:
+    subject, notes = allow(as_described, calls, references)
+    if subject is not as_described:
         references = [subject.truth(case, subject.format) for case in cases]
-        names = ", ".join(subject.unread_names)
-        notes = [*notes, f"of {names} only the shape was judged, and no number"]
     trials = [
-        Trial(case, right, answer, compare(answer, right, case.name))
+        subject.trial(case, answer, right)
         for case, right, call in zip(cases, references, calls, strict=True)
         if (answer := subject.readable(call)) is not None
     ]
-    form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
-    subject = replace(subject, trials=tuple(trials))
-    if not RANDOM.isdisjoint(finding.kind for finding in form) and subject.dropout:
-        form = [finding for finding in form if finding.kind not in RANDOM]
+    causes = Causes(subject, trials)
     all_right = len(trials) == len(cases) and all(trial.comparison.ok for trial in trials)
+    otherwise = "" if all_right else other_layout(read, cost, terms, given, key)
     losses = check_loss(protocol.own, references[0])
-    if not all_right and (text := other_layout(read, cost, terms, given, key)):
-        subject = replace(subject, otherwise=text)
+    form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
+    if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
+        form = [finding for finding in form if finding.kind not in RANDOM]
+    if otherwise:
         # Calls on other numbers of examples may have failed for the layout alone.
-        form = [*protocol.findings, *description_findings(text, [])]
-    elif losses and (all_right or not subject.has_other_loss(protocol.own)):
+        form = [*protocol.findings, *description_findings(otherwise, [])]
+    elif losses and (all_right or not causes.has_other_loss(protocol.own)):
         form += losses
-    report = judge(subject, cases, trials, first_of_each_kind(form), [*notes, *protocol.notes])
+    report = judge(
+        subject,
+        cases,
+        trials,
+        first_of_each_kind(form),
+        [*notes, *protocol.notes],
+        lambda persistent: [] if otherwise else causes.findings(),
+    )
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
-    return subject.at_saturation(replace(report, leaves=judged))
+    return add_saturation(replace(report, leaves=judged), subject, plain[0])
 
 
 def other_layout(

@@ -223,7 +223,7 @@ def judge_claim(
         for case, answer in zip(cases, answers, strict=True)
         if answer is not None
     ]
-    return judge(claim, cases, trials, findings, notes)
+    return judge(claim, cases, trials, findings, notes, partial(claim.explain, trials))
 
 
 def call_again(claim: Claim, case: ArrayCase, answer: Answer) -> tuple[list[Finding], list[str]]:

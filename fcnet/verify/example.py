@@ -1,7 +1,7 @@
 """The smallest input that shows a fault, as Python code to paste."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,12 +29,18 @@ class Shown(NamedTuple):
     code: str
 
 
-def simple_inputs(candidate: Candidate, loss: Loss) -> list[Shown]:
-    """Inputs of simple numbers, of one example and, for a batch, of two and three.
+def inputs_to_show(candidate: Candidate, loss: Loss, failing: Sequence[Case]) -> list[Shown]:
+    """Inputs of simple numbers, and then the failing one of the fewest examples.
 
-    Raises TypeError where no code makes the user's containers.
+    The former have one example and, for a batch, two and three. There are none where no code makes
+    the user's containers.
     """
-    return [_simple(candidate, loss, n) for n in ((1, 2, 3) if candidate.batched else (1,))]
+    try:
+        inputs = [_simple(candidate, loss, n) for n in ((1, 2, 3) if candidate.batched else (1,))]
+        least = sorted(failing, key=lambda case: len(case.X))[:1]
+        return inputs + [Shown(case, literal(candidate, case)) for case in least]
+    except TypeError:
+        return []
 
 
 def _simple(candidate: Candidate, loss: Loss, n: int) -> Shown:

@@ -7,7 +7,7 @@ where the error of a wrong formula is smooth.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -40,7 +40,7 @@ UNRELIABLE = {"stateful", "nondeterministic", "stale_cache", "momentum", "averag
 
 @runtime_checkable
 class Subject(Protocol):
-    """What is judged: a candidate, what is right, and how to explain what is wrong.
+    """What is judged: a candidate, and what is right.
 
     A case is whatever the candidate is tried on; it has a name. Attributes:
         name: of the candidate.
@@ -68,9 +68,6 @@ class Subject(Protocol):
 
     def compare(self, case: Any, answer: Answer, format: Format) -> Comparison:
         """An answer beside what is right, for a candidate that computes in `format`."""
-
-    def explain(self, trials: Sequence["Trial"], persistent: Sequence[Leaf]) -> list[Finding]:
-        """The root causes of wrong answers, at least one."""
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """Notes for the report on what the comparisons show, or cannot show."""
@@ -118,6 +115,7 @@ def judge(
     trials: Sequence[Trial],
     findings: Sequence[Finding],
     notes: Sequence[str],
+    explain: Callable[[Sequence[Leaf]], list[Finding]],
 ) -> Report:
     """The report on a subject.
 
@@ -127,6 +125,8 @@ def judge(
         trials: those on which it answered.
         findings: what is wrong with its form.
         notes: what else is known of it.
+        explain: gives the root causes of wrong answers; it gets the errors that are persistent,
+            where rounding explains each answer alone. Called once, if the answers are wrong.
     """
     if not trials:
         return _report(subject, cases, "wrong", (), tuple(findings), notes, subject.format)
@@ -136,7 +136,7 @@ def judge(
     reliable = UNRELIABLE.isdisjoint(finding.kind for finding in findings)
     is_wrong = ruling.kind == "wrong" or bool(persistent)
     if is_wrong and reliable:
-        found += subject.explain(trials, persistent)
+        found += explain(persistent)
     shown = any(any(comparison.informative) for comparison in ruling.comparisons)
     verdict: Verdict = "wrong" if is_wrong or errors(found) else "right" if shown else "cannot tell"
     said = [*subject.remarks(ruling.comparisons), *notes]

@@ -5,20 +5,53 @@ Activations that stay bounded, and losses whose derivative does, are tried at pr
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fcnet.types import Activation, Layer
+from fcnet.verify.backward_pass import BackwardPass
 from fcnet.verify.candidate import Candidate
+from fcnet.verify.report import Report
 from fcnet.verify.truth.functions import activated, dJ_do
-from fcnet.verify.types import Case, Cost
+from fcnet.verify.types import FORMATS, Case, Cost, form_finding
 
 LEVELS = (20.0, 40.0, 800.0)
 """The pre-activations: exp overflows at 11 in float16, at 89 in float32, at 710 in float64."""
 
 BOUND = 2.0
 """The most that a bounded activation, or derivative of a loss, may be."""
+
+
+def add_saturation(report: Report, subject: BackwardPass, like: Case) -> Report:
+    """The report on a right candidate with a warning if it fails at saturation only.
+
+    Args:
+        report: the report.
+        subject: the candidate.
+        like: an input with nothing special.
+    """
+    if not report.ok or any(finding.kind == "unstable" for finding in report.findings):
+        return report
+    format = FORMATS[report.precision]
+    format = format._replace(u=report.unit_roundoff, lost=subject.format.lost)
+    inputs = saturated_inputs(subject.candidate, subject.cost, like)
+    report = replace(report, cases=(*report.cases, *(case.name for case, _ in inputs)))
+    for case, level in inputs:
+        call = subject.candidate.call(case)
+        answer = subject.readable(call)
+        shown = subject.compare(case, answer, format) if answer else None
+        if shown and shown.ok:
+            continue
+        what = subject.worst_entry(shown) if shown else call.findings[0].message
+        message = (
+            f"at pre-activations of {level:g} {what}: the formula is right elsewhere, and not "
+            "stable there"
+        )
+        unstable = form_finding("unstable", message, "warning")
+        return replace(report, findings=(*report.findings, unstable))
+    return report
 
 
 class Saturated(NamedTuple):

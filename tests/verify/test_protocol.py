@@ -8,8 +8,8 @@ from support.correct_candidates import ReLU, alone, cost, counted, data, gradien
 from support.protocol_cases import N, check, kinds, loss_findings, protocol_of
 
 from fcnet import Layer, Loss
-from fcnet.verify.backward_pass import find_non_finite
 from fcnet.verify.binding import bind
+from fcnet.verify.diagnose.causes import find_non_finite
 from fcnet.verify.types import Case
 
 

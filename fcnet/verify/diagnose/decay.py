@@ -5,16 +5,17 @@ layer r are 0, and with a^[r-1] = 0 so is dJ/dW^[r]. What a candidate returns th
 of its parameters is a term of the parameters alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from fcnet.types import Activation, Layer, Params
+from fcnet.verify.candidate import Candidate
 from fcnet.verify.truth.functions import activated
 from fcnet.verify.truth.terms import Decay, Multiple, Penalty, total
-from fcnet.verify.types import Answer, Case, Cost, Finding, Format, Term, Values
+from fcnet.verify.types import Case, Cost, Finding, Format, Term, Values
 
 POWERS = (0, -1, 1)
 """A coefficient is the same for every n, or proportional to 1/n, or to n."""
@@ -74,21 +75,22 @@ class SilentAnswer(NamedTuple):
     got: Values
 
 
-def read_silent(
-    answer: Callable[[Case], Answer | None], cases: Sequence[Case], hidden: Activation
+def silent_answers(
+    candidate: Candidate, cases: Sequence[Case], hidden: Activation
 ) -> list[SilentAnswer]:
     """What a candidate returns on the silent cases.
 
     Args:
-        answer: what it returns for a case; None if it fails.
+        candidate: the user's function.
         cases: one, or two of different n, without special values.
         hidden: the activation of the hidden layers.
     """
+    present = candidate.layout.present
     return [
         SilentAnswer((role, k), silent.case, getattr(got.gradient[k - 1], role))
         for case in cases
-        for silent in silent_cases(case, hidden)
-        if (got := answer(silent.case)) is not None
+        for silent in silent_cases(case._replace(params=present(case.params)), hidden)
+        if (got := candidate.call(silent.case).answer) is not None
         for role, k in silent.shows
     ]
 

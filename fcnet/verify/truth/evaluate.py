@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.special  # JAX needs SciPy, too
+import scipy.special
 from jax import lax
 from jax.extend import core
 

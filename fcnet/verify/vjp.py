@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from fcnet.arrays import to_numpy
+from fcnet.verify.agreement import agree, distance
 from fcnet.verify.arguments import Arguments, as_answer, call, take_apart
 from fcnet.verify.calling import check_call
 from fcnet.verify.claim import (
@@ -27,7 +28,6 @@ from fcnet.verify.claim import (
 from fcnet.verify.generator import generator_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
-from fcnet.verify.protocol import agree, distance
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.types import Answer, Finding, errors, form_finding, format_of

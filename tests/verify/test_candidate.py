@@ -23,9 +23,9 @@ from support.correct_candidates import (
 )
 
 from fcnet import Layer, backprop, batch_backprop
+from fcnet.verify.agreement import agree, bounds_of
 from fcnet.verify.binding import bind
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.protocol import agree, bounds_of
 from fcnet.verify.types import Case
 
 N = 5

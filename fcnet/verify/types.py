@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -166,6 +167,11 @@ class Answer(NamedTuple):
     gradient: Params
     loss: float | None
     dtype: np.dtype
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all entries of the gradient are."""
+        return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.gradient))
 
 
 class Answered(NamedTuple):

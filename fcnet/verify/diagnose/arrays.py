@@ -105,7 +105,7 @@ def _one_factor(array: WrongArray) -> Iterator[Sign]:
         ):
             if n > 2 and array.is_multiple(c):
                 yield kind, f"{text}, {phrase}"
-    c = fitted_factor(array.got, array.right, default=0).item()
+    c = fitted_factor(array.got, array.right, default=0.0).item()
     if array.got[0].size > 1 and c and array.is_multiple(c):
         yield "scaled", f"is {multiple(c)} times what it must be"
 
@@ -177,7 +177,7 @@ def _added(array: WrongArray) -> Iterator[Sign]:
         if not base:
             continue
         own, way = (_in_roundings(values, rounding) for values in (difference, base))
-        c = fitted_factor(own, way, default=0).item()
+        c = fitted_factor(own, way, default=0.0).item()
         value = [right + c * way for right, way in zip(array.right, base, strict=True)]
         if c and array.got[0].size > 1 and array.agrees(value, array.allowed):
             yield kind, f"has an extra {c:.4g} times {what}"
@@ -200,7 +200,7 @@ def _few_places(array: WrongArray) -> Iterator[Sign]:
 def _factor_along_axis(array: WrongArray) -> Iterator[Sign]:
     for axis in range(array.right[0].ndim):
         over = tuple(i for i in range(array.right[0].ndim) if i != axis)
-        c = fitted_factor(array.got, array.right, over, default=0)
+        c = fitted_factor(array.got, array.right, over, default=0.0)
         if over and array.is_multiple(c):
             listed = ", ".join(f"{x:.4g}" for x in np.ravel(c)[:FEW])
             more = ", ..." if np.size(c) > FEW else ""

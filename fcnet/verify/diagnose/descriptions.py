@@ -238,7 +238,8 @@ def description_findings(
     exact = f"{apart}this is the exact gradient with {text}"
     known = lines[0] if len(lines) == 1 and lines[0].kind != "unknown" else None
     if known and known.kind in LIKELY:
-        message = f"{known.message} Or {exact}; pass that if it is what you mean."
+        comma = "," if beside_terms else ""
+        message = f"{known.message} Or{comma} {exact}; pass that if it is what you mean."
         return [known._replace(message=message)]
     message = f"{exact}; pass that if it is what you mean, since it is wrong as you described it"
     if known:

@@ -13,7 +13,7 @@ from fcnet.types import Activation
 from fcnet.verify.diagnose.batch import batch_of, row
 from fcnet.verify.diagnose.explain import Fault
 from fcnet.verify.diagnose.line import PLACES, Mistake
-from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, ROW_MISTAKES
+from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES, ROW_MISTAKES
 from fcnet.verify.diagnose.search import batch_faults, complexity, single_faults
 from fcnet.verify.diagnose.single import single_of
 from fcnet.verify.factors import FACTORS
@@ -97,7 +97,8 @@ def causes_of(cost: Cost, items: Sequence[Observation], strictness: float) -> li
     batches = _useful_batches(items)
     singles = [item for item in items if len(item.case.X) == 1]
     singles += [end for item in batches for end in _ends(cost, item)]
-    alone = single_faults([single_of(cost, *item[:3], strictness) for item in singles])
+    examples = [single_of(cost, *item[:3], strictness) for item in singles]
+    alone = single_faults(examples, MISTAKES)
     usable = [item for item in batches if item.alone or not alone]
     together = _faults_of_batches(cost, usable, BATCH_MISTAKES, strictness)
     if together:

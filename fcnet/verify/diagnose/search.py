@@ -24,7 +24,6 @@ from fcnet.verify.diagnose.explain import (
     explain,
 )
 from fcnet.verify.diagnose.line import Line, Mistake, Vector
-from fcnet.verify.diagnose.mistakes import MISTAKES
 from fcnet.verify.diagnose.single import (
     Deltas,
     Single,
@@ -58,25 +57,25 @@ class SingleHypothesis(NamedTuple):
     faults: list[Fault]
 
 
-def single_faults(singles: Sequence[Single]) -> list[Fault]:
+def single_faults(singles: Sequence[Single], mistakes: Sequence[Mistake]) -> list[Fault]:
     """The wrong lines on single examples, from the output down.
 
     Examples whose gradient is not finite show little: they are used only if no other shows a fault.
     """
     finite = [e for e in singles if e.answer.is_finite]
-    return (_search_singles(finite) if finite else []) or (
-        _search_singles(singles) if singles else []
+    return (_search_singles(finite, mistakes) if finite else []) or (
+        _search_singles(singles, mistakes) if singles else []
     )
 
 
-def _search_singles(singles: Sequence[Single]) -> list[Fault]:
+def _search_singles(singles: Sequence[Single], mistakes: Sequence[Mistake]) -> list[Fault]:
     found: list[Fault] = []
     deltas: Sequence[Deltas] = [{} for _ in singles]
     for k in range(singles[0].r, 0, -1):
-        hypotheses = _single_hypotheses(singles, k, deltas)
+        hypotheses = _single_hypotheses(singles, k, deltas, mistakes)
         costs = [complexity(hypothesis.faults) for hypothesis in hypotheses]
         if len(hypotheses) > 1 and k > 1:  # the third witness: layer k-1 under each hypothesis
-            below = [_single_hypotheses(r.singles, k - 1, r.deltas) for r in hypotheses]
+            below = [_single_hypotheses(r.singles, k - 1, r.deltas, mistakes) for r in hypotheses]
             least = [min(complexity(r.faults) for r in hypotheses) for hypotheses in below]
             costs = [own + further for own, further in zip(costs, least, strict=True)]
         hypothesis = hypotheses[costs.index(min(costs))]
@@ -86,14 +85,14 @@ def _search_singles(singles: Sequence[Single]) -> list[Fault]:
 
 
 def _single_hypotheses(
-    singles: Sequence[Single], k: int, above: Sequence[Deltas]
+    singles: Sequence[Single], k: int, above: Sequence[Deltas], mistakes: Sequence[Mistake]
 ) -> list[SingleHypothesis]:
     """delta^[k] as db shows it, as dW shows it, or as it must be."""
     if not singles[0].has_bias(k):
-        return _hypotheses_without_bias(singles, k, above)
+        return _hypotheses_without_bias(singles, k, above, mistakes)
     deltas = [{**known, k: e.db(k)} for e, known in zip(singles, above, strict=True)]
     line = delta_steps(singles, k, deltas)
-    hypotheses = [_suppose(singles, k, deltas)]
+    hypotheses = [_suppose(singles, k, deltas, mistakes)]
     if not hypotheses[0].faults:
         return hypotheses
     # dW = delta a^T shows delta on the examples where a is not zero, if its rank is one
@@ -101,7 +100,7 @@ def _single_hypotheses(
     seen = [e for e, _ in lit]
     shown = [{**known, k: _delta_from_dW(e, k)} for e, known in lit]
     if seen and not _any_wrong(gradient_steps(seen, "W", k, shown)):
-        hypothesis, other = _suppose(seen, k, shown), delta_steps(seen, k, shown)
+        hypothesis, other = _suppose(seen, k, shown, mistakes), delta_steps(seen, k, shown)
         if not _any_wrong(line):  # in a coarse format both may pass for delta: the nearer is first
             near = _delta_error(other) < _delta_error(line)
             return [hypothesis, *hypotheses] if near else [*hypotheses, hypothesis]
@@ -112,33 +111,35 @@ def _single_hypotheses(
     if not _any_wrong(line):
         return hypotheses
     must = [{**known, k: s.expected} for known, s in zip(deltas, line, strict=True)]
-    return [*hypotheses, _suppose(singles, k, must)]
+    return [*hypotheses, _suppose(singles, k, must, mistakes)]
 
 
 def _hypotheses_without_bias(
-    singles: Sequence[Single], k: int, above: Sequence[Deltas]
+    singles: Sequence[Single], k: int, above: Sequence[Deltas], mistakes: Sequence[Mistake]
 ) -> list[SingleHypothesis]:
     """delta^[k] as dW shows it, or as it must be: in layer 1 no other witness tells which."""
     hypotheses = []
     lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
     shown = [{**known, k: _delta_from_dW(e, k)} for e, known in lit]
     if lit:
-        hypothesis = _suppose([e for e, _ in lit], k, shown)
+        hypothesis = _suppose([e for e, _ in lit], k, shown, mistakes)
         if not hypothesis.faults:
             return [hypothesis]
         hypotheses = [hypothesis]
     must = [
         {**known, k: e.back(k, known) * e.slope(k)} for e, known in zip(singles, above, strict=True)
     ]
-    return [*hypotheses, _suppose(singles, k, must)]
+    return [*hypotheses, _suppose(singles, k, must, mistakes)]
 
 
-def _suppose(singles: Sequence[Single], k: int, deltas: Sequence[Deltas]) -> SingleHypothesis:
+def _suppose(
+    singles: Sequence[Single], k: int, deltas: Sequence[Deltas], mistakes: Sequence[Mistake]
+) -> SingleHypothesis:
     """The wrong lines of layer k for a given delta."""
     places = "Wb" if singles[0].has_bias(k) else "W"
     gradients = [gradient_steps(singles, place, k, deltas) for place in places]
     lines = [delta_steps(singles, k, deltas), *gradients]
-    return SingleHypothesis(singles, deltas, _faults_in(lines, MISTAKES))
+    return SingleHypothesis(singles, deltas, _faults_in(lines, mistakes))
 
 
 def _delta_from_dW(e: Single, k: int) -> Vector:  # noqa: N802 - the notes' symbol

@@ -247,6 +247,20 @@ def test_a_slip_beside_the_term_of_its_own_loss_is_named_alone():
     assert found(report) == [(4, 1, "missing_derivative")]
 
 
+def test_what_a_candidate_adds_where_the_data_are_silent_is_asked_for_once():
+    """Its own loss and the diagnosis both need it."""
+    slipped = regularised(planted(("missing_derivative", 1)), constant)
+    backward, silent = with_loss(slipped, half_squares(constant)), []
+
+    def watched(params, X, Y):
+        if not X.any() and not all(W.any() for W, _ in params):
+            silent.append((len(X), *(W.tobytes() for W, _ in params)))
+        return backward(params, X, Y)
+
+    assert found(check(watched)) == [(4, 1, "missing_derivative")]
+    assert len(silent) == len(set(silent)) > 0
+
+
 def test_a_term_of_the_loss_alone_or_of_another_size_is_wrong():
     alone = with_loss(planted(), half_squares(constant))
     assert found(check(alone)) == [(1, None, "forward_differs")]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 COPIES = 5
 """So many equal rows stay on one side in any table."""
@@ -24,7 +24,8 @@ def hold_out(
         weights: how many rows each row counts as, above 0.
         share: between 0 and 1; at least one row is held out, and at least one is not.
         draw: a random permutation of 0, ..., k - 1 for any k.
-        classes: the class of each row, 0, 1, ...
+        classes: the class of each row, 0, 1, ... Of each class, a row is not held out, if the share
+            can be had so.
         equal: a number for each row, the same for rows that are equal. Such rows stay on one side,
             unless the share cannot be had so, or they are more than `COPIES` and more than a tenth
             of the rows to hold out. So many are no copies, but a frequent combination of a few
@@ -36,23 +37,26 @@ def hold_out(
     >>> hold_out(np.ones(6), 1 / 3, rows.permutation, classes=np.array([0, 0, 0, 1, 1, 1])).tolist()
     [False, False, True, True, False, False]
     """
-    if groups is not None:
-        quota = _quotas(weights, share, np.zeros(len(weights), int))
-        return _whole(weights, quota, 1.0, draw, np.zeros(len(weights), int), groups)
-    if classes is None:
+    if classes is None or groups is not None:
         classes = np.zeros(len(weights), int)
-    quota = _quotas(weights, share, classes)
+    quota, most = _quotas(weights, share, classes)
+    if groups is not None:
+        return _whole(weights, quota, most, draw, classes, groups)
     if equal is not None:
         equal = _few(equal, weights, float(max(COPIES, quota.sum() / 10)))
         for slack in (1.0, 2 * float(np.sqrt(quota.max()))):
-            held = _whole(weights, quota, slack, draw, classes, equal)
+            room = np.minimum(quota + slack, most)
+            held = _whole(weights, quota, room, draw, classes, equal)
             if abs(weights[held].sum() - quota.sum()) <= 1 and not held.all():
                 return held
     held = np.zeros(len(weights), bool)
     order = draw(len(weights))
-    for label, most in enumerate(quota):
-        rows = order[classes[order] == label]
-        held[rows[np.cumsum(weights[rows]) <= most]] = True
+    for label, count in enumerate(quota):
+        rest, room = order[classes[order] == label], float(count)
+        while len(rest := rest[weights[rest] <= room]):  # the next ones may be too heavy
+            taken = rest[np.cumsum(weights[rest]) <= room]
+            held[taken] = True
+            rest, room = rest[len(taken) :], room - weights[taken].sum()
     held[np.argmin(weights)] |= not held.any()  # where every row counts as too many
     return held
 
@@ -80,35 +84,43 @@ def classes_of(Y: Float[np.ndarray, "n m_r"]) -> Int[np.ndarray, " n"] | None:
 
 def _quotas(
     weights: Float[np.ndarray, " n"], share: float, classes: Int[np.ndarray, " n"]
-) -> Int[np.ndarray, " c"]:
-    """How many rows of each class to hold out: whole numbers, whose sum is the share of all."""
+) -> tuple[Int[np.ndarray, " c"], Int[np.ndarray, " c"]]:
+    """How many rows of each class to hold out, and how many at most.
+
+    These are whole numbers; the first sum to the share of all.
+    """
     of_class = np.bincount(classes, weights)
     total = weights.sum()
     goal = min(max(round(share * total), 1), round(total) - 1)
+    most = np.ceil(of_class).astype(int) - 1
+    if most.sum() < goal:
+        most = np.ceil(of_class).astype(int)
     exact = goal * of_class / total
-    quota = np.floor(exact).astype(int)
-    quota[np.argsort(quota - exact, kind="stable")[: goal - quota.sum()]] += 1
-    return quota
+    quota = np.minimum(np.floor(exact).astype(int), most)
+    while (left := goal - quota.sum()) > 0:
+        (free,) = np.nonzero(quota < most)
+        quota[free[np.argsort((quota - exact)[free], kind="stable")[:left]]] += 1
+    return quota, most
 
 
 def _whole(
     weights: Float[np.ndarray, " n"],
     quota: Int[np.ndarray, " c"],
-    slack: float,
+    most: Num[np.ndarray, " c"],
     draw: Callable[[int], Int[np.ndarray, " k"]],
     classes: Int[np.ndarray, " n"],
     sets: Int[np.ndarray, " n"],
 ) -> Bool[np.ndarray, " n"]:
     """Whole sets of rows, in a random order each that still fits.
 
-    A class may have `slack` rows more than its quota, but not all together.
+    A class may have more than its quota, up to `most`, but not all together.
     """
     pairs, pair = np.unique(sets * len(quota) + classes, return_inverse=True)
     size = np.bincount(pair, weights).tolist()
     label = (pairs % len(quota)).tolist()
     names, first = np.unique(pairs // len(quota), return_index=True)
     bounds = [*first.tolist(), len(pairs)]
-    left, room = [float(most) + slack for most in quota], float(quota.sum())
+    left, room = most.astype(float).tolist(), float(quota.sum())
     chosen = []
     for k in draw(len(names)):
         parts = range(bounds[k], bounds[k + 1])

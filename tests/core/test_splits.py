@@ -51,6 +51,30 @@ def test_the_share_is_what_was_asked_to_one_row(name: str, share: float) -> None
                 assert abs(of_class).max() <= 1
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9])
+def test_of_each_class_a_row_stays_to_train_on(share: float) -> None:
+    classes = np.repeat(np.arange(4), [60, 2, 3, 1])
+    equal = np.r_[np.arange(60), [60, 60], [61, 61, 61], 62]
+    gone = 0
+    for seed in range(30):
+        draw = np.random.default_rng(seed).permutation
+        for known in (None, equal):
+            held = hold_out(np.ones(66), share, draw, classes=classes, equal=known)
+            assert abs(held.sum() - share * 66) <= 1.5
+            assert set(classes[~held]) == {0, 1, 2, 3}
+        held = hold_out(np.ones(66), share, draw, equal=equal)
+        gone += set(classes[~held]) != {0, 1, 2, 3}
+    assert gone  # the planted defect: rows drawn without their classes
+
+
+def test_the_share_of_weights_is_as_near_as_rows_can_come() -> None:
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        weights, classes = rng.integers(1, 6, 150).astype(float), rng.integers(0, 5, 150)
+        held = hold_out(weights, 0.4, rng.permutation, classes=classes)
+        assert abs(weights[held].sum() - 0.4 * weights.sum()) <= 5
+
+
 def both_sides(X: np.ndarray, held: np.ndarray) -> int:
     """How many different rows are on both sides."""
     return len({*map(tuple, X[held])} & {*map(tuple, X[~held])})

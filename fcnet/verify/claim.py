@@ -244,7 +244,7 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
     ]
     least = 2.0 if max(worst) > 2 else 1.0
     rights = {
-        path: tuple(trial.comparison.right[i] for trial in trials)
+        path: tuple(_known(trial.comparison.right[i], trial, i) for trial in trials)
         for i, path in enumerate(claim.paths)
     }
     return [
@@ -252,9 +252,9 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
             path=path,
             phrase=phrase,
             quantity=quantity,
-            got=tuple(jax.tree.leaves(trial.answer.gradient)[i] for trial in trials),
+            got=tuple(_known(trial.comparison.got[i], trial, i) for trial in trials),
             right=rights[path],
-            allowed=tuple(trial.comparison.allowed[i] for trial in trials),
+            allowed=tuple(_known(trial.comparison.allowed[i], trial, i) for trial in trials),
             argument=() if place is None else tuple(trial.case.leaves[place] for trial in trials),
             others={p: right for p, right in rights.items() if p != path},
             terms=partial(_terms, claim, trials, i),
@@ -264,6 +264,11 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
         for i, (path, place, phrase, quantity, _) in enumerate(claim.arrays)
         if worst[i] > least
     ]
+
+
+def _known(values: Values, trial: Trial, i: int) -> Values:
+    """Values of array i, with 0 where the right one is not finite, so that nothing is wrong."""
+    return np.where(np.isfinite(trial.comparison.right[i]), values, 0)
 
 
 def _terms(claim: Claim, trials: Sequence[Trial], i: int) -> dict[str, tuple[Values, ...]]:

@@ -71,6 +71,17 @@ def _tied(params: Params, X: np.ndarray) -> Input:
     return tied, np.where(last[:, None], 0, X)
 
 
+def _tiny(params: Params, X: np.ndarray) -> Input:
+    """Pre-activations are tiny too, and those of the first layer on either side of a kink at 0."""
+    tiny: Any = jax.tree.map(np.copy, params)
+    for W, b in tiny[:-1]:
+        b[:] = 0
+        if W is tiny[0].W:
+            z = W @ X[0]
+            W *= np.copysign(1, z * np.resize([1, -1], len(z)))[:, None]
+    return tiny, X * 2.0**-10
+
+
 def _scaled(factor: float) -> Callable[[Params, np.ndarray], Input]:
     return lambda params, X: (params, X * factor)
 
@@ -89,7 +100,7 @@ COMMON = (
     Special("an input with dead units", _dead),
     Special("an input with exact ties", _tied),
     Special("a large input", _scaled(2.0**6)),
-    Special("a tiny input", _scaled(2.0**-10)),
+    Special("a tiny input", _tiny),
 )
 FOR_SINGLES = (
     Special("an input of zeros", _scaled(0.0)),

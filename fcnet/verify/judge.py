@@ -213,7 +213,7 @@ def rule(subject: Subject, trials: Sequence[Trial]) -> Ruling:
     rare = 2 * len(failing) < len(trials)
     if rare and (_overflows(failing, own) or right_in_float64(subject, failing)):
         return unstable
-    coarser, again = _explanation(subject, trials) or (own, comparisons)
+    coarser, again = _explanation(subject, trials, rare) or (own, comparisons)
     worst = max(failing, key=lambda trial: trial.comparison.worst)
     if again is comparisons or not (
         _is_representable(trials, coarser, own) or _is_rough(subject, worst, coarser)
@@ -259,12 +259,13 @@ def right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
 
 
 def _explanation(
-    subject: Subject, trials: Sequence[Trial]
+    subject: Subject, trials: Sequence[Trial], rare: bool
 ) -> tuple[Format, tuple[Comparison, ...]] | None:
     """The finest format coarser than the candidate's own whose rounding explains all errors.
 
     If a single case fails, its own format with twice the roundoff is tried first: one rounding
-    error in a million is that large.
+    error in a million is that large. If errors are `rare`, the candidate computes in its own
+    format, and no coarser one decides for it on which side of a kink a unit is.
     """
     own = subject.format
     hardest_first = sorted(trials, key=lambda trial: -trial.comparison.worst)
@@ -274,7 +275,8 @@ def _explanation(
     for format in formats:
         if all(subject.compare(t.case, t.answer, format).ok for t in hardest_first):
             again = tuple(subject.compare(t.case, t.answer, format) for t in trials)
-            if not persistent_errors(again):
+            chosen = rare and format.name != own.name and any(c.mixed for c in again)
+            if not (chosen or persistent_errors(again)):
                 return format, again
     return None
 

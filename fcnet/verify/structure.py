@@ -63,7 +63,7 @@ def properties_of(x: Values, u: float) -> tuple[Property, ...]:
     ['the entries of V are in [-1, 1]', 'the columns of V have norm 1']
     """
     if x.size < 2:
-        return ()
+        return (ZERO,) if x.size and ZERO.holds(x, u) else ()
     table = PROPERTIES if (x != x.flat[0]).any() else (*SUMS_AND_NORMS, ZERO)
     return tuple(property for property in table if property.holds(x, u))
 
@@ -91,9 +91,15 @@ def leave(
     kept: Sequence[Property],
     u: float,
 ) -> Values:
-    """The array with noise on every number, zeros too, which leaves all but these properties."""
+    """The array with noise on every number, zeros too, which leaves all but these properties.
+
+    Signs change too: a number may have any.
+    """
+    if not x.size:
+        return x.copy()
     scale = np.sqrt(np.mean(x**2)) or 1.0
-    return project(x + size * scale * draw.uniform(-1, 1, x.shape), x, draw, kept, u)
+    signs = draw.choice([-1, 1], x.shape)
+    return project(signs * x + size * scale * draw.uniform(-1, 1, x.shape), x, draw, kept, u)
 
 
 def project(
@@ -279,6 +285,8 @@ def _as_it_is(moved: Values, own: Values, draw: np.random.Generator) -> Values:
     return own.copy()
 
 
+ZERO = Property("{} is 0", lambda x, u: not x.any(), _as_it_is)
+
 SUMS_AND_NORMS = (
     Property("all of {} sums to 1", _sums_to_one(None), _make_sum_one(None)),
     Property("the rows of {} sum to 1", _sums_to_one(-1), _make_sum_one(-1)),
@@ -287,8 +295,6 @@ SUMS_AND_NORMS = (
     Property("the rows of {} have norm 1", _has_norm_one(-1), _make_norm_one(-1)),
     Property("the columns of {} have norm 1", _has_norm_one(-2), _make_norm_one(-2)),
 )
-
-ZERO = Property("{} is 0", lambda x, u: not x.any(), _as_it_is)
 
 PROPERTIES = (
     Property("{} is positive", _is_in(TINIEST, np.inf), _keep_sign),

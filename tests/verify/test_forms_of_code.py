@@ -195,3 +195,58 @@ def test_lists_of_numbers_are_arrays(shape, form):
     wrong = fcnet.check_gradient(lambda x: gradient(x, 4), function, argument)
     assert right.ok, right
     assert [finding.kind for finding in wrong.findings] == ["factor_2"]
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("edge", [0.0, 0.1, -0.1, 1e-3, -1e-3])
+def test_a_relu_that_switches_beside_0_is_found(edge, batched):
+    """No coarser format is to blame: it would decide otherwise near 0."""
+
+    def backward(params, x, y):
+        rows, targets = np.atleast_2d(x), np.atleast_2d(y)
+        relu = partial(np.maximum, 0)
+        return two_layers(params, rows, lambda o: o - targets, relu, lambda z: (z > edge) * 1.0)
+
+    x, y = (X, Y) if batched else (X[0], Y[0])
+    report = fcnet.check(backward, network(), x, y, batched=batched)
+    assert report.ok is (edge == 0)
+    assert {finding.line for finding in report.findings} <= {4}
+
+
+LIMITS = {
+    "a positive argument": (
+        lambda v: abs(2 * v),
+        lambda v: (v**2).sum(),
+        (np.arange(1.0, 6),),
+        "right where v is positive; otherwise not",
+    ),
+    "a number that is 0": (
+        lambda v, s: 2 * v,
+        lambda v, s: ((v + s) ** 2).sum(),
+        (np.arange(-2.0, 3), 0.0),
+        "right where s is 0; otherwise not",
+    ),
+    "neither": (lambda v: 2 * v, lambda v: (v**2).sum(), (np.arange(1.0, 6),), None),
+    "a domain": (lambda v: 1 / v, lambda v: jnp.log(v).sum(), (np.arange(1.0, 6),), None),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_signs_and_zeros_that_a_gradient_needs_are_told(name):
+    gradient, function, args, note = LIMITS[name]
+    report = fcnet.check_gradient(gradient, function, *args)
+    assert report.ok, str(report)
+    assert report.notes == (() if note is None else (note,))
+
+
+@pytest.mark.parametrize(("factor", "kinds"), [(1, []), (2, ["factor_2"])])
+def test_nothing_is_said_of_entries_without_a_right_value(factor, kinds):
+    """The norm of a row of zeros has no derivative: autodiff gives NaN there."""
+    rows = np.random.default_rng(0).normal(size=(4, 3)) * [[1], [0], [1], [1]]
+
+    def gradient(rows):
+        norms = np.sqrt((rows * rows).sum(1, keepdims=True))
+        return factor * rows / np.where(norms > 0, norms, 1)
+
+    report = fcnet.check_gradient(gradient, lambda r: jnp.linalg.norm(r, axis=1).sum(), rows)
+    assert [finding.kind for finding in report.findings] == kinds

@@ -68,7 +68,7 @@ def test_every_property_has_an_example():
         (np.ones(4), []),
         (np.full((3, 3), 2.5), []),
         (np.full(4, 0.25), ["all of w sums to 1"]),
-        (np.array(0.0), []),
+        (np.array(0.0), ["w is 0"]),
         (np.array([0.3, -7.2]), []),
         (np.array([[0.5, 3.0], [2.0, -1.0]]), []),
         (np.zeros(3), ["w is 0"]),

@@ -116,6 +116,11 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
     A float too large for the dtype becomes infinite, for `check_finite` to find; an integer too
     large for JAX's own would wrap around, and raises.
     """
+    return as_jax(_as_real(name, value, dtype))
+
+
+def _as_real(name: str, value: ArrayLike, dtype: DTypeLike | None) -> Array | np.ndarray:
+    """`as_array`, but what is no JAX array yet stays in NumPy."""
     if isinstance(value, (list, tuple)):
         raise TypeError(f"{name} must be an array, got a {type(value).__name__}; use jnp.asarray")
     try:
@@ -138,7 +143,26 @@ def as_array(name: str, value: ArrayLike, dtype: DTypeLike | None = None) -> Arr
             f"{name} must fit {cast.dtype}, got integers up to {abs(array).max()}; "
             "cast with .astype(float)"
         )
-    return jnp.asarray(cast)
+    return cast
+
+
+def as_jax(array: Array | np.ndarray) -> Array:
+    """An array of NumPy's, which nobody writes to any more, as JAX's; others as they are.
+
+    `jnp.asarray` would compile a program for each shape.
+    """
+    return array if isinstance(array, Array) else jax.device_put(array)
+
+
+def on_host(array: Any) -> Any:
+    """An array of JAX's in NumPy, where it has values and they lie on a CPU; others as they are.
+
+    What is computed in NumPy need not be compiled.
+    """
+    known = isinstance(array, Array) and not isinstance(array, jax.core.Tracer)
+    if not known or not array.is_fully_addressable:
+        return array
+    return np.asarray(array) if {d.platform for d in array.devices()} == {"cpu"} else array
 
 
 def reraise(error: Exception, message: str) -> NoReturn:
@@ -155,22 +179,34 @@ def fails(array: Array | np.ndarray, predicate: Callable[[Any], Any]) -> bool:
     if isinstance(array, jax.core.Tracer):
         return False
     with jax.ensure_compile_time_eval():
-        accepted = predicate(array)
+        accepted = predicate(on_host(array))
         all_of = jnp.all if isinstance(accepted, Array) else np.all
         return not bool(all_of(accepted))
 
 
 def check_finite(name: str, array: Array | np.ndarray) -> None:
     """Raise unless every known value is finite, and say where the first bad one is."""
-    isfinite = np.isfinite if isinstance(array, np.ndarray) else jnp.isfinite
-    # A sum is finite only if all its terms are, and takes a fraction of the time, and no memory.
-    if fails(array, lambda values: isfinite(values.sum())) and fails(array, isfinite):
+    if fails(array, _is_finite):
         values = np.asarray(array)
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise ValueError(
             f"{name} must be finite, got {values[where]} at index {where}; "
             "remove, impute or rescale such entries first"
         )
+
+
+def _is_finite(array: Any) -> Any:
+    """Whether all entries are finite."""
+    if isinstance(array, Array):
+        return _is_finite_on_device(array)
+    with np.errstate(all="ignore"):
+        # A sum is finite only if all its terms are, and takes a fraction of the time, no memory.
+        return np.isfinite(array.sum()) or np.isfinite(array).all()
+
+
+@jax.jit
+def _is_finite_on_device(array: Array) -> Array:
+    return jnp.isfinite(array).all()
 
 
 def check_shape(name: str, array: Array, expected: tuple[int, ...], hint: str) -> None:
@@ -304,14 +340,14 @@ def as_example(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Arr
 
 def as_examples(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Array:
     """Examples as the rows of a matrix of shape (n, width), n >= 1: finite, in `dtype`."""
-    array = as_array(name, value, dtype)
+    array = _as_real(name, value, dtype)
     if array.ndim != 2 or array.shape[1] != width:
         fix = f"; write {name}[:, None]" if array.ndim == 1 and width == 1 else ""
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, {width}), one example in each row{fix}"
         )
     check_finite(name, array)
-    return array
+    return as_jax(array)
 
 
 def check_same_length(X: Array, Y: Array) -> int:

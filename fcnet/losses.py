@@ -21,6 +21,7 @@ from fcnet.checks import (
     as_array,
     as_example,
     as_examples,
+    as_jax,
     as_params,
     check_finite,
     check_result,
@@ -28,6 +29,7 @@ from fcnet.checks import (
     check_shape,
     fails,
     look_up,
+    on_host,
     pickle_by_name,
 )
 from fcnet.metrics import class_accuracy, label_accuracy
@@ -317,7 +319,10 @@ def as_shares(weights: ArrayLike, n: int, dtype: DTypeLike) -> Float[Array, " n"
     check_finite("weights", w)
     if fails(w, lambda w: w >= 0):
         raise ValueError("weights must be 0 or more, got a negative one")
-    total = w.sum(dtype=jnp.promote_types(w.dtype, jnp.float32))
-    if fails(total, jnp.isfinite):
+    known = on_host(w)
+    with np.errstate(over="ignore"):
+        total = known.sum(dtype=jnp.promote_types(w.dtype, jnp.float32), keepdims=True)
+    if fails(total, lambda total: total < np.inf):
         raise ValueError("weights have no finite sum: divide them by the largest first")
-    return (w / jnp.where(total > 0, total, 1)).astype(w.dtype)
+    where = jnp.where if isinstance(known, Array) else np.where
+    return as_jax((known / where(total > 0, total, 1)).astype(w.dtype))

@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float, Int, Num
 
-from fcnet.checks import as_positive
+from fcnet.checks import as_jax, as_positive
 from fcnet.data.preprocess import Standardizer
 from fcnet.network import init
 from fcnet.splits import hold_out
@@ -204,7 +204,9 @@ def to_params(
     """
     *below, (W, b) = zip(coefs, intercepts, strict=True)
     last = (W / target.scale, (b - target.mean) / target.scale)
-    return tuple(Layer(jnp.asarray(W.T, dtype), jnp.asarray(b, dtype)) for W, b in (*below, last))
+    return tuple(
+        Layer(as_jax(W.T.astype(dtype)), as_jax(b.astype(dtype))) for W, b in (*below, last)
+    )
 
 
 def to_arrays(

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_params, reraise
+from fcnet.checks import as_array, as_jax, as_params, on_host, reraise
 from fcnet.losses import as_batch, as_shares
 from fcnet.splits import classes_of
 from fcnet.splits import hold_out as held_rows
@@ -66,10 +66,10 @@ def as_data(
 
 def as_weights(weights: ArrayLike, n: int, params: Params) -> Array:
     """One weight for each example, 0 or more, of mean 1."""
-    shares = as_shares(weights, n, params[0].W.dtype)
+    shares = on_host(as_shares(weights, n, params[0].W.dtype))
     if not shares.any():
         raise ValueError("weights are all 0: expected at least one example that counts")
-    return shares * n
+    return as_jax(shares * n)
 
 
 def as_table(
@@ -101,7 +101,7 @@ def on_disk(
             data = as_data(params, examples, targets, None, objective)
         except ValueError as error:
             raise ValueError(f"{error}, counted among the rows {chosen}") from error
-        return data if each is None else data._replace(weights=jnp.asarray(each[chosen]))
+        return data if each is None else data._replace(weights=as_jax(each[chosen]))
 
     return Table(n, rows, None)
 
@@ -201,7 +201,7 @@ def sample_rows(table: Table, most: int, key: Array) -> Data:
 
 def check_counts(name: str, data: Data) -> None:
     """Raise where every weight is 0: the mean loss would be 0 / 0."""
-    if data.weights is not None and not data.weights.any():
+    if data.weights is not None and not on_host(data.weights).any():
         raise ValueError(
             f"weights of {name}, {len(data.X)} that were drawn, are all 0: leave out examples that "
             "do not count, or give a validation set"

@@ -19,7 +19,7 @@ from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
 from fcnet.train.objective import as_gradient
 from fcnet.train.optimizer import as_optimizer, check_optimizer, start_state
 from fcnet.train.precision import as_precision
-from fcnet.train.program import check_gradient
+from fcnet.train.program import check_gradient, compile_ahead
 from fcnet.train.run import Plan, begin, run
 from fcnet.train.schedule import as_patience, as_schedule, check_progress
 from fcnet.train.source import as_training_data
@@ -189,4 +189,8 @@ def fit(
             if saves is None
             else Store(Path(saves.folder), saves.every, saves.keep, identity, devices),
         )
-        return run(plan, begin(plan, state))
+        compiled = None
+        if source.like is not None and schedule.steps:
+            # Compiled while the start is measured and the first batches are drawn.
+            compiled = compile_ahead(program, state, source.like, hyper)
+        return run(plan, begin(plan, state), compiled)

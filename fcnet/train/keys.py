@@ -29,6 +29,17 @@ def from_words(words: Any, key: Array) -> Array:
     return jax.random.wrap_key_data(words, impl=jax.random.key_impl(key))
 
 
+def split_keys(key: Array, count: int) -> list[Array]:
+    """The keys of `jax.random.split` one by one, taken apart in NumPy: nothing is compiled for it.
+
+    >>> one, other = split_keys(jax.random.key(3), 2)
+    >>> jax.random.split(jax.random.key(3))[1] == other
+    Array(True, dtype=bool)
+    """
+    words = as_numpy(jax.random.split(key, count))
+    return [from_words(each, key) if is_key(key) else jax.device_put(each) for each in words]
+
+
 def as_keys(key: Array) -> Array:
     """One key or K keys, of the new kind.
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -12,7 +12,15 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, check_finite, check_shape, look_up_name, mismatch, reraise
+from fcnet.checks import (
+    as_array,
+    as_jax,
+    check_finite,
+    check_shape,
+    look_up_name,
+    mismatch,
+    reraise,
+)
 from fcnet.train.types import Optimizer
 from fcnet.types import Params
 
@@ -183,7 +191,7 @@ def start_state(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
             f"run with the same optimizer, sizes and dtype returned; {difference}"
         )
-    return jax.tree.map(jnp.asarray, earlier)
+    return jax.tree.map(as_jax, earlier)
 
 
 @partial(jax.jit, static_argnames="optimizer")
@@ -201,6 +209,25 @@ def check_optimizer(optimizer: Optimizer, hyperparameters: Hyperparameters, para
             constants, returns updates or a state that the next step cannot take, or steps to
             parameters not meant for evaluation.
     """
+    leaves, structure = jax.tree.flatten((hyperparameters, params))
+    _check_step(optimizer, structure, tuple(map(shape_of, leaves)))
+
+
+def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
+    """What a program is compiled for, of an array: its shape and dtype, but no values.
+
+    >>> shape_of(0.5) == shape_of(2.0)
+    True
+    """
+    kind: Any = jax.typeof(leaf)
+    struct: Any = jax.ShapeDtypeStruct
+    return struct(kind.shape, kind.dtype, weak_type=kind.weak_type)
+
+
+@lru_cache(maxsize=64)
+def _check_step(optimizer: Optimizer, structure: Any, leaves: tuple[Any, ...]) -> None:
+    """`check_optimizer`, once for each optimiser and for arrays of these shapes."""
+    hyperparameters, params = structure.unflatten(leaves)
     state = _traced(_init, optimizer, hyperparameters, params)
     for node in jax.tree.leaves(state, is_leaf=lambda node: type(node) in UNSUITABLE):
         if type(node) in UNSUITABLE:

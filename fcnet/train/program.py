@@ -5,7 +5,8 @@ hyper-parameters, so that a new learning rate does not recompile it.
 """
 
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import jax
@@ -17,7 +18,7 @@ from jaxtyping import Bool, Int
 from fcnet.checks import mismatch, reraise
 from fcnet.train.mesh import keep_placed, keep_split
 from fcnet.train.objective import batch_gradient, batch_loss, compute_gradient, differentiable_loss
-from fcnet.train.optimizer import Hyperparameters, build, compute_updates
+from fcnet.train.optimizer import Hyperparameters, build, compute_updates, shape_of
 from fcnet.train.types import Batches, Data, Program, State, Window
 from fcnet.types import Params
 
@@ -120,8 +121,8 @@ def advance(
     window: Window,
     hyperparameters: Hyperparameters,
     gather_ahead: bool = True,
-) -> tuple[State, Bool[Array, ""]]:
-    """The state after the steps of a window, and whether its parameters are finite.
+) -> State:
+    """The state after the steps of a window.
 
     The memory of the given state is used for the new one. `gather_ahead` is whether the rows of
     several steps may be gathered at once.
@@ -134,10 +135,25 @@ def advance(
 
     length = steps_at_once(window) if gather_ahead and mesh is None else 1
     if length > 1:
-        state = repeat_gathered(one, window, state, length)
-    else:
-        state = keep_placed(mesh, repeat(step, window.first, window.last, state))
-    return state, all_finite(state.params)
+        return repeat_gathered(one, window, state, length)
+    return keep_placed(mesh, repeat(step, window.first, window.last, state))
+
+
+def compile_ahead(
+    program: Program, state: State, window: Window, hyperparameters: Hyperparameters
+) -> Future[Any]:
+    """Compile `advance` in a thread of its own, once for windows whose arrays have these shapes."""
+    leaves, structure = jax.tree.flatten((state, window, hyperparameters))
+    return _compiling(program, structure, tuple(map(shape_of, leaves)))
+
+
+@lru_cache(maxsize=64)
+def _compiling(program: Program, structure: Any, leaves: tuple[Any, ...]) -> Future[Any]:
+    lowered = advance.lower(program, *structure.unflatten(leaves))
+    pool = ThreadPoolExecutor(1, "fcnet-compile")
+    compiling = pool.submit(lowered.compile)
+    pool.shutdown(wait=False)
+    return compiling
 
 
 def steps_at_once(window: Window) -> int:
@@ -222,6 +238,7 @@ def last_finite(
     return i, state
 
 
+@jax.jit
 def all_finite(tree: Any) -> Bool[Array, ""]:
     """Whether every entry of every array is finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -3,18 +3,22 @@
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jax import Array
 
+from fcnet.checks import on_host
 from fcnet.train.checkpoint import Store
 from fcnet.train.mesh import agreed_signal, to_device, to_host
 from fcnet.train.objective import evaluate
 from fcnet.train.optimizer import Hyperparameters
 from fcnet.train.precision import Precision
-from fcnet.train.program import advance, last_finite
+from fcnet.train.program import advance, all_finite, last_finite
 from fcnet.train.schedule import Schedule
 from fcnet.train.source import Source, windows
 from fcnet.train.types import (
@@ -92,8 +96,8 @@ def begin(plan: Plan, state: State) -> Snapshot:
     return start
 
 
-def run(plan: Plan, snapshot: Snapshot) -> FitResult:
-    """Take the steps from a snapshot to the end of the run.
+def run(plan: Plan, snapshot: Snapshot, compiled: Future[Any] | None = None) -> FitResult:
+    """Take the steps from a snapshot to the end of the run, once they are `compiled`.
 
     Raises:
         NonFiniteError, Interrupted, CheckpointError: as `fit`.
@@ -102,19 +106,23 @@ def run(plan: Plan, snapshot: Snapshot) -> FitResult:
     state = to_device(snapshot.state, mesh)
     stopped: Stopped = "steps"
     step = snapshot.step
+    finite: Array | bool = True
     with noted_signals() as received, closing(plan.windows(snapshot.step)) as steps:
         for block, window in steps:
             if _out_of_patience(plan, snapshot):
                 stopped = "patience"
                 break
-            state, finite = advance(program, state, window, plan.hyperparameters)
-            if not finite:
-                raise _failure(plan, snapshot, block + int(window.last))
-            step = block + int(window.last)
+            if compiled is not None:
+                compiled.result()
+            state = advance(program, state, window, plan.hyperparameters)
+            _check_finite(plan, snapshot, step, finite)  # of the window before, as this one runs
+            step, finite = block + int(window.last), are_finite(state.params)
             if plan.schedule.evaluates(step):
+                _check_finite(plan, snapshot, step, finite)
                 snapshot = _evaluated(plan, snapshot, step, state)
             number = agreed_signal(mesh, received)
             if snapshot.step < step and (number or not plan.source.rewinds):
+                _check_finite(plan, snapshot, step, finite)
                 snapshot = snapshot._replace(step=step, state=to_host(state))
             if number:
                 break
@@ -160,6 +168,20 @@ def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snaps
 def _validation(entry: Entry) -> float:
     """The validation loss of an entry, infinite where it is NaN."""
     return float(np.nan_to_num(entry[VALIDATION_LOSS], nan=np.inf))
+
+
+def are_finite(params: Params) -> Array | bool:
+    """Whether all parameters are finite; of an accelerator, a promise that does not wait for it."""
+    leaves = [on_host(leaf) for leaf in jax.tree.leaves(params)]
+    if all(isinstance(leaf, np.ndarray) for leaf in leaves):
+        return all(bool(np.isfinite(leaf).all()) for leaf in leaves)
+    return all_finite(params)
+
+
+def _check_finite(plan: Plan, snapshot: Snapshot, step: int, finite: Array | bool) -> None:
+    """Raise unless the parameters after a step are finite, which the device may still compute."""
+    if not finite:
+        raise _failure(plan, snapshot, step)
 
 
 def _failure(plan: Plan, snapshot: Snapshot, end: int) -> NonFiniteError:

@@ -78,8 +78,8 @@ def epoch(key: Array, n: int, batch_size: int) -> Draw:
     def draw(start: int) -> Batches:
         number, offset = divmod(start, per_group)
         after = number + (offset + rows > per_group)
-        indices = _window(group(number), group(after), offset, rows=rows)
-        return Batches(jnp.maximum(indices, 0), indices >= 0 if n % batch_size else None)
+        padded = bool(n % batch_size)
+        return _window(group(number), group(after), offset, rows=rows, padded=padded)
 
     return draw
 
@@ -97,16 +97,24 @@ def _shuffled(key: Array, first: Array, *, epochs: int, n: int, batch_size: int)
     return each(draw, key)
 
 
-@partial(jax.jit, static_argnames="rows")
-def _window(here: Array, after: Array, offset: Array, *, rows: int) -> Array:
-    """The `rows` rows from `offset` on, of one group and then of the next."""
+@partial(jax.jit, static_argnames=("rows", "padded"))
+def _window(here: Array, after: Array, offset: Array, *, rows: int, padded: bool) -> Batches:
+    """The `rows` batches from `offset` on, of one group and then of the next."""
     row = offset + jnp.arange(rows)
     last = here.shape[-2]
     here, after = here[..., jnp.minimum(row, last - 1), :], after[..., row - last, :]
-    return jnp.where((row < last)[:, None], here, after)
+    indices = jnp.where((row < last)[:, None], here, after)
+    return Batches(jnp.maximum(indices, 0), indices >= 0) if padded else Batches(indices, None)
 
 
 SAMPLINGS: MappingProxyType[str, Callable[[Array, int, int], Draw]] = MappingProxyType(
     {"algorithm2": algorithm2, "epoch": epoch, "with_replacement": with_replacement}
 )
 """By name, functions of the key, n and B. "full", all examples in each step, draws nothing."""
+
+
+@lru_cache(maxsize=64)
+def batches_like(sampling: str, key: jax.ShapeDtypeStruct, n: int, batch_size: int) -> Batches:
+    """The shapes of the batches of a block, for a key or keys of this shape."""
+    like: Batches = jax.eval_shape(lambda key: SAMPLINGS[sampling](key, n, batch_size)(0), key)
+    return like

@@ -12,13 +12,12 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_count, look_up_name
+from fcnet.checks import as_array, as_count, as_jax, look_up_name, on_host
 from fcnet.sampling import INT32_MAX, block_length
 from fcnet.train.data import (
     Table,
@@ -29,8 +28,10 @@ from fcnet.train.data import (
     hold_out,
     sample_rows,
 )
+from fcnet.train.keys import split_keys
 from fcnet.train.mesh import check_own, everywhere, gathered, is_shared, least, own_rows, split
-from fcnet.train.sampling import SAMPLINGS, Draw
+from fcnet.train.optimizer import shape_of
+from fcnet.train.sampling import SAMPLINGS, Draw, batches_like
 from fcnet.train.schedule import Schedule
 from fcnet.train.types import Data, Window
 from fcnet.types import Objective, Params
@@ -51,12 +52,15 @@ class Source(NamedTuple):
             `block`; it is shorter where the batches end.
         rewinds: whether any block can be loaded again, or only the last two.
         mesh: the devices whose processes agree on where the batches end.
+        like: a window like that of every block, maybe without values; None where that is known only
+            once one is loaded.
     """
 
     block: int
     load: Callable[[int], Window]
     rewinds: bool
     mesh: Mesh | None = None
+    like: Window | None = None
 
 
 class TrainingData(NamedTuple):
@@ -86,7 +90,7 @@ def as_training_data(
     mesh: Mesh | None = None,
 ) -> TrainingData:
     """The data of `fit`: arrays to draw batches from, or an iterable of batches if Y is None."""
-    split_key, draw_key, sample_key = jax.random.split(key, 3)
+    split_key, draw_key, sample_key = split_keys(key, 3)
     if Y is None:
         batches = as_iterable(X, weights, sampling)
         _, held_out = hold_out(None, validation, split_key, params, objective)
@@ -113,15 +117,20 @@ def drawn(table: Table, sampling: str, key: Array, B: int, mesh: Mesh | None = N
         block = block_length(1)
         own_rows(mesh, "n, the number of examples,", table.n)
         whole = Window(split(mesh, table.resident, 0, table.n), None, 0, block)
-        return Source(block, lambda begin: whole, True)
+        return Source(block, lambda begin: whole, True, like=None if mesh else whole)
     own = own_rows(mesh, "batch_size", B)
     draw: Draw = sample(key, table.n, B)
     block = block_length(B)
     if table.resident is not None:
         data = everywhere(mesh, table.resident)
-        return Source(
-            block, lambda begin: Window(data, split(mesh, draw(begin), 1, B), 0, block), True
-        )
+
+        def window(begin: int) -> Window:
+            return Window(data, split(mesh, draw(begin), 1, B), 0, block)
+
+        if mesh is not None:
+            return Source(block, window, True)
+        drawn_shapes = batches_like(sampling, shape_of(key), table.n, B)
+        return Source(block, window, True, like=Window(data, drawn_shapes, 0, block))
     row = table.rows(np.arange(1))
     block = min(block, loaded_steps(B, row.X.nbytes + row.Y.nbytes))
 
@@ -164,8 +173,9 @@ def loaded_steps(batch_size: int, row_bytes: int) -> int:
 def in_steps(data: Data, batch_size: int, mask: np.ndarray | None) -> Data:
     """Rows of consecutive batches, with an axis of steps; masked rows get weight 0."""
     if mask is not None:
-        counted = jnp.asarray(mask.ravel(), data.X.dtype)
-        data = data._replace(weights=counted * (1 if data.weights is None else data.weights))
+        counted = np.asarray(mask).ravel().astype(data.X.dtype)
+        weights = counted if data.weights is None else counted * on_host(data.weights)
+        data = data._replace(weights=as_jax(weights))
     return jax.tree.map(lambda rows: rows.reshape(-1, batch_size, *rows.shape[1:]), data)
 
 
@@ -327,7 +337,7 @@ def _stacked(
     except ValueError as error:
         raise ValueError(f"{error}, in batches {begin} to {begin + len(batches) - 1}") from error
     if len(columns) == 3:
-        data = data._replace(weights=jnp.asarray(columns[2], data.X.dtype))
+        data = data._replace(weights=as_jax(columns[2].astype(data.X.dtype)))
     full = (sizes[: len(batches)] == B).all() and not weighted
     return in_steps(data, B, None if full else np.arange(B) < sizes[:, None])
 

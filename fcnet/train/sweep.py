@@ -32,6 +32,7 @@ from fcnet.train.data import (
     on_device,
     sample_rows,
 )
+from fcnet.train.keys import split_keys
 from fcnet.train.members import Members, as_members
 from fcnet.train.objective import as_gradient, evaluate
 from fcnet.train.optimizer import (
@@ -152,7 +153,7 @@ def sweep(
         program = Program(objective, as_gradient(gradient), arithmetic.compute, chosen)
         schedule = as_schedule(steps, evaluate_every)
         check_progress(progress, "the share of the work that is done")
-        split_key, _, sample_key = jax.random.split(first.keys, 3)
+        split_key, _, sample_key = split_keys(first.keys, 3)
         if isinstance(X, np.memmap) or isinstance(Y, np.memmap):
             raise TypeError("sweep needs its data in memory: load X and Y with np.asarray")
         table = on_device(as_data(first.params, X, Y, weights, objective))
@@ -330,8 +331,7 @@ def advance_members(
 
     def one(state: State, batches: Batches | None, numbers: Hyperparameters) -> State:
         part = window._replace(batches=batches)
-        after, _ = advance(program, state, part, numbers, gather_ahead=False)
-        return after
+        return advance(program, state, part, numbers, gather_ahead=False)
 
     axes = (0, 0 if own else None, 0)
     return jax.vmap(one, in_axes=axes)(state, window.batches, hyperparameters)

@@ -184,18 +184,16 @@ def table(tests: Tests = NO_TESTS) -> str:
     return "\n".join(lines)
 
 
-def markdown(tests: Tests = NO_TESTS) -> str:
-    """The index as two Markdown tables, of items and of misprints; with tests, their numbers too.
+def markdown() -> str:
+    """The index as two Markdown tables, of items and of misprints.
 
     >>> print(markdown().splitlines()[0])
     | notes | what | functions |
     """
-    head = ["notes", "what", "functions", *(["tests"] if tests else [])]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = ["| notes | what | functions |", "|---|---|---|"]
     for item in index():
         functions = ", ".join(f"`{name.removeprefix('fcnet.')}`" for name in item.functions)
-        counts = [str(len(tests.get(item.name, ())))] if tests else []
-        lines.append(f"| {' | '.join([item.name, item.title, functions, *counts])} |")
+        lines.append(f"| {item.name} | {item.title} | {functions} |")
     lines += ["", "| misprint | printed | read |", "|---|---|---|"]
     lines += [f"| {row.where} | {row.printed} | {row.reading} |" for row in MISPRINTS]
     return "\n".join(lines)

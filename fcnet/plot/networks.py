@@ -28,8 +28,8 @@ def network(
 ) -> Axes:
     """Figure 3: a fully-connected network as circles and lines, for any number of layers (2.12).
 
-    The line from unit i to unit j of layer k is W^[k][j, i]: blue and solid if positive, orange and
-    dashed if negative, absent if exactly 0. Its width is relative to the largest in the layer.
+    The line from unit i to unit j of layer k is `W^[k][j, i]`: blue and solid if positive, orange
+    and dashed if negative, absent if exactly 0. Its width is relative to the largest in the layer.
 
     Args:
         params: r layers; readable up to about 12 units in each.

@@ -60,12 +60,12 @@ def combined(a: Moments, b: Moments) -> Moments:
     [3.0]
     """
     p, q = a.weight / (a.weight + b.weight), b.weight / (a.weight + b.weight)
-    apart = np.sqrt(p * q) * (b.mean - a.mean)
+    step = b.mean - a.mean
     within = np.hypot(np.sqrt(p) * a.deviation, np.sqrt(q) * b.deviation)
     return Moments(
         a.weight + b.weight,
-        p * a.mean + q * b.mean,
-        np.hypot(within, apart),
+        a.mean + q * step,
+        np.hypot(within, np.sqrt(p * q) * step),
         np.minimum(a.least, b.least),
         np.maximum(a.most, b.most),
         a.binary & b.binary,

@@ -91,7 +91,7 @@ def decide(name: str, found: Survey) -> Field:
     if found.other is None:
         return _decide_number(name, found)
     row, cell = found.other
-    others = sum(found.others.values())
+    others = found.rows - found.numbers - sum(found.missing.values())
     first = f"column {name!r} has {cell!r} in row {row}"
     if found.numbers > others:
         raise ValueError(

@@ -8,8 +8,15 @@ import numpy as np
 
 from fcnet.activations import get_activation
 from fcnet.checks import as_count, as_examples
-from fcnet.data.preprocess import Standardizer, standardize, unscaled
-from fcnet.estimators.targets import Seen, see
+from fcnet.data.preprocess import (
+    Moments,
+    Standardizer,
+    combined,
+    moments,
+    standardize,
+    standardizer_of,
+    unscaled,
+)
 from fcnet.estimators.training import (
     WeightedRows,
     as_groups,
@@ -46,7 +53,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     validation_scores_: list[float] | None
     n_iter_: int
     _target: Standardizer
-    _seen: Seen | None
+    _seen: Moments | None  # of all targets since the first call
     _dtype: np.dtype
     _target_dtype: np.dtype
     _opt_state: Any
@@ -195,8 +202,10 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         dtype = self._dtype if warm else data.X.dtype
         seen, target = None, unscaled(Y.shape[1])
         if self._scales_targets(loss):
-            seen = see(self._seen if warm else None, Y, data.weights)
-            target = seen.standardizer()
+            seen = moments(Y, data.weights)
+            if warm and self._seen is not None:
+                seen = combined(self._seen, seen)
+            target = standardizer_of(seen)
         with jax.enable_x64(dtype == np.float64):
             key = jax.random.fold_in(jax.random.key(seed), self._passes if warm else 0)
             start_key, fit_key = jax.random.split(key)

@@ -1,5 +1,6 @@
 """Data sets, splits and standardisation, with planted leaks that the same checks must catch."""
 
+import functools
 import sys
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from fcnet import data
 from fcnet.data import Dataset, as_dataset
+from fcnet.data.preprocess import combined, moments, standardizer_of
 
 COLUMNS = {"size": np.array([1.0, 2.0]), "zip": np.array(["b", "a"]), "price": np.array([3, 4])}
 
@@ -108,6 +110,30 @@ def test_scales_neither_overflow_nor_vanish(unit: float) -> None:
     np.testing.assert_allclose(large.scale, unit * small.scale, rtol=1e-15)
     np.testing.assert_allclose(large.mean, unit * small.mean, rtol=1e-15)
     np.testing.assert_array_equal(data.fit_standardizer(2.0**600 * X).scale, 2.0**600 * small.scale)
+
+
+def test_moments_of_parts_are_those_of_all_rows() -> None:
+    """Of columns far from 0, of 0 and 1, constant and tiny; the oracle is NumPy's covariance."""
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(3e7, 1, 50), rng.integers(0, 2, 50), np.full(50, 0.1)]
+    X = np.stack([*parts, 1e-200 * np.arange(50)], axis=1)
+    weights = rng.uniform(0.5, 2, 50)
+    cuts = (slice(1), slice(1, 4), slice(4, 50))
+    found = functools.reduce(combined, (moments(X[rows], weights[rows]) for rows in cuts))
+    scale = [np.sqrt(np.cov(x, aweights=weights, ddof=0)) for x in (X[:, 0], 1e200 * X[:, 3])]
+    scales = data.fit_standardizer(X, weights)
+    for mean, deviation in (scales, standardizer_of(found)):
+        np.testing.assert_allclose(mean, np.average(X, axis=0, weights=weights), rtol=1e-14)
+        np.testing.assert_allclose(deviation, [scale[0], 1, 1, 1e-200 * scale[1]], rtol=1e-9)
+    without = functools.reduce(combined, (moments(X[rows]) for rows in cuts))
+    assert abs(standardizer_of(without).mean[0] / scales.mean[0] - 1) > 1e-10
+
+
+def test_a_mean_far_from_zero_keeps_its_digits() -> None:
+    stamps = 1.7e15 + np.arange(1000.0)[:, None]  # microseconds; two means weighted would lose some
+    found = functools.reduce(combined, (moments(stamps[i : i + 10]) for i in range(0, 1000, 10)))
+    np.testing.assert_allclose(found.deviation, np.arange(1000.0).std(), rtol=1e-12)
+    np.testing.assert_array_equal(found.mean, 1.7e15 + 499.5)
 
 
 def test_features_keep_their_order_and_their_names() -> None:

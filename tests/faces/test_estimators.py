@@ -25,9 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fcnet
-from fcnet.data.preprocess import fit_standardizer
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
-from fcnet.estimators.targets import see
 from fcnet.estimators.training import held_out
 from fcnet.train.optimizer import OPTIMIZERS
 
@@ -436,28 +434,6 @@ def test_targets_of_a_stream_are_scaled_by_all_that_came(houses, first):
         for rows in chunks:
             model.partial_fit(X[rows], y[rows])
     assert model.score(X[2:], y[2:]) > 0.9
-
-
-def test_scales_are_those_of_all_targets_at_once():
-    rng = np.random.default_rng(0)
-    Y = np.stack(
-        [rng.normal(3e7, 1, 50), rng.integers(0, 2, 50), np.full(50, 0.1), 1e-200 * np.arange(50)],
-        axis=1,
-    )
-    weights = rng.uniform(0.5, 2, 50)
-    seen = None
-    for rows in (slice(1), slice(1, 4), slice(4, 50)):
-        seen = see(seen, Y[rows], weights[rows])
-    mean = np.average(Y, axis=0, weights=weights)
-    deviation = np.sqrt(np.cov(1e200 * Y[:, 3], aweights=weights, ddof=0)) / 1e200
-    normal = np.sqrt(np.cov(Y[:, 0], aweights=weights, ddof=0))
-    np.testing.assert_allclose(seen.standardizer().mean, mean, rtol=1e-14)
-    np.testing.assert_allclose(seen.standardizer().scale, [normal, 1, 1, deviation], rtol=1e-9)
-    np.testing.assert_allclose(
-        see(None, Y[:, :3], weights).standardizer().scale,
-        fit_standardizer(Y[:, :3], weights).scale,
-        rtol=1e-12,
-    )
 
 
 @pytest.mark.parametrize("offset", [1e7, 1e9])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fcnet.data import delimited, read
+from fcnet.data import delimited, read, survey
 from fcnet.data.examples import Schema, learn_schema, make_examples
 from fcnet.data.parts import Parts, row_hashes, split
 from fcnet.data.preprocess import combined, fit_standardizer, moments, standardizer_of
@@ -70,6 +70,22 @@ def test_a_wrong_cell_is_named_by_its_row_in_any_piece(
         learn_schema(
             open_table(path), "price", given=GIVEN | {"size": {"kind": "number"}}, missing="impute"
         )
+
+
+def test_texts_that_are_too_many_to_keep_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two in five names are digits: no column of numbers, however many names are remembered."""
+    names = [str(i) if i % 5 < 2 else f"name {i}" for i in range(N)]
+    path = write(tmp_path / "a.csv", {**COLUMNS, "name": names})
+    monkeypatch.setattr(delimited, "PIECE", 100)
+    monkeypatch.setattr(survey, "MOST_TEXTS", 3)
+    found = learn_schema(open_table(path), "price", given=GIVEN, missing="impute")
+    (field,) = (field for field in found.features if field.name == "name")
+    assert field.kind == "ignored"
+    write(path, {**COLUMNS, "name": [f"name {i}" if i % 5 < 2 else str(i) for i in range(N)]})
+    with pytest.raises(ValueError, match="'name' has 'name 0' in row 0, 36 of 60 are numbers"):
+        learn_schema(open_table(path), "price", given=GIVEN, missing="impute")
 
 
 @given(

@@ -5,7 +5,7 @@ user's own dtype, and scaled so that a correct candidate overflows in no floatin
 is drawn for all inputs: it has many parameters, and the examples make the difference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,11 +31,34 @@ LARGEST_Z, LARGEST_O = 8.0, 4.0
 """Bounds on the pre-activations and the outputs; exp(4) is small in float16 too."""
 
 
+def _usual(own_n: int, sizes: Sequence[int]) -> int:
+    return USUAL_N
+
+
+def _as_own(own_n: int, sizes: Sequence[int]) -> int:
+    return own_n
+
+
+def _one(own_n: int, sizes: Sequence[int]) -> int:
+    return 1
+
+
+def _as_wide(own_n: int, sizes: Sequence[int]) -> int:
+    return next((m for m in sizes[1:] if 1 < m <= WIDEST_N), 0)
+
+
 class Special(NamedTuple):
-    """A special kind of input: a name that fits "on ...", and the change that makes an input so."""
+    """A special kind of input.
+
+    Attributes:
+        name: fits "on ...".
+        change: makes an input so.
+        number: of the examples of a batch, from the user's own n and the sizes; 0 leaves it out.
+    """
 
     name: str
     change: Callable[[Params, Float[np.ndarray, "n d"]], Input]
+    number: Callable[[int, Sequence[int]], int] = _usual
 
 
 def _unchanged(params: Params, X: np.ndarray) -> Input:
@@ -95,7 +118,7 @@ def _uneven(params: Params, X: np.ndarray) -> Input:
 
 
 COMMON = (
-    Special("a random input", _unchanged),
+    Special("a random input", _unchanged, _as_own),
     Special("an input with saturated units", _saturated),
     Special("an input with dead units", _dead),
     Special("an input with exact ties", _tied),
@@ -107,8 +130,8 @@ FOR_SINGLES = (
     Special("another random input", _unchanged),
 )
 FOR_BATCHES = (
-    Special("a batch of one example", _unchanged),
-    Special("a batch as large as a layer is wide", _unchanged),
+    Special("a batch of one example", _unchanged, _one),
+    Special("a batch as large as a layer is wide", _unchanged, _as_wide),
     Special("a batch with repeated examples", _repeated),
     Special("a batch with examples of very different size", _uneven),
 )
@@ -128,12 +151,6 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None = None) ->
     """
     rng = generator_of(key)
     sizes, own_n = candidate.layout.sizes, len(candidate.own.X)
-    widths = [m for m in sizes[1:] if 1 < m <= WIDEST_N]
-    numbers = {
-        "a random input": own_n,
-        "a batch of one example": 1,
-        "a batch as large as a layer is wide": widths[0] if widths else 0,
-    }
     network: list[Any] = [
         (rng.normal(size=(m, below)) * np.sqrt(2 / below), (rng.normal(size=m) + 1) / 2)
         for below, m in pairwise(sizes)
@@ -141,7 +158,7 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None = None) ->
     params = tuple(Layer(W, b) for W, b in network)
     cases = []
     for special in (*COMMON, *(FOR_BATCHES if candidate.batched else FOR_SINGLES)):
-        n = numbers.get(special.name, USUAL_N) if candidate.batched else 1
+        n = special.number(own_n, sizes) if candidate.batched else 1
         if n:
             changed, X = special.change(params, rng.normal(size=(n, sizes[0])))
             Y = random_targets(rng, n, candidate.own.Y, cost.objective.loss, candidate.batched)

@@ -235,7 +235,7 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         names=(*twins.names, *twins.result.names),
         kept=(*properties(leaves[:n]), *[()] * (len(leaves) - n)),
         format=format_of(first.dtype),
-        causes=check_linear,
+        causes=partial(check_linear, cases),
         shown=lambda leaves: {
             "args": twins.arguments.fill(leaves[:n]),
             "cotangents": list(leaves[n:]),
@@ -273,11 +273,19 @@ def cotangent_cases(
     ]
 
 
-def check_linear(claim: Claim, trials: Sequence[Trial]) -> list[Finding]:
-    """Whether the rule does with a cotangent what no derivative does."""
-    answers = {trial.case.name: trial for trial in trials}
-    one, two = (answers.get(f"random cotangent {i}") for i in (1, 2))
-    multiple = answers.get(f"{MULTIPLE:g} times random cotangent 1")
+def check_linear(
+    cases: Sequence[ArrayCase], claim: Claim, trials: Sequence[Trial]
+) -> list[Finding]:
+    """Whether the rule does with a cotangent what no derivative does.
+
+    Args:
+        cases: those of `cotangent_cases`.
+        claim: what is right.
+        trials: on some of the cases.
+    """
+    one, two, multiple = (
+        next((trial for trial in trials if trial.case is cases[i]), None) for i in (0, 1, RANDOM)
+    )
     if one is None or two is None or multiple is None:
         return []
     values = jax.tree.leaves(one.answer.gradient)

@@ -39,6 +39,17 @@ def test_a_coarser_precision_is_no_fault_of_form(function):
     assert bool(said) == (function is manners.float32_outside)
 
 
+def test_a_gradient_without_a_name_of_its_own_is_called_the_gradient_of_its_parameter():
+    def coarse(params, X, Y):
+        return [(dW.astype(np.float32), db) for dW, db in gradient(params, X, Y)[1]]
+
+    (note,) = check(coarse, name="pairs").notes
+    assert note.startswith("the gradient of params[0].W is float32, but params[0].W is float64")
+    (finding,) = check(lambda params, X, Y: params, name="pairs").findings
+    assert finding.kind == "aliases"
+    assert finding.message.startswith("the gradient of params[0].W is the memory of")
+
+
 def test_correct_candidates_in_pytorch():
     torch = pytest.importorskip("torch", reason="PyTorch is a dependency of the tests only")
     assert kinds(check(right, torch.tensor)) == []

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import fcnet
 from fcnet.cli import check, completion, demo, export, notes, predict, sweep, train
+from fcnet.cli.cache import VARIABLES, keep_compiled
 from fcnet.cli.options import STATUSES
 
 
@@ -57,7 +58,8 @@ def parser(complete: Mapping[str, Any] = {}) -> argparse.ArgumentParser:
     top = _Parser(
         prog="fcnet",
         description="Fully-connected networks after the CS229 deep-learning notes, in JAX.",
-        epilog=f"fcnet COMMAND --help shows a command's options, with examples.\n\n{STATUSES}",
+        epilog="fcnet COMMAND --help shows a command's options, with examples.\n\n"
+        f"{STATUSES}\n\n{VARIABLES}",
         formatter_class=formatter,
     )
     top.add_argument(
@@ -114,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = vars(parser().parse_args(arguments))
         command, debug = options.pop("command"), options.pop("debug")
         failure = command.failure
+        keep_compiled()
         _flush()
         status = command.run(**options)
         _flush()

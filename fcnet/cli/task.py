@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet.cli.options import TaskOptions
@@ -156,7 +155,7 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
         # One column more, for a class that the network does not know and so misses.
         mean, Y = (np.column_stack([rows, 1 - rows.sum(axis=1)]) for rows in (mean, Y))
     with jax.enable_x64(True):
-        value = loss.metric(*map(jnp.asarray, (mean, Y, np.ones(len(Y)))))
+        value = jax.jit(loss.metric)(mean, Y, np.ones(len(Y)))
     found = {METRIC_NAMES[loss.metric]: f"{value:.3f}"}
     if not loss.is_scalable:
         return found

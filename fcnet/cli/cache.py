@@ -1,0 +1,72 @@
+"""The programs that JAX compiles, kept in the user's cache folder between calls of `fcnet`."""
+
+import os
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+PLACES = {
+    "win32": ("LOCALAPPDATA", "AppData/Local"),
+    "darwin": ("XDG_CACHE_HOME", "Library/Caches"),
+}
+"""By platform, the variable that names the folder of all caches, and where it is by default."""
+
+MOST_BYTES = 2**28
+"""How much is kept; the programs written first are removed first."""
+
+VARIABLES = (
+    "compiled programs are kept in the user's cache folder, or in JAX_COMPILATION_CACHE_DIR;\n"
+    "JAX_ENABLE_COMPILATION_CACHE=false keeps none"
+)
+
+
+def keep_compiled() -> None:
+    """Have JAX, which must not be loaded yet, read and write `cache_folder()`.
+
+    JAX's own variables of the environment count more. Nothing is kept where the folder cannot be
+    written, nor in a process that has loaded JAX for itself.
+    """
+    if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    with suppress(OSError, RuntimeError):  # RuntimeError: nobody knows the home folder
+        folder = cache_folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            trim(folder, MOST_BYTES)
+            os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+            os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+            # Of a full disk, or of an entry that another process is writing: JAX then compiles.
+            warnings.filterwarnings("ignore", "Error .* persistent compilation cache")
+
+
+def cache_folder() -> Path:
+    """The folder of this program among the user's caches.
+
+    Raises:
+        RuntimeError: where the home folder is not known.
+    """
+    variable, place = PLACES.get(sys.platform, ("XDG_CACHE_HOME", ".cache"))
+    given = Path(os.environ.get(variable, ""))
+    return (given if given.is_absolute() else Path.home() / place) / "fcnet"
+
+
+def trim(folder: Path, most: int) -> None:
+    """Remove the oldest files of a folder until the others take at most `most` bytes.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for age in (3, 2, 1):
+    ...     _ = (folder / str(age)).write_bytes(bytes(10))
+    ...     os.utime(folder / str(age), (0, 1000 - age))
+    >>> trim(folder, 25)
+    >>> sorted(file.name for file in folder.iterdir())
+    ['1', '2']
+    """
+    files = [(file, file.stat()) for file in folder.iterdir() if file.is_file()]
+    total = sum(status.st_size for _, status in files)
+    for file, status in sorted(files, key=lambda pair: pair[1].st_mtime):
+        if total <= most:
+            break
+        file.unlink(missing_ok=True)
+        total -= status.st_size

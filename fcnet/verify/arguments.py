@@ -19,7 +19,7 @@ from fcnet.arrays import (
     unit_roundoff,
 )
 from fcnet.verify.candidate import message_of
-from fcnet.verify.types import Answer, Finding, Format, Values, form_finding, format_of
+from fcnet.verify.types import FORMATS, Answer, Finding, Format, Values, form_finding, format_of
 
 
 def is_none(value: object) -> bool:
@@ -138,6 +138,9 @@ def take_apart(
             "none of the arguments holds floating-point numbers: nothing has a gradient"
         )
     for i in floating:
+        if dtype_of(leaves[i]).name not in FORMATS:
+            known = ", ".join(dtype for dtype in FORMATS if dtype != "tfloat32")
+            raise TypeError(f"{names[i]} holds {dtype_of(leaves[i])}, expected one of {known}")
         if not np.isfinite(to_numpy(leaves[i])).all():
             raise ValueError(f"{names[i]} must be finite, got {leaves[i]}")
     first = len(jax.tree.leaves(args[0], is_leaf=is_none))

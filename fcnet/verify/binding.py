@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from fcnet.arrays import is_array, shape_of
+from fcnet.activations import check_activations
+from fcnet.arrays import dtype_of, is_array, shape_of
 from fcnet.checks import check_finite
 from fcnet.losses import check_labels
 from fcnet.trees import rebuild
@@ -84,14 +86,12 @@ def bind(
         raise TypeError(f"backward must be a function of (params, x, y), got {function!r:.60}")
     check_call(function, (params, x, y), "(params, x, y)", params_first=True)
     for name, value in (("x", x), ("y", y)):
-        if not is_array(value):
-            raise TypeError(
-                f"{name} must be an array of NumPy, JAX or PyTorch, or lists of numbers, "
-                f"got {type(value).__name__}"
-            )
+        _check_input(name, value)
     like = (rebuild(lambda _, leaf: leaf, params), x, y)
     readings = []
-    layouts = readings_of(params, sizes)
+    layouts = [layout for layout in readings_of(params, sizes) if all(layout.sizes)]
+    if not layouts:
+        raise ValueError("params have an array without numbers: each layer needs units and inputs")
     for layout in layouts:
         for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
             own = Case("your input", layout.read(params), one.read(x), other.read(y))
@@ -109,10 +109,25 @@ def bind(
         d, *_, m_r = layouts[0].sizes
         raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
     _check_own_values(readings[0])
+    with jax.enable_x64(True):
+        z = [jnp.zeros(m) for m in readings[0].layout.sizes[1:]]
+        check_activations(*cost.objective[:2], z)
     candidate = _chosen(_matching(readings, weight_layout, example_axis), cost, terms)
     with jax.enable_x64(True):
         check_labels("y", candidate.own.Y, cost.objective.loss)
     return candidate
+
+
+def _check_input(name: str, value: object) -> None:
+    if not is_array(value):
+        raise TypeError(
+            f"{name} must be an array of NumPy, JAX or PyTorch, or lists of numbers, "
+            f"got {type(value).__name__}"
+        )
+    if dtype_of(value).kind == "c":
+        raise TypeError(f"{name} must hold real numbers, got {dtype_of(value)}")
+    if 0 in shape_of(value):
+        raise ValueError(f"{name} has shape {shape_of(value)}, which holds no numbers")
 
 
 def _check_own_values(candidate: Candidate) -> None:

@@ -32,6 +32,8 @@ def check_call(
     Traceback (most recent call last):
     TypeError: <lambda> takes (x, y), so it cannot be called as <lambda>(params, x, y). Wrap it...
     """
+    if not callable(function):
+        raise TypeError(f"expected a function to be called with {form}, got {function!r:.60}")
     signature = _signature(function)
     if signature is None:
         return

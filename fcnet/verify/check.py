@@ -1,5 +1,6 @@
 """`fcnet.check`: a backward pass of the network tried on varied inputs, judged and diagnosed."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -135,6 +136,11 @@ def check(
     silent = cache(partial(silent_answers, candidate, plain[:2], cost.objective.activation))
     as_described = BackwardPass(cost, candidate, candidate.format, silent)
     references = [as_described.truth(case, as_described.format) for case in cases]
+    if math.isnan(references[0].loss):
+        raise ValueError(
+            f"the {cost.objective.loss.name} loss of your own input is nan: give params, x and y "
+            "for which it is a number"
+        )
     protocol = check_protocol(candidate, references[0], cases[1], references[1])
     other = protocol.other or candidate.call(cases[1])
     calls = [protocol.own, other, *map(candidate.call, cases[2:])]

@@ -5,7 +5,7 @@ column, or row; one vector of all numbers. Shapes alone may fit several: `own_re
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -78,13 +78,13 @@ def is_vector(params: object) -> bool:
 
 
 def _as_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    known = tuple(sizes)
-    if len(known) < 2 or not all(isinstance(m, int) and m > 0 for m in known):
+    known = tuple(sizes) if isinstance(sizes, Iterable) else ()
+    if len(known) < 2 or not all(isinstance(m, int | np.integer) and m > 0 for m in known):
         raise ValueError(
             "sizes must be the width of the input and that of each layer, such as (4, 5, 3), "
             f"got {sizes!r}"
         )
-    return known
+    return tuple(map(int, known))
 
 
 def _count(sizes: Sequence[int] | None) -> str:

@@ -20,6 +20,11 @@ from fcnet.verify.forms import (
 )
 from fcnet.verify.types import Answer, Finding, form_finding
 
+NO_FLOATS = (
+    "the first argument holds no floating-point numbers, and so has no gradient: return a tuple "
+    "with an entry for every argument, None for the first"
+)
+
 
 class ResultForm(NamedTuple):
     """One way to read a result.
@@ -163,7 +168,9 @@ def read(
         elif not _is_nothing(leaf):
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
             findings.append(form_finding("integer_leaf", message))
-    if any(array is None for array in arrays):
+    if not arrays:
+        findings.append(form_finding("wrong_structure", NO_FLOATS))
+    if not arrays or any(array is None for array in arrays):
         return Result(form, None, tuple(findings))
     answer = as_answer(arrays)
     if parts.value is not None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from fcnet.arrays import to_numpy
+from fcnet.arrays import is_array, to_numpy
 from fcnet.verify.agreement import agree, distance
 from fcnet.verify.arguments import Arguments, as_answer, call, take_apart
 from fcnet.verify.calling import check_call
@@ -100,8 +100,12 @@ def check_vjp(
 
 
 def _as_jax(leaf: Any) -> Any:
-    """JAX hands NumPy arrays to a rule unchanged, and NumPy may compute in another dtype."""
-    return jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
+    """JAX hands NumPy arrays to a rule unchanged, and NumPy may compute in another dtype.
+
+    Tensors of PyTorch become arrays of JAX too.
+    """
+    foreign = is_array(leaf) and not isinstance(leaf, (jax.Array, int, float, np.number))
+    return jnp.asarray(np.asarray(leaf)) if foreign else leaf
 
 
 def _nondifferentiable(function: Any) -> tuple[int, ...]:

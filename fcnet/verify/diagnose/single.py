@@ -161,11 +161,12 @@ class Single:
         return np.asarray(usual + np.outer(abs(delta), known) + lost) / self.strictness
 
     def read_error(self, k: int) -> Vector:
-        """What delta^[k] has lost that is read from a difference of biases, or of weights."""
+        """What delta^[k] has lost that is read from a difference of biases, or else from dW^[k]."""
         if self.has_bias(k):
             return self.reference.lost * abs(self.b(k))
         a = abs(self.a(k - 1))
-        return np.asarray(self.reference.lost * (abs(self.W(k)) @ a) / max(float(a @ a), 1e-300))
+        allowed = np.asarray(self.reference.tolerance[self._index(k)].W)
+        return np.asarray(allowed @ a / max(float(a @ a), 1e-300))
 
     def _usual(self, role: str, k: int) -> Values:
         """The tolerance of dW^[k] or db^[k] without what a difference of parameters has lost."""

@@ -14,10 +14,11 @@ import jax
 import numpy as np
 from jax import Array
 
-from fcnet.arrays import to_numpy
+from fcnet.arrays import is_array, shape_of, to_numpy
 from fcnet.layouts import Layout, with_zero_biases
 from fcnet.trees import leaves, rebuild
 from fcnet.types import Layer, Params
+from fcnet.verify.candidate import message_of
 from fcnet.verify.truth.double import Traced, float64, trace
 from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.rounding import KAPPA, jumps, spread
@@ -82,10 +83,19 @@ class Penalty:
     like: Any
 
     def __post_init__(self) -> None:
-        """Raise TypeError unless JAX can trace the function to a real scalar."""
+        """Raise TypeError unless JAX can trace the function to a real scalar.
+
+        ValueError where that scalar, or its gradient, is not finite.
+        """
         with float64():
             arrays = self._arrays(self.layout.read(self.like))
             trace_scalar(self._value, arrays, name="penalty", arguments="params")
+        value, gradient = evaluate(self._traced, arrays)
+        if not all(np.isfinite(x).all() for x in (value, *gradient)):
+            raise ValueError(
+                "penalty must be finite at your params, and so must its gradient: that of a norm "
+                "is not where the norm is 0, unless a small number stands under its root"
+            )
 
     def __call__(self, case: Case) -> TermValue:
         """The term on a case."""
@@ -202,14 +212,18 @@ def _constant(value: float, n: int) -> float:
 
 
 def _checked(l2: Callable[[int], Any], n: int) -> float:
-    value = l2(n)
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (int, float, np.number, np.ndarray, Array)
-    ):
+    try:
+        value = l2(n)
+    except Exception as error:
+        raise ValueError(
+            f"l2 must be a function of any number n of examples; for n = {n} it raised "
+            f"{message_of(error)}"
+        ) from error
+    if isinstance(value, (bool, np.bool_)) or not (is_array(value) and shape_of(value) == ()):
         raise TypeError(
             "l2 must be a number, or a function of the number n of examples that returns one, "
             f"such as lambda n: 0.1 / n; got {value!r}"
         )
-    if np.size(value) != 1 or not (np.isfinite(value) and value >= 0):
+    if not (np.isfinite(value) and value >= 0):
         raise ValueError(f"l2 must be finite and 0 or more, got {value!r}")
     return float(np.asarray(value).item())

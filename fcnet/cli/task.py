@@ -17,6 +17,7 @@ from fcnet.data.parts import Parts, split
 from fcnet.data.preprocess import unstandardize
 from fcnet.data.read import open_table
 from fcnet.data.schema import Field, read_schema, write_schema
+from fcnet.data.streams import stream
 from fcnet.extras import extra
 from fcnet.files import write_file
 from fcnet.losses import get_loss
@@ -24,6 +25,9 @@ from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
 from fcnet.train.data import host_random
 from fcnet.types import Params
+
+MOST_BYTES = 2**31
+"""A table with more than so many bytes of inputs and targets, in float32, is not kept in memory."""
 
 
 class Task(NamedTuple):
@@ -40,12 +44,17 @@ class Task(NamedTuple):
 
     def training(self) -> dict[str, Any]:
         """The arguments that `fcnet.fit` and `fcnet.sweep` share."""
-        options = self.options
-        X, Y = self.examples.training
+        options, parts = self.options, self.examples
+        size = min(options.batch_size, parts.rows)
+        X: Any = parts.training.X
+        Y: Any = parts.training.Y
+        if parts.batches is not None:
+            seed = int(host_random(self.fit_key).integers(2**63))
+            X, Y = parts.batches(size, seed), None
         return {
             "X": X,
             "Y": Y,
-            "batch_size": min(options.batch_size, len(X)),
+            "batch_size": size,
             "steps": options.steps,
             "optimizer": options.optimizer,
             "activation": options.activation,
@@ -102,8 +111,12 @@ class Task(NamedTuple):
             print(f"On the {last} rows, the network is no better than the linear model.")
 
 
-def make_task(options: TaskOptions) -> Task:
+def make_task(options: TaskOptions, *, streams: bool = False) -> Task:
     """Read a file, draw the rows to hold out, scale, and print what there is to train on.
+
+    Args:
+        options: those of the command.
+        streams: whether a table that is too large for memory may be trained on as it is read.
 
     Raises:
         ValueError: for columns or options that do not fit.
@@ -133,7 +146,20 @@ def make_task(options: TaskOptions) -> Task:
         loss=options.loss,
     )
     random = host_random(split_key)
-    parts = split(file, schema, validation=options.validation, random=random, groups=options.groups)
+    size = 4 * schema.rows * (len(schema.scales.mean) + len(schema.target_scales.mean))
+    if size <= MOST_BYTES:
+        parts = split(
+            file, schema, validation=options.validation, random=random, groups=options.groups
+        )
+    elif streams and options.groups is None:
+        seed = int(random.integers(2**63))
+        parts = stream(file, schema, validation=options.validation, seed=seed)
+    else:
+        raise ValueError(
+            f"{options.data} has {size / 2**30:,.1f} GiB of inputs and targets, too much for "
+            "memory: train on fewer rows or columns, or train one network without groups, which "
+            "reads the file again and again"
+        )
     sizes = (parts.training.X.shape[1], *options.hidden, parts.training.Y.shape[1])
     task = Task(options, parts, sizes, start_key, fit_key)
     _describe(task, file.told)
@@ -168,13 +194,18 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
 def _describe(task: Task, told: tuple[str, ...]) -> None:
     """Print which rows of the file's and which columns the network is trained on."""
     schema, sizes = task.examples.schema, task.sizes
-    counts = {"training": len(task.examples.training.X)}
+    counts = {"training": task.examples.rows}
     if task.examples.validation is not None:
         counts["validation"] = len(task.examples.validation.X)
     used = ", ".join(f"{count:,} for {name}" for name, count in counts.items())
     left_out = schema.rows - sum(counts.values())
     shown = f"{task.options.data}: {schema.rows:,} rows, {used}"
     print(shown + (f", {left_out:,} left out" if left_out else ""))
+    if task.examples.batches is not None:
+        print(
+            "Too large for memory: the file is read while the network is trained, and the scores "
+            f"of\ntraining are those of {len(task.examples.training.X):,} rows."
+        )
     if told:
         print(f"Read with {', '.join(told)}.")
     fields = {field.name or "(no name)": field for field in (*schema.features, schema.target)}

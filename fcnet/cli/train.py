@@ -39,7 +39,7 @@ def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) 
             )
     elif (out / "model.safetensors").exists():
         raise ValueError(f"{out} holds a model without its run: choose another --out")
-    ready = make_task(task)
+    ready = make_task(task, streams=True)
     held_out = ready.examples.validation is not None
     with _bar(task.steps) as progress, _errors_of_the_command_line():
         result = fcnet.fit(

@@ -1,6 +1,6 @@
 """The examples of a file in parts, standardised by the training examples: what a network takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import NamedTuple
 
@@ -40,8 +40,11 @@ class Parts(NamedTuple):
     Attributes:
         schema: what its columns are.
         inputs, targets: the means and the scales of the training examples.
-        training: examples to train on.
+        training: examples to train on; of a stream, some of them, to measure a network by.
         validation: those held out; None if there are none.
+        rows: how many there are to train on.
+        batches: batches(batch_size, seed) yields pairs (X, Y) of a stream without end, as
+            `fcnet.fit` takes them; None if `training` are all examples to train on.
     """
 
     schema: Schema
@@ -49,6 +52,8 @@ class Parts(NamedTuple):
     targets: Standardizer
     training: Part
     validation: Part | None
+    rows: int
+    batches: Callable[..., Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
 
 
 def split(
@@ -111,6 +116,7 @@ def split(
         chained(schema.target_scales, Y_scales),
         Part(jnp.asarray(X), jnp.asarray(Y)),
         Part(jnp.asarray(validation_X), jnp.asarray(validation_Y)) if validation else None,
+        len(X),
     )
 
 

@@ -92,7 +92,7 @@ def test_a_member_is_what_fit_makes_of_its_settings(file: Path, tmp_path: Path) 
         **{"schema": None, "separator": None, "decimal": None, "encoding": None},
         **{"missing": "error", "hidden": (8,), "activation": "relu", "loss": "squared_error"},
         **{"optimizer": "adam", "batch_size": 32, "steps": 100, "validation": 0.2},
-        **{"groups": None, "encoding": None},
+        **{"groups": None},
         **{"evaluate_every": 200, "seed": 0, "out": out},
     )
     task = make_task(options)

@@ -1,11 +1,11 @@
 """State of the whole process that a candidate may change: put back after a check, and told."""
 
 import functools
-import operator
 import pickle
 import random
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,12 +15,8 @@ import numpy as np
 Checker = TypeVar("Checker", bound=Callable[..., Any])
 
 
-def _equal_bytes(one: Any, other: Any) -> bool:
-    return pickle.dumps(one) == pickle.dumps(other)
-
-
 class GlobalState(NamedTuple):
-    """A state of the process: its name in a report, how to read, set and compare it.
+    """A state of the process: its name in a report, and how to read and to set it.
 
     The name is "" where others than the candidate may change it too.
     """
@@ -28,7 +24,6 @@ class GlobalState(NamedTuple):
     name: str
     get: Callable[[], Any]
     put: Callable[[Any], Any]
-    same: Callable[[Any, Any], bool] = _equal_bytes
 
 
 def _set_errors(state: dict[str, Any]) -> None:
@@ -42,16 +37,8 @@ STATES = (
 )
 
 
-def _flag(name: str) -> Any:
-    return jax.config.values[name]
-
-
 def _states() -> Iterator[GlobalState]:
     yield from STATES
-    for flag in jax.config.values:
-        get = functools.partial(_flag, flag)
-        put = functools.partial(jax.config.update, flag)
-        yield GlobalState(f"jax.config.{flag}", get, put, operator.eq)
     if torch := sys.modules.get("torch"):
         yield GlobalState(
             "torch.random",
@@ -60,20 +47,37 @@ def _states() -> Iterator[GlobalState]:
         )
 
 
+def _flags() -> dict[str, Any]:
+    """JAX's flags for the whole process: another thread does not see those of a `with` block."""
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(lambda: dict(jax.config.values)).result()
+
+
+def _put_back(flags: dict[str, Any]) -> list[str]:
+    """The names of the flags of JAX that differ, after they are set to these values."""
+    now = _flags()
+    update: Any = jax.config.update
+    changed = [flag for flag, value in flags.items() if now[flag] != value]
+    for flag in changed:
+        update(flag, flags[flag])
+    return [f"jax.config.{flag}" for flag in changed]
+
+
 def keeps_global_state(check: Checker) -> Checker:
-    """A check that puts back what its candidate changes in `STATES`, and says so in a note."""
+    """A check that puts back what its candidate changes in global state, and says so in a note."""
 
     @functools.wraps(check)
     def wrapper(*args: Any, **options: Any) -> Any:
-        before = [(state, state.get()) for state in _states()]
+        before, flags = [(state, state.get()) for state in _states()], _flags()
         changed = []
         try:
             report = check(*args, **options)
         finally:
             for state, then in before:
-                if not state.same(state.get(), then):
+                if pickle.dumps(state.get()) != pickle.dumps(then):
                     state.put(then)
                     changed += [state.name] if state.name else []
+            changed += _put_back(flags)
         if not changed:
             return report
         note = f"the calls changed the global state of {', '.join(changed)}; it was put back"

@@ -100,6 +100,19 @@ def test_the_flags_of_jax_are_put_back_and_told(name, flag, value):
     assert note in report.notes
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_flag_is_put_back_though_a_block_hides_it(inside):
+    def backward(x):
+        jax.config.update("jax_enable_x64", True)
+        return 2 * x
+
+    assert not jax.config.jax_enable_x64
+    with jax.enable_x64(inside):
+        report = fcnet.check_gradient(backward, lambda x: jnp.sum(x**2), np.ones(3))
+    assert not jax.config.jax_enable_x64
+    assert any("jax.config.jax_enable_x64" in note for note in report.notes)
+
+
 @pytest.mark.untyped
 @pytest.mark.parametrize("draws", [False, True])
 def test_the_state_of_pytorch_is_told_only_if_it_changes(draws):

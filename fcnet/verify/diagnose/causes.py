@@ -91,13 +91,13 @@ class Causes:
     @cached_property
     def description(self) -> Description | None:
         """The description other than the cost's by which all answers are right."""
+        if self.subject.unread or not self.trials:
+            return None
         _, other = self._odd_terms
         answered = [
             Answered(trial.case, without(trial.answer, other.cost.terms, trial.case))
             for trial in self.trials
         ]
-        if self.subject.unread or not answered:
-            return None
         return other_description(self.subject.cost, answered, self.subject.format)
 
     def has_other_loss(self, call: Call) -> bool:

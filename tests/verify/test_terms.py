@@ -173,6 +173,15 @@ def test_the_decay_of_one_layer_has_its_layer(layer):
     assert "pass penalty=" in report.findings[0].message
 
 
+def test_a_decay_that_lacks_its_1_over_n_in_one_layer_has_that_layer():
+    backward = regularised(
+        regularised(planted(), lambda n: 1.0, layers=(1,)), decaying, layers=(2,)
+    )
+    report = check(backward, l2=decaying)
+    assert found(report) == [(5, 1, "weight_decay")]
+    assert "has 1 times its weights added, and l2 asks for 0.125" in report.findings[0].message
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ of its parameters is a term of the parameters alone.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from fcnet.types import Activation, Layer, Params
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.truth.functions import activated
-from fcnet.verify.truth.terms import Decay, Multiple, Penalty, total
+from fcnet.verify.truth.terms import ZERO, Decay, Multiple, Penalty, PowerOfN, total
 from fcnet.verify.types import Case, Cost, Finding, Format, Term, Values
 
 POWERS = (0, -1, 1)
@@ -96,16 +95,15 @@ def silent_answers(
 
 
 class SeenDecay(NamedTuple):
-    """A decay that was read off answers: factors of the weights and biases, times n to a power."""
+    """A decay that was read off answers: a coefficient for each array."""
 
-    power: int
-    W: tuple[float, ...]
-    b: tuple[float, ...]
+    W: tuple[PowerOfN, ...]
+    b: tuple[PowerOfN, ...]
 
     @property
     def term(self) -> Decay:
         """The term of a cost that has this decay."""
-        return Decay(partial(_power, self.power), self.W, self.b)
+        return Decay(self.W, self.b)
 
 
 def read_decay(
@@ -133,22 +131,24 @@ def read_decay(
     numbers = max(found.values(), key=len, default={})
     if ("W", 1) not in found or any(len(cs) < len(numbers) for cs in found.values()):
         return None
-    first, r = next(iter(numbers)), len(answers[0].case.params)
-    for power in POWERS:
-        factors = {p: _short(cs[first] / first**power, format) for p, cs in found.items()}
-        if all(
-            _is_same(c, factors[place] * n**power, format)
-            for place, cs in found.items()
-            for n, c in cs.items()
-        ):
-            W, b = (
-                tuple(
-                    factors.get((role, k), factors.get((role, k - 1), 0.0)) for k in range(1, r + 1)
-                )
-                for role in "Wb"
-            )
-            return SeenDecay(power, W, b)
-    return None
+    read = {place: _power_of_n(cs, format) for place, cs in found.items()}
+    known = {place: c for place, c in read.items() if c is not None}
+    if len(known) < len(read):
+        return None
+    r = len(answers[0].case.params)
+    W, b = (
+        tuple(known.get((role, k), known.get((role, k - 1), ZERO)) for k in range(1, r + 1))
+        for role in "Wb"
+    )
+    return SeenDecay(W, b)
+
+
+def _power_of_n(cs: Mapping[int, float], format: Format) -> PowerOfN | None:
+    """The coefficient with these values at some n; None if it is no power of n."""
+    n, c = next(iter(cs.items()))
+    powers = (PowerOfN(_short(c / float(n) ** power, format), power) for power in POWERS)
+    fitting = (f for f in powers if all(_is_same(c, f(n), format) for n, c in cs.items()))
+    return next(fitting, None)
 
 
 def read_factor(answers: Sequence[SilentAnswer], term: Term, format: Format) -> float | None:
@@ -164,10 +164,6 @@ def read_factor(answers: Sequence[SilentAnswer], term: Term, format: Format) -> 
 def _at(place: Place, params: Params) -> Values:
     role, k = place
     return np.asarray(getattr(params[k - 1], role))
-
-
-def _power(power: int, n: int) -> float:
-    return float(n) ** power
 
 
 def _multiple(g: Values, base: Values, rounding: Values, format: Format) -> float | None:
@@ -220,7 +216,7 @@ def _penalty_finding(factor: float) -> Finding:
 
 def decay_of(cost: Cost, r: int) -> Decay:
     """The decay that a cost of r layers has."""
-    none = Decay(partial(_power, 0), (0.0,) * r, (0.0,) * r)
+    none = Decay((ZERO,) * r, (ZERO,) * r)
     return next((term for term in cost.terms if isinstance(term, Decay)), none)
 
 
@@ -264,11 +260,10 @@ def decay_findings(
 
 def _factors(decay: Decay, n: int) -> dict[Place, float]:
     """What multiple of each array a decay adds to its gradient."""
-    c = decay.coefficient(n) if any((*decay.W, *decay.b)) else 0.0
     return {
-        (role, k): c * factor
-        for role, factors in (("W", decay.W), ("b", decay.b))
-        for k, factor in enumerate(factors, start=1)
+        (role, k): c(n)
+        for role, coefficients in (("W", decay.W), ("b", decay.b))
+        for k, c in enumerate(coefficients, start=1)
     }
 
 
@@ -287,17 +282,17 @@ def _part(role: str, c: float, asked: float, names: Sequence[str]) -> str:
 
 def _advice(seen: SeenDecay, has: dict[Place, float], n: int) -> list[str]:
     """The keyword to pass if the candidate's decay is meant."""
-    c = has["W", 1]
     if not any(has.values()):
         return []
-    if any(factor != c for (role, _), factor in has.items() if role == "W"):
+    c, *others = seen.W
+    if any(other != c for other in others):
         return [
             "If your loss is so, pass penalty=, a JAX function of your params: l2= is for the "
             "weights of all layers alike"
         ]
-    general = {-1: f"{seen.W[0]:.6g} / n", 1: f"{seen.W[0]:.6g} * n"}.get(seen.power)
+    general = {-1: f"{c.factor:.6g} / n", 1: f"{c.factor:.6g} * n"}.get(c.power)
     anyway = f" (at your n = {n}; in general l2=lambda n: {general})" if general else ""
-    advice = [f"If your loss has it, pass l2={c:.6g}{anyway}"]
+    advice = [f"If your loss has it, pass l2={c(n):.6g}{anyway}"]
     if any(factor for (role, _), factor in has.items() if role == "b"):
         advice.append("l2= leaves biases out: if your loss has theirs too, pass penalty= instead")
     return advice

@@ -31,24 +31,38 @@ of the data's part."""
 
 
 @dataclass(frozen=True)
+class PowerOfN:
+    """factor * n ** power, of the number n of examples."""
+
+    factor: float
+    power: int
+
+    def __call__(self, n: int) -> float:
+        """The coefficient for n examples."""
+        return self.factor * float(n) ** self.power
+
+
+ZERO = PowerOfN(0.0, 0)
+
+
+@dataclass(frozen=True)
 class Decay:
-    """coefficient(n) / 2 times a sum of squares, with a factor for the arrays of each layer.
+    """Half of a sum of squares, with a coefficient for the array of each layer.
 
     Attributes:
-        coefficient: a function of the number n of examples.
-        W, b: the factors of the weights and the biases of layers 1..r, 0 for those left out.
+        W, b: the coefficients of the weights and the biases of layers 1..r, as functions of the
+            number n of examples.
     """
 
-    coefficient: Callable[[int], float]
-    W: tuple[float, ...]
-    b: tuple[float, ...]
+    W: tuple[Callable[[int], float], ...]
+    b: tuple[Callable[[int], float], ...]
 
     def __call__(self, case: Case) -> TermValue:
         """The term on a case."""
-        c = self.coefficient(len(case.X))
+        n = len(case.X)
         gradient = tuple(
-            Layer(*(c * factor * theta for theta, factor in zip(layer, factors, strict=True)))
-            for layer, *factors in zip(case.params, self.W, self.b, strict=True)
+            Layer(*(c(n) * theta for theta, c in zip(layer, coefficients, strict=True)))
+            for layer, *coefficients in zip(case.params, self.W, self.b, strict=True)
         )
         return TermValue(sum(_halves(gradient, case)), gradient)
 
@@ -197,18 +211,14 @@ def with_terms(right: Reference, terms: Sequence[Term], case: Case, u: float) ->
 
 def l2_term(l2: float | Callable[[int], float], r: int) -> Decay:
     """l2 / 2 times the sum of the squared weights of r layers; `l2` a number or a function of n."""
-    coefficient = partial(_checked, l2) if callable(l2) else partial(_constant, float(l2))
-    return Decay(coefficient, (1.0,) * r, (0.0,) * r)
+    coefficient = partial(_checked, l2) if callable(l2) else PowerOfN(float(l2), 0)
+    return Decay((coefficient,) * r, (ZERO,) * r)
 
 
 def check_l2(l2: Any) -> None:
     """Raise unless `l2` is a finite number of 0 or more, or a function."""
     if not callable(l2):
         _checked(lambda n: l2, 1)
-
-
-def _constant(value: float, n: int) -> float:
-    return value
 
 
 def _checked(l2: Callable[[int], Any], n: int) -> float:

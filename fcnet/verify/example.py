@@ -112,4 +112,6 @@ def _parameters_code(params: Any, values: Callable[[Any], str] | None = None) ->
 def call_of(candidate: Candidate) -> str:
     """How the candidate is called, such as "backward(params, x, y)"."""
     is_held = isinstance(candidate.like[0], Held)
-    return f"{candidate.name}({'x, y' if is_held else 'params, x, y'})"
+    call = f"{candidate.name}({'x, y' if is_held else 'params, x, y'})"
+    rate = candidate.learning_rate
+    return f"{call}, (before - after) / {rate:g}" if rate else call

@@ -80,6 +80,8 @@ def _array(array: Any, values: Callable[[Any], str]) -> str:
         return values(array)
     if library.name == "NumPy" and dtype in (np.float64, np.int64):
         return f"np.array({values(array)})"
+    if library.name == "NumPy" and not hasattr(np, dtype.name):  # bfloat16 is JAX's
+        return f"np.array({values(array)}, jnp.{dtype.name})"
     return MAKERS[library.name].format(values(array), dtype.name)
 
 

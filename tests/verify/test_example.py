@@ -103,3 +103,32 @@ def test_numbers_that_differ_are_printed_with_the_digits_in_which_they_differ():
     got, right = finding.message.split("for instance ")[1].split(" must be")[0].split(" where ")
     assert got != right
     assert abs(float(got) - float(right)) < 1e-8
+
+
+def test_an_example_in_bfloat16_can_be_pasted():
+    def narrow(pairs):
+        return [tuple(array.astype(jnp.bfloat16) for array in pair) for pair in pairs]
+
+    def doubled(params, X, Y):
+        wide = [tuple(array.astype(float) for array in pair) for pair in params]
+        grads = gradient(wide, X.astype(float), Y.astype(float))[1]
+        return narrow([(2 * dW, db) for dW, db in grads])
+
+    X, Y = (array.astype(jnp.bfloat16) for array in data(5, (4, 2, 2)))
+    report = fcnet.check(doubled, narrow(network((4, 2, 2))), X, Y, batched=True)
+    own, x, _ = pasted(report.example)
+    assert own[0][0].dtype == x.dtype == jnp.bfloat16
+
+
+def test_the_example_of_a_step_says_what_is_compared():
+    def step(params, X, Y):
+        pairs = zip(params, gradient(params, X, Y)[1], strict=True)
+        return [(W - 0.5 * dW, b - 0.25 * db) for (W, b), (dW, db) in pairs]
+
+    report = fcnet.check(step, network(), *data(5), batched=True, learning_rate=0.25)
+    own, X, Y = pasted(report.example)
+    (before, _), (after, _) = own[0], step(own, X, Y)[0]
+    said = report.example.splitlines()[-1]
+    assert "step(params, x, y), (before - after) / 0.25: params[1].W" in said
+    wrong, right = (before - after) / 0.25, gradient(own, X, Y)[1][0][0]
+    assert np.allclose(wrong, 2 * right)

@@ -17,30 +17,28 @@ def export(model: Path, onnx: Path) -> None:
 
     loaded = load_model(model)
     to_onnx(onnx, loaded)
-    target = loaded.target
-    lines = {
-        field.name: f"{KINDS[field.kind]}, shape (n, 1)"
-        + (f", {MISSING[field.kind]} where it is missing" if field.fill is not None else "")
-        for field in loaded.features
-    }
-    results = {target.name: f"{KINDS[target.kind]}, shape (n,)"}
+    target, takes = loaded.target, {}
+    for field in loaded.features:
+        what, gap = KINDS[field.kind]
+        shown = f", {gap} where it is missing" if field.fill is not None else ""
+        takes[field.name] = f"{what}, shape (n, 1){shown}"
+    returns = {target.name: f"{KINDS[target.kind][0]}, shape (n,)"}
     if not target.is_number:
-        results[f"{target.name}.probabilities"] = f"float64, shape (n, {len(target.values)})"
-    width = max(map(len, [*lines, *results]))
-    for title, values in (("inputs", lines), ("outputs", results)):
+        returns[f"{target.name}.probabilities"] = f"float64, shape (n, {len(target.values)})"
+    width = max(map(len, [*takes, *returns]))
+    for title, values in (("inputs", takes), ("outputs", returns)):
         print(f"The {title} of {onnx}, for n rows:")
-        for name, is_what in values.items():
-            print(f"  {name:<{width}}  {is_what}")
+        for name, what in values.items():
+            print(f"  {name:<{width}}  {what}")
 
 
-MISSING = {"number": "NaN", "date": "NaN", "category": "the empty text"}
 KINDS = {
-    "number": "float64",
-    "date": "float64, in days since 1970-01-01",
-    "category": "text",
-    "label": "text",
+    "number": ("float64", "NaN"),
+    "date": ("float64, in days since 1970-01-01", "NaN"),
+    "category": ("text", "the empty text"),
+    "label": ("text", "the empty text"),
 }
-"""What ONNX takes for each kind of column, and where an entry is missing."""
+"""What ONNX takes for a column of each kind, and where an entry is missing."""
 
 COMMAND = Command(
     export,

@@ -187,7 +187,8 @@ def learn_schema(
         fields[name] = field
     used = tuple(name for name in names if fields[name].kind != "ignored")
     if not used:
-        left_out = ", ".join(f"{name!r} ({fields[name].note})" for name in names)
+        notes = {name: fields[name].note and f" ({fields[name].note})" for name in names}
+        left_out = ", ".join(f"{name!r}{note}" for name, note in notes.items())
         raise ValueError(
             f"there is no column to predict {target!r} from"
             + (f"; left out are {left_out}" if left_out else "")

@@ -15,7 +15,7 @@ from fcnet.checks import as_examples
 from fcnet.data.cells import one_hot
 from fcnet.data.preprocess import Standardizer, standardize, unstandardize
 from fcnet.data.read import Table
-from fcnet.data.schema import Field, column_of, encode, interpret, is_missing
+from fcnet.data.schema import KINDS, Field, column_of, encode, interpret, is_missing
 from fcnet.losses import get_loss
 from fcnet.network import outputs
 from fcnet.types import Params
@@ -199,9 +199,22 @@ def load_model(path: Path) -> TableModel:
             get_activation(text["activation"]).name,
             get_loss(text["loss"]).name,
         )
-    except (KeyError, TypeError, ValueError) as error:
+        _check_widths(model.features, params[0].W.shape[1])
+        _check_widths((model.target,), params[-1].W.shape[0])
+    except KeyError as error:
+        raise ValueError(f"{path} is not a model of fcnet train: it has no {error}") from error
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a model of fcnet train: {error}") from error
     return model
+
+
+def _check_widths(fields: tuple[Field, ...], width: int) -> None:
+    """Raise unless the columns have as many numbers as the network takes, or returns."""
+    kinds = {field.kind for field in fields} - set(KINDS)
+    found = {tuple(map(len, (field.inputs, field.mean, field.scale))) for field in fields}
+    total = sum(len(field.inputs) for field in fields)
+    if kinds or any(len(set(lengths)) > 1 for lengths in found) or total != width:
+        raise ValueError(f"its columns {[field.name for field in fields]} do not fit its network")
 
 
 def _field(stored: dict[str, object]) -> Field:

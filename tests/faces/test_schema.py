@@ -366,8 +366,12 @@ def test_numbers_of_rows_in_another_order_are_told(tmp_path: Path) -> None:
 def test_a_table_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
     columns = {"id": [f"u{i}" for i in range(N)], "unit": ["m"] * N, "y": COLUMNS["price"]}
     message = r"from; left out are 'id' \(24 different texts in 24 rows\), 'unit' \(constant: 'm'"
+    table = table_of(columns, tmp_path / "a.csv")
     with pytest.raises(ValueError, match=message):
-        make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+        make_examples(table, "y")
+    given = {"id": {"kind": "ignored"}}
+    with pytest.raises(ValueError, match="from; left out are 'id', 'unit' "):
+        make_examples(table, "y", given=given)
 
 
 def test_years_are_no_numbers_of_rows(tmp_path: Path) -> None:

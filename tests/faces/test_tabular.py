@@ -344,6 +344,34 @@ def test_a_file_that_is_no_model_is_refused(
         assert message in capsys.readouterr().err
 
 
+def test_a_model_whose_columns_do_not_fit_its_network_is_refused(
+    trained: Path, tmp_path: Path
+) -> None:
+    model = data.load_model(trained)
+    size, place = model.features
+    path = tmp_path / "other.safetensors"
+    for features in (
+        (size,),
+        (size, place._replace(values=place.values[1:])),
+        (size._replace(mean=()), place),
+        (size._replace(kind="text"), place),
+    ):
+        data.save_model(path, model._replace(features=features))
+        with pytest.raises(
+            ValueError, match=r"is not a model .* columns \['sqft'.* do not fit"
+        ):
+            data.load_model(path)
+    target = model.target._replace(kind="label", values=("a", "b"))
+    data.save_model(path, model._replace(target=target))
+    with pytest.raises(ValueError, match=r"its columns \['price'\] do not fit its network"):
+        data.load_model(path)
+    interchange.save(path, model.params, {"fcnet_model": '{"version": 2}'})
+    with pytest.raises(ValueError, match="is not a model of fcnet train: it has no 'features'"):
+        data.load_model(path)
+    data.save_model(path, model)
+    assert data.load_model(path).features == model.features
+
+
 def test_without_its_extra_nothing_is_started(
     file: Path,
     tmp_path: Path,

@@ -357,9 +357,7 @@ def test_a_model_whose_columns_do_not_fit_its_network_is_refused(
         (size._replace(kind="text"), place),
     ):
         data.save_model(path, model._replace(features=features))
-        with pytest.raises(
-            ValueError, match=r"is not a model .* columns \['sqft'.* do not fit"
-        ):
+        with pytest.raises(ValueError, match=r"is not a model .* columns \['sqft'.* do not fit"):
             data.load_model(path)
     target = model.target._replace(kind="label", values=("a", "b"))
     data.save_model(path, model._replace(target=target))

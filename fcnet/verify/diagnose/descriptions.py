@@ -82,15 +82,17 @@ def other_description(
     own, r = described(cost), len(answered[0].case.params)
     # an input that has nothing special about it tells the most descriptions apart
     usual = answered[min(1, len(answered) - 1)]
-    hidden = cache(partial(hidden_layers, case=usual.case))
-    output = cache(lambda sigma, last: with_output(hidden(sigma), last))
+    others = sorted(neighbours(own, r), key=lambda d: len(own.changed(d)))
     with np.errstate(all="ignore"):
         if all(fits(own, one, format) for one in answered):
             return None
-        for other in sorted(neighbours(own, r), key=lambda d: len(own.changed(d))):
-            passed = output(other.activation, other.output_activation)
+        hidden = dict.fromkeys(other.activation for other in others)
+        passed = {sigma: forward(sigma, usual.case) for sigma in hidden}
+        signals = cache(partial(_signals, passed, usual.case.Y))
+        for other in others:
+            signal = signals(other.output_activation, other.loss)[other.activation]
             if (
-                fits(other, usual, format, passed, first=r - 1)
+                fits(other, usual, format, passed[other.activation], signal, first=r - 1)
                 and _accepts(other.loss, answered[0].case.Y)
                 and all(fits(other, one, format) for one in answered)
             ):
@@ -103,6 +105,7 @@ def fits(
     answered: Answered,
     format: Format,
     passed: "Passed | None" = None,
+    signal: "Signal | None" = None,
     first: int = 0,
 ) -> bool:
     """Whether a gradient is exact under a description, for any ReLU'(0).
@@ -111,15 +114,15 @@ def fits(
         description: any.
         answered: a case and a gradient.
         format: of the gradient.
-        passed: the forward pass of the case, if it is known.
+        passed, signal: the forward pass of the case, and delta^[r] of it, if they are known.
         first: the number of layers, from the input, that are left out of the comparison.
     """
     case, answer = answered
-    passed = forward(description, case) if passed is None else passed
+    passed = forward(description.activation, case) if passed is None else passed
     got, params = answer.gradient[first:], case.params[first:]
     tied = any((z == 0).any() for z in passed.z)
     for c in CONVENTIONS if tied else CONVENTIONS[-1:]:
-        right, terms = backward(description, case, passed, c, first)
+        right, terms = backward(description, case, passed, None if tied else signal, c, first)
         arrays = (beside(got, part) for part in (got, right, terms, params))
         if all(_is_near(g, r, t, w, format) for g, r, t, w in zip(*arrays, strict=True)):
             return True
@@ -133,19 +136,25 @@ def _is_near(got: Values, right: Values, terms: Values, theta: Values, format: F
 
 
 class Passed(NamedTuple):
-    """The forward pass of all rows: a^[0..r], z^[1..r], and sizes of the terms of a^[0..r-1]."""
+    """The forward pass of all rows: a^[0..r-1], z^[1..r], and sizes of the terms of a^[0..r-1]."""
 
     a: list[Rows]
     z: list[Rows]
     sizes: list[Rows]
 
 
-def forward(description: Description, case: Case) -> Passed:
-    """The forward pass of a case."""
-    return with_output(hidden_layers(description.activation, case), description.output_activation)
+class Signal(NamedTuple):
+    """delta of all rows in one layer, and the sizes of the terms that it adds up."""
+
+    delta: Rows
+    size: Rows
+
+    def times(self, slopes: Rows) -> "Signal":
+        """The signal times sigma'."""
+        return Signal(self.delta * slopes, self.size * np.maximum(abs(slopes), FLOOR))
 
 
-def hidden_layers(activation: Activation, case: Case) -> Passed:
+def forward(activation: Activation, case: Case) -> Passed:
     """The forward pass of a case up to z^[r]."""
     a, z, sizes = [case.X], [], [abs(case.X)]
     last = case.params[-1]
@@ -158,11 +167,6 @@ def hidden_layers(activation: Activation, case: Case) -> Passed:
     return Passed(a, z, sizes)
 
 
-def with_output(passed: Passed, output_activation: Activation) -> Passed:
-    """The forward pass with its last activation."""
-    return passed._replace(a=[*passed.a, activated(output_activation, passed.z[-1])])
-
-
 def _slopes(activation: Activation, z: Rows, convention: float) -> Rows:
     """sigma'(z), by a convention where z is exactly at a kink."""
     slopes = slope(activation, z)
@@ -171,24 +175,51 @@ def _slopes(activation: Activation, z: Rows, convention: float) -> Rows:
     return np.where(z == 0, one_sided(activation).at(convention), slopes)
 
 
+def output_signal(
+    output_activation: Activation, loss: Loss, z: Rows, Y: Rows, convention: float = 1.0
+) -> Signal:
+    """delta^[r] of rows, from their z^[r] and targets."""
+    o = activated(output_activation, z)
+    error = dJ_do(loss, o, Y)
+    signal = Signal(error, abs(error) + abs(o) + abs(Y))
+    return signal.times(_slopes(output_activation, z, convention))
+
+
+def _signals(
+    passed: Mapping[Activation, Passed], Y: Rows, output_activation: Activation, loss: Loss
+) -> dict[Activation, Signal]:
+    """delta^[r] for each hidden activation; they are computed together, as rows of one batch."""
+    z = np.concatenate([some.z[-1] for some in passed.values()])
+    signal = output_signal(output_activation, loss, z, np.tile(Y, (len(passed), 1)))
+    parts = zip(*(np.split(rows, len(passed)) for rows in signal), strict=True)
+    return dict(zip(passed, map(Signal._make, parts), strict=True))
+
+
 def backward(
-    description: Description, case: Case, passed: Passed, convention: float = 1.0, first: int = 0
+    description: Description,
+    case: Case,
+    passed: Passed,
+    signal: Signal | None = None,
+    convention: float = 1.0,
+    first: int = 0,
 ) -> tuple[Params, Params]:
-    """The gradient of the layers after the `first`, and the sizes of the terms that it adds up."""
-    r, n = len(case.params), len(case.X)
-    share = 1 / n if description.reduction == "mean" else 1.0
-    delta = dJ_do(description.loss, passed.a[-1], case.Y)
-    size = abs(delta) + abs(passed.a[-1]) + abs(case.Y)
-    activations = [description.activation] * (r - 1) + [description.output_activation]
+    """The gradient of the layers after the `first`, and the sizes of the terms that it adds up.
+
+    `signal` is delta^[r] if it is known.
+    """
+    hidden, output, loss, reduction = description
+    share = 1 / len(case.X) if reduction == "mean" else 1.0
+    signal = signal or output_signal(output, loss, passed.z[-1], case.Y, convention)
     gradient: list[Any] = []
     terms: list[Any] = []
-    for k in reversed(range(first, r)):
-        slopes = _slopes(activations[k], passed.z[k], convention)
-        delta, size = delta * slopes, size * np.maximum(abs(slopes), FLOOR)
+    for k in reversed(range(first, len(case.params))):
+        delta, size = signal
         gradient.insert(0, Layer(share * (delta.T @ passed.a[k]), share * delta.sum(0)))
         terms.insert(0, Layer(share * (size.T @ passed.sizes[k]), share * size.sum(0)))
-        W = case.params[k].W
-        delta, size = delta @ W, size @ abs(W)
+        if k > first:
+            W = case.params[k].W
+            slopes = _slopes(hidden, passed.z[k - 1], convention)
+            signal = Signal(delta @ W, size @ abs(W)).times(slopes)
     return tuple(gradient), tuple(terms)
 
 
@@ -201,7 +232,8 @@ def has_loss(description: Description, answered: Answered, term: float, format: 
     case, answer = answered
     if answer.loss is None:
         return False
-    losses = losses_of(description.loss, forward(description, case).a[-1], case.Y)
+    z = forward(description.activation, case).z[-1]
+    losses = losses_of(description.loss, activated(description.output_activation, z), case.Y)
     value = losses.mean() if description.reduction == "mean" else losses.sum()
     allowed = min(ROUNDINGS * format.u, COARSEST) * (abs(losses).sum() + abs(term))
     return bool(abs(answer.loss - value - term) <= allowed)

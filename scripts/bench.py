@@ -19,7 +19,19 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from benchmarks import check, first, gpu, products, sampling, scale, scores, step, sweep, train
+from benchmarks import (
+    check,
+    first,
+    gpu,
+    products,
+    sampling,
+    scale,
+    scores,
+    step,
+    sweep,
+    table,
+    train,
+)
 from benchmarks.measure import describe_machine, format_rows
 
 SUITES = {
@@ -33,6 +45,8 @@ SUITES = {
     "sweep": sweep.run,
     "scale": scale.time,
     "memory": scale.memory,
+    "reading": table.reading,
+    "table": table.training,
     "gpu": gpu.run,
     "houses": scores.houses,
     "mnist": scores.mnist,

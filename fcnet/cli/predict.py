@@ -23,24 +23,31 @@ def predict(
     Raises:
         ValueError: for a file that is no model, or columns that do not fit it.
     """
+    import numpy as np
+
     from fcnet.cli.task import scores
     from fcnet.data.model import inputs_of, load_model, means, predictions, targets_of
-    from fcnet.data.read import read_table
+    from fcnet.data.read import open_table
 
     loaded = load_model(model)
-    table = read_table(data, separator=separator, decimal=decimal, encoding=encoding)
-    mean = means(loaded, inputs_of(loaded.features, table))
+    file = open_table(data, separator=separator, decimal=decimal, encoding=encoding)
+    text = [field.name for field in (*loaded.features, loaded.target) if field.kind != "number"]
+    found = [
+        (means(loaded, inputs_of(loaded.features, table)), targets_of(loaded, table))
+        for table in file.blocks(text)
+    ]
+    mean = np.concatenate([part for part, _ in found])
     rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]
     if out is None:
         csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     else:
         with out.open("w", newline="", encoding="utf-8") as written:
             csv.writer(written, lineterminator="\n").writerows(rows)
-    Y = targets_of(loaded, table)
-    if Y is not None:
-        found = scores(loaded, mean, Y)
-        shown = ", ".join(f"{score} {value}" for score, value in found.items())
-        print(f"{table.rows:,} rows, including training rows: {shown}", file=sys.stderr)
+    targets = [Y for _, Y in found if Y is not None]
+    if len(targets) == len(found):
+        rated = scores(loaded, mean, np.concatenate(targets))
+        shown = ", ".join(f"{score} {value}" for score, value in rated.items())
+        print(f"{len(mean):,} rows, including training rows: {shown}", file=sys.stderr)
 
 
 COMMAND = Command(

@@ -127,3 +127,14 @@ def test_an_unknown_suite_is_refused() -> None:
     done = bench("steps")
     assert done.returncode == 2
     assert "unknown suite 'steps'; known are step, sampling, check, sensitivity" in done.stderr
+
+
+@pytest.mark.slow
+def test_files_are_read_in_fresh_processes(tmp_path: Path) -> None:
+    rows, done = measured(tmp_path, "reading")
+    ours = [row for row in rows if row["reader"].startswith("fcnet")]
+    assert [row["file"] for row in ours] == 2 * ["csv, 1,000 x 20"] + 2 * ["parquet, 1,000 x 20"]
+    for row in rows:
+        assert row["cpu_s"] > 0
+        assert row["mb"] > 0
+        assert row["reader"] in done.stdout

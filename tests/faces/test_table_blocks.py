@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fcnet.cli import main
 from fcnet.data import delimited, read, survey
 from fcnet.data.examples import Schema, learn_schema, make_examples
 from fcnet.data.parts import Parts, row_hashes, split
@@ -36,7 +37,8 @@ GIVEN = {"late": {"kind": "category"}}
 
 def write(path: Path, columns: dict[str, Any]) -> Path:
     rows = zip(*columns.values(), strict=True)
-    path.write_text("\n".join([",".join(columns), *map(",".join, rows), ""]))
+    text = "\n".join([",".join(columns), *map(",".join, rows), ""])
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -173,6 +175,27 @@ def test_large_numbers_keep_their_digits_in_single_precision(tmp_path: Path) -> 
     steps = np.diff(np.unique(large.round(5))) * parts.inputs.scale[names.index("large")]
     np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
     assert steps.max() <= 7
+
+
+def test_predictions_in_pieces_are_those_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "a.csv", {**COLUMNS, "place": ["é", "ü", "o"] * 20})
+    path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
+    given = ["--encoding", "latin-1", "--out"]
+    options = ["--target", "price", "--features", "size,code,place", "--hidden", "4"]
+    assert main(["train", str(path), *options, "--steps", "9", *given, str(tmp_path / "run")]) == 0
+    assert "Read with latin-1." in capsys.readouterr().out
+    found = []
+    for size in (2**22, 60):
+        monkeypatch.setattr(delimited, "PIECE", size)
+        out = tmp_path / f"{size}.csv"
+        assert main(["predict", str(tmp_path / "run"), str(path), *given, str(out)]) == 0
+        found.append((np.loadtxt(out, skiprows=1), capsys.readouterr().err))
+    assert found[0][1] == found[1][1] != ""
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+    assert main(["predict", str(tmp_path / "run"), str(path)]) == 1
+    assert "is not in UTF-8: save the file in UTF-8, or name its encod" in capsys.readouterr().err
 
 
 def test_hashes_are_those_of_rows() -> None:

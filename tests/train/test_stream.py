@@ -77,6 +77,14 @@ def test_from_disk_as_from_memory(run, data, on_disk, monkeypatch, changed, step
     assert (other.params[0].W != in_memory.params[0].W).any()
 
 
+def test_rows_to_validate_on_may_be_on_disk(run, data, on_disk):
+    held = tuple(array[:50] for array in data)
+    files = tuple(on_disk(f"held-{name}", array) for name, array in zip("XY", held, strict=True))
+    assert_same_bits(run(*data, validation=files), run(*data, validation=held))
+    given = (run(batches_of(data, jax.random.key(5)), validation=rows) for rows in (files, held))
+    assert_same_bits(*given)
+
+
 def test_a_run_from_disk_goes_on_from_its_checkpoint(run, data, on_disk, tmp_path):
     files = [on_disk(name, array) for name, array in zip("XY", data, strict=True)]
     run(*files, steps=40, checkpoint=tmp_path / "folder")

@@ -17,6 +17,9 @@ from jaxtyping import Int
 from fcnet.checks import as_count, check_key
 
 INT32_MAX = int(np.iinfo(np.int32).max)
+INDEX_BYTES = {"cpu": 2**17, "gpu": 2**21}
+"""By platform, the size of the table of a block's indices: on a CPU, what its caches hold. Others,
+which compute a larger table at once in hardly more time, are as a GPU."""
 PAIRWISE = 128
 """Up to this B, it is cheaper to compare all pairs of draws than to look them up in a table."""
 
@@ -70,12 +73,13 @@ def batch_table(
 
 
 def block_length(batch_size: int) -> int:
-    """How many steps' indices are drawn at once: many, within 128 KiB.
+    """How many steps' indices are drawn at once: up to 1,024, within INDEX_BYTES.
 
-    >>> block_length(128)
-    256
+    >>> block_length(32)
+    1024
     """
-    return max(1, min(1024, 2**15 // batch_size))
+    most = INDEX_BYTES.get(jax.default_backend(), INDEX_BYTES["gpu"])
+    return max(1, min(1024, most // (4 * batch_size)))
 
 
 @partial(jax.jit, static_argnames="batch_size")

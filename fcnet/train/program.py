@@ -4,7 +4,7 @@ The number of steps is an argument, so that a shorter last block needs no other 
 hyper-parameters, so that a new learning rate does not recompile it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -24,12 +24,17 @@ from fcnet.types import Params
 
 T = TypeVar("T")
 
-INNER_LOOP = {"gpu": (32, 4)}
-"""By platform, the length of an inner loop of fixed length, and by how many steps it is unrolled.
+INNER_LOOPS: Mapping[str, Sequence[tuple[int, int, int]]] = {
+    "gpu": ((2**20, 32, 4), (2**32, 32, 1))
+}
+"""By platform, rows of: the most work of a step, the length of an inner loop of fixed length, and
+by how many steps it is unrolled. The work is the number of parameters times that of examples.
 
 A GPU's loop whose length is known only at run time asks the host after each iteration whether to go
-on, which takes longer than the step of a small network. Other platforms have one loop of all steps.
-The steps left over by the inner loops are compiled separately and may be rounded differently.
+on, which takes longer than the step of a small network. The steps left over by the inner loops are
+compiled separately and may be rounded differently. A step of more work than in any row, or of a
+block shorter than the inner loop, is compiled once, as on other platforms: in one loop of all
+steps. Every copy of a step of a medium network takes seconds to compile.
 """
 
 GATHER_BYTES = {"cpu": 2**18}
@@ -136,7 +141,8 @@ def advance(
     length = steps_at_once(window) if gather_ahead and mesh is None else 1
     if length > 1:
         return repeat_gathered(one, window, state, length)
-    return keep_placed(mesh, repeat(step, window.first, window.last, state))
+    inner = inner_loop(window, state.params)
+    return keep_placed(mesh, repeat(step, window.first, window.last, state, inner))
 
 
 def compile_ahead(
@@ -190,17 +196,34 @@ def repeat_gathered(
     return lax.fori_loop(0, -((first - last) // length), run, state)
 
 
+def inner_loop(window: Window, params: Params) -> tuple[int, int] | None:
+    """The length of the inner loop and by how many steps it is unrolled; None where there is none.
+
+    >>> from fcnet.types import Layer
+    >>> data = Data(jnp.ones((9, 1)), jnp.ones((9, 1)), None)
+    >>> inner_loop(Window(data, None, 0, 9), (Layer(jnp.ones((1, 1)), jnp.ones(1)),)) is None
+    True
+    """
+    X, batches = window.data.X, window.batches
+    *steps, examples = X.shape[:-1] if batches is None else batches.indices.shape
+    work = examples * sum(leaf.size for leaf in jax.tree.leaves(params))
+    for most, length, unroll in INNER_LOOPS.get(jax.default_backend(), ()):
+        if work <= most and (not steps or length <= steps[0]):
+            return length, unroll
+    return None
+
+
 def repeat(
     step: Callable[[Array, T], T],
     first: int | Int[Array, ""],
     last: int | Int[Array, ""],
     state: T,
+    inner: tuple[int, int] | None,
 ) -> T:
-    """`lax.fori_loop`; on a platform of INNER_LOOP, in inner loops and then the remaining steps."""
-    platform = jax.default_backend()
-    if platform not in INNER_LOOP:
+    """`lax.fori_loop`, or inner loops of fixed length and then the remaining steps."""
+    if inner is None:
         return lax.fori_loop(first, last, step, state)
-    length, unroll = INNER_LOOP[platform]
+    length, unroll = inner
     runs = (last - first) // length
     rest = first + length * runs
 

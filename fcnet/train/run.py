@@ -178,8 +178,8 @@ def are_finite(params: Params) -> Array | bool:
     return all_finite(params)
 
 
-def _check_finite(plan: Plan, snapshot: Snapshot, step: int, finite: Array | bool) -> None:
-    """Raise unless the parameters after a step are finite, which the device may still compute."""
+def _check_finite(plan: Plan, snapshot: Snapshot, step: int, finite: Any) -> None:
+    """Raise unless the parameters after a step are finite, as `are_finite` says."""
     if not finite:
         raise _failure(plan, snapshot, step)
 

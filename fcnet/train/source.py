@@ -36,8 +36,10 @@ from fcnet.train.schedule import Schedule
 from fcnet.train.types import Data, Window
 from fcnet.types import Objective, Params
 
-LOADED_BYTES = 2**26
-"""A block from outside the device takes at most this many bytes, unless it is a single step's."""
+LOADED_BYTES = 2**25
+"""A block from outside the device takes at most this many bytes, unless it is a single step's.
+
+Up to three are in memory: at work, waiting for the device, and being loaded."""
 
 STREAM_STEPS = 64
 """A block of an iterable has at most this many batches; the first step waits for all of them."""

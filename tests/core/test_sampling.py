@@ -212,10 +212,19 @@ def test_nothing_overflows_at_the_largest_n(size: int) -> None:
     assert shape.shape == (INT32_MAX,)
 
 
-@pytest.mark.parametrize(("size", "length"), [(1, 1024), (32, 1024), (128, 256), (32_768, 1)])
-def test_a_block_stays_within_128_kib(size: int, length: int) -> None:
+@pytest.mark.parametrize(
+    ("platform", "size", "length"),
+    [
+        *(("cpu", 1, 1024), ("cpu", 32, 1024), ("cpu", 128, 256), ("cpu", 32_768, 1)),
+        *(("gpu", 1, 1024), ("gpu", 8192, 64), ("tpu", 8192, 64), ("gpu", 10**6, 1)),
+    ],
+)
+def test_the_table_of_a_block_is_as_large_as_the_platform_likes(
+    platform: str, size: int, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
     assert block_length(size) == length
-    assert block_length(size) * size * 4 <= 2**17
+    assert length == 1 or length * size * 4 <= {"cpu": 2**17}.get(platform, 2**21)
 
 
 @pytest.mark.untyped

@@ -56,7 +56,8 @@ def lowered(monkeypatch, call):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """The loop of a GPU; what is traced for one platform is not used for the other."""
-    monkeypatch.setattr(program, "INNER_LOOP", {jax.default_backend(): (32, 4)})
+    gpu = {jax.default_backend(): program.INNER_LOOPS["gpu"]}
+    monkeypatch.setattr(program, "INNER_LOOPS", gpu)
     monkeypatch.setattr(program, "GATHER_BYTES", {})
     program.advance.clear_cache()
     yield

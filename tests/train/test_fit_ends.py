@@ -15,6 +15,7 @@ import fcnet
 from fcnet.train import run as host
 from fcnet.train.checkpoint import CheckpointError, saved
 from fcnet.train.fit import fit
+from fcnet.train.program import all_finite
 from fcnet.train.sweep import sweep
 
 pytestmark = pytest.mark.usefixtures("exact_products")
@@ -136,6 +137,48 @@ def test_the_first_bad_step_is_named(run, problem):
     with pytest.raises(fcnet.NonFiniteError) as once:
         fit(params, batches, **streams)
     assert once.value.step == often.value.step > 0
+
+
+class Promise:
+    """Whether parameters are finite, as an accelerator says it: `asked` is called when it must."""
+
+    def __init__(self, params, asked):
+        self.finite, self.asked = all_finite(params), asked
+
+    def __bool__(self):
+        self.asked()
+        return bool(self.finite)
+
+
+def test_an_accelerator_is_asked_while_its_next_block_runs(run, monkeypatch):
+    advance, events = host.advance, []
+    monkeypatch.setattr(host, "advance", lambda *a: (events.append("advance"), advance(*a))[1])
+    expected = run(steps=4096)
+    assert events == 4 * ["advance"]
+    events.clear()
+    asked = partial(events.append, "asked")
+    monkeypatch.setattr(host, "are_finite", lambda params: Promise(params, asked))
+    assert_same_bits(run(steps=4096), expected)
+    assert events == ["advance", *3 * ["advance", "asked"], "asked"]
+    events.clear()
+    assert_same_bits(run(steps=2048, evaluate_every=1024), run(steps=2048, evaluate_every=1024))
+    assert events[:4] == 2 * ["advance", "asked"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_an_accelerator_says_late_is_the_same_error(run, problem, monkeypatch, streamed):
+    params, X, Y = problem
+    wild = {"optimizer": "sgd", "hyperparameters": {"learning_rate": 1e3}, "steps": 3000}
+    batches = [(X[i : i + 6], Y[i : i + 6]) for i in range(17)]
+    train = partial(fit, params, batches, **run.keywords) if streamed else run
+    errors = []
+    for _ in range(2):
+        with pytest.raises(fcnet.NonFiniteError) as caught:
+            train(**wild)
+        errors.append(caught.value)
+        monkeypatch.setattr(host, "on_host", lambda array: array)  # as if it were on a device
+    assert errors[0].step == errors[1].step > 0
+    assert_same_bits(errors[0].params, errors[1].params)
 
 
 def test_errors_of_a_run_can_be_pickled(run, problem):

@@ -1,6 +1,7 @@
 """The trainer beside computations that share no code with it: NumPy loops and closed forms."""
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,8 @@ from fcnet.train import objective, program
 from fcnet.train.data import on_device, sample_rows
 from fcnet.train.fit import fit
 from fcnet.train.sampling import SAMPLINGS
-from fcnet.train.types import Data
+from fcnet.train.types import Batches, Data, Window
+from fcnet.types import Layer
 
 pytestmark = pytest.mark.usefixtures("exact_products")
 
@@ -145,27 +147,55 @@ def test_history_in_pieces_is_history_at_once(problem, key, monkeypatch):
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 0), (3, 3), (0, 4), (0, 5), (2, 14), (7, 40)])
-@pytest.mark.parametrize("inner", [{}, {jax.default_backend(): (5, 2)}])
-def test_the_loop_takes_each_step_once_and_in_turn(first, last, inner, monkeypatch):
-    monkeypatch.setattr(program, "INNER_LOOP", inner)
-
+@pytest.mark.parametrize("inner", [None, (5, 1), (6, 2)])
+def test_the_loop_takes_each_step_once_and_in_turn(first, last, inner):
     def step(i, state):
         taken, steps = state
         return taken + 1, steps.at[taken].set(i)
 
     start = (jnp.array(0), jnp.full(50, -1))
-    taken, steps = jax.jit(lambda *bounds: program.repeat(step, *bounds, start))(first, last)
+    taken, steps = jax.jit(lambda *bounds: program.repeat(step, *bounds, start, inner))(first, last)
     assert int(taken) == last - first
     np.testing.assert_array_equal(steps[:taken], np.arange(first, last))
+
+
+@pytest.mark.parametrize(("inner", "copies"), [(None, 1), ((32, 1), 2), ((32, 4), 5)])
+def test_a_loop_has_as_many_copies_of_a_step_as_it_says(inner, copies):
+    def steps(last):
+        return program.repeat(lambda i, x: jnp.tanh(x + i), 0, last, 1.0, inner)
+
+    assert jax.jit(steps).lower(99).compile().as_text().count(" tanh(") == copies
+
+
+@pytest.mark.parametrize(
+    ("sizes", "examples", "steps", "inner"),
+    [
+        ((10, 64, 64, 1), 32, 1024, (32, 4)),
+        ((784, 256, 128, 10), 128, 1024, (32, 1)),
+        ((784, 1024, 1024, 1024, 10), 8192, 64, None),
+        ((10, 64, 64, 1), 32, 31, None),
+    ],
+)
+def test_a_large_step_or_a_short_block_is_compiled_once_on_a_gpu(
+    sizes, examples, steps, inner, monkeypatch
+):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    struct = partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
+    params = tuple(Layer(struct((m, d)), struct((m,))) for d, m in pairwise(sizes))
+    indices = jax.ShapeDtypeStruct((steps, examples), jnp.int32)
+    drawn = Window(Data(struct((9, sizes[0])), None, None), Batches(indices, None), 0, steps)
+    loaded = Window(Data(struct((steps, examples, sizes[0])), None, None), None, 0, steps)
+    assert program.inner_loop(drawn, params) == program.inner_loop(loaded, params) == inner
 
 
 def test_a_run_in_inner_loops_ends_at_the_same_place(problem, key, monkeypatch):
     train = partial(fit, LINEAR, *problem, key=key, batch_size=6, steps=43,
                     evaluate_every=20, hyperparameters=RATE, precision="float64")  # fmt: skip
-    monkeypatch.setattr(program, "INNER_LOOP", {})
+    monkeypatch.setattr(program, "INNER_LOOPS", {})
     program.advance.clear_cache()
     once = train().params
-    monkeypatch.setattr(program, "INNER_LOOP", {jax.default_backend(): (8, 4)})
+    monkeypatch.setattr(program, "INNER_LOOPS", {jax.default_backend(): ((99, 8, 4),)})
+    monkeypatch.setattr(program, "GATHER_BYTES", {})
     program.advance.clear_cache()
     in_inner_loops = train().params
     program.advance.clear_cache()

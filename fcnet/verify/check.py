@@ -24,7 +24,7 @@ from fcnet.verify.diagnose.descriptions import (
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import judge
-from fcnet.verify.protocol import check_loss, check_protocol
+from fcnet.verify.protocol import check_loss, check_protocol, with_decay_of_losses
 from fcnet.verify.report import Report
 from fcnet.verify.saturation import add_saturation
 from fcnet.verify.step import check_learning_rate
@@ -156,6 +156,8 @@ def check(
     all_right = len(trials) == len(cases) and all(trial.comparison.ok for trial in trials)
     otherwise = "" if all_right else other_layout(read, cost, terms, given, key)
     losses = check_loss(protocol.own, references[0])
+    if losses and all_right:
+        losses = [with_decay_of_losses(losses[0], calls, references)]
     form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
     if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
         form = [finding for finding in form if finding.kind not in RANDOM]

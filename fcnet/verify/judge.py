@@ -34,7 +34,10 @@ SMOOTH = 0.15
 """Errors are smooth if their variance between neighbours is less than this share of their mean
 square."""
 
-UNRELIABLE = {"stateful", "nondeterministic", "stale_cache", "momentum", "averaged_gradients"}
+UNRELIABLE = {
+    *("stateful", "nondeterministic", "stale_cache", "momentum", "averaged_gradients"),
+    "ignores_params",
+}
 """Kinds of findings after which the numbers of single calls show nothing about the formulas."""
 
 
@@ -141,7 +144,7 @@ def judge(
     verdict: Verdict = "wrong" if is_wrong or errors(found) else "right" if shown else "cannot tell"
     said = [*subject.remarks(ruling.comparisons), *notes]
     if is_wrong and not reliable:
-        said.insert(0, "no line was judged, since the numbers change from call to call")
+        said.insert(0, "no line was judged, since that is to be mended first")
     if ruling.kind == "right" and ruling.note:
         said.insert(0, ruling.note)
     example = subject.example(trials) if is_wrong and reliable else ""

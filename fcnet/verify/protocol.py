@@ -195,6 +195,39 @@ def check_loss(call: Call, right: Reference) -> list[Finding]:
     return [Finding(1, "J", None, "forward_differs", message)]
 
 
+def with_decay_of_losses(
+    finding: Finding, calls: Sequence[Call], references: Sequence[Reference]
+) -> Finding:
+    """A finding on the loss beside right gradients, with the decay that all the losses have."""
+    c = decay_of_losses(calls, references)
+    if not c:
+        return finding
+    message = (
+        f"{finding.message}: it has {c / 2:.6g} times the sum of the squared weights besides, "
+        f"and your gradient lacks {c:.6g} times the weights; add that to each dW and pass "
+        f"l2={c:.6g}, or leave it out of the loss"
+    )
+    return finding._replace(message=message)
+
+
+def decay_of_losses(calls: Sequence[Call], references: Sequence[Reference]) -> float:
+    """c at the n of the first call, if each loss is c / 2 times the squared weights too large.
+
+    c may be proportional to 1/n. 0 if there is no such c, or some call returned no loss.
+    """
+    answers = [call.answer for call in calls]
+    losses = [math.nan if one is None or one.loss is None else one.loss for one in answers]
+    off = np.subtract(losses, [right.loss for right in references])
+    squares = [sum(float((W * W).sum()) for W, _ in call.case.params) / 2 for call in calls]
+    numbers = [len(call.case.X) for call in calls]
+    allowed = [right.loss_tolerance for right in references]
+    for shares in (np.ones(len(calls)), numbers[0] / np.array(numbers)):
+        c = off[0] / max(squares[0], 1e-300)
+        if (abs(off - c * shares * squares) <= np.add(allowed, abs(allowed[0] * shares))).all():
+            return float(c)
+    return 0.0
+
+
 def check_repeated(
     first: Answer, again: Answer | None, bounds: Sequence[Values], failure: str = ""
 ) -> list[Finding]:

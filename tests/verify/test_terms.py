@@ -432,3 +432,32 @@ def test_terms_that_cannot_be_read_are_refused_before_any_call(keywords, error, 
 
     with pytest.raises(error, match=words):
         check(never, **keywords)
+
+
+@pytest.mark.parametrize("share", [lambda n: 0.2, lambda n: 0.2 / n])
+def test_a_decay_in_the_loss_alone_is_told(share):
+    """The gradient is right as described; the loss is not, and the message says by what."""
+
+    def backward(params, X, Y):
+        o = np.tanh(X @ params[0][0].T + params[0][1]) @ params[1][0].T + params[1][1]
+        logits = o - o.max(1, keepdims=True)
+        logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        decay = share(len(X)) / 2 * sum((W * W).sum() for W, _ in params)
+        return decay - (Y * logs).sum(1).mean(), planted()(params, X, Y)
+
+    (finding,) = check(backward, PARAMS).findings
+    assert (finding.line, finding.kind) == (1, "forward_differs")
+    assert f"pass l2={share(len(X)):.6g}, or leave it out" in finding.message
+
+
+def test_biases_alone_with_a_decay_are_not_told_to_pass_l2():
+    def backward(params, X, Y):
+        return [
+            (dW, db + 0.1 * b)
+            for (dW, db), (_, b) in zip(planted()(params, X, Y), params, strict=True)
+        ]
+
+    (finding,) = check(backward, PARAMS).findings
+    assert finding.kind == "weight_decay"
+    assert "pass l2=" not in finding.message
+    assert "pass penalty= instead" in finding.message

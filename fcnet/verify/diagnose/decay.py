@@ -253,7 +253,8 @@ def decay_findings(
             quantity="dW" if any(role == "W" for role, _ in odd) else "db",
             layer=layers.pop() if len(layers) == 1 else None,
             kind="weight_decay" if any(has[place] for place in odd) else "decay_missing",
-            message=". ".join(["; ".join(parts), *_advice(seen, has, n)]) + ".",
+            message=". ".join(["; ".join(parts), *_advice(seen, {p: has[p] for p in odd}, n)])
+            + ".",
         )
     ]
 
@@ -281,9 +282,12 @@ def _part(role: str, c: float, asked: float, names: Sequence[str]) -> str:
 
 
 def _advice(seen: SeenDecay, has: dict[Place, float], n: int) -> list[str]:
-    """The keyword to pass if the candidate's decay is meant."""
+    """The keyword to pass if the candidate's decay is meant, from the arrays that are odd."""
     if not any(has.values()):
         return []
+    leaves_out = "l2= leaves biases out: if your loss has theirs too, pass penalty= instead"
+    if all(role == "b" for role, _ in has):
+        return [leaves_out]
     c, *others = seen.W
     if any(other != c for other in others):
         return [
@@ -294,7 +298,7 @@ def _advice(seen: SeenDecay, has: dict[Place, float], n: int) -> list[str]:
     anyway = f" (at your n = {n}; in general l2=lambda n: {general})" if general else ""
     advice = [f"If your loss has it, pass l2={c(n):.6g}{anyway}"]
     if any(factor for (role, _), factor in has.items() if role == "b"):
-        advice.append("l2= leaves biases out: if your loss has theirs too, pass penalty= instead")
+        advice.append(leaves_out)
     return advice
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import jax
@@ -191,6 +192,10 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
     return {"RMSE": f"{rmse:,.0f}" if 1000 <= rmse < 1e9 else f"{rmse:.4g}", **found}
 
 
+ALIKE = 20
+"""Of so many columns, side by side and alike, each has a line of its own; more have one line."""
+
+
 def _describe(task: Task, told: tuple[str, ...]) -> None:
     """Print which rows of the file's and which columns the network is trained on."""
     schema, sizes = task.examples.schema, task.sizes
@@ -208,11 +213,20 @@ def _describe(task: Task, told: tuple[str, ...]) -> None:
         )
     if told:
         print(f"Read with {', '.join(told)}.")
-    fields = {field.name or "(no name)": field for field in (*schema.features, schema.target)}
-    width = min(24, max(map(len, fields)))
-    for name, field in fields.items():
+    columns = [(f.name or "(no name)", f) for f in (*schema.features, schema.target)]
+    width = min(24, max(len(name) for name, _ in columns))
+
+    def words(column: tuple[str, Field]) -> str:
+        field = column[1]
         role = "target, " if field is schema.target else ""
-        print(f"  {name:<{width}}  {role}{_in_words(field, schema.missing.get(field.name, ''))}")
+        return role + _in_words(field, schema.missing.get(field.name, ""))
+
+    for what, alike in groupby(columns, words):
+        names = [name for name, _ in alike]
+        if len(names) <= ALIKE:
+            print("\n".join(f"  {name:<{width}}  {what}" for name in names))
+        else:
+            print(f"  {names[0]} to {names[-1]}, {len(names):,} columns: {what} each")
     print(f"Network {'-'.join(map(str, sizes))}, {count_params(sizes):,} parameters", flush=True)
 
 

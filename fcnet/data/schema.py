@@ -21,6 +21,9 @@ MISSING_CHOICES = ("error", "drop", "impute")
 """What to do about missing entries: raise an error, drop their rows, or impute, here and in new
 examples: a number by the median, a category by a value of its own."""
 
+MOST_NAMES = 50
+"""An error shows no more names of columns."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Values: TypeAlias = Any
@@ -306,7 +309,8 @@ def column_of(table: Table, name: str) -> Cells:
 def check_column(names: Collection[str], name: str) -> None:
     """Raise unless there is a column of this name."""
     if name not in names:
-        raise ValueError(f"no column {name!r}; the columns are {', '.join(names)}")
+        some = ", ".join([*names][:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+        raise ValueError(f"no column {name!r}; the columns are {some}")
 
 
 Given: TypeAlias = Mapping[str, Mapping[str, Any]]

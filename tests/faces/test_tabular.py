@@ -439,6 +439,34 @@ def test_every_metric_of_the_table_has_a_name() -> None:
     assert {row.metric for row in fcnet.LOSSES.values()} == set(METRIC_NAMES)
 
 
+def test_many_columns_alike_have_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    genes = {f"g{i}": rng.normal(size=30).round(3) for i in range(60)}
+    columns = {"place": ["a", "b"] * 15, **genes, "y": rng.normal(size=30).round(3)}
+    columns["g40"] = ["", *genes["g40"][1:]]
+    file = write(tmp_path / "genes.csv", columns)
+    given = ["--steps", "1", "--hidden", "2", "--missing", "impute", "--out", str(tmp_path / "a")]
+    assert main(["train", str(file), "--target", "y", *given]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    end = shown.index("Network 63-2-1, 131 parameters")
+    assert shown[1:4] == [
+        "  place  2 categories",
+        "  g0 to g39, 40 columns: number each",
+        "  g40    number, 1 missing",
+    ]
+    assert shown[4:end] == [
+        *(f"  {f'g{i}':<5}  number" for i in range(41, 60)),
+        "  y      target, number",
+    ]
+    assert main(["train", str(file), "--target", "z", *given]) == 1
+    error = capsys.readouterr().err
+    assert "no column 'z'; the columns are place, g0, g1," in error
+    assert "g48, ..." in error
+    assert "g49" not in error
+
+
 def test_a_network_that_a_line_beats_is_told_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -460,7 +460,7 @@ def test_many_columns_alike_have_one_line(
         *(f"  {f'g{i}':<5}  number" for i in range(41, 60)),
         "  y      target, number",
     ]
-    assert main(["train", str(file), "--target", "z", *given]) == 1
+    assert main(["train", str(file), "--target", "z", *given[:-1], str(tmp_path / "b")]) == 1
     error = capsys.readouterr().err
     assert "no column 'z'; the columns are place, g0, g1," in error
     assert "g48, ..." in error

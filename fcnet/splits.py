@@ -116,22 +116,21 @@ def _whole(
     A class may have more than its quota, up to `most`, but not all together.
     """
     pairs, pair = np.unique(sets * len(quota) + classes, return_inverse=True)
-    size = np.bincount(pair, weights).tolist()
-    label = (pairs % len(quota)).tolist()
+    size, label = np.bincount(pair, weights), pairs % len(quota)
     names, first = np.unique(pairs // len(quota), return_index=True)
-    bounds = [*first.tolist(), len(pairs)]
+    bounds = np.append(first, len(pairs))
     left, room = most.astype(float).tolist(), float(quota.sum())
     chosen = []
     for k in draw(len(names)):
-        parts = range(bounds[k], bounds[k + 1])
-        if sum(size[j] for j in parts) <= room and all(size[j] <= left[label[j]] for j in parts):
+        part = slice(bounds[k], bounds[k + 1])
+        sizes = dict(zip(label[part].tolist(), size[part].tolist(), strict=True))
+        if sum(sizes.values()) <= room and all(sizes[c] <= left[c] for c in sizes):
             chosen.append(k)
-            for j in parts:
-                left[label[j]] -= size[j]
-                room -= size[j]
+            for c in sizes:
+                left[c] -= sizes[c]
+                room -= sizes[c]
         if room < 1:
             break
     if not chosen:  # every set is too large: the smallest comes nearest
-        sizes = [sum(size[bounds[k] : bounds[k + 1]]) for k in range(len(names))]
-        chosen = [int(np.argmin(sizes))]
+        chosen = [int(np.argmin(np.add.reduceat(size, first)))]
     return np.isin(sets, names[chosen])

@@ -177,7 +177,7 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
         mean: the means that it predicts, shape (n, m_r).
         Y: their targets, in their own units.
     """
-    loss, mean = get_loss(model.loss), mean.astype(np.float64)
+    loss, mean = get_loss(model.loss), np.asarray(mean, np.float64)
     if not model.target.is_number:
         # One column more, for a class that the network does not know and so misses.
         mean, Y = (np.column_stack([rows, 1 - rows.sum(axis=1)]) for rows in (mean, Y))

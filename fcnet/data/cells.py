@@ -141,6 +141,13 @@ def _is_in(cells: Cells, texts: tuple[str, ...]) -> Bool[np.ndarray, " n"]:
     return np.asarray(compute().is_in(cells, value_set=array(texts)))
 
 
+def release() -> None:
+    """Give back the memory that Arrow keeps for more cells."""
+    with extra("tables"):
+        import pyarrow
+    pyarrow.default_memory_pool().release_unused()
+
+
 def joined(blocks: Sequence[Cells]) -> Cells:
     """The cells of one column in blocks of rows, one after the other."""
     with extra("tables"):

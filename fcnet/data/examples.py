@@ -32,7 +32,7 @@ from fcnet.types import Loss
 MEDIAN_ROWS = 2**17
 """A median is that of at most so many rows, every k-th of them."""
 
-BLOCK_BYTES = 2**25
+BLOCK_BYTES = 2**21
 """The rows of a table become inputs in blocks of at most this many bytes, or of one row."""
 
 

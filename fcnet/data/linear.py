@@ -49,13 +49,15 @@ def linear_model(
         inputs, targets = jnp.asarray(X, jnp.float64), jnp.asarray(Y, jnp.float64)
 
         @jax.jit
-        def value_and_gradient(params: Params) -> tuple[jax.Array, jax.Array]:
-            ((dW, db),) = batch_backprop(params, inputs, targets, loss=loss)
+        def value_and_gradient(
+            params: Params, X: jax.Array, Y: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
+            ((dW, db),) = batch_backprop(params, X, Y, loss=loss)
             gradient = jnp.concatenate([dW.ravel(), db])
-            return mean_loss(params, inputs, targets, loss=loss), gradient
+            return mean_loss(params, X, Y, loss=loss), gradient
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = value_and_gradient(layers(flat))
+            value, gradient = value_and_gradient(layers(flat), inputs, targets)
             return float(value), np.asarray(gradient)
 
         start = np.zeros(shape[0] * (shape[1] + 1))

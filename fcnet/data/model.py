@@ -20,7 +20,7 @@ from fcnet.losses import get_loss
 from fcnet.network import outputs
 from fcnet.types import Params
 
-AT_ONCE = 2**15
+AT_ONCE = 2**13
 """The rows that are predicted at once."""
 
 MODEL_VERSION = 2

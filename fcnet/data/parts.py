@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, UInt64
 
-from fcnet.data.cells import as_text, joined
+from fcnet.data.cells import as_text, joined, release
 from fcnet.data.examples import Schema, rows_of, with_giveaways
 from fcnet.data.preprocess import (
     Standardizer,
@@ -85,6 +85,7 @@ def split(
         Y[here] = standardize(schema.target_scales, rows.Y)
         hashes[here], kept[here] = row_hashes(rows.X), rows.rows
         n = here.stop
+    release()
     X, Y = X[:n], Y[:n]
     schema = with_giveaways(schema, X, Y)
     held = np.zeros(n, bool)

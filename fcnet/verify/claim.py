@@ -19,7 +19,8 @@ from fcnet.verify.shown import MANY, code_of
 from fcnet.verify.structure import Property, move, properties_of
 from fcnet.verify.truth.double import Traced, trace
 from fcnet.verify.truth.evaluate import evaluate
-from fcnet.verify.truth.rounding import KAPPA, jumps, sample_count, spread
+from fcnet.verify.truth.rounding import KAPPA, TOGETHER, jumps, sample_count, spread
+from fcnet.verify.truth.ties import breaks_ties
 from fcnet.verify.types import Answer, Finding, Format, Leaf, Values, form_finding
 
 OWN = "your input"
@@ -27,6 +28,10 @@ OWN = "your input"
 
 AWAY = 0.1
 """How far the numbers of other cases are from the user's, relatively."""
+
+FEW_CHOICES, MANY_CHOICES = 6, 64
+"""How many random choices are tried at kinks and among equal entries: at first, and if an answer
+fits none of them. With 64 each of nine equal entries is the largest in some."""
 
 WIDER = 1.5
 """Choices at several kinks can add up to more than the few combinations that are tried."""
@@ -134,14 +139,23 @@ class Claim:
         strict = compare_arrays(self.paths, got, right, allowed, case.name)
         if strict.ok:
             return strict
-        low, high = jumps(self._traced, leaves, size=KAPPA * u)
-        hull = list(zip(low, high, strict=True))
-        choice = [WIDER * (above - below) / 2 for below, above in hull]
-        if all((c <= a).all() for c, a in zip(choice, allowed, strict=True)):
-            return strict
-        centre = [r + (below + above) / 2 for r, (below, above) in zip(right, hull, strict=True)]
-        allowed = [a + c for a, c in zip(allowed, choice, strict=True)]
-        return compare_arrays(self.paths, got, centre, allowed, case.name)._replace(mixed=True)
+        most = max(FEW_CHOICES, min(MANY_CHOICES, TOGETHER // self._traced.largest))
+        for tries in (FEW_CHOICES, most):
+            jump = jumps(self._traced, leaves, size=KAPPA * u, samples=tries)
+            choice = [WIDER * np.ptp(j, 0) / 2 for j in jump]
+            if all((c <= a).all() for c, a in zip(choice, allowed, strict=True)):
+                return strict
+            centre = [r + (j.min(0) + j.max(0)) / 2 for r, j in zip(right, jump, strict=True)]
+            wide = [a + c for a, c in zip(allowed, choice, strict=True)]
+            chosen = compare_arrays(self.paths, got, centre, wide, case.name)
+            arrays = zip(self.arrays, got, right, jump, allowed, strict=True)
+            broken = any(
+                array.place is not None and breaks_ties(case.leaves[array.place], *values)
+                for array, *values in arrays
+            )
+            if chosen.ok and not broken:
+                break
+        return strict if broken else chosen._replace(mixed=True)
 
     def right_from(self, case: ArrayCase, upstream: Sequence[Values]) -> list[Values]:
         """What is right on a case, from given upstream arrays."""

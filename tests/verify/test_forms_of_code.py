@@ -250,3 +250,36 @@ def test_nothing_is_said_of_entries_without_a_right_value(factor, kinds):
 
     report = fcnet.check_gradient(gradient, lambda r: jnp.linalg.norm(r, axis=1).sum(), rows)
     assert [finding.kind for finding in report.findings] == kinds
+
+
+ROWS = np.array([[1.0, 3, 3, 2], [0, 0, 0, 0], [3, 1, 1, 1]])
+CHOICES = {
+    "the first": (lambda x: np.eye(4)[x.argmax(1)], True),
+    "the last": (lambda x: np.eye(4)[3 - x[:, ::-1].argmax(1)], True),
+    "shares": (lambda x: (m := x == x.max(1, keepdims=True)) / m.sum(1, keepdims=True), True),
+    "all": (lambda x: (x == x.max(1, keepdims=True)) * 1.0, False),
+    "none of several": (
+        lambda x: (m := x == x.max(1, keepdims=True)) * (m.sum(1, keepdims=True) == 1.0),
+        False,
+    ),
+}
+"""Gradients of the sum of the largest entries of each row, and whether they are right."""
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_one_of_several_largest_entries_has_the_derivative(name):
+    """Or each has a share; max pooling written as (x == max) gives it to all."""
+    gradient, is_right = CHOICES[name]
+    report = fcnet.check_gradient(gradient, lambda x: x.max(1).sum(), ROWS)
+    assert report.ok is is_right, str(report)
+
+
+@pytest.mark.parametrize("at_zero", [0.0, 0.5, 1.0, np.array([0, 1, 1, 0.5, 0, 0, 0])])
+@pytest.mark.parametrize("weights", [np.ones(7), np.array([1.0, -1, 1, -1, 1, -1, 2])])
+def test_each_kink_among_equal_entries_has_its_own_choice(at_zero, weights):
+    x = np.array([0.0, 0, 0, 0, 0, 0, 1])
+
+    def gradient(x):
+        return np.where(x == 0, at_zero, x > 0) * weights
+
+    assert fcnet.check_gradient(gradient, lambda x: (jax.nn.relu(x) * weights).sum(), x).ok

@@ -94,10 +94,12 @@ class MonteCarlo:
         count = int(np.prod(shape))
         bits = np.frombuffer(self._draw.bytes(-(-count // 8)), np.uint8)
         up = np.unpackbits(bits, count=count).view(bool).reshape(shape)
-        if self.directions is not None:
-            direction = _in_front(self.directions, size)
-            up = np.where(direction == 0, up, direction > 0)
-        return value + np.where(up, size, -size)
+        if self.directions is None:
+            return value + np.where(up, size, -size)
+        # Of several equal entries any may become the largest, so random moves differ in size.
+        direction = _in_front(self.directions, size)
+        random = self._draw.uniform(-1, 1, shape)
+        return value + size * np.where(direction == 0, random, direction)
 
     def _apply(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         name = eqn.primitive.name

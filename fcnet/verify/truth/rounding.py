@@ -77,7 +77,7 @@ def spread(function: Traced, *args: Any, samples: int, floor: float = 0.0) -> Sp
     return Spread(value, sigma, function.roundoff)
 
 
-def jumps(function: Traced, *args: Any, size: float, samples: int = 6) -> tuple[Any, Any]:
+def jumps(function: Traced, *args: Any, size: float, samples: int = 6) -> Any:
     """How far the results change if decisions that rounding can change come out the other way.
 
     Every input and every result is moved by about `size`, relatively, and what is 0 is moved off 0:
@@ -92,19 +92,17 @@ def jumps(function: Traced, *args: Any, size: float, samples: int = 6) -> tuple[
         samples: the number of random moves.
 
     Returns:
-        The least and the largest difference seen, per component, each with the structure of the
-        result; 0 where no decision is near.
+        The differences seen, with the structure of the result and an axis for them in front; 0
+        where no decision is near.
 
     >>> from fcnet.verify.truth.double import trace
-    >>> low, high = jumps(trace(jax.grad(jax.nn.relu), 0.0), 0.0, size=1e-15)
-    >>> float(low), float(high)
-    (0.0, 1.0)
+    >>> jumps(trace(jax.grad(jax.nn.relu), 0.0), 0.0, size=1e-15, samples=0)
+    array([1., 0.])
     """
     jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
     if not decides(function.jaxpr):
-        zeros = [np.zeros(atom.aval.shape) for atom in jaxpr.outvars]
-        none = jax.tree.unflatten(function.structure, zeros)
-        return none, none
+        zeros = [np.zeros((1, *atom.aval.shape)) for atom in jaxpr.outvars]
+        return jax.tree.unflatten(function.structure, zeros)
     directions = np.array([1, -1] + samples * [0])
 
     def run(frozen: bool) -> list[Any]:
@@ -116,8 +114,7 @@ def jumps(function: Traced, *args: Any, size: float, samples: int = 6) -> tuple[
 
     with np.errstate(all="ignore"):
         jump = [free - kept for kept, free in zip(run(True), run(False), strict=True)]
-    low, high = ([f(0, f.reduce(x)) for x in jump] for f in (np.minimum, np.maximum))
-    return jax.tree.unflatten(function.structure, low), jax.tree.unflatten(function.structure, high)
+    return jax.tree.unflatten(function.structure, jump)
 
 
 def sample_count(components: int) -> int:

@@ -120,11 +120,8 @@ class Penalty:
         """What rounding, and the choice at kinks such as that of |w| at 0, explain of an error."""
         arrays = self._arrays(case.params)
         value_sigma, sigma = spread(self._traced, arrays, samples=PENALTY_SAMPLES).sigma
-        low, high = jumps(self._traced, arrays, size=KAPPA * u)
-        allowed = [
-            KAPPA * u * s + np.maximum(abs(below), abs(above))
-            for s, below, above in zip(sigma, low[1], high[1], strict=True)
-        ]
+        _, jump = jumps(self._traced, arrays, size=KAPPA * u)
+        allowed = [KAPPA * u * s + abs(j).max(0) for s, j in zip(sigma, jump, strict=True)]
         return TermValue(KAPPA * u * float(value_sigma), self._layers(allowed))
 
     def _arrays(self, params: Params) -> list[np.ndarray]:

@@ -6,13 +6,21 @@ from itertools import pairwise
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
 from fcnet.activations import check_activations, get_activation
-from fcnet.checks import as_count, as_example, as_floating, as_params, check_key
+from fcnet.checks import (
+    as_count,
+    as_example,
+    as_floating,
+    as_jax,
+    as_params,
+    check_key,
+    on_host,
+)
 from fcnet.types import Activation, Layer, Pairs, Params, Trace
 
 
@@ -43,12 +51,15 @@ def init(key: Array, sizes: Sequence[int], *, dtype: DTypeLike | None = None) ->
     dtype = as_floating("dtype", dtype)
     keys = jax.random.split(key, len(widths) - 1)
     return tuple(
-        Layer(
-            W=jax.random.normal(k, (m, m_below), dtype) * jnp.sqrt(2 / m_below).astype(dtype),
-            b=jnp.zeros(m, dtype),
-        )
+        Layer(W=_draw(k, m, m_below, dtype), b=as_jax(np.zeros(m, dtype)))
         for k, (m_below, m) in zip(keys, pairwise(widths), strict=True)
     )
+
+
+def _draw(key: Array, m: int, m_below: int, dtype: np.dtype) -> Float[Array, "m m_below"]:
+    """Normal weights of variance 2 / m_{k-1}; on a CPU, no program is compiled to scale them."""
+    scale = np.sqrt(np.asarray(2 / m_below, as_floating("dtype", None))).astype(dtype)
+    return as_jax(on_host(jax.random.normal(key, (m, m_below), dtype)) * scale)
 
 
 def forward_trace(

@@ -31,6 +31,7 @@ from fcnet.extras import extra
 from fcnet.network import outputs
 from fcnet.sampling import INT32_MAX
 from fcnet.train.fit import fit
+from fcnet.train.keys import split_keys
 from fcnet.types import Loss
 
 with extra("sklearn"):
@@ -208,7 +209,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             target = standardizer_of(seen)
         with jax.enable_x64(dtype == np.float64):
             key = jax.random.fold_in(jax.random.key(seed), self._passes if warm else 0)
-            start_key, fit_key = jax.random.split(key)
+            start_key, fit_key = split_keys(key, 2)
             if warm:
                 begin = to_params(self.coefs_, self.intercepts_, target, dtype)
             else:

@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float, Int, Num
 
-from fcnet.checks import as_jax, as_positive
+from fcnet.checks import as_jax, as_positive, on_host
 from fcnet.data.preprocess import Standardizer
 from fcnet.network import init
 from fcnet.splits import hold_out
@@ -138,8 +138,9 @@ def init_small(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:
     (0.03, 0.03)
     """
     layers = init(key, sizes, dtype=dtype)
+    scale = np.asarray(START_SCALE, dtype)  # in NumPy, where nothing is compiled for it
     return tuple(
-        layer._replace(W=START_SCALE * layer.W) if k in (0, len(layers) - 1) else layer
+        layer._replace(W=as_jax(on_host(layer.W) * scale)) if k in (0, len(layers) - 1) else layer
         for k, layer in enumerate(layers)
     )
 

@@ -117,6 +117,35 @@ def training() -> list[Run]:
     return [loop]
 
 
+def fit(**choices: Any) -> list[Run]:
+    """The same training by `fcnet.fit`, and that of a network of another shape."""
+    import jax
+
+    import fcnet
+
+    function, key = fcnet.fit, jax.random.wrap_key_data(np.array([0, 1], np.uint32))
+
+    def run(*sizes: int) -> Run:
+        params, X, Y = problem(sizes)
+        given: Any = {"key": key, "steps": 100, "optimizer": "adam", **choices}
+        return lambda: jax.block_until_ready(function(params, X, Y, **given).params)
+
+    return [run(10, 64, 64, 1), run(6, 32, 3)]
+
+
+def estimator(of_sklearn: bool) -> list[Run]:
+    """The same by a regressor of scikit-learn's kind: 100 passes over 32 examples."""
+    _, X, Y = problem((10, 64, 64, 1))
+    choices: Any = {"hidden_layer_sizes": (64, 64), "max_iter": 100, "random_state": 0}
+    if of_sklearn:
+        from sklearn.neural_network import MLPRegressor as Regressor
+
+        choices["n_iter_no_change"] = 101
+    else:
+        from fcnet.estimators import FCNetRegressor as Regressor
+    return [lambda: Regressor(**choices).fit(X, Y[:, 0])]
+
+
 def check(candidate: Callable[..., Pairs], verdict: str) -> list[Run]:
     import fcnet
 
@@ -193,6 +222,10 @@ BASELINE = "optax.adam, jitted step"
 PROGRAMS = MappingProxyType(
     {
         BASELINE: training,
+        "fcnet.fit, all examples": lambda: fit(sampling="full"),
+        "fcnet.fit, batches of 16": lambda: fit(batch_size=16),
+        "fcnet.FCNetRegressor": lambda: estimator(of_sklearn=False),
+        "sklearn.MLPRegressor": lambda: estimator(of_sklearn=True),
         "fcnet.check, right": lambda: check(backward, "right"),
         "fcnet.check, wrong": lambda: check(doubled, "wrong"),
         "fcnet.check_gradient, residual LayerNorm": check_residual,

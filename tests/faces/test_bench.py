@@ -49,6 +49,9 @@ def test_first_results_are_timed_in_fresh_processes(tmp_path: Path) -> None:
     rows, done = measured(tmp_path, "first")
     assert [(row["variant"].split(",")[0], row["case"]) for row in rows] == [
         ("optax.adam", "first"),
+        *(("fcnet.fit", case) for case in 2 * ("first", "second, another shape")),
+        ("fcnet.FCNetRegressor", "first"),
+        ("sklearn.MLPRegressor", "first"),
         *(("fcnet.check", case) for case in 2 * ("first", "second, another shape")),
         ("fcnet.check_gradient", "first"),
     ]

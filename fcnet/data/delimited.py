@@ -39,6 +39,10 @@ PIECE = 2**22
 """The bytes that are read at once; a row may have more."""
 
 
+CACHED = 2**16
+"""So many bytes are looked at together, which a core's cache holds."""
+
+
 class Format(NamedTuple):
     """How a file is written.
 
@@ -377,13 +381,21 @@ def _doubtful(
 def _may_hold_codes(data: bytes, separator: str) -> bool:
     """Whether a cell may begin with a zero before a digit, or have an E between two digits."""
     signs = np.frombuffer(b"\n" + data, np.uint8)
+    exponents = b"e" in data or b"E" in data
+    return any(
+        _hold_codes(signs[begin : begin + CACHED + 2], separator, exponents)
+        for begin in range(0, len(data), CACHED)
+    )
+
+
+def _hold_codes(signs: np.ndarray, separator: str, exponents: bool) -> bool:
     before, sign, after = signs[:-2], signs[1:-1], signs[2:] - np.uint8(ord("0")) < 10
     opens = before <= ord("-")  # which are new lines, blanks, quotes, commas and signs, too
     if separator > "-":
         opens |= before == ord(separator)
     if (opens & (sign == ord("0")) & after).any():
         return True
-    if b"e" not in data and b"E" not in data:
+    if not exponents:
         return False
     return bool(((sign | 32 == ord("e")) & (before - np.uint8(ord("0")) < 10) & after).any())
 

@@ -1,7 +1,7 @@
 """Tables: the time and the memory that reading and training take, each in a process of its own.
 
 Memory is the peak of the process minus its peak right after JAX has started. For `fcnet train`,
-what a table of a hundred rows takes is shown beside it: it is compilation and libraries.
+what a table of 2,000 rows takes is shown beside it: it is compilation and libraries.
 """
 
 import json
@@ -105,7 +105,7 @@ class Training(NamedTuple):
             "case": self.case,
             "wall s": f"{self.wall_s:.1f}",
             "MB": f"{self.mb:.0f}",
-            "MB of 100 rows": f"{self.small_mb:.0f}",
+            "MB of 2,000 rows": f"{self.small_mb:.0f}",
             "arrays": f"{self.arrays_mb:.0f}",
             "difference / arrays": f"{(self.mb - self.small_mb) / self.arrays_mb:.2f}",
         }
@@ -134,7 +134,7 @@ def training(quick: bool) -> list[Training]:
         cases = ((_csv, 2**40, (1,)), (_parquet, 2**40, (1,)), (_parquet, 0, (1, 4)))
         for make, most, sizes in cases:
             script = START + TIMED + TRAIN.format(most=most, steps=steps) + END
-            _, _, few_mb = _measured(script, make(small, 1000 if most == 0 else 100))
+            _, _, few_mb = _measured(script, make(small, 2000))
             for times in sizes:
                 file = make(Path(folder), times * n)
                 _, wall, mb = _measured(script, file)

@@ -263,6 +263,7 @@ def test_a_file_in_pieces_is_the_file(
     except ValueError as refused:
         error = str(refused)
     monkeypatch.setattr(delimited, "PIECE", size)
+    monkeypatch.setattr(delimited, "CACHED", size)
     if error:
         with pytest.raises(ValueError, match=re.escape(error)):
             read_table(file)

@@ -9,7 +9,7 @@ Compare only ratios within one run. On a busy machine, run under `taskset -c 0`:
 core is disturbed least. `--quick` runs the smallest cases once, to see that they run. Each row is
 also written to stderr as soon as it is measured.
 
-The suites `houses` and `mnist` also measure how well networks predict held-out examples.
+The suites `houses`, `mnist` and `defaults` measure how well networks predict held-out examples.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks import (
     check,
+    defaults,
     first,
     gpu,
     products,
@@ -50,6 +51,7 @@ SUITES = {
     "gpu": gpu.run,
     "houses": scores.houses,
     "mnist": scores.mnist,
+    "defaults": defaults.run,
 }
 
 

@@ -2,7 +2,6 @@
 
 import runpy
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain, pairwise
@@ -14,8 +13,8 @@ from fcnet.cli.options import (
     ACTIVATIONS,
     LOSSES,
     Command,
+    coefficient,
     file,
-    not_negative,
     option,
     positive,
     seed,
@@ -57,18 +56,6 @@ LAYOUTS: dict[str, Callable[[list[tuple[Any, Any]]], Any]] = {
 """How the candidate gets its parameters: [(W1, b1), ...], [W1, b1, ...], {"W1": ..., "b1": ...},
 [W1, ...] of a network without biases, matrices with b as their first column, or all in one vector.
 """
-
-
-def coefficient(text: str) -> float | Callable[[int], float]:
-    """A number, 0 or more, or such a number over the number of examples: "0.1/n"."""
-    number, slash, n = text.partition("/")
-    try:
-        c: float = not_negative(number)
-    except ArgumentTypeError:
-        c = -1.0
-    if c < 0 or (slash and n.strip() != "n"):
-        raise ArgumentTypeError(f"expected a number, 0 or more, or one such as 0.1/n, got {text!r}")
-    return (lambda n: c / n) if slash else c
 
 
 def _numpy(values: Any, dtype: str) -> Any:

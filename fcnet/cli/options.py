@@ -7,6 +7,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fcnet.train.defaults import EVALUATE_EVERY, UNTIL_BEST
+
 STATUSES = (
     "exit status: 0 done, 1 an error, in one line (--debug shows its traceback),\n"
     "2 wrong usage, 130 interrupted"
@@ -66,6 +68,23 @@ positive = _number(float, lambda x: 0 < x < math.inf, "a positive number")
 not_negative = _number(float, lambda x: 0 <= x < math.inf, "a number, 0 or more")
 share = _number(float, lambda x: 0 <= x < 1, "a share, 0 or more and less than 1")
 seed = count(0, 2**32 - 1)
+spacing = _number(
+    lambda text: text if text == "log" else int(text),
+    lambda spacing: spacing == "log" or 0 < spacing < 2**31,
+    "log, or a whole number from 1 to 2147483647",
+)
+
+
+def coefficient(text: str) -> float | Callable[[int], float]:
+    """A number, 0 or more, or such a number over the number of examples: "0.1/n"."""
+    number, slash, n = text.partition("/")
+    try:
+        c: float = not_negative(number)
+    except ArgumentTypeError:
+        c = -1.0
+    if c < 0 or (slash and n.strip() != "n"):
+        raise ArgumentTypeError(f"expected a number, 0 or more, or one such as 0.1/n, got {text!r}")
+    return (lambda n: c / n) if slash else c
 
 
 def several(number: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
@@ -140,11 +159,12 @@ class TaskOptions(NamedTuple):
     activation: str
     loss: str
     optimizer: str
+    l2: float | Callable[[int], float]
     batch_size: int
     steps: int
     validation: float
     groups: str | None
-    evaluate_every: int
+    evaluate_every: int | str
     seed: int
     out: Path
 
@@ -173,7 +193,8 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
             choices=MISSING,
         ),
         "--hidden": option(
-            "64,64", "the widths of the hidden layers", type=widths, metavar="M1,M2,..."
+            ",".join(map(str, UNTIL_BEST.hidden)), "the widths of the hidden layers", type=widths,
+            metavar="M1,M2,...",
         ),
         "--activation": option("relu", "of the hidden layers", choices=ACTIVATIONS),
         "--loss": option(
@@ -181,7 +202,12 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
             "and 1, softmax_cross_entropy for classes", choices=LOSSES,
         ),
         "--optimizer": option("adam", "of optax", choices=OPTIMIZERS),
-        "--batch-size": option(32, "examples in a step", type=count(1)),
+        "--l2": option(
+            f"{UNTIL_BEST.l2:g}/n", "the penalty is this / 2 times the sum of the squared "
+            "weights: a number, or one over the number of training rows, such as 1/n",
+            type=coefficient, metavar="C",
+        ),
+        "--batch-size": option(UNTIL_BEST.batch_size, "examples in a step", type=count(1)),
         "--steps": option(steps, "number of steps", type=count(0)),
         "--validation": option(
             0.2, "the share of rows held out, to choose the best network by", type=share
@@ -190,7 +216,10 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
             None, "a column, such as of patients, whose equal rows are held out together or not "
             "at all; it is no feature", metavar="COLUMN",
         ),
-        "--evaluate-every": option(200, "steps between two evaluations", type=count(1)),
+        "--evaluate-every": option(
+            EVALUATE_EVERY, "steps between two evaluations; log makes eight while the number of "
+            "steps doubles, so that they come closer at the start", type=spacing, metavar="N",
+        ),
         "--seed": option(
             0, "for the split, the first parameters and the batches", type=seed
         ),

@@ -45,6 +45,7 @@ def sweep(
     from fcnet.plot.fits import loss_curve, median
     from fcnet.train.checkpoint import saved
     from fcnet.train.optimizer import OPTIMIZERS
+    from fcnet.train.start import init_small
 
     started = time.perf_counter()
     out = task.out
@@ -67,15 +68,16 @@ def sweep(
     )
     every_seed = jnp.tile(jnp.arange(seeds), len(settings))
     starts = jax.random.split(ready.start_key, seeds)[every_seed]
+    shared = ready.training(learning_rates[0])
+    varied = {
+        name: jnp.repeat(jnp.array(values), seeds)
+        for name, values in zip(names, zip(*settings, strict=True), strict=True)
+    }
     with progress_bar(1, "{task.percentage:.0f} %") as update:
         result = fcnet.sweep(
-            jax.vmap(partial(fcnet.init, sizes=ready.sizes))(starts),
-            **ready.training(),
+            jax.vmap(partial(init_small, sizes=ready.sizes))(starts),
+            **{**shared, "hyperparameters": {**shared["hyperparameters"], **varied}},
             key=jax.random.split(ready.fit_key, seeds)[every_seed],
-            hyperparameters={
-                name: jnp.repeat(jnp.array(values), seeds)
-                for name, values in zip(names, zip(*settings, strict=True), strict=True)
-            },
             progress=update and (lambda share: update(share, "")),
         )
     held_out = ready.examples.validation is not None

@@ -25,6 +25,7 @@ from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
 from fcnet.train.data import host_random
+from fcnet.train.penalty import penalised
 from fcnet.types import Params
 
 MOST_BYTES = 2**31
@@ -43,8 +44,11 @@ class Task(NamedTuple):
     start_key: jax.Array
     fit_key: jax.Array
 
-    def training(self) -> dict[str, Any]:
-        """The arguments that `fcnet.fit` and `fcnet.sweep` share."""
+    def training(self, learning_rate: float) -> dict[str, Any]:
+        """The arguments that `fcnet.fit` and `fcnet.sweep` share; the penalty is in the optimiser.
+
+        A sweep has other learning rates beside this one.
+        """
         options, parts = self.options, self.examples
         size = min(options.batch_size, parts.rows)
         X: Any = parts.training.X
@@ -52,12 +56,15 @@ class Task(NamedTuple):
         if parts.batches is not None:
             seed = int(host_random(self.fit_key).integers(2**63))
             X, Y = parts.batches(size, seed), None
+        l2 = options.l2(parts.rows) if callable(options.l2) else options.l2
+        optimizer, hyperparameters = penalised(options.optimizer, learning_rate, l2)
         return {
             "X": X,
             "Y": Y,
             "batch_size": size,
             "steps": options.steps,
-            "optimizer": options.optimizer,
+            "optimizer": optimizer,
+            "hyperparameters": hyperparameters,
             "activation": options.activation,
             "loss": options.loss,
             "validation": self.examples.validation,

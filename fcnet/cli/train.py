@@ -16,6 +16,7 @@ from fcnet.cli.options import (
     takes_task,
     task_options,
 )
+from fcnet.train.defaults import PATIENCE, UNTIL_BEST
 
 
 def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) -> None:
@@ -28,6 +29,7 @@ def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) 
     """
     from fcnet.cli.task import make_task
     from fcnet.train.checkpoint import saved
+    from fcnet.train.start import init_small
 
     started = time.perf_counter()
     out = task.out
@@ -43,10 +45,9 @@ def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) 
     held_out = ready.examples.validation is not None
     with _bar(task.steps) as progress, _errors_of_the_command_line():
         result = fcnet.fit(
-            fcnet.init(ready.start_key, ready.sizes),
-            **ready.training(),
+            init_small(ready.start_key, ready.sizes),
+            **ready.training(learning_rate),
             key=ready.fit_key,
-            hyperparameters={"learning_rate": learning_rate},
             patience=(patience or None) if held_out else None,
             checkpoint=checkpoints,
             resume=resume,
@@ -111,9 +112,9 @@ COMMAND = Command(
     ),
     {
         **task_options(steps=10_000, out="runs/model"),
-        "--learning-rate": option(1e-3, "the size of a step", type=positive),
+        "--learning-rate": option(UNTIL_BEST.learning_rate, "the size of a step", type=positive),
         "--patience": option(
-            10, "stop once the validation loss has not improved for N evaluations, and "
+            PATIENCE, "stop once the validation loss has not improved for N evaluations, and "
             "keep the best network; 0 takes all steps and keeps the last", type=count(0),
             metavar="N",
         ),

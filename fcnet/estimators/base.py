@@ -5,9 +5,10 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from fcnet.activations import get_activation
-from fcnet.checks import as_count, as_examples
+from fcnet.checks import as_count, as_examples, as_positive
 from fcnet.data.preprocess import (
     Moments,
     Standardizer,
@@ -22,16 +23,17 @@ from fcnet.estimators.training import (
     as_groups,
     as_number,
     held_out,
-    init_small,
-    penalised,
     to_arrays,
     to_params,
 )
 from fcnet.extras import extra
 from fcnet.network import outputs
 from fcnet.sampling import INT32_MAX
+from fcnet.train.defaults import ALL_PASSES
 from fcnet.train.fit import fit
 from fcnet.train.keys import split_keys
+from fcnet.train.penalty import penalised
+from fcnet.train.start import init_small
 from fcnet.types import Loss
 
 with extra("sklearn"):
@@ -42,7 +44,6 @@ with extra("sklearn"):
 E = TypeVar("E", bound="NetworkEstimator")  # typing.Self fails when tests check types
 
 FLOATS = (np.float64, np.float32)
-BATCH_SIZE = 200  # for batch_size="auto", as in scikit-learn
 
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
@@ -59,16 +60,17 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     _target_dtype: np.dtype
     _opt_state: Any
     _passes: int
+    _weight: float
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
+        hidden_layer_sizes: Any = ALL_PASSES.hidden,
         *,
         activation: Any = "relu",
         optimizer: Any = "adam",
-        alpha: Any = 1e-4,
+        alpha: Any = "auto",
         batch_size: Any = "auto",
-        learning_rate_init: Any = 1e-3,
+        learning_rate_init: Any = ALL_PASSES.learning_rate,
         max_iter: Any = 200,
         random_state: Any = None,
         warm_start: Any = False,
@@ -187,13 +189,19 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         """Run `fcnet.fit` on a new network or on this one, and store the results as attributes."""
         Y = self._encode(data.Y)
         loss = self._loss()
-        alpha = as_number("alpha", self.alpha)
-        if not 0 <= alpha < np.inf:
-            raise ValueError(f"alpha must be 0 or more, and finite, got {self.alpha!r}")
         n, d = data.X.shape
-        auto = isinstance(self.batch_size, str) and self.batch_size == "auto"
-        wanted = BATCH_SIZE if auto else as_count("batch_size", self.batch_size, least=1)
+        wanted = ALL_PASSES.batch_size
+        if not _is_auto(self.batch_size):
+            wanted = as_count("batch_size", self.batch_size, least=1)
         batch_size = min(wanted, n)
+        weight = float(data.weights.sum())
+        everything = weight + (0 if opt_state is None else self._weight)
+        penalty = ALL_PASSES.l2 / everything
+        if not _is_auto(self.alpha):
+            alpha = as_number("alpha", self.alpha)
+            if not 0 <= alpha < np.inf:
+                raise ValueError(f"alpha must be 0 or more, and finite, got {self.alpha!r}")
+            penalty = alpha * n / (batch_size * weight)
         per_pass = -(-n // batch_size)
         widths = np.atleast_1d(self.hidden_layer_sizes).tolist()
         hidden = [as_count("hidden_layer_sizes", width, least=1) for width in widths]
@@ -214,8 +222,11 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 begin = to_params(self.coefs_, self.intercepts_, target, dtype)
             else:
                 begin = init_small(start_key, sizes, dtype)
-            penalty = alpha * n / (batch_size * float(data.weights.sum()))
-            optimizer, hyperparameters = penalised(self.optimizer, self.learning_rate_init, penalty)
+            ready = isinstance(self.optimizer, optax.GradientTransformation | optax.MultiSteps)
+            if not ready:
+                as_positive("learning_rate_init", self.learning_rate_init)
+            rate = None if ready else self.learning_rate_init
+            optimizer, hyperparameters = penalised(self.optimizer, rate, penalty)
             result = fit(
                 begin,
                 data.X,
@@ -243,7 +254,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         if not warm:
             self._dtype = dtype
             self._target_dtype = self._precision_of(data.Y)
-        self._seen, self._target = seen, target
+        self._seen, self._target, self._weight = seen, target, everything
         self.coefs_, self.intercepts_ = to_arrays(result.params, target, self._target_dtype)
         self._opt_state = jax.tree.map(np.array, result.opt_state)
         self.n_iter_ = len(result.history.step) - 1
@@ -299,3 +310,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     def _precision_of(self, y: np.ndarray) -> np.dtype:
         """The dtype of predictions, and of the last layer, which has the units of y."""
         return self._dtype
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"

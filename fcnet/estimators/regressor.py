@@ -8,6 +8,7 @@ from fcnet.data.preprocess import unstandardize
 from fcnet.estimators.base import NetworkEstimator
 from fcnet.extras import extra
 from fcnet.losses import get_loss
+from fcnet.train.defaults import ALL_PASSES
 from fcnet.types import Loss
 
 with extra("sklearn"):
@@ -35,8 +36,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
             transformation, which has its own learning rate. A `functools.partial` is a factory too,
             but JAX compiles anew for each copy of the estimator, such as one for a fold.
         alpha: the weight of the penalty alpha / 2 |W|^2, divided by the sum of the batch's weights
-            as in scikit-learn. It must be 0 for an optimizer that reads the loss, such as
-            `optax.lbfgs()`, since the penalty is added to the gradient only.
+            as in scikit-learn. "auto" divides 6 by the sum of all weights instead, those of earlier
+            calls of `partial_fit` too: the more examples, the less the penalty matters.
         batch_size: the number of examples in a step, or "auto" for 200; at most n.
         learning_rate_init: the learning rate of a name or a factory.
         max_iter: the number of passes over the examples, unless training stops early.
@@ -66,15 +67,15 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
+        hidden_layer_sizes: Any = ALL_PASSES.hidden,
         *,
         loss: Any = "squared_error",
         scale_target: Any = True,
         activation: Any = "relu",
         optimizer: Any = "adam",
-        alpha: Any = 1e-4,
+        alpha: Any = "auto",
         batch_size: Any = "auto",
-        learning_rate_init: Any = 1e-3,
+        learning_rate_init: Any = ALL_PASSES.learning_rate,
         max_iter: Any = 200,
         random_state: Any = None,
         warm_start: Any = False,

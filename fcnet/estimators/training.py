@@ -1,27 +1,17 @@
-"""Pure functions of both estimators: validation rows, first parameters, penalty, conversions."""
+"""Pure functions of both estimators: validation rows, groups, conversions."""
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float, Int, Num
 
-from fcnet.checks import as_jax, as_positive, on_host
+from fcnet.checks import as_jax
 from fcnet.data.preprocess import Standardizer
-from fcnet.network import init
 from fcnet.splits import hold_out
-from fcnet.train.optimizer import as_optimizer, build
-from fcnet.train.types import Optimizer
 from fcnet.types import Layer, Params
-
-START_SCALE = 0.4
-"""A factor below He's scale, chosen on the houses and the digits of scripts/bench.py."""
 
 
 class WeightedRows(NamedTuple):
@@ -124,73 +114,6 @@ def check_one_kind(name: str, labels: np.ndarray) -> None:
         raise TypeError(
             f"{name} must hold labels of one kind, and none missing, got {', '.join(sorted(kinds))}"
         )
-
-
-def init_small(key: Array, sizes: tuple[int, ...], dtype: DTypeLike) -> Params:
-    """`fcnet.init`, with the weights of the first and the last layer multiplied by `START_SCALE`.
-
-    Training then begins near a constant prediction, and an input that is mostly 0, such as a rare
-    category, adds little noise before it is learned.
-
-    >>> import jax
-    >>> (W, b), _, _ = init_small(jax.random.key(0), (300, 2, 2, 1), "float32")
-    >>> round(float(W.std()), 2), round(START_SCALE * (2 / 300) ** 0.5, 2)
-    (0.03, 0.03)
-    """
-    layers = init(key, sizes, dtype=dtype)
-    scale = np.asarray(START_SCALE, dtype)  # in NumPy, where nothing is compiled for it
-    return tuple(
-        layer._replace(W=as_jax(on_host(layer.W) * scale)) if k in (0, len(layers) - 1) else layer
-        for k, layer in enumerate(layers)
-    )
-
-
-def penalised(
-    optimizer: str | Optimizer | optax.MultiSteps, learning_rate: float, penalty: float
-) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The optimiser of the loss plus penalty / 2 |W|^2, where it is given those of the loss alone.
-
-    Returns a factory and its hyper-parameters. The factory is the same for the same optimiser, so
-    that JAX does not compile anew. A ready-made optimiser has its own learning rate.
-    """
-    made = isinstance(optimizer, optax.GradientTransformation | optax.MultiSteps)
-    if not made:
-        as_positive("learning_rate_init", learning_rate)
-    chosen, hyper = as_optimizer(optimizer, None if made else {"learning_rate": learning_rate})
-    return _penalised(chosen), {"penalty": penalty, **hyper}
-
-
-@lru_cache(maxsize=64)
-def _penalised(optimizer: Optimizer) -> Callable[..., optax.GradientTransformation]:
-    def make(penalty: Any, **hyperparameters: Any) -> optax.GradientTransformation:
-        made = optax.with_extra_args_support(build(optimizer, hyperparameters))
-
-        def term(params: Params) -> Array:
-            return penalty / 2 * sum(jnp.vdot(W, W) for W, _ in params)
-
-        def update(
-            gradient: Params,
-            state: optax.OptState,
-            params: Params,
-            *,
-            value: Array,
-            grad: Params,
-            value_fn: Callable[[Params], Array],
-        ) -> Any:
-            pairs = zip(gradient, params, strict=True)
-            whole = tuple(Layer(g.W + penalty * p.W, g.b) for g, p in pairs)
-            return made.update(
-                whole,
-                state,
-                params,
-                value=value + term(params),
-                grad=whole,
-                value_fn=lambda params: value_fn(params) + term(params),
-            )
-
-        return optax.GradientTransformationExtraArgs(made.init, update)
-
-    return make
 
 
 def to_params(

@@ -21,7 +21,7 @@ from fcnet.train.optimizer import as_optimizer, check_optimizer, start_state
 from fcnet.train.precision import as_precision
 from fcnet.train.program import check_gradient, compile_ahead
 from fcnet.train.run import Plan, begin, run
-from fcnet.train.schedule import as_patience, as_schedule, check_progress
+from fcnet.train.schedule import Spacing, as_patience, as_schedule, check_progress
 from fcnet.train.source import as_training_data
 from fcnet.train.types import FitResult, History, Optimizer, Program, State
 from fcnet.types import Activation, Loss, Pairs, Params
@@ -44,7 +44,7 @@ def fit(
     loss: str | Loss = "squared_error",
     weights: Num[ArrayLike, " n"] | None = None,
     validation: float | tuple[ArrayLike, ...] | None = None,
-    evaluate_every: int | None = 1000,
+    evaluate_every: Spacing = 1000,
     patience: int | None = None,
     opt_state: optax.OptState | None = None,
     precision: str | None = None,
@@ -91,8 +91,9 @@ def fit(
         validation: examples to validate on, (X, Y) or (X, Y, weights), or the share of the training
             examples to hold out, drawn by the key. They are kept in memory.
         evaluate_every: the number of steps between two entries of the history, the first of which
-            is of the start. None evaluates after the last step only, so that an
-            interrupted run has no entry.
+            is of the start. "log" makes eight evaluations while the number of steps doubles, so
+            that they come closer at the start: after steps 1, 2, ..., 16, 18, ..., 32, 36, and so
+            on. None evaluates after the last step only, so that an interrupted run has no entry.
         patience: stop after this many evaluations without a lower validation loss, and return the
             parameters with the lowest. None never stops early.
         opt_state: the optimiser's state to start from, as returned by an earlier run. None starts

@@ -1,38 +1,63 @@
 """When a run is evaluated, and when it ends."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from fcnet.checks import as_count
 from fcnet.sampling import INT32_MAX
 
+Spacing: TypeAlias = int | Literal["log"] | None
+"""The steps between two evaluations. "log" makes eight while the number of steps doubles, so that
+they come closer at the start; None makes one, at the end."""
+
 
 class Schedule(NamedTuple):
-    """The number of steps, and the steps between two evaluations; None evaluates at the end only.
+    """The number of steps, and the steps between two evaluations.
 
     >>> Schedule(steps=25, evaluate_every=10).evaluated
     [0, 10, 20, 25]
+    >>> Schedule(steps=50, evaluate_every="log").evaluated[16:]
+    [16, 18, 20, 22, 24, 26, 28, 30, 32, 36, 40, 44, 48, 50]
     """
 
     steps: int
-    evaluate_every: int | None
+    evaluate_every: Spacing
 
     def evaluates(self, step: int) -> bool:
         """Whether the history has an entry for the parameters after this step."""
-        every = self.evaluate_every
-        return step == self.steps or (every is not None and step % every == 0)
+        return step == self.steps or (
+            self.evaluate_every is not None and step % self._spacing(step) == 0
+        )
+
+    def after(self, step: int) -> int:
+        """The step of the first evaluation after this step, if it is not the last step."""
+        spacing = self._spacing(step)
+        return min(self.steps, step - step % spacing + spacing)
 
     @property
     def evaluated(self) -> list[int]:
         """The steps that the history has entries for."""
-        regular = range(0, self.steps, self.evaluate_every) if self.evaluate_every else ()
-        return [*regular, self.steps]
+        step, found = 0, [0] if self.evaluates(0) else []
+        while step < self.steps:
+            step = self.after(step)
+            found.append(step)
+        return found
+
+    def _spacing(self, step: int) -> int:
+        """The steps between two evaluations where `step` is."""
+        if self.evaluate_every == "log":
+            return 1 << max(0, step.bit_length() - 4)
+        return self.evaluate_every or max(1, self.steps)
 
 
 def as_schedule(steps: object, evaluate_every: object) -> Schedule:
     """The checked schedule."""
     count = as_count("steps", steps, least=0, most=INT32_MAX)
-    if evaluate_every is None:
-        return Schedule(count, None)
+    if evaluate_every is None or evaluate_every == "log":
+        return Schedule(count, evaluate_every)
+    if isinstance(evaluate_every, str):
+        raise ValueError(
+            f'evaluate_every must be a number of steps, "log" or None, got {evaluate_every!r}'
+        )
     return Schedule(count, as_count("evaluate_every", evaluate_every, least=1))
 
 

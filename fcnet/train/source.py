@@ -191,12 +191,10 @@ def windows(
 
     Each comes with the step at which its block begins.
     """
-    stop, every = schedule
-    for begin, block in _blocks(source, start, stop, scope):
-        first, end = max(start - begin, 0), min(stop - begin, int(block.last))
+    for begin, block in _blocks(source, start, schedule.steps, scope):
+        first, end = max(start - begin, 0), min(schedule.steps - begin, int(block.last))
         while first < end:
-            step = begin + first
-            last = end if every is None else min(end, first + every - step % every)
+            last = min(end, schedule.after(begin + first) - begin)
             yield begin, block._replace(first=first, last=last)
             first = last
 

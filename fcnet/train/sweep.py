@@ -45,7 +45,7 @@ from fcnet.train.optimizer import (
 )
 from fcnet.train.precision import Precision, as_precision
 from fcnet.train.program import advance, all_finite, check_gradient
-from fcnet.train.schedule import Schedule, as_schedule, check_progress
+from fcnet.train.schedule import Schedule, Spacing, as_schedule, check_progress
 from fcnet.train.source import Source, as_sampling, drawn, windows
 from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
 from fcnet.types import Activation, Loss, Objective, Pairs, Params
@@ -99,7 +99,7 @@ def sweep(
     loss: str | Loss = "squared_error",
     weights: Num[ArrayLike, " n"] | None = None,
     validation: float | tuple[ArrayLike, ...] | None = None,
-    evaluate_every: int | None = 1000,
+    evaluate_every: Spacing = 1000,
     precision: str | None = None,
     progress: Callable[[float], Any] | None = None,
 ) -> SweepResult:

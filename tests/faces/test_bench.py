@@ -114,6 +114,16 @@ def test_models_are_scored_on_what_they_have_not_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_defaults_are_scored_beside_a_linear_model_and_another_network(tmp_path: Path) -> None:
+    ((row,), done) = measured(tmp_path, "defaults")
+    assert (row["table"], row["rows"], row["columns"]) == ("iris", 150, 4)
+    scores = [value for value in row.values() if isinstance(value, float)]
+    assert len(scores) == 6
+    assert min(scores) > 0.8
+    assert f"{row['command']:.3f}" in done.stdout
+
+
+@pytest.mark.slow
 def test_checkers_are_scored_on_faults_and_on_correct_programs(tmp_path: Path) -> None:
     written, done = measured(tmp_path, "check", "sensitivity")
     rows = {row["variant"]: row for row in written[::-1]}

@@ -16,11 +16,14 @@ from fcnet.cli.options import TaskOptions
 from fcnet.cli.task import make_task
 from fcnet.data.model import load_model
 from fcnet.plot import loss_curve
+from fcnet.train.penalty import penalised
+from fcnet.train.start import init_small
 from fcnet.train.sweep import SweepResult, sweep
 
 pytestmark = pytest.mark.untyped
 
 GIVEN = ["--features", "sqft,place", "--hidden", "8", "--steps", "100", "--seeds", "3"]
+GIVEN += ["--evaluate-every", "200"]
 RATES = ["--learning-rates", "0.01,0.001"]
 
 
@@ -84,29 +87,33 @@ def test_a_seed_that_diverged_in_each_setting_costs_neither_the_model_nor_the_cu
 
 def test_a_member_is_what_fit_makes_of_its_settings(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert swept(file, out, *RATES) == 0
+    assert swept(file, out, *RATES, "--l2", "0.01", "--evaluate-every", "log") == 0
     best = min(members(out), key=lambda row: row["loss"])
     _, start, draws = jax.random.split(jax.random.key(0), 3)
     options = TaskOptions(
         **{"data": file, "target": "price", "features": ("sqft", "place"), "categories": ()},
         **{"schema": None, "separator": None, "decimal": None, "encoding": None},
         **{"missing": "error", "hidden": (8,), "activation": "relu", "loss": "squared_error"},
-        **{"optimizer": "adam", "batch_size": 32, "steps": 100, "validation": 0.2},
+        **{"optimizer": "adam", "l2": 0.01, "batch_size": 32, "steps": 100, "validation": 0.2},
         **{"groups": None},
         **{"evaluate_every": 200, "seed": 0, "out": out},
     )
     task = make_task(options)
     k = int(best["seed"])
+    optimizer, hyperparameters = penalised("adam", best["learning_rate"], 0.01)
     result = fcnet.fit(
-        fcnet.init(jax.random.split(start, 3)[k], task.sizes),
+        init_small(jax.random.split(start, 3)[k], task.sizes),
         *task.examples.training,
         key=jax.random.split(draws, 3)[k],
         batch_size=32,
         steps=100,
-        hyperparameters={"learning_rate": best["learning_rate"]},
+        optimizer=optimizer,
+        hyperparameters=hyperparameters,
         validation=task.examples.validation,
+        evaluate_every="log",
+        patience=100,
     )
-    assert np.isclose(result.history.validation_loss[-1], best["loss"], rtol=1e-4)
+    assert np.isclose(result.history.validation_loss.min(), best["loss"], rtol=1e-4)
     assert_close(load_model(out).params, result.params, 1e-4)
 
 

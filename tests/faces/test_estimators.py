@@ -27,6 +27,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 from fcnet.estimators.training import held_out
+from fcnet.train.defaults import ALL_PASSES
 from fcnet.train.optimizer import OPTIMIZERS
 
 pytestmark = pytest.mark.untyped
@@ -110,6 +111,25 @@ def test_a_step_is_that_of_the_weighted_penalised_loss(houses):
         np.testing.assert_allclose(model.coefs_[0], np.asarray(before[0].W.T), rtol=1e-6)
 
 
+def test_by_default_the_penalty_is_shared_out_over_all_examples(houses):
+    X, y = houses
+    make = functools.partial(
+        FCNetRegressor, 8, batch_size=20, max_iter=3, scale_target=False, random_state=0
+    )
+    for weights in (None, np.repeat([1.0, 2.0], 40)):
+        shared = make().fit(X, y / 1e5, weights).coefs_[0]
+        alone = make(alpha=ALL_PASSES.l2 * 20 / 80).fit(X, y / 1e5, weights).coefs_[0]
+        np.testing.assert_allclose(shared, alone, rtol=1e-9)
+        free = make(alpha=0).fit(X, y / 1e5, weights).coefs_[0]
+        with pytest.raises(AssertionError):
+            np.testing.assert_allclose(shared, free, rtol=1e-6)
+    stream, told = make(), make()
+    for rows, n in ((slice(40), 40), (slice(40, 80), 80)):
+        stream.partial_fit(X[rows], y[rows] / 1e5)
+        told.set_params(alpha=ALL_PASSES.l2 * 20 / n).partial_fit(X[rows], y[rows] / 1e5)
+    np.testing.assert_allclose(stream.coefs_[0], told.coefs_[0], rtol=1e-9)
+
+
 def test_partial_fits_are_one_fit_in_pieces(houses):
     X, y = houses
     make = functools.partial(FCNetRegressor, 8, scale_target=False, random_state=3, alpha=0.1)
@@ -130,7 +150,8 @@ def test_partial_fits_are_one_fit_in_pieces(houses):
 
 def test_weights_are_in_the_units_of_the_target(houses):
     X, y = houses
-    model = FCNetRegressor(8, learning_rate_init=0.01, max_iter=300, random_state=0).fit(X, y)
+    model = FCNetRegressor(8, learning_rate_init=0.01, alpha=0, max_iter=300, random_state=0)
+    model.fit(X, y)
     by_hand = np.maximum(X @ model.coefs_[0] + model.intercepts_[0], 0) @ model.coefs_[1]
     np.testing.assert_allclose(model.predict(X), (by_hand + model.intercepts_[1])[:, 0], rtol=1e-12)
     assert model.score(X, y) > 0.99

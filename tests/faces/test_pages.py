@@ -30,8 +30,9 @@ SLIPS = [block for block in BLOCKS if WRONG.search(block.values[0])]
 
 
 def printed(code: str) -> str:
-    if "import torch" in code:
-        pytest.importorskip("torch")
+    for library in ("torch", "tensorboard"):
+        if library in code:
+            pytest.importorskip(library)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         exec(compile(code, "page", "exec"), {"__name__": "page"})

@@ -210,6 +210,7 @@ def with_decay_of_losses(
     return finding._replace(message=message)
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def decay_of_losses(calls: Sequence[Call], references: Sequence[Reference]) -> float:
     """c at the n of the first call, if each loss is c / 2 times the squared weights too large.
 
@@ -228,6 +229,7 @@ def decay_of_losses(calls: Sequence[Call], references: Sequence[Reference]) -> f
     return 0.0
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def check_repeated(
     first: Answer, again: Answer | None, bounds: Sequence[Values], failure: str = ""
 ) -> list[Finding]:
@@ -263,6 +265,7 @@ def check_repeated(
     return [form_finding("nondeterministic", message)]
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def check_state(calls: Calls) -> list[Finding]:
     """Whether a call on another input, in between, changed what the first input gives."""
     first, back, between = calls.first, calls.back, calls.other

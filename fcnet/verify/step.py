@@ -59,6 +59,7 @@ def is_in_place(returned: Any) -> bool:
     return returned is None or (is_array(returned) and shape_of(returned) == ())
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def gradient_of_step(before: Params, after: Returned, learning_rate: float) -> Returned:
     """The gradient of which a step has taken `learning_rate` times from the parameters."""
     if after.answer is None:
@@ -69,6 +70,7 @@ def gradient_of_step(before: Params, after: Returned, learning_rate: float) -> R
     return after._replace(answer=after.answer._replace(gradient=gradient))
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) -> float | None:
     """The learning rate by which gradients were divided that are differences of parameters.
 
@@ -97,6 +99,7 @@ def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) 
     return None
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def rate_of_returned(trials: Iterable[tuple[Params, Params, Params]], format: Format) -> float:
     """The learning rate of a step that returned new parameters where its gradient was asked for.
 

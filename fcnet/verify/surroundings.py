@@ -45,6 +45,8 @@ def _states() -> Iterator[GlobalState]:
             lambda: torch.get_rng_state().numpy(),
             lambda state: torch.set_rng_state(torch.from_numpy(state)),
         )
+        yield GlobalState("torch.default_dtype", torch.get_default_dtype, torch.set_default_dtype)
+        yield GlobalState("torch.grad_enabled", torch.is_grad_enabled, torch.set_grad_enabled)
 
 
 def _flags() -> dict[str, Any]:

@@ -283,3 +283,30 @@ def test_each_kink_among_equal_entries_has_its_own_choice(at_zero, weights):
         return np.where(x == 0, at_zero, x > 0) * weights
 
     assert fcnet.check_gradient(gradient, lambda x: (jax.nn.relu(x) * weights).sum(), x).ok
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e308])
+@pytest.mark.parametrize("options", [{}, {"learning_rate": 0.1}])
+def test_a_gradient_that_overflows_warns_of_nothing(value, options):
+    def backward(params, X, Y):
+        (_, db1), last = two_layers(params, X, lambda o: o - Y)
+        return [(np.full_like(params[0][0], value), db1), last]
+
+    report = fcnet.check(backward, network(), X, Y, activation="tanh", batched=True, **options)
+    assert report.verdict == "wrong"
+
+
+def test_the_settings_of_torch_are_put_back():
+    torch = pytest.importorskip("torch")
+
+    def backward(params, X, Y):
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        return two_layers(params, X, lambda o: o - Y)
+
+    report = fcnet.check(backward, network(), X, Y, activation="tanh", batched=True)
+    assert report.ok
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+    assert "torch.default_dtype, torch.grad_enabled" in report.notes[-1]

@@ -166,6 +166,7 @@ def _at(place: Place, params: Params) -> Values:
     return np.asarray(getattr(params[k - 1], role))
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def _multiple(g: Values, base: Values, rounding: Values, format: Format) -> float | None:
     """c of g = c base, where g has these rounding errors; None if g is no multiple of base."""
     c = float(np.sum(g * base) / np.sum(base * base))

@@ -44,6 +44,7 @@ class Dropout(NamedTuple):
         return Finding(1, "", self.k or None, "dropout", message)
 
 
+@np.errstate(all="ignore")  # a wrong candidate may return any values
 def undo_dropout(cost: Cost, singles: Sequence[Answered]) -> tuple[list[Dropout], list[Answered]]:
     """Where dropout is on, and the same answers for networks without it.
 

@@ -137,7 +137,7 @@ def test_by_default_the_shipped_houses_are_not_given_up_at_the_first_evaluations
     shown = capsys.readouterr().out
     (step,) = re.findall(r"These are of step ([\d,]+), the best", shown)
     assert int(step.replace(",", "")) > 100
-    network, linear = re.findall(r"validation .* (\S+)\n", shown)
+    network, linear = re.findall(r"validation +\S+ +(\S+)\n", shown)
     assert float(network) > max(0.65, float(linear))
 
 

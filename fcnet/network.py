@@ -88,6 +88,7 @@ def forward_trace(
         ValueError, TypeError: for layers that do not chain, an x of another shape (a batch: use
             `jax.vmap`) or not finite, an unknown activation, one that does not keep the shape of z.
 
+    >>> import jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
     >>> trace = forward_trace(params, jnp.array([1.0, 2.0]))
@@ -119,6 +120,7 @@ def forward(
     `jax.vmap(forward, in_axes=(None, 0))(params, X)`. The twin is `flax.linen.Dense` or
     `torch.nn.Linear` with activations in between; both keep (2.12)'s values.
 
+    >>> import jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
     >>> forward(params, jnp.array([1.0, 2.0])).tolist()
@@ -140,6 +142,7 @@ def outputs(
     Arguments and errors as for `forward`, but values are not checked for being finite: while JAX
     traces a program they are unknown.
 
+    >>> import jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
     >>> outputs(params, jnp.array([[1.0, 2.0], [0.0, 0.0]])).tolist()
@@ -165,6 +168,7 @@ def features(
 
     Shape (m_{r-1},); for r = 1 it is x itself. Arguments and errors as for `forward_trace`.
 
+    >>> import jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
     >>> features(params, jnp.array([1.0, 2.0])).tolist()

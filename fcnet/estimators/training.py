@@ -144,6 +144,7 @@ def to_arrays(
         dtype: that of the last layer, which holds these means and scales: the targets' own. The
             other layers keep theirs.
 
+    >>> import jax.numpy as jnp
     >>> layer = Layer(jnp.ones((1, 1), jnp.float32), jnp.ones(1, jnp.float32))
     >>> _, (b,) = to_arrays((layer,), Standardizer(np.array([1e9]), np.array([3.0])), np.float64)
     >>> b.tolist(), layer.b.dtype.name

@@ -164,8 +164,8 @@ LOSSES = mutants(
     ),
     (
         "mean_loss: weights that are no shares",
-        "(w / jnp.where(total > 0, total, 1)).astype(w.dtype)",
-        "(w / n).astype(w.dtype)",
+        "(known / where(total > 0, total, 1)).astype(w.dtype)",
+        "(known / n).astype(w.dtype)",
         losses.test_weights_are_shares_of_the_examples,
     ),
 )
@@ -201,20 +201,20 @@ NETWORK = mutants(
     ),
     (
         "init: weights the other way round",
-        "jax.random.normal(k, (m, m_below), dtype)",
-        "jax.random.normal(k, (m_below, m), dtype)",
+        "jax.random.normal(key, (m, m_below), dtype)",
+        "jax.random.normal(key, (m_below, m), dtype)",
         network.test_init_gives_the_notes_shapes_and_zero_biases,
     ),
     (
         "init: the variance for linear layers",
-        "jnp.sqrt(2 / m_below)",
-        "jnp.sqrt(1 / m_below)",
+        "2 / m_below",
+        "1 / m_below",
         network.test_init_keeps_the_size_of_the_signal_through_relu_layers,
     ),
     (
         "init: one key for all layers",
-        "jax.random.normal(k, (m, m_below), dtype)",
-        "jax.random.normal(key, (m, m_below), dtype)",
+        "_draw(k, m, m_below, dtype)",
+        "_draw(key, m, m_below, dtype)",
         network.test_init_draws_normal_weights_of_variance_two_over_fan_in,
     ),
     (

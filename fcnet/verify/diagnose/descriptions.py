@@ -90,10 +90,11 @@ def other_description(
         passed = {sigma: forward(sigma, usual.case) for sigma in hidden}
         signals = cache(partial(_signals, passed, usual.case.Y))
         for other in others:
-            signal = signals(other.output_activation, other.loss)[other.activation]
+            sigma, last, loss, _ = other
+            signal = signals(last, loss)[sigma]
             if (
-                fits(other, usual, format, passed[other.activation], signal, first=r - 1)
-                and _accepts(other.loss, answered[0].case.Y)
+                fits(other, usual, format, passed[sigma], signal, first=r - 1)
+                and _accepts(loss, answered[0].case.Y)
                 and all(fits(other, one, format) for one in answered)
             ):
                 return other

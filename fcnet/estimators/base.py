@@ -29,7 +29,7 @@ from fcnet.estimators.training import (
 from fcnet.extras import extra
 from fcnet.network import outputs
 from fcnet.sampling import INT32_MAX
-from fcnet.train.defaults import ALL_PASSES
+from fcnet.train.defaults import ALL_PASSES, LEAST_EXAMPLES
 from fcnet.train.fit import fit
 from fcnet.train.keys import split_keys
 from fcnet.train.penalty import penalised
@@ -196,7 +196,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         batch_size = min(wanted, n)
         weight = float(data.weights.sum())
         everything = weight + (0 if opt_state is None else self._weight)
-        penalty = ALL_PASSES.l2 / everything
+        penalty = ALL_PASSES.l2 / max(everything, LEAST_EXAMPLES)
         if not _is_auto(self.alpha):
             alpha = as_number("alpha", self.alpha)
             if not 0 <= alpha < np.inf:

@@ -36,8 +36,9 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
             transformation, which has its own learning rate. A `functools.partial` is a factory too,
             but JAX compiles anew for each copy of the estimator, such as one for a fold.
         alpha: the weight of the penalty alpha / 2 |W|^2, divided by the sum of the batch's weights
-            as in scikit-learn. "auto" divides 6 by the sum of all weights instead, those of earlier
-            calls of `partial_fit` too: the more examples, the less the penalty matters.
+            as in scikit-learn. "auto" divides 6 by the sum of all weights instead, at least by
+            100, those of earlier calls of `partial_fit` too: the more examples, the less the
+            penalty matters.
         batch_size: the number of examples in a step, or "auto" for 200; at most n.
         learning_rate_init: the learning rate of a name or a factory.
         max_iter: the number of passes over the examples, unless training stops early.

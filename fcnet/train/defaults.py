@@ -23,7 +23,7 @@ ALL_PASSES = Defaults(hidden=(100,), l2=6.0, batch_size=200, learning_rate=5e-3)
 """Of the estimators, which keep the last network: only the penalty prevents that it overfits."""
 
 LEAST_EXAMPLES = 100
-"""The penalty of fewer examples is that of these many: 6 / n would make a constant of XOR's four."""
+"""The penalty of fewer examples is that of these many: 6 / n makes XOR's four a constant."""
 
 START_SCALE = 0.4
 """A factor of the first weights of the first and the last layer, below He's."""

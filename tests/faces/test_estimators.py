@@ -112,19 +112,19 @@ def test_a_step_is_that_of_the_weighted_penalised_loss(houses):
 
 
 def test_by_default_the_penalty_is_shared_out_over_all_examples(houses):
-    X, y = houses
+    X, y = np.tile(houses[0], (3, 1)), np.tile(houses[1], 3)
     make = functools.partial(
         FCNetRegressor, 8, batch_size=20, max_iter=3, scale_target=False, random_state=0
     )
-    for weights in (None, np.repeat([1.0, 2.0], 40)):
+    for weights in (None, np.repeat([1.0, 2.0], 120)):
         shared = make().fit(X, y / 1e5, weights).coefs_[0]
-        alone = make(alpha=ALL_PASSES.l2 * 20 / 80).fit(X, y / 1e5, weights).coefs_[0]
+        alone = make(alpha=ALL_PASSES.l2 * 20 / 240).fit(X, y / 1e5, weights).coefs_[0]
         np.testing.assert_allclose(shared, alone, rtol=1e-9)
         free = make(alpha=0).fit(X, y / 1e5, weights).coefs_[0]
         with pytest.raises(AssertionError):
             np.testing.assert_allclose(shared, free, rtol=1e-6)
     stream, told = make(), make()
-    for rows, n in ((slice(40), 40), (slice(40, 80), 80)):
+    for rows, n in ((slice(120), 120), (slice(120, 240), 240)):
         stream.partial_fit(X[rows], y[rows] / 1e5)
         told.set_params(alpha=ALL_PASSES.l2 * 20 / n).partial_fit(X[rows], y[rows] / 1e5)
     np.testing.assert_allclose(stream.coefs_[0], told.coefs_[0], rtol=1e-9)

@@ -139,7 +139,7 @@ def _read(
 
 
 SIZES, ROWS = (0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6), 16
-"""The sizes of the inputs at which a model is compared with `forward`, each in so many rows: an
+"""The sizes of the inputs at which a model is compared with `forward`, and the rows of each: an
 activation such as ReLU6 differs from ReLU only where its inputs are large."""
 
 

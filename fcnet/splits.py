@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 COPIES = 5
-"""So many equal rows stay on one side in any table."""
+"""The most equal rows that stay on one side in any table."""
 
 
 def hold_out(
@@ -28,8 +28,8 @@ def hold_out(
             can be had so.
         equal: a number for each row, the same for rows that are equal. Such rows stay on one side,
             unless the share cannot be had so, or they are more than `COPIES` and more than a tenth
-            of the rows to hold out. So many are no copies, but a frequent combination of a few
-            categories: without it, neither side would be like the whole.
+            of the rows to hold out: they are then no copies but a frequent combination of a few
+            categories, and without it neither side would be like the whole.
         groups: likewise, for rows that stay on one side in any case; then the share is the nearest
             that whole groups were found to make, and classes do not count.
 

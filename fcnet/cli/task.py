@@ -29,7 +29,7 @@ from fcnet.train.penalty import penalised
 from fcnet.types import Params
 
 MOST_BYTES = 2**31
-"""A table with more than so many bytes of inputs and targets, in float32, is not kept in memory."""
+"""A table with more bytes of inputs and targets, in float32, is not kept in memory."""
 
 
 class Task(NamedTuple):
@@ -200,7 +200,7 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
 
 
 ALIKE = 20
-"""Of so many columns, side by side and alike, each has a line of its own; more have one line."""
+"""If more neighbouring columns are alike, they share one line."""
 
 
 def _describe(task: Task, told: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ PIECE = 2**22
 
 
 CACHED = 2**16
-"""So many bytes are looked at together, which a core's cache holds."""
+"""Bytes that are looked at together: a core's cache holds them."""
 
 
 class Format(NamedTuple):

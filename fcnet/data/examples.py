@@ -30,7 +30,7 @@ from fcnet.losses import get_loss
 from fcnet.types import Loss
 
 MEDIAN_ROWS = 2**17
-"""A median is that of at most so many rows, every k-th of them."""
+"""The most rows of which a median is computed: of a longer table, every k-th row."""
 
 BLOCK_BYTES = 2**21
 """The rows of a table become inputs in blocks of at most this many bytes, or of one row."""

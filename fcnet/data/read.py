@@ -71,7 +71,7 @@ def in_memory(table: Table) -> TableFile:
 
 
 def part(table: Table, begin: int, rows: int) -> Table:
-    """At most so many rows of a table, from its row `begin` on."""
+    """The next `rows` rows of a table, or what is left of them, from its row `begin` on."""
     columns = {name: cells.slice(begin, rows) for name, cells in table.columns.items()}
     n = min(rows, table.rows - begin)
     return table._replace(columns=columns, rows=n, first=table.first + begin)

@@ -22,13 +22,13 @@ from fcnet.data.preprocess import (
 from fcnet.data.read import TableFile
 
 DRAWN_ROWS, DRAWN_BYTES = 100_000, 2**25
-"""So many rows are held out at most, or bytes of them, and as many training rows measured."""
+"""The most rows, and bytes of them, that are held out. No more training rows are measured."""
 
 POOL = 2**17
-"""Batches are drawn from so many rows, which are read before them."""
+"""Rows that are read before batches are drawn from them."""
 
 GROUPS = 4
-"""So many groups of rows are read at once."""
+"""Groups of rows that are read at once."""
 
 
 class Arrays(NamedTuple):
@@ -69,9 +69,9 @@ def stream(file: TableFile, schema: Schema, *, validation: float, seed: int = 0)
     The file is read once for the means and the scales of its training rows, and then by the
     batches. `training` are rows that are drawn from those to train on, to measure a network by.
 
-    A row is held out where a hash of its inputs says so, so that equal rows stay on one side. Where
-    so few rows differ that the share is by more than a tenth another than what was asked for, the
-    hash is that of the row's number.
+    A hash of its inputs decides whether a row is held out, so that equal rows stay on one side. If
+    few rows differ, so that the share misses what was asked for by more than a tenth, the row's
+    number is hashed instead.
 
     Args:
         file: what `schema` was learned from. The groups of rows of a Parquet file are read in

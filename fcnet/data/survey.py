@@ -11,7 +11,7 @@ from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, has_fr
 from fcnet.data.preprocess import Moments, combined, moments
 
 MOST_TEXTS = 10_000
-"""More different texts than these are not told apart: no network is given so many categories."""
+"""More different texts are not told apart: they are too many categories for a network."""
 
 
 class Survey(NamedTuple):

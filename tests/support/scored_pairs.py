@@ -99,7 +99,7 @@ class Pair(NamedTuple):
 
 
 def pairs_of(pool: Pool, count: int, seed: int) -> Iterator[Pair]:
-    """So many pairs at random; each fault is one alone, and changes something beside the other."""
+    """Random pairs; each fault is one alone, and changes something beside the other."""
     draw, found = np.random.default_rng(seed), 0
     while found < count:
         i = int(draw.integers(len(NETWORKS)))

@@ -11,7 +11,7 @@ from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare, largest_excess
 from fcnet.verify.diagnose.blame import Names
 from fcnet.verify.diagnose.decay import SilentAnswer
-from fcnet.verify.example import call_of, inputs_to_show
+from fcnet.verify.example import call_of, inputs_to_show, with_imports
 from fcnet.verify.inputs import USUAL_N
 from fcnet.verify.judge import Trial
 from fcnet.verify.shown import apart
@@ -142,7 +142,9 @@ class BackwardPass:
             answer = self.answer(case) if code else None
             shown = self.compare(case, answer, self.format) if answer else None
             if shown and not shown.ok:
-                return f"{code}\n# {call_of(self.candidate)}: {self.worst_entry(shown)}"
+                return (
+                    f"{with_imports(code)}\n# {call_of(self.candidate)}: {self.worst_entry(shown)}"
+                )
         return ""
 
     def worst_entry(self, comparison: Comparison) -> str:

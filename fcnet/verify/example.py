@@ -1,6 +1,7 @@
 """The smallest input that shows a fault, as Python code to paste."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,9 @@ from fcnet.verify.types import Case
 
 FEW = 60
 """How many numbers code lists one by one, where a generator could draw them."""
+
+IMPORTS = {"np": "import numpy as np", "jnp": "import jax.numpy as jnp", "torch": "import torch"}
+"""The imports of code, by the names that it uses."""
 
 NUMBERS = "rng.integers(-8, 9, size={}) / {}"
 """Simple numbers, exact in every floating dtype."""
@@ -85,6 +89,16 @@ def _code(params: Any, x: Any, y: Any) -> str:
         f"y = {code_of(y)}",
     )
     return "\n".join([*head, *lines])
+
+
+def with_imports(code: str) -> str:
+    """Code below the imports that it needs.
+
+    >>> with_imports("x = np.ones(2)").splitlines()
+    ['import numpy as np', 'x = np.ones(2)']
+    """
+    needed = [line for name, line in IMPORTS.items() if re.search(rf"\b{name}\.", code)]
+    return "\n".join([*needed, code])
 
 
 def _count(params: Any, *arrays: Any) -> int:

@@ -28,14 +28,16 @@ def is_one_number(value: Any) -> bool:
 def describe(tree: Any) -> str:
     """A container, or what stands in place of one, in words.
 
-    >>> describe({"W": 1.0, "b": 2.0}), describe((1.0, None)), describe(None), describe("W")
-    ('a dict with W, b', 'a tuple of length 2', 'None', 'a str')
+    >>> describe({"W": 1.0, "b": 2.0}), describe((1.0, None)), describe(None), describe({})
+    ('a dict with W, b', 'a tuple of length 2', 'None', 'an empty dict')
     """
     if tree is None or is_array(tree):
         return "None" if tree is None else "an array"
     kind, entries = type(tree).__name__, children(tree)
     if entries is None:
         return f"a {kind}"
+    if not entries:
+        return f"an empty {kind}"
     if isinstance(tree, Mapping):
         kind = "dict" if isinstance(tree, dict) else kind
         return f"a {kind} with {', '.join(str(key) for key, _ in entries)}"

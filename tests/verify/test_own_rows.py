@@ -93,7 +93,7 @@ def test_no_formula_of_a_familiar_activation_is_assumed_for_another():
     ("name", "function", "shown"), [("own", lambda z: z, False), ("identity", jnp.tanh, True)]
 )
 def test_the_formula_in_the_message_is_that_of_the_output_activation(name, function, shown):
-    output = Activation(name, function, jax.grad(function))
+    output = Activation(name, function, jnp.vectorize(jax.grad(function)))
     choices = {"activation": "sigmoid", "output_activation": output, "batched": True}
     report = fcnet.check(backward(lambda o: 0 * o), network(SIZES), *data(5), **choices)
     assert report.findings[0].line == 2

@@ -52,13 +52,15 @@ class Schedule(NamedTuple):
 def as_schedule(steps: object, evaluate_every: object) -> Schedule:
     """The checked schedule."""
     count = as_count("steps", steps, least=0, most=INT32_MAX)
-    if evaluate_every is None or evaluate_every == "log":
-        return Schedule(count, evaluate_every)
-    if isinstance(evaluate_every, str):
+    if evaluate_every is None:
+        return Schedule(count, None)
+    if not isinstance(evaluate_every, str):
+        return Schedule(count, as_count("evaluate_every", evaluate_every, least=1))
+    if evaluate_every != "log":
         raise ValueError(
             f'evaluate_every must be a number of steps, "log" or None, got {evaluate_every!r}'
         )
-    return Schedule(count, as_count("evaluate_every", evaluate_every, least=1))
+    return Schedule(count, "log")
 
 
 def as_patience(patience: object, validation: object, schedule: Schedule) -> int | None:

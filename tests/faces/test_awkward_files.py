@@ -14,6 +14,8 @@ from fcnet.data.read import Table, open_table, read_table
 from fcnet.data.schema import Field, decide, interpret
 from fcnet.data.survey import survey
 
+pytestmark = pytest.mark.untyped
+
 PRICES = [
     *("6073.9", "3011.2", "1290.5", "8804.1", "2205.7", "4410.3"),
     *("7342.0", "5120.6", "1999.9", "8123.4", "2871.2", "3456.7"),

@@ -17,6 +17,8 @@ from fcnet.cli.options import Command, TaskOptions
 from fcnet.data.schema import MISSING_CHOICES
 from fcnet.train.optimizer import OPTIMIZERS
 
+pytestmark = pytest.mark.untyped
+
 HEAVY = {"jax", "jaxlib", "numpy", "optax", "matplotlib", "rich", "pandas", "sklearn", "torch"}
 
 

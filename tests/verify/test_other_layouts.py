@@ -10,6 +10,8 @@ import fcnet
 from fcnet.verify.binding import bind
 from fcnet.verify.readings import readings_of
 
+pytestmark = pytest.mark.untyped
+
 N = 7
 
 
@@ -199,7 +201,6 @@ def nothing(params, X, Y):
     return 0 * params if isinstance(params, np.ndarray) else [0 * W for W in params]
 
 
-@pytest.mark.untyped
 @pytest.mark.parametrize(
     ("params", "sizes", "words"),
     [
@@ -218,7 +219,6 @@ def test_what_stays_open_is_asked_for(params, sizes, words):
         bind(nothing, params, X, Y, ReLU, batched=True, sizes=sizes)
 
 
-@pytest.mark.untyped
 def test_two_networks_of_other_sizes_fit():
     params = [np.ones((4, 2)), np.ones((2, 1))]
     X, Y = data(5)[0], np.array([[1.0], [0], [1], [0], [1]])

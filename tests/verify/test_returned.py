@@ -12,6 +12,8 @@ from support.correct_candidates import LAYOUTS, data, gradient, network
 from fcnet.layouts import layouts_of
 from fcnet.verify.returned import Returned, read_returned
 
+pytestmark = pytest.mark.untyped
+
 N = 5
 LOSS, PAIRS = gradient(network(), *data(N))
 (DW1, DB1), (DW2, DB2) = PAIRS

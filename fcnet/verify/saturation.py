@@ -32,7 +32,7 @@ def add_saturation(report: Report, subject: BackwardPass, like: Case) -> Report:
         subject: the candidate.
         like: an input with nothing special.
     """
-    if not report.ok:
+    if not report.ok or any(finding.kind == "unstable" for finding in report.findings):
         return report
     format = FORMATS[report.precision]
     format = format._replace(u=report.unit_roundoff, lost=subject.format.lost)
@@ -45,7 +45,10 @@ def add_saturation(report: Report, subject: BackwardPass, like: Case) -> Report:
         if shown and shown.ok:
             continue
         what = subject.worst_entry(shown) if shown else call.findings[0].message
-        message = f"at pre-activations of {level:g} {what}: the formula is not stable there"
+        message = (
+            f"at pre-activations of {level:g} {what}: the formula is right elsewhere, and not "
+            "stable there"
+        )
         unstable = form_finding("unstable", message, "warning")
         return replace(report, findings=(*report.findings, unstable))
     return report

@@ -101,6 +101,8 @@ def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Ex
         if not isinstance(value, np.ndarray) or not _may_be_two(lines[0], value, added):
             continue
         values, one = _edits(mistake, lines), Explanation(mistake.kind, mistake.says, KNOWN)
+        if not values:  # on another input it is not possible
+            continue
         for factor in FACTORS:
             digits = evidence(lines, (factor.value * value for value in values))
             if digits is not None and digits >= CHANCE:
@@ -108,11 +110,11 @@ def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Ex
                 found.append((digits, [one, Explanation(factor.kind, says, KNOWN)]))
         ways = [(ANY_FACTOR, [(0 * v, v) for v in values])]
         for other, way in added:
-            if values and _may_fit(lines[0], (values[0], way)):
+            if _may_fit(lines[0], (values[0], way)):
                 pairs = _edits(other, lines)
                 if pairs and _is_added(lines, pairs):
                     ways.append((other, [(v, w) for v, (_, w) in zip(values, pairs, strict=True)]))
-        for other, pairs in ways if values else []:
+        for other, pairs in ways:
             fit = _try_constant(other, lines, pairs)
             if fit and fit.digits >= CHANCE:
                 found.append((fit.digits, [one, fit.why._replace(complexity=KNOWN)]))

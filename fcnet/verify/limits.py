@@ -40,7 +40,8 @@ def limits(claim: Claim, format: Format, own: ArrayCase, draw: np.random.Generat
 
     def needs(kept: Kept) -> bool:
         """Whether the claim is wrong at some point that has only these properties."""
-        return any(_is_wrong(claim, format, _left(claim, own, kept, draw)) for _ in range(TRIES))
+        points = (_left(claim, own, kept, draw, any_signs=bool(i % 2)) for i in range(TRIES))
+        return any(_is_wrong(claim, format, point) for point in points)
 
     everything = list(claim.kept)
     if not needs([()] * len(everything)):
@@ -60,12 +61,14 @@ def _with(everything: Kept, i: int, kept: Sequence[Property]) -> Kept:
     return [kept if j == i else others for j, others in enumerate(everything)]
 
 
-def _left(claim: Claim, own: ArrayCase, kept: Kept, draw: np.random.Generator) -> ArrayCase:
+def _left(
+    claim: Claim, own: ArrayCase, kept: Kept, draw: np.random.Generator, any_signs: bool
+) -> ArrayCase:
     """A point that has only some of the properties; arrays that keep all theirs do not move."""
     leaves = []
     for x, some, had, leaf in zip(own.leaves, kept, claim.kept, claim.leaves, strict=True):
         u = unit_roundoff(dtype_of(leaf))
-        left = leave(x, max(AWAY, ROUNDINGS * u), draw, some, u)
+        left = leave(x, max(AWAY, ROUNDINGS * u), draw, some, u, any_signs)
         leaves.append(x.copy() if some == had else left)
     name = f"a point near {own.name} without its properties"
     return representable(ArrayCase(name, tuple(leaves)), claim.leaves)

@@ -90,15 +90,16 @@ def leave(
     draw: np.random.Generator,
     kept: Sequence[Property],
     u: float,
+    any_signs: bool = False,
 ) -> Values:
     """The array with noise on every number, zeros too, which leaves all but these properties.
 
-    Signs change too: a number may have any.
+    With `any_signs`, numbers change their signs too: not every function is defined there.
     """
     if not x.size:
         return x.copy()
     scale = np.sqrt(np.mean(x**2)) or 1.0
-    signs = draw.choice([-1, 1], x.shape)
+    signs = draw.choice([-1, 1], x.shape) if any_signs else 1
     return project(signs * x + size * scale * draw.uniform(-1, 1, x.shape), x, draw, kept, u)
 
 

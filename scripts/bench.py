@@ -10,14 +10,17 @@ core is disturbed least. `--quick` runs the smallest cases once, to see that the
 also written to stderr as soon as it is measured.
 
 The suites `houses`, `mnist` and `defaults` measure how well networks predict held-out examples.
+
+What README and the site show is made of the files of scripts/benchmarks/results:
+
+    python scripts/bench.py train --json scripts/benchmarks/results/train.json
+    python scripts/bench.py --publish               # writes the tables
 """
 
 import argparse
-import json
 import sys
-from math import isfinite
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks import (
     check,
@@ -25,6 +28,7 @@ from benchmarks import (
     first,
     gpu,
     products,
+    publish,
     sampling,
     scale,
     scores,
@@ -33,7 +37,8 @@ from benchmarks import (
     table,
     train,
 )
-from benchmarks.measure import describe_machine, format_rows
+from benchmarks.measure import commit, machine, versions
+from benchmarks.record import RESULTS, Record, format_rows, show
 
 SUITES = {
     "step": step.run,
@@ -61,30 +66,34 @@ def main() -> None:
     )
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument(
+        "--publish", action="store_true", help="only write the tables of README and of the site"
+    )
     parser.add_argument("--quick", action="store_true", help="run the smallest cases once")
     arguments = parser.parse_args()
     if unknown := set(arguments.suites) - set(SUITES):
         parser.error(f"unknown suite {min(unknown)!r}; known are {', '.join(SUITES)}")
 
-    machine = describe_machine()
-    print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    rows = []
+    if arguments.publish:
+        publish.write(publish.PAGES, publish.load(RESULTS))
+        return
+
+    today = datetime.now(UTC).date().isoformat()
+    note = "the smallest cases, once" if arguments.quick else ""
+    record = Record(machine(), versions(), today, commit(), note, suites={})
+    print(
+        ", ".join(f"{name} {value}" for name, value in (record.machine | record.versions).items())
+    )
     for suite in arguments.suites or SUITES:
-        new = []
+        rows = record.suites.setdefault(suite, [])
         for row in SUITES[suite](quick=arguments.quick):
-            print(f"{suite}:", *row.cells.values(), sep="  ", file=sys.stderr, flush=True)
-            new.append(row)
-        if new:
-            print(f"\n{suite}\n{format_rows(new)}", flush=True)
-        rows += [{"suite": suite, **_numbers(row._asdict())} for row in new]
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
-
-
-def _numbers(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with None for NaN and infinity, which JSON does not have."""
-    bad = {name for name, value in row.items() if isinstance(value, float) and not isfinite(value)}
-    return {name: None if name in bad else value for name, value in row.items()}
+            rows.append(row)
+            shown = [show(row, name) for name in row.values]
+            print(f"{suite}:", row.case, row.program, *shown, sep="  ", file=sys.stderr, flush=True)
+            if arguments.json:  # after each row, for runs that end early
+                record.write(arguments.json)
+        if rows:
+            print(f"\n{suite}\n{format_rows(rows)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from benchmarks.programs import (
     with_error,
     wrong_programs,
 )
+from benchmarks.record import Row
 
 SEEDS = 3
 """Random networks in each regime."""
@@ -35,57 +36,7 @@ SIZES = 10.0 ** np.arange(-16, 3)
 """Relative errors of one entry. The sensitivity is the least from which a checker sees all."""
 
 
-class Score(NamedTuple):
-    """How often a checker raised an alarm in a regime.
-
-    ratio: the share of wrong programs that it called wrong; `wrong`: their number.
-    false_alarms: the share of right programs that it called wrong; `right`: their number.
-    localised: the share of faults that it placed exactly: line, quantity and layer.
-    calls, seconds: medians for one answer; `calls` counts the calls of the candidate.
-    """
-
-    case: str
-    variant: str
-    baseline: str
-    ratio: float
-    wrong: int
-    false_alarms: float
-    right: int
-    localised: float | None
-    calls: float
-    seconds: float
-
-    @property
-    def cells(self) -> dict[str, str]:
-        return {
-            "regime": self.case,
-            "checker": self.variant,
-            "detected": f"{self.ratio:.1%} of {self.wrong}",
-            "false alarms": f"{self.false_alarms:.1%} of {self.right}",
-            "placed": "-" if self.localised is None else f"{self.localised:.1%}",
-            "calls": f"{self.calls:.0f}",
-            "s": f"{self.seconds:.3f}",
-        }
-
-
-class Sensitivity(NamedTuple):
-    """The least relative error of one entry, of median size, that a checker sees."""
-
-    case: str
-    variant: str
-    baseline: str
-    ratio: float
-
-    @property
-    def cells(self) -> dict[str, str]:
-        return {
-            "dtype": self.case,
-            "checker": self.variant,
-            "least error seen": f"{self.ratio:.0e}",
-        }
-
-
-def run(quick: bool) -> Iterator[Score]:
+def run(quick: bool) -> Iterator[Row]:
     """Detection, false alarms, localisation and cost."""
     checkers = _installed()
     return (
@@ -95,13 +46,11 @@ def run(quick: bool) -> Iterator[Score]:
     )
 
 
-def sensitivity(quick: bool) -> Iterator[Sensitivity]:
-    """The smallest error in one entry that is seen."""
+def sensitivity(quick: bool) -> Iterator[Row]:
+    """The least relative error of one entry, of median size, that a checker sees."""
     checkers = _installed()
     return (
-        Sensitivity(
-            dtype, name, "the entry", _least_seen(dtype, check, SIZES[:: 6 if quick else 1])
-        )
+        Row(dtype, name, {"least_error": _least_seen(dtype, check, SIZES[:: 6 if quick else 1])})
         for dtype in list(DTYPES)[: 1 if quick else None]
         for name, check in checkers.items()
     )
@@ -111,7 +60,7 @@ def _installed() -> dict[str, Callable[[Claim], Any]]:
     """The checkers whose libraries are installed; a line is printed for each of the others."""
     found = {}
     for name, check in CHECKERS.items():
-        library = name.split()[0]
+        library = name.split(".")[0]
         if library in NEEDS and importlib.util.find_spec(library) is None:
             print(f"{name} is left out: {library} is not installed")
         else:
@@ -119,38 +68,42 @@ def _installed() -> dict[str, Callable[[Claim], Any]]:
     return found
 
 
-def _score(regime: Regime, name: str, check: Callable[[Claim], Any], quick: bool) -> Score:
+def _score(regime: Regime, name: str, check: Callable[[Claim], Any], quick: bool) -> Row:
     seeds = 1 if quick else SEEDS
     some = slice(None, 6 if quick else None, 1 if name == OURS or quick else 4)
     wrong = list(wrong_programs(regime, seeds))[some]
     right = list(right_programs(regime, 2 * seeds))[some]
     jax.clear_caches()  # hundreds of programs that the previous checker compiled
-    times: list[float] = []
-    calls: list[int] = []
-    alarms = [_alarm(check, claim, times, calls) for claim, _ in wrong]
-    false = [_alarm(check, claim, times, calls)[0] for claim in right]
+    on_wrong, on_right = Cost([], []), Cost([], [])
+    alarms = [_alarm(check, claim, on_wrong) for claim, _ in wrong]
+    false = [_alarm(check, claim, on_right)[0] for claim in right]
     placed = [
         {(f.line, f.quantity, f.layer) for f in report.findings} == {place}
         for (_, report), (_, place) in zip(alarms, wrong, strict=True)
         if report is not None
     ]
-    return Score(
-        case=regime.name,
-        variant=name,
-        baseline="all planted faults",
-        ratio=float(np.mean([alarm for alarm, _ in alarms])),
-        wrong=len(wrong),
-        false_alarms=float(np.mean(false)),
-        right=len(right),
-        localised=float(np.mean(placed)) if placed else None,
-        calls=float(np.median(calls)),
-        seconds=float(np.median(times)),
-    )
+    values = {
+        "detected": np.mean([alarm for alarm, _ in alarms]),
+        "wrong": len(wrong),
+        "false_alarms": np.mean(false),
+        "right": len(right),
+        "placed": np.mean(placed) if placed else np.nan,
+        "wrong_calls": np.median(on_wrong.calls),
+        "right_calls": np.median(on_right.calls),
+        "wrong_s": np.median(on_wrong.seconds),
+        "right_s": np.median(on_right.seconds),
+    }
+    return Row(regime.name, name, {key: float(value) for key, value in values.items()})
 
 
-def _alarm(
-    check: Callable[[Claim], Any], claim: Claim, times: list[float], calls: list[int]
-) -> tuple[bool, Any]:
+class Cost(NamedTuple):
+    """The seconds and the calls of the candidate that each answer took."""
+
+    seconds: list[float]
+    calls: list[int]
+
+
+def _alarm(check: Callable[[Claim], Any], claim: Claim, cost: Cost) -> tuple[bool, Any]:
     """Whether the checker raises an alarm, and fcnet's report if it makes one."""
     count = 0
 
@@ -167,8 +120,8 @@ def _alarm(
             answer = check(claim._replace(backward=counted))
         except Exception:
             answer = True
-    times.append(time.perf_counter() - start)
-    calls.append(count)
+    cost.seconds.append(time.perf_counter() - start)
+    cost.calls.append(count)
     if isinstance(answer, bool):
         return answer, None
     return answer.verdict == "wrong", answer
@@ -179,7 +132,7 @@ def _least_seen(dtype: str, check: Callable[[Claim], Any], sizes: np.ndarray) ->
     regime = Regime(dtype, dtype=dtype)
 
     def seen(size: float) -> bool:
-        return _alarm(check, with_error(regime, size), [], [])[0]
+        return _alarm(check, with_error(regime, size), Cost([], []))[0]
 
     if seen(0.0):
         return float("nan")  # an alarm without an error: nothing is seen

@@ -146,15 +146,15 @@ def autograd_check_grads(claim: Claim) -> bool:
 CHECKERS: MappingProxyType[str, Callable[[Claim], Any]] = MappingProxyType(
     {
         "fcnet.check": fcnet_check,
-        "torch gradcheck": lambda claim: torch_gradcheck(claim, fast_mode=False),
-        "torch gradcheck, fast": lambda claim: torch_gradcheck(claim, fast_mode=True),
-        "jax check_grads": jax_check_grads,
-        "chex assert_numerical_grads": chex_numerical_grads,
-        "scipy check_grad": scipy_check_grad,
-        "autograd check_grads": autograd_check_grads,
+        "torch.autograd.gradcheck": lambda claim: torch_gradcheck(claim, fast_mode=False),
+        "torch.autograd.gradcheck, fast_mode": lambda claim: torch_gradcheck(claim, fast_mode=True),
+        "jax.test_util.check_grads": jax_check_grads,
+        "chex.assert_numerical_grads": chex_numerical_grads,
+        "scipy.optimize.check_grad": scipy_check_grad,
+        "autograd.test_util.check_grads": autograd_check_grads,
     }
 )
 """The checkers by name. Each raises, or returns True, for a gradient that it finds wrong."""
 
 NEEDS = frozenset({"autograd", "chex", "scipy", "torch"})
-"""The libraries, by the first words of the checkers' names, that fcnet itself does not need."""
+"""The libraries, by the first parts of the checkers' names, that fcnet itself does not need."""

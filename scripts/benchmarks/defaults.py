@@ -54,6 +54,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.record import Row
 from fcnet import data
 from fcnet.cli import main
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
@@ -61,6 +62,7 @@ from fcnet.estimators import FCNetClassifier, FCNetRegressor
 SEEDS = 6
 ROWS = 1000
 """The most rows of a table that are used."""
+LINEAR, MLP, ESTIMATOR, COMMAND = "linear model", "scikit-learn's MLP", "FCNet", "fcnet train"
 
 
 class Examples(NamedTuple):
@@ -68,31 +70,6 @@ class Examples(NamedTuple):
 
     X: np.ndarray
     y: np.ndarray
-
-
-class Score(NamedTuple):
-    """The mean scores on one table: R^2 or accuracy, on rows that no model was trained on.
-
-    `validation` and `linear_validation` are the two scores that `fcnet train` prints, on the rows
-    by which it chose its network.
-    """
-
-    table: str
-    rows: int
-    columns: int
-    linear: float
-    network: float
-    estimator: float
-    command: float
-    validation: float
-    linear_validation: float
-
-    @property
-    def cells(self) -> dict[str, str]:
-        scores = (f"{score:.3f}" for score in self[3:])
-        names = ("linear", "MLP", "FCNet", "fcnet train", "(validation", "linear)")
-        shape = {"table": self.table, "n x d": f"{self.rows} x {self.columns}"}
-        return {**shape, **dict(zip(names, scores, strict=True))}
 
 
 def shipped(name: str) -> Callable[[], Examples]:
@@ -153,14 +130,18 @@ TABLES: dict[str, Callable[[], Examples]] = {
 }
 
 
-def run(quick: bool) -> Iterator[Score]:
-    """A row for each table."""
+def run(quick: bool) -> Iterator[Row]:
+    """Four rows for each table."""
     for name in list(TABLES)[: 1 if quick else None]:
-        yield score(name, TABLES[name](), seeds=1 if quick else SEEDS)
+        yield from score(name, TABLES[name](), seeds=1 if quick else SEEDS)
 
 
-def score(name: str, table: Examples, seeds: int) -> Score:
-    """The mean scores of all models on one table."""
+def score(name: str, table: Examples, seeds: int) -> list[Row]:
+    """The mean scores of all models on one table: R^2 or accuracy on rows that none was trained on.
+
+    The two scores for validation are those that `fcnet train` prints, of the network and of its
+    linear model, on the rows by which it chose the network.
+    """
     if len(table.X) > ROWS:
         rows = np.random.default_rng(0).choice(len(table.X), ROWS, replace=False)
         table = Examples(table.X[rows], table.y[rows])
@@ -181,7 +162,13 @@ def score(name: str, table: Examples, seeds: int) -> Score:
             ]
         predicted, shown = by_command(X, y, X_test, labels, seed)
         scores.append([*rated, rating(y_test, predicted), *shown])
-    return Score(name, *table.X.shape, *np.mean(scores, axis=0).tolist())
+    n, d = table.X.shape
+    *means, network, baseline = np.mean(scores, axis=0).tolist()
+    validation = {LINEAR: {"validation": baseline}, COMMAND: {"validation": network}}
+    return [
+        Row(f"{name}, {n} x {d}", program, {"score": mean, **validation.get(program, {})})
+        for program, mean in zip((LINEAR, MLP, ESTIMATOR, COMMAND), means, strict=True)
+    ]
 
 
 def models(labels: bool, seed: int) -> list[tuple[Any, type]]:

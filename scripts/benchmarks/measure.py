@@ -1,4 +1,4 @@
-"""Time two programs side by side.
+"""Time two programs side by side, and describe where.
 
 Other processes slow whichever program runs at the moment. So the two alternate, in runs so short
 that a disturbance mostly hits both runs of a pair, and the result is the median of the pairs'
@@ -7,12 +7,18 @@ ratios. The ratio of processor times, which other processes hardly change, is a 
 
 import os
 import platform
+import re
+import subprocess
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+
+from benchmarks.record import Row
 
 
 class Program(NamedTuple):
@@ -23,34 +29,9 @@ class Program(NamedTuple):
     steps: int
 
 
-class Row(NamedTuple):
-    """One comparison. `ratio` is the variant's time divided by the baseline's for the same work."""
-
-    case: str
-    variant: str
-    baseline: str
-    variant_us: float  # medians, in microseconds a step
-    baseline_us: float
-    ratio: float  # the median over the pairs
-    low: float  # their quartiles, which show the noise
-    high: float
-    processor_ratio: float  # the median of the ratios of this process's processor times
-    pairs: int
-
-    @property
-    def cells(self) -> dict[str, str]:
-        """The row as the terminal shows it, by the headers of its columns."""
-        return {
-            "case": self.case,
-            "variant": self.variant,
-            "us/step": f"{self.variant_us:.4g}",
-            "baseline": self.baseline,
-            "us/step ": f"{self.baseline_us:.4g}",
-            "ratio": f"{self.ratio:.3f}",
-            "quartiles": f"{self.low:.3f}-{self.high:.3f}",
-            "processor": f"{self.processor_ratio:.3f}",
-            "pairs": f"{self.pairs}",
-        }
+def name_case(sizes: Sequence[int], batch_size: int) -> str:
+    """A network and its batches in words."""
+    return f"{'-'.join(map(str, sizes))}, B = {batch_size:,}"
 
 
 def compare(case: str, variant: Program, baseline: Program, pairs: int) -> Row:
@@ -61,20 +42,28 @@ def compare(case: str, variant: Program, baseline: Program, pairs: int) -> Row:
     for pair in range(pairs):
         for i in (0, 1) if pair % 2 else (1, 0):
             times[pair, i] = _times((variant, baseline)[i])
-    low, ratio, high = np.quantile(times[:, 0] / times[:, 1], (0.25, 0.5, 0.75), axis=0)
     variant_us, baseline_us = 1e6 * np.median(times[:, :, 0], axis=0)
-    return Row(
-        case=case,
-        variant=variant.name,
-        baseline=baseline.name,
-        variant_us=float(variant_us),
-        baseline_us=float(baseline_us),
-        ratio=float(ratio[0]),
-        low=float(low[0]),
-        high=float(high[0]),
-        processor_ratio=float(ratio[1]),
-        pairs=pairs,
-    )
+    values = {
+        "us": float(variant_us),
+        "baseline_us": float(baseline_us),
+        **ratios(times[:, 0], times[:, 1]),
+        "rounds": pairs,
+    }
+    return Row(case, variant.name, values, baseline.name)
+
+
+def ratios(times: np.ndarray, baseline: np.ndarray) -> dict[str, float]:
+    """The median ratio over the rounds and its quartiles, and the median of processor times.
+
+    Times have shape (rounds, 2), on the clock and of the processor.
+    """
+    low, ratio, high = np.quantile(times / baseline, (0.25, 0.5, 0.75), axis=0)
+    return {
+        "ratio": float(ratio[0]),
+        "low": float(low[0]),
+        "high": float(high[0]),
+        "processor_ratio": float(ratio[1]),
+    }
 
 
 def _times(program: Program) -> np.ndarray:
@@ -85,23 +74,46 @@ def _times(program: Program) -> np.ndarray:
     return (stop - start) / program.steps
 
 
-def format_rows(rows: Sequence[Any]) -> str:
-    """Rows of one type as a table for a terminal."""
-    lines = [list(rows[0].cells), *(list(row.cells.values()) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+LIBRARIES = (
+    *("jax", "jaxlib", "numpy", "scipy", "optax", "scikit-learn", "torch", "flax", "equinox"),
+    *("chex", "autograd", "pandas", "polars"),
+)
 
 
-def describe_machine() -> dict[str, str | int | None]:
-    """What the figures depend on."""
+def machine() -> dict[str, Any]:
+    """What the figures depend on: the device, the processor, and how many cores may be used."""
+    information = Path("/proc/cpuinfo")
+    text = information.read_text() if information.exists() else ""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux's
+    name = re.search(r"model name\s*: (.*)", text)
     return {
         "device": jax.devices()[0].device_kind,
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "numpy": np.__version__,
+        "processor": name[1] if name else platform.machine(),
+        "avx512": " avx512f " in text,
+        "cores": os.cpu_count() if affinity is None else len(affinity(0)),
     }
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that are installed."""
+    found = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """This repository's commit, with "-dirty" if its programs were changed; None without git."""
+    git = ["git", "-C", Path(__file__).parents[2]]
+    changed = [*git, "diff", "--quiet", "HEAD", "--", "fcnet", "scripts/*.py", "tests/support"]
+    try:
+        done = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        )
+        dirty = subprocess.run(changed, check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip() + "-dirty" * bool(dirty)

@@ -7,7 +7,8 @@ initial weights. A peer raises where its library is missing or fails; the suite 
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 import optax
 
 import fcnet
+from fcnet.train.precision import as_precision
 
 RATE = 1e-3
 Pairs = list[tuple[np.ndarray, np.ndarray]]
@@ -35,8 +37,19 @@ class Work(NamedTuple):
         return (self.X.shape[1], *(len(b) for _, b in self.layers))
 
 
+LOOP_BATCHES = 64
+"""The batches of `of_loop`, which it takes in turn."""
+
 Run = Callable[[int], Pairs]
 """Trains for a number of steps from the initial layers."""
+
+
+@contextmanager
+def arithmetic_of(precision: str | None) -> Iterator[Any]:
+    """The row of the precision, while JAX computes in it; None is float32 as JAX has it."""
+    arithmetic = as_precision(precision)
+    with arithmetic.scope() if precision else nullcontext():
+        yield arithmetic
 
 
 def of_fcnet(work: Work, precision: str | None = None) -> Run:
@@ -52,6 +65,35 @@ def of_fcnet(work: Work, precision: str | None = None) -> Run:
         return to_numpy(result.params)
 
     return run
+
+
+def of_loop(work: Work, precision: str | None = None) -> Run:
+    """The steps alone, in one loop that is compiled whole: no trainer needs less."""
+    draw = np.random.default_rng(0)
+    drawn = [draw.choice(len(work.X), work.batch_size, replace=False) for _ in range(LOOP_BATCHES)]
+    X, Y, batches = jnp.asarray(work.X), jnp.asarray(work.Y), jnp.asarray(np.stack(drawn))
+    layers = [(jnp.asarray(W), jnp.asarray(b)) for W, b in work.layers]
+
+    @jax.jit
+    def descend(layers: Any, X: jax.Array, Y: jax.Array, batches: jax.Array, steps: int) -> Any:
+        def step(i: jax.Array, layers: Any) -> Any:
+            rows = batches[i % LOOP_BATCHES]
+            given = in_dtype(as_precision(precision).compute, (layers, X[rows], Y[rows]))
+            gradient = fcnet.batch_backprop(*given)
+            return jax.tree.map(lambda p, g: p - RATE * g.astype(p.dtype), layers, gradient)
+
+        return jax.lax.fori_loop(0, steps, step, layers)
+
+    def run(steps: int) -> Pairs:
+        with arithmetic_of(precision):
+            return to_numpy(descend(layers, X, Y, batches, steps))
+
+    return run
+
+
+def in_dtype(dtype: str | None, tree: Any) -> Any:
+    """The arrays in a dtype; None leaves them as they are."""
+    return tree if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
 
 def of_numpy(work: Work) -> Run:
@@ -78,24 +120,27 @@ def of_numpy(work: Work) -> Run:
     return run
 
 
-def in_a_loop(step: Callable[[Any, jax.Array], Any], start: Any, layers: Any) -> Run:
+def in_a_loop(
+    step: Callable[[Any, jax.Array], Any], start: Any, layers: Any, precision: str | None = None
+) -> Run:
     """Calls a compiled step from a Python loop; the step splits the key."""
 
     def run(steps: int) -> Pairs:
         state, key = start, jax.random.key(0)
-        for _ in range(steps):
-            state, key = step(state, key)
+        with arithmetic_of(precision):
+            for _ in range(steps):
+                state, key = step(state, key)
         return to_numpy(layers(state))
 
     return run
 
 
-def of_optax(work: Work) -> Run:
+def of_optax(work: Work, precision: str | None = None) -> Run:
     optimizer = optax.sgd(RATE)
     X, Y = jnp.asarray(work.X), jnp.asarray(work.Y)
 
     def loss(params: Any, X: jax.Array, Y: jax.Array) -> jax.Array:
-        a = X
+        params, a, Y = in_dtype(as_precision(precision).compute, (params, X, Y))
         for W, b in params[:-1]:
             a = jax.nn.relu(a @ W.T + b)
         W, b = params[-1]
@@ -111,7 +156,8 @@ def of_optax(work: Work) -> Run:
         return (optax.apply_updates(params, updates), opt_state), key
 
     params = [(jnp.asarray(W), jnp.asarray(b)) for W, b in work.layers]
-    return in_a_loop(step, (params, optimizer.init(params)), lambda state: state[0])
+    start = (params, optimizer.init(params))
+    return in_a_loop(step, start, lambda state: state[0], precision)
 
 
 def of_equinox(work: Work) -> Run:
@@ -186,7 +232,11 @@ def of_nnx(work: Work) -> Run:
 
 
 def of_torch(
-    work: Work, threads: int = 1, compile_mode: str | None = None, device: str = "cpu"
+    work: Work,
+    precision: str | None = None,
+    threads: int = 1,
+    compile_mode: str | None = None,
+    device: str = "cpu",
 ) -> Run:
     import torch
 
@@ -198,6 +248,8 @@ def of_torch(
 
     def run(steps: int) -> Pairs:
         torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tensorfloat32"
+        narrow = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
         rng = np.random.default_rng(0)
         with torch.no_grad():
             for layer, (W, b) in zip(linear, work.layers, strict=True):
@@ -208,7 +260,8 @@ def of_torch(
             drawn = rng.choice(len(work.X), work.batch_size, replace=False, shuffle=False)
             rows = torch.from_numpy(drawn).to(device)
             optimizer.zero_grad()
-            loss = ((call(X[rows]) - Y[rows]) ** 2).sum(1).mean() / 2
+            with narrow:
+                loss = ((call(X[rows]) - Y[rows]) ** 2).sum(1).mean() / 2
             loss.backward()
             optimizer.step()
         with torch.no_grad():

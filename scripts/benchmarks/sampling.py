@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 import fcnet
-from benchmarks.measure import Program, Row, compare
+from benchmarks.measure import Program, compare
+from benchmarks.record import Row
 
 SIZES = (10, 64, 64, 1)
 CASES = (  # n, B, steps a run
@@ -50,7 +51,7 @@ def _case(n: int, batch_size: int, steps: int, pairs: int) -> Row:
         return jax.lax.fori_loop(0, steps, step, params)
 
     return compare(
-        f"n={n}, B={batch_size}",
+        f"n = {n:,}, B = {batch_size:,}",
         Program("exact sampling", partial(sampled, X, Y, keys[3]), steps),
         Program("indices given", partial(given, X, Y, batches), steps),
         pairs,

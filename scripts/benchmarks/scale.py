@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +16,14 @@ import numpy as np
 
 import fcnet
 import fcnet.train.data
-from benchmarks.measure import Program
-from benchmarks.race import Place, race
+from benchmarks.measure import Program, name_case
+from benchmarks.race import race
+from benchmarks.record import Row
 
 SIZES, BATCH_SIZE, STEPS = (10, 64, 64, 1), 32, 131_072
 
 
-def time(quick: bool) -> list[Place]:
+def time(quick: bool) -> list[Row]:
     """The time of a step of `fit` for n = 10^4 to 10^7, against that for 10^4.
 
     The runs are long, since each checks once that all its data are finite.
@@ -42,26 +42,7 @@ def time(quick: bool) -> list[Place]:
 
     counts = [n for n in (10**4, 10**5, 10**6, 10**7) if n <= largest]
     programs = [Program(f"n = {n:,}", partial(train, n), steps) for n in counts]
-    return race("10-64-64-1, B=32", programs, None, rounds=1 if quick else 5)
-
-
-class Memory(NamedTuple):
-    """The memory of one run in MB, and its limit: data + 4 theta + 2 activations + 300 MB."""
-
-    case: str
-    steps: int
-    mb: float
-    limit_mb: float
-
-    @property
-    def cells(self) -> dict[str, str]:
-        """The row as the terminal shows it, by the headers of its columns."""
-        return {
-            "case": self.case,
-            "steps": f"{self.steps:,}",
-            "MB": f"{self.mb:.0f}",
-            "limit MB": f"{self.limit_mb:.0f}",
-        }
+    return race(name_case(SIZES, BATCH_SIZE), programs, rounds=1 if quick else 5)
 
 
 MEMORY = (  # layer sizes, B, n, steps
@@ -87,8 +68,11 @@ print(peak() - before)
 """
 
 
-def memory(quick: bool) -> list[Memory]:
-    """The memory of short and of long runs."""
+def memory(quick: bool) -> list[Row]:
+    """The memory of short and of long runs.
+
+    The limit is that of the data, 4 times the parameters, 2 times the activations, and 300 MB.
+    """
     rows = []
     for sizes, batch_size, n, lengths in MEMORY[: 1 if quick else None]:
         n = 1000 if quick else n
@@ -105,7 +89,8 @@ def memory(quick: bool) -> list[Memory]:
                 text=True,
                 check=True,
             )
-            case = f"{'-'.join(map(str, sizes))}, B={batch_size}, n={n:,}"
+            case = f"{name_case(sizes, batch_size)}, n = {n:,}"
             limit = 4 * sum(numbers.values()) / 2**20 + 300
-            rows.append(Memory(case, steps, float(done.stdout), limit))
+            values = {"mb": float(done.stdout), "limit_mb": limit}
+            rows.append(Row(case, f"fcnet.fit, {steps:,} steps", values))
     return rows

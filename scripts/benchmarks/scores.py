@@ -2,14 +2,14 @@
 
 All models get the same folds and the same inputs, standardised by the training examples. The two
 networks have the same layers, passes, learning rate and penalty, and each is trained from several
-seeds. FCNetRegressor compiles in its first fit: `first` is the time of that fit, `later` the median
-of the others.
+seeds. FCNetRegressor compiles in its first fit: `cold_s` is the time of that fit, `later_s` the
+median of the others.
 """
 
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.compose import TransformedTargetRegressor
@@ -19,6 +19,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.record import Row
 from fcnet import data
 from fcnet.estimators import FCNetClassifier, FCNetRegressor
 
@@ -31,28 +32,7 @@ HOUSES = {  # the penalty alpha of both networks, chosen once by cross-validatio
 }
 
 
-class Score(NamedTuple):
-    """One model on one data set: its mean held-out score for each seed, and seconds a fit."""
-
-    case: str
-    model: str
-    scores: tuple[float, ...]
-    first_s: float
-    later_s: float
-
-    @property
-    def cells(self) -> dict[str, str]:
-        return {
-            "case": self.case,
-            "model": self.model,
-            "mean score": f"{np.mean(self.scores):.4f}",
-            "by seed": " ".join(f"{score:.3f}" for score in self.scores),
-            "first (s)": f"{self.first_s:.2f}",
-            "later (s)": f"{self.later_s:.2f}",
-        }
-
-
-def houses(quick: bool) -> list[Score]:
+def houses(quick: bool) -> list[Row]:
     """R^2 on five folds: prices from size, bedrooms and place; 32 hidden units, 400 passes."""
     folds = KFold(2 if quick else 5, shuffle=True, random_state=0)
     rows = []
@@ -81,7 +61,7 @@ def houses(quick: bool) -> list[Score]:
     return rows
 
 
-def mnist(quick: bool) -> list[Score]:
+def mnist(quick: bool) -> list[Row]:
     """Accuracy on five folds: 5,000 handwritten digits, 784-128-10, 20 passes."""
     network = {
         "hidden_layer_sizes": (128,),
@@ -112,7 +92,7 @@ def score(
     y: np.ndarray,
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     seeds: int,
-) -> Score:
+) -> Row:
     """The scores of a model; both networks compute in float32."""
     scores, seconds = np.empty((seeds, len(splits))), []
     dtype = np.float64 if "regression" in name else np.float32
@@ -126,5 +106,7 @@ def score(
                 model = make(seed).fit(Z[training], y[training])
             seconds.append(time.perf_counter() - started)
             scores[seed, fold] = model.score(Z[held_out], y[held_out])
-    means = tuple(scores.mean(axis=1).tolist())
-    return Score(case, name, means, seconds[0], float(np.median(seconds[1:])))
+    means = scores.mean(axis=1)
+    values = {"score": means.mean(), "least": means.min(), "most": means.max()}
+    values |= {"cold_s": seconds[0], "later_s": np.median(seconds[1:])}
+    return Row(case, name, {key: float(value) for key, value in values.items()})

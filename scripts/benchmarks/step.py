@@ -6,7 +6,8 @@ from functools import partial
 import jax
 
 import fcnet
-from benchmarks.measure import Program, Row, compare
+from benchmarks.measure import Program, compare, name_case
+from benchmarks.record import Row
 
 CASES = (  # layer sizes, B, steps a run
     ((4, 3, 1), 32, 16384),
@@ -40,5 +41,4 @@ def _case(sizes: tuple[int, ...], batch_size: int, steps: int, pairs: int) -> Ro
         descend = jax.jit(lambda params: jax.lax.fori_loop(0, steps, step, params))
         return Program(name, partial(descend, params), steps)
 
-    case = f"{'-'.join(map(str, sizes))}, B={batch_size}"
-    return compare(case, program("by hand"), program("autodiff"), pairs)
+    return compare(name_case(sizes, batch_size), program("by hand"), program("autodiff"), pairs)

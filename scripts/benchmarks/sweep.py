@@ -26,8 +26,9 @@ import jax.numpy as jnp
 
 import fcnet
 import fcnet.train.data
-from benchmarks.measure import Program
-from benchmarks.race import Place, race
+from benchmarks.measure import Program, name_case
+from benchmarks.race import race
+from benchmarks.record import Row
 
 CASES = (  # layer sizes, B, n, K, steps of a member
     ((4, 3, 1), 8, 47, 256, 32_768),
@@ -36,7 +37,7 @@ CASES = (  # layer sizes, B, n, K, steps of a member
 )
 
 
-def run(quick: bool) -> Iterator[Place]:
+def run(quick: bool) -> Iterator[Row]:
     fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
         yield from _case(*case, quick=quick)
@@ -44,7 +45,7 @@ def run(quick: bool) -> Iterator[Place]:
 
 def _case(
     sizes: tuple[int, ...], batch_size: int, n: int, K: int, steps: int, quick: bool
-) -> list[Place]:
+) -> list[Row]:
     steps = 16 if quick else steps
     keys = jax.random.split(jax.random.key(0), K)
     params = jax.vmap(partial(fcnet.init, sizes=sizes))(keys)
@@ -68,5 +69,4 @@ def _case(
         Program(f"sweep of {K}, own batches", partial(many, keys), K * steps),
         Program(f"sweep of {K}, shared batches", partial(many, keys[0]), K * steps),
     ]
-    case = f"{'-'.join(map(str, sizes))}, B={batch_size}, n={n}"
-    return race(case, programs, None, rounds=1 if quick else 5)
+    return race(name_case(sizes, batch_size), programs, rounds=1 if quick else 5)

@@ -10,9 +10,10 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+
+from benchmarks.record import Row
 
 COLUMNS = 20
 ROWS = 10**6
@@ -29,7 +30,8 @@ jax.jit(lambda x: x + 1)(1.0).block_until_ready()
 path = sys.argv[1]
 """
 END = """
-print(json.dumps([time.process_time() - cpu, time.perf_counter() - wall, peak() - before]))
+cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+print(json.dumps({"s": wall, "processor_s": cpu, "mb": peak() - before}))
 """
 TIMED = "before, cpu, wall = peak(), time.process_time(), time.perf_counter()\n"
 
@@ -68,50 +70,7 @@ if code:
 """
 
 
-class Reading(NamedTuple):
-    """One file, read once by one library."""
-
-    file: str
-    reader: str
-    cpu_s: float
-    wall_s: float
-    mb: float
-
-    @property
-    def cells(self) -> dict[str, str]:
-        """The row as the terminal shows it, by the headers of its columns."""
-        return {
-            "file": self.file,
-            "reader": self.reader,
-            "CPU s": f"{self.cpu_s:.2f}",
-            "wall s": f"{self.wall_s:.2f}",
-            "MB": f"{self.mb:.0f}",
-        }
-
-
-class Training(NamedTuple):
-    """One run of `fcnet train`: its memory beside that of the arrays in float32."""
-
-    case: str
-    wall_s: float
-    mb: float
-    small_mb: float
-    arrays_mb: float
-
-    @property
-    def cells(self) -> dict[str, str]:
-        """The row as the terminal shows it, by the headers of its columns."""
-        return {
-            "case": self.case,
-            "wall s": f"{self.wall_s:.1f}",
-            "MB": f"{self.mb:.0f}",
-            "MB of 2,000 rows": f"{self.small_mb:.0f}",
-            "arrays": f"{self.arrays_mb:.0f}",
-            "difference / arrays": f"{(self.mb - self.small_mb) / self.arrays_mb:.2f}",
-        }
-
-
-def reading(quick: bool) -> list[Reading]:
+def reading(quick: bool) -> list[Row]:
     """The time to read a file of numbers: with kinds decided, as text, and by other libraries."""
     n = 1000 if quick else ROWS
     rows = []
@@ -120,11 +79,11 @@ def reading(quick: bool) -> list[Reading]:
             for name, (library, imports, timed) in READERS.items():
                 if find_spec(library):
                     found = _measured(START + imports + TIMED + timed + END, file)
-                    rows.append(Reading(f"{file.suffix[1:]}, {n:,} x {COLUMNS}", name, *found))
+                    rows.append(Row(f"{file.suffix[1:]}, {n:,} x {COLUMNS}", name, found))
     return rows
 
 
-def training(quick: bool) -> list[Training]:
+def training(quick: bool) -> list[Row]:
     """The memory of `fcnet train` for a table in memory, and for one that is read in groups."""
     n, steps = (2000, 20) if quick else (ROWS, 4000)
     rows = []
@@ -134,18 +93,20 @@ def training(quick: bool) -> list[Training]:
         cases = ((_csv, 2**40, (1,)), (_parquet, 2**40, (1,)), (_parquet, 0, (1, 4)))
         for make, most, sizes in cases:
             script = START + TIMED + TRAIN.format(most=most, steps=steps) + END
-            _, _, few_mb = _measured(script, make(small, 2000))
+            few = _measured(script, make(small, 2000))["mb"]
             for times in sizes:
                 file = make(Path(folder), times * n)
-                _, wall, mb = _measured(script, file)
+                found = _measured(script, file)
                 case = f"{file.suffix[1:]}, {times * n:,} x {COLUMNS}"
                 case += "" if most else ", read in groups"
                 arrays = 4 * times * n * COLUMNS / 2**20
-                rows.append(Training(case, wall, mb, few_mb, arrays))
+                found |= {"small_mb": few, "arrays_mb": arrays}
+                found |= {"in_arrays": (found["mb"] - few) / arrays}
+                rows.append(Row(case, "fcnet train", found))
     return rows
 
 
-def _measured(script: str, file: Path) -> list[float]:
+def _measured(script: str, file: Path) -> dict[str, float]:
     """The numbers that a script prints in its last line."""
     done = subprocess.run(
         [sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=True

@@ -1,9 +1,9 @@
 """`fcnet.fit` against other libraries' loops: the same work, the same precision, exact batches.
 
-`ratio` is a program's time a step divided by that of `fcnet.fit`; above 1, fcnet is faster. "Cold"
-is the first run, of one step; scikit-learn's is of a whole pass, its least. The other runs are of
-whole passes and last two seconds or more, so that work done once a run counts little. The loss is
-the one after the same number of steps in each library.
+`ratio` is a program's time a step divided by that of `fcnet.fit`; above 1, fcnet is faster.
+"First s" is the first run, of one step; scikit-learn's is of a whole pass, its least. The other
+runs are of whole passes and last two seconds or more, so that work done once a run counts little.
+The loss is the one after the same number of steps in each library.
 
 Ways to contract the weight gradient D^T A, in microseconds of wall time a step (two cores, AMD
 EPYC, JAX 0.10.2, medians of 15 turns on a busy machine):
@@ -58,9 +58,10 @@ from time import perf_counter
 import numpy as np
 
 import fcnet.train.data
-from benchmarks.measure import Program
+from benchmarks.measure import Program, name_case
 from benchmarks.peers import PEERS, Pairs, Peer, Run, Work
-from benchmarks.race import Place, race
+from benchmarks.race import race
+from benchmarks.record import Row
 from fcnet.sampling import block_length
 
 QUICK = {  # the last compiles for half a minute
@@ -72,10 +73,10 @@ CASES = (  # layer sizes, B, n, the peers
     ((784, 256, 128, 10), 128, 20_000, QUICK),
     ((256, 1024, 1024, 1024, 1), 256, 10_000, QUICK),
 )
-LASTING = 2.0  # seconds a run, approximately
+LASTING, ROUNDS = 2.0, 5  # seconds a run, approximately
 
 
-def run(quick: bool) -> Iterator[Place]:
+def run(quick: bool) -> Iterator[Row]:
     # The peers evaluate nothing; `fit` evaluates at the start and the end, here on few examples.
     fcnet.train.data.EVALUATED_ROWS = 16
     for case in CASES[: 1 if quick else None]:
@@ -83,14 +84,21 @@ def run(quick: bool) -> Iterator[Place]:
 
 
 def compete(
-    sizes: tuple[int, ...], batch_size: int, n: int, peers: Mapping[str, Peer], quick: bool
-) -> list[Place]:
+    sizes: tuple[int, ...],
+    batch_size: int,
+    n: int,
+    peers: Mapping[str, Peer],
+    quick: bool,
+    lasting: float = LASTING,
+    rounds: int = ROUNDS,
+) -> list[Row]:
     """The results of the peers for one network, without those that raise here."""
     work = draw_work(sizes, batch_size, n)
     per_pass = -(-n // batch_size)
     programs, losses, cold = [], [], []
     for name, peer in peers.items():
         try:
+            peer(work)  # imports its library
             start = perf_counter()
             train = peer(work)
             train(1)
@@ -99,16 +107,19 @@ def compete(
             train(20)
             steps, trained = 20, 20
             if not quick:
-                steps = _whole(_steps((perf_counter() - start) / 20, train, batch_size), per_pass)
+                guess = (perf_counter() - start) / 20
+                steps = _whole(_steps(guess, train, batch_size, lasting), per_pass)
                 trained = _whole(block_length(batch_size), per_pass)
             losses.append(_loss(train(trained), work))
         except Exception as error:
             print(f"{name} is left out: {type(error).__name__}: {str(error).splitlines()[0]}")
             continue
         programs.append(Program(name, partial(train, steps), steps))
-    case = f"{'-'.join(map(str, sizes))}, B={batch_size}, n={n}"
-    places = race(case, programs, losses, rounds=1 if quick else 5)
-    return [place._replace(cold=seconds) for place, seconds in zip(places, cold, strict=True)]
+    rows = race(name_case(sizes, batch_size), programs, rounds=1 if quick else rounds)
+    return [
+        row._replace(values={**row.values, "cold_s": seconds, "loss": loss})
+        for row, seconds, loss in zip(rows, cold, losses, strict=True)
+    ]
 
 
 def _whole(steps: int, per_pass: int) -> int:
@@ -116,17 +127,17 @@ def _whole(steps: int, per_pass: int) -> int:
     return -(-steps // per_pass) * per_pass
 
 
-def _steps(seconds: float, train: Run, batch_size: int) -> int:
-    """The number of steps for a run of `LASTING` seconds, and at least one block of fcnet's.
+def _steps(seconds: float, train: Run, batch_size: int, lasting: float) -> int:
+    """The number of steps for a run of `lasting` seconds, and at least one block of fcnet's.
 
     Measured twice, since the first few steps are slow.
     """
     for _ in range(2):
-        steps = max(20, round(LASTING / seconds / 2))
+        steps = max(20, round(lasting / seconds / 2))
         start = perf_counter()
         train(steps)
         seconds = (perf_counter() - start) / steps
-    return max(block_length(batch_size), round(LASTING / seconds))
+    return max(block_length(batch_size), round(lasting / seconds))
 
 
 def draw_work(sizes: tuple[int, ...], batch_size: int, n: int) -> Work:

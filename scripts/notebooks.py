@@ -22,7 +22,9 @@ def executed(source: Path) -> nbformat.NotebookNode:
     notebook = jupytext.read(source)
     for i, cell in enumerate(notebook.cells):
         cell.id = f"cell-{i}"  # random by default, which would change in every run
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": FOLDER}}).execute()
+    NotebookClient(
+        notebook, timeout=120, coalesce_streams=True, resources={"metadata": {"path": FOLDER}}
+    ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # when it ran, to the microsecond
     notebook.metadata.pop("language_info", None)

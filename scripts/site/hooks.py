@@ -13,6 +13,7 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from nbconvert import MarkdownExporter
+from nbformat.v4 import new_markdown_cell
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -31,7 +32,8 @@ Page = tuple[str, str | bytes]
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what stands in no file of `pages`."""
-    for path, content in (*reference(), *notebooks(), notes(), changes()):
+    repository = config.extra["repository"]
+    for path, content in (*reference(), *notebooks(repository), notes(), changes()):
         files.append(File.generated(config, path, content=content))
     return files
 
@@ -84,8 +86,11 @@ def source(name: str) -> str:
     return f'??? note "`{name}`"\n{body}'
 
 
-def notebooks() -> Iterator[Page]:
-    """The executed notebooks with their pictures, and their list."""
+def notebooks(repository: str | None) -> Iterator[Page]:
+    """The executed notebooks with their pictures, and their list.
+
+    repository: "owner/name" on GitHub. Each page then links to the services that run it.
+    """
     contents = ["# Notebooks", "", "The notes' story, with the code that runs.", ""]
     exporter = MarkdownExporter()
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
@@ -94,6 +99,8 @@ def notebooks() -> Iterator[Page]:
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = FORMULA.sub(formula, cell.source)
+        if repository:
+            notebook.cells.insert(1, new_markdown_cell(run_online(repository, path.name)))
         text, resources = exporter.from_notebook_node(
             notebook, resources={"unique_key": path.stem, "output_files_dir": path.stem}
         )
@@ -103,6 +110,19 @@ def notebooks() -> Iterator[Page]:
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         contents.append(f"- [{title}]({path.stem}.md)")
     yield "notebooks/index.md", "\n".join(contents)
+
+
+def run_online(repository: str, name: str) -> str:
+    """How to run a notebook without an installation of one's own."""
+    colab = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks/{name}"
+    binder = f"https://mybinder.org/v2/gh/{repository}/main?labpath=notebooks/{name}"
+    package = f"fcnet[all] @ git+https://github.com/{repository}"
+    return f"""Run it in [Binder]({binder}), or in [Colab]({colab}) after this cell:
+
+```text
+%pip install -q "{package}"
+```
+"""
 
 
 def formula(found: re.Match[str]) -> str:

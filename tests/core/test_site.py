@@ -1,6 +1,7 @@
 """The site: every public name has its place in the reference, and it builds without a warning."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,10 +50,15 @@ def test_the_names_of_modules_are_those_they_offer(names) -> None:
 
 
 def built(config: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What `scripts/docs` does, into a folder."""
+    """What `scripts/docs` does, into a folder, in a workflow of owner/name."""
     command = ["mkdocs", "build", "--strict", "--config-file", config, "--site-dir", folder]
+    environment = {**os.environ, "GITHUB_REPOSITORY": "owner/name"}
     return subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
 
 
@@ -62,6 +68,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert 'id="fcnet.check_vjp"' in (tmp_path / "reference/check_a_gradient.html").read_text()
     assert "Algorithm 5" in (tmp_path / "search/search_index.json").read_text()
+    notebook = (tmp_path / "notebooks/02_backpropagation.html").read_text(encoding="utf-8")
+    assert "colab.research.google.com/github/owner/name/blob/main/notebooks/02_b" in notebook
+    assert "mybinder.org/v2/gh/owner/name/main?labpath=notebooks/02_b" in notebook
     for page in tmp_path.rglob("*.html"):
         assert 'src="http' not in page.read_text(encoding="utf-8"), page
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.untyped
 
 
 def test_there_are_notebooks_and_each_has_its_executed_twin() -> None:
-    assert len(SOURCES) >= 8
+    assert len(SOURCES) >= 9
     assert [path.stem for path in sorted(FOLDER.glob("*.ipynb"))] == [p.stem for p in SOURCES]
 
 

@@ -18,10 +18,12 @@ What README and the site show is made of the files of scripts/benchmarks/results
 """
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jax
 from benchmarks import (
     check,
     defaults,
@@ -78,6 +80,9 @@ def main() -> None:
         publish.write(publish.PAGES, publish.load(RESULTS))
         return
 
+    # A first run is to compile, in this process and in those that it starts.
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    jax.config.update("jax_enable_compilation_cache", False)
     today = datetime.now(UTC).date().isoformat()
     note = "the smallest cases, once" if arguments.quick else ""
     record = Record(machine(), versions(), today, commit(), note, suites={})

@@ -121,3 +121,23 @@ def test_what_has_no_single_source_is_refused(
         (tmp_path / name).write_bytes((record.RESULTS / "train.json").read_bytes())
     with pytest.raises(ValueError, match=r"the suite train is in b\.json and in another"):
         publish.load(tmp_path)
+
+
+def test_a_table_of_first_results_has_a_column_for_each_state_of_the_cache(
+    publish: ModuleType, record: ModuleType
+) -> None:
+    rows = [
+        record.Row("first, no cache", "jitted step", {"s": 1.256, "ratio": 1.0}),
+        record.Row("first, filled cache", "jitted step", {"s": 0.3, "ratio": 1.0}),
+        record.Row("first, no cache", "torch", {"s": 0.1, "ratio": 0.08}),
+    ]
+    run = record.Record({"device": "NVIDIA H200"}, {"python": "3.12", "jax": "0.11.2"}, None, None,
+                        "", {"first": rows})  # fmt: skip
+    assert publish.TABLES["first"]({"first": run}).splitlines() == [
+        "| program | first, no cache | first, filled cache |",
+        "|---|---|---|",
+        "| jitted step | 1.26 (1.00) | 0.30 (1.00) |",
+        "| torch | 0.10 (0.08) | - |",
+        "",
+        "`python scripts/bench.py first`: NVIDIA H200; Python 3.12, JAX 0.11.2.",
+    ]

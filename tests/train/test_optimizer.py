@@ -85,7 +85,10 @@ def with_optax(optimizer, params, X, Y, batches, scale=1.0):
     return params, state
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "lbfgs")) for name in READERS],
+)
 def test_full_batches_are_optax_own_loop(problem, run, name):
     result = run(optimizer=READERS[name])
     params, state = with_optax(READERS[name], *problem, [np.arange(23)] * 9)
@@ -208,7 +211,7 @@ def test_what_holds_for_adam_holds_for_those_that_read_the_loss(run, problem, tm
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
+@pytest.mark.parametrize("name", [pytest.param("lbfgs", marks=pytest.mark.slow), "polyak_sgd"])
 def test_coarser_arithmetic_trains_too(run, name, precision):
     result = run(optimizer=READERS[name], precision=precision)
     assert result.params[0].W.dtype == jnp.float32

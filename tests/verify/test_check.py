@@ -139,7 +139,7 @@ def test_every_layout_gives_the_same_verdict(name, factor):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in ("pairs", "names", "PyTorch") else pytest.mark.slow)
+        pytest.param(name, marks=[] if name in ("pairs", "PyTorch") else pytest.mark.slow)
         for name in LAYOUTS
     ],
 )

@@ -55,7 +55,7 @@ def own_loss(like: Loss, name: str) -> Loss:
     )
 
 
-@pytest.mark.parametrize("name", ["own", "squared_error"])
+@pytest.mark.parametrize("name", ["own", pytest.param("squared_error", marks=pytest.mark.slow)])
 def test_a_softmax_over_the_examples_is_named_for_any_loss_with_a_softmax(name):
     wrong = backward(lambda o: softmax(o, axis=0))
     (finding,) = findings_of(wrong, "sigmoid", own_loss(SOFTMAX, name))
@@ -71,7 +71,7 @@ def test_a_loss_without_a_softmax_has_the_same_findings_under_its_name():
     assert [finding[2] for finding in found] == ["unknown"]
 
 
-@pytest.mark.parametrize("name", ["own", "relu"])
+@pytest.mark.parametrize("name", ["relu", pytest.param("own", marks=pytest.mark.slow)])
 def test_an_activation_is_known_by_its_values(name):
     """a (1 - a) at z in place of a: a mistake of the sigmoid, whatever it is called."""
     activation = Activation(name, lambda z: jax.nn.sigmoid(z), ACTIVATIONS["sigmoid"].derivative)

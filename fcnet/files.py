@@ -1,17 +1,25 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced as a whole, and files that hold their own checksum."""
 
+import hashlib
+import io
 import os
+import re
 from pathlib import Path
+from typing import Any
+
+NO_SUM = "0" * 64
+"""What stands in a file where `seal` writes its checksum."""
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file, or leave an earlier one of that name unchanged where that fails.
 
     The data are on the disk before the file has its name. So a reader, or a program that starts
-    after a crash, finds all of them or the earlier file.
+    after a crash, finds all of them or the earlier file. A link is followed, and a device or a pipe
+    is written to.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: if the file cannot be written; it names the file.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "file"
@@ -19,7 +27,10 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     >>> path.read_bytes()
     b'new'
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -27,5 +38,41 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{error.strerror}; an earlier file is unchanged", str(path)
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_figure(path: str | os.PathLike[str], figure: Any) -> None:
+    """Write a figure of matplotlib to a PNG file, as `write_file` does."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=150)
+    write_file(path, image.getvalue())
+
+
+def seal(raw: bytes, name: str) -> bytes:
+    """A safetensors file with its checksum, SHA-256, in place of `NO_SUM` in its text `name`.
+
+    >>> is_whole(seal(b'{"sum":"%b"}, and more' % NO_SUM.encode(), "sum"), "sum")
+    True
+    """
+    return _sum(name).sub(hashlib.sha256(raw).hexdigest().encode(), raw, count=1)
+
+
+def is_whole(raw: bytes, name: str) -> bool:
+    """Whether a file has the checksum that `seal` has written into its text `name`.
+
+    >>> is_whole(b'{"sum":"%b"}' % NO_SUM.encode(), "sum")
+    False
+    """
+    stored = _sum(name).search(raw)
+    blank = _sum(name).sub(NO_SUM.encode(), raw, count=1)
+    return stored is not None and hashlib.sha256(blank).hexdigest().encode() == stored[0]
+
+
+def _sum(name: str) -> re.Pattern[bytes]:
+    """Where a checksum stands."""
+    return re.compile(rb'(?<="%b":")[0-9a-f]{64}(?=")' % name.encode())

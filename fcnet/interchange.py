@@ -18,7 +18,7 @@ from fcnet.activations import ACTIVATIONS, get_activation
 from fcnet.arrays import dtype_of
 from fcnet.checks import as_params
 from fcnet.extras import extra
-from fcnet.files import write_file
+from fcnet.files import NO_SUM, is_whole, seal, write_file
 from fcnet.layouts import Layout, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
 from fcnet.network import outputs
@@ -26,6 +26,9 @@ from fcnet.onnx_graph import Value, network, write
 from fcnet.types import Activation, Layer, Pairs, Params
 
 AnyModel = TypeVar("AnyModel")
+
+SUM = "fcnet_sha256"
+"""The text of a file of `save` that is the checksum of the file."""
 
 
 def params_of(
@@ -245,8 +248,8 @@ def save(
 ) -> None:
     """Write parameters to a safetensors file. Needs the extra `checkpoint`.
 
-    The arrays are called 1.weight, 1.bias, 2.weight, ..., by the notes' numbers of the layers. If
-    writing fails, an earlier file of that name is unchanged.
+    The arrays are called 1.weight, 1.bias, 2.weight, ..., by the notes' numbers of the layers. The
+    file holds its own checksum. If writing fails, an earlier file of that name is unchanged.
 
     Args:
         path: the file; an earlier one is replaced.
@@ -264,7 +267,8 @@ def save(
         for k, layer in enumerate(_as_layers(params), start=1)
         for name, leaf in zip(("weight", "bias"), layer, strict=True)
     }
-    write_file(path, as_bytes(arrays, dict(text or {})))
+    raw = as_bytes(arrays, {**(text or {}), SUM: NO_SUM})
+    write_file(path, seal(raw, SUM))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
@@ -279,8 +283,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
     Raises:
         ModuleNotFoundError: without safetensors.
         OSError: if the file cannot be read.
-        ValueError, TypeError: if it is no safetensors file, does not hold such layers, or holds
-            several layers whose names have no numbers, since the file keeps no order.
+        ValueError, TypeError: if it is no safetensors file, is damaged, does not hold such layers,
+            or holds several layers whose names have no numbers, since the file keeps no order.
     """
     with extra("checkpoint"):
         from safetensors import SafetensorError, safe_open
@@ -290,6 +294,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
             text = dict(file.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
+    if text.pop(SUM, None) and not is_whole(Path(path).read_bytes(), SUM):
+        raise ValueError(f"{path} is damaged: its checksum is wrong")
     if len(arrays) > 2 and not any(map(str.isdigit, "".join(arrays))):
         raise ValueError(
             f"{path} has {', '.join(arrays)}, names without numbers, so the order of the layers is "

@@ -20,6 +20,7 @@ from fcnet.cli.options import (
     seed,
     widths,
 )
+from fcnet.files import write_file
 
 STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
 """The exit status for each verdict; 2 is that of an error."""
@@ -215,7 +216,7 @@ def _example(
 def _write(report: "fcnet.Report", html: Path | None, json: Path | None) -> None:
     for path, text in ((html, report.to_html), (json, report.to_json)):
         if path is not None:
-            path.write_text(text(), encoding="utf-8")
+            write_file(path, text().encode())
 
 
 COMMAND = Command(

@@ -1,10 +1,12 @@
 """`fcnet predict`: a trained network on the rows of a file."""
 
 import csv
+import io
 import sys
 from pathlib import Path
 
 from fcnet.cli.options import DATA, FORMAT, MODEL, Command, file
+from fcnet.files import write_file
 
 
 def predict(
@@ -38,11 +40,12 @@ def predict(
     ]
     mean = np.concatenate([part for part, _ in found])
     rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(rows)
     if out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+        sys.stdout.write(written.getvalue())
     else:
-        with out.open("w", newline="", encoding="utf-8") as written:
-            csv.writer(written, lineterminator="\n").writerows(rows)
+        write_file(out, written.getvalue().encode())
     targets = [Y for _, Y in found if Y is not None]
     if len(targets) == len(found):
         rated = scores(loaded, mean, np.concatenate(targets))

@@ -1,6 +1,7 @@
 """`fcnet sweep`: networks of many seeds and hyper-parameters trained at once on a file's rows."""
 
 import csv
+import io
 import time
 from functools import partial
 from inspect import signature
@@ -19,6 +20,7 @@ from fcnet.cli.options import (
     takes_task,
     task_options,
 )
+from fcnet.files import write_file
 
 
 def sweep(
@@ -92,10 +94,11 @@ def sweep(
     if result.best is None or result.best_params is None:
         raise ArithmeticError("every network diverged: try smaller learning rates")
     model = ready.save(result.best_params)
-    with (out / "members.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(out / "members.csv", table.getvalue().encode())
     medians = median(losses.reshape(len(losses), len(settings), seeds))
     curves = {
         ", ".join(_named(names, setting)): medians[:, i]

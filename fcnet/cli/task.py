@@ -20,7 +20,7 @@ from fcnet.data.read import open_table
 from fcnet.data.schema import Field, read_schema, write_schema
 from fcnet.data.streams import stream
 from fcnet.extras import extra
-from fcnet.files import write_file
+from fcnet.files import write_figure, write_file
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
@@ -93,7 +93,7 @@ class Task(NamedTuple):
 
         figure = Figure(figsize=(6.4, 4), layout="constrained")
         draw(figure.add_subplot())
-        figure.savefig(self.options.out / name, dpi=150)
+        write_figure(self.options.out / name, figure)
 
     def print_scores(self, model: TableModel) -> None:
         """A table of the scores of each part, and of the linear model of the same columns."""

@@ -347,6 +347,7 @@ def _columns(data: bytes, form: Format, texts: set[str], rows: int, line: int) -
     Reading numbers at once is fast, but loses their text, so that this is read too where the
     numbers do not show that it is plain.
     """
+    _check_utf8(data, line)
     numbers = [name for name in form.names if name not in texts]
     columns = _typed(data, form, texts) if numbers else None
     doubtful = numbers if columns is None else _doubtful(data, form, columns, numbers)
@@ -360,6 +361,15 @@ def _columns(data: bytes, form: Format, texts: set[str], rows: int, line: int) -
         else:
             texts.add(name)
     return {name: columns[name] for name in form.names}
+
+
+def _check_utf8(data: bytes, line: int) -> None:
+    """Raise for other bytes than text, of which Arrow would write to standard error."""
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"line {line + 1 + _lines(data[: error.start])} {NOT_UTF8}") from error
 
 
 def _doubtful(
@@ -429,10 +439,6 @@ def _texts(
     try:
         return _parse(data, form, kinds, unfit)
     except arrow.ArrowInvalid as error:
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError as byte:
-            raise ValueError(f"line {line + 1 + _lines(data[: byte.start])} {NOT_UTF8}") from error
         if not bad:
             raise ValueError(f"the rows cannot be read: {error}") from error
         bad.clear()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -160,14 +161,10 @@ def read_table(
 
 def _open_parquet(path: Path) -> TableFile:
     with extra("tables"):
-        import pyarrow as arrow
         import pyarrow.parquet as parquet
-    try:
-        with parquet.ParquetFile(path) as file:
-            schema, size = file.schema_arrow, file.metadata
-            groups = tuple(size.row_group(i).num_rows for i in range(size.num_row_groups))
-    except arrow.ArrowInvalid as error:
-        raise ValueError(f"the file is no Parquet file: {error}") from error
+    with _arrow_errors("the file is no Parquet file"), parquet.ParquetFile(path) as file:
+        schema, size = file.schema_arrow, file.metadata
+        groups = tuple(size.row_group(i).num_rows for i in range(size.num_row_groups))
     if not sum(groups):
         raise ValueError("the table has no rows, expected at least one")
     inside = [name for name in schema.names if not INDEX.fullmatch(name)]
@@ -180,7 +177,10 @@ def _open_parquet(path: Path) -> TableFile:
     def blocks(
         text: Collection[str], chosen: Collection[int] = range(len(groups))
     ) -> Iterator[Table]:
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file:
+        with (
+            _arrow_errors(f"{path} is damaged"),
+            parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file,
+        ):
             for group in chosen:
                 first = int(begins[group])
                 for batch in file.iter_batches(BATCH, [group], inside):
@@ -190,6 +190,19 @@ def _open_parquet(path: Path) -> TableFile:
                     first += batch.num_rows
 
     return TableFile(names, blocks, groups, ())
+
+
+@contextmanager
+def _arrow_errors(what: str) -> Iterator[None]:
+    """Arrow's errors about a file that it cannot read, as errors that begin with `what`."""
+    import pyarrow as arrow
+
+    try:
+        yield
+    except (arrow.ArrowException, UnicodeError, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # of the system, such as for a missing file
+            raise
+        raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
 
 
 def _check_kind(name: str, kind: Any) -> None:

@@ -33,6 +33,7 @@ from fcnet.demo.houses import (
 from fcnet.demo.published import cs231n, mazur
 from fcnet.descent import gradient_descent
 from fcnet.extras import extra
+from fcnet.files import write_figure
 from fcnet.types import Layer
 
 T = TypeVar("T")
@@ -70,7 +71,7 @@ def main(out: Path) -> None:
     for name, draw in figures.items():
         figure = Figure(figsize=(6.4, 4), layout="constrained")
         draw(ax=figure.add_subplot())
-        figure.savefig(out / name, dpi=150)
+        write_figure(out / name, figure)
     print(f"\nFigures in {out.resolve()}: {', '.join(figures)}")
     print(f"Took {time.perf_counter() - started:.0f} s.")
 

@@ -10,7 +10,6 @@ that one file for each process, as Orbax writes them, would save little. A whole
 resumed on another mesh, where the rest of the run is the same up to rounding.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -29,6 +28,7 @@ from jax.sharding import Mesh
 
 from fcnet.checks import as_count
 from fcnet.extras import extra
+from fcnet.files import NO_SUM, is_whole, seal
 from fcnet.train.keys import as_numpy, from_words, is_key
 from fcnet.train.mesh import check_alike, is_shared, least
 from fcnet.train.optimizer import Hyperparameters, build
@@ -37,9 +37,6 @@ from fcnet.train.types import Data, Program, Snapshot, State
 
 VERSION = "1"
 """The version of the format, in the header as `fcnet_checkpoint`."""
-
-BLANK_SUM = b"0" * 64
-SUM = re.compile(rb'(?<="sha256":")[0-9a-f]{64}(?=")')
 
 
 class CheckpointError(RuntimeError):
@@ -54,8 +51,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str])
     """
     with extra("checkpoint"):
         from safetensors.numpy import save
-    raw = save(dict(arrays), {**text, "fcnet_checkpoint": VERSION, "sha256": BLANK_SUM.decode()})
-    raw = SUM.sub(hashlib.sha256(raw).hexdigest().encode(), raw, count=1)
+    raw = save(dict(arrays), {**text, "fcnet_checkpoint": VERSION, "sha256": NO_SUM})
+    raw = seal(raw, "sha256")
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -95,11 +92,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raw = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    stored = SUM.search(raw)
-    if (
-        stored is None
-        or hashlib.sha256(SUM.sub(BLANK_SUM, raw, count=1)).hexdigest() != stored[0].decode()
-    ):
+    if not is_whole(raw, "sha256"):
         raise CheckpointError(f"{path} is damaged or no checkpoint: its checksum is wrong")
     size = int.from_bytes(raw[:8], "little")
     text = json.loads(raw[8 : 8 + size])["__metadata__"]

@@ -109,7 +109,7 @@ class Report:
 
         The file report.schema.json beside this one says what is in it, as JSON Schema 2020-12.
         """
-        return {
+        report = {
             "schema": SCHEMA,
             "subject": self.subject,
             "verdict": self.verdict,
@@ -117,13 +117,15 @@ class Report:
             "precision": self.precision,
             "unit_roundoff": self.unit_roundoff,
             "convention": self.convention,
-            "sizes": list(self.sizes),
+            "sizes": self.sizes,
             "findings": [finding._asdict() for finding in self.findings],
-            "leaves": [_as_json(leaf._asdict()) for leaf in self.leaves],
-            "notes": list(self.notes),
-            "cases": list(self.cases),
+            "leaves": [leaf._asdict() for leaf in self.leaves],
+            "notes": self.notes,
+            "cases": self.cases,
             "example": self.example,
         }
+        plain: dict[str, Any] = _as_json(report)
+        return plain
 
     def to_json(self) -> str:
         """The report as JSON: an object with the keys of `to_dict`."""
@@ -137,7 +139,8 @@ class Report:
         return f"<style>{STYLE}</style>{self._content()}"
 
     def _content(self) -> str:
-        return f"<div class=fcnet>{body(self.to_dict())}</div>"
+        html = f"<div class=fcnet>{body(self.to_dict())}</div>"
+        return html.encode("utf-8", "backslashreplace").decode()  # a name may hold half a character
 
 
 def unreadable(subject: str, case: str, format: Format, findings: Iterable[Finding]) -> Report:

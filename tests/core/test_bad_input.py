@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from support.malformed_arguments import bad, good
+from support.malformed_arguments import good
+from support.malformed_calls import complaint, malformed
 from support.public_calls import PURE
 
 import fcnet
@@ -24,41 +23,6 @@ pytestmark = pytest.mark.untyped
 CALLS = 3200
 OF_ANY_ARGUMENTS = {"check_gradient", "check_vjp"}
 """They take a function of the caller's and its arguments, whatever these are."""
-PACKAGE = Path(fcnet.__file__).parent
-
-
-def required(function: str) -> set[str]:
-    parameters = inspect.signature(getattr(fcnet, function)).parameters.values()
-    return {p.name for p in parameters if p.default is p.empty}
-
-
-@st.composite
-def malformed(draw: Any) -> tuple[str, str, dict[str, Any]]:
-    """A function, an argument, and a call in which it is wrong, left out or unknown."""
-    function = draw(st.sampled_from(list(good())))
-    call = good()[function]
-    argument = draw(st.sampled_from([*call, "learn_rate"]))
-    if argument not in call:
-        return function, argument, {**call, argument: 0.1}
-    if argument in required(function) and draw(st.integers(0, 9)) == 0:
-        return function, argument, {name: call[name] for name in call if name != argument}
-    return function, argument, {**call, argument: draw(bad(function, argument))}
-
-
-def complaint(function: Any, argument: str, call: dict[str, Any]) -> str | None:
-    """What is wrong with the way in which a function refuses a call; None if nothing is."""
-    try:
-        function(**call)
-    except (TypeError, ValueError) as error:
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        if PACKAGE not in raised_in.parents and raised_in != Path(__file__):
-            return f"raised in {raised_in}: {error}"
-        if not re.search(rf"\b{argument}\b", str(error)):
-            return f"does not name {argument}: {error}"
-        return None
-    except Exception as error:
-        return f"raised {type(error).__name__}: {error}"
-    return "accepted"
 
 
 def test_every_public_function_has_a_good_call_to_spoil() -> None:
@@ -91,11 +55,11 @@ def test_a_careless_refusal_is_noticed() -> None:
     def does_not_name_it(x: Any) -> Any:
         raise ValueError("wrong shape")
 
-    call = {"x": np.ones((3, 1))}
+    call, here = {"x": np.ones((3, 1))}, Path(__file__).parent
     assert complaint(broadcasts, "x", call) == "accepted"
     assert complaint(broadcasts, "x", {"x": np.ones(2)}).startswith("raised in")
     assert complaint(asserts, "x", call).startswith("raised AssertionError")
-    assert complaint(does_not_name_it, "x", call).startswith("does not name x")
+    assert complaint(does_not_name_it, "x", call, here).startswith("does not name x")
     assert all(complaint(getattr(fcnet, name), "n", good()[name]) == "accepted" for name in PURE)
 
 

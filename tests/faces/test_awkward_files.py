@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 from fcnet.data import delimited
@@ -98,6 +99,11 @@ FILES = {
     ),
     "Latin-1 in a row": (
         lines("{letter}é,{y}").encode("latin-1"),
+        "line 2 is not in UTF-8: save the file in UTF-8",
+        (),
+    ),
+    "Latin-1 in a row with a cell too many": (
+        lines().replace("6073.9", "6073.9,é").encode("latin-1"),
         "line 2 is not in UTF-8: save the file in UTF-8",
         (),
     ),
@@ -415,3 +421,20 @@ def test_texts_of_a_large_file_are_its_own(tmp_path: Path) -> None:
     columns = read_table(tmp_path / "a.csv").columns
     assert columns["x"].to_pylist() == [f"{k:03d}" for k in numbers]
     assert columns["y"].to_pylist() == [f"a\n{k}" for k in numbers]
+
+
+def test_damaged_parquet_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    whole, damaged = tmp_path / "whole.parquet", tmp_path / "damaged.parquet"
+    columns = {"x": np.arange(40.0) ** 2, "y": [*"ab"] * 20}
+    pyarrow.parquet.write_table(pyarrow.table(columns), whole, compression="gzip")
+    raw, told = whole.read_bytes(), []
+    for position in range(0, len(raw), 23):
+        damaged.write_bytes(raw[:position] + bytes([raw[position] ^ 255]) + raw[position + 1 :])
+        try:
+            read_table(damaged)
+        except ValueError as error:
+            told.append(str(error))
+    assert len(told) > 20
+    assert [text for text in told if not text.startswith(f"{damaged}") or "\n" in text] == []
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "nothing.parquet")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -104,6 +105,23 @@ def test_the_sdist_is_the_same_and_what_is_needed_to_build_it(dist: Path, tmp_pa
     assert wheel(tmp_path / "dist").read_bytes() == wheel(dist).read_bytes()
 
 
+def test_built_from_another_checkout_they_are_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+    checkout = tmp_path / "elsewhere"
+    shutil.copytree(ROOT / "fcnet", checkout / "fcnet", ignore=shutil.ignore_patterns("*.pyc"))
+    for name in SOURCE - {"PKG-INFO"}:
+        shutil.copy(ROOT / name, checkout)
+    for path in checkout.rglob("*"):
+        path.chmod(0o775 if path.is_dir() else 0o664)
+        os.utime(path, (10**9, 10**9))
+    build(checkout, tmp_path / "again", "sdist", "wheel")
+    built = {path.name: path.read_bytes() for path in dist.iterdir() if path.is_file()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()} == built
+    with (checkout / "fcnet" / "sampling.py").open("a") as file:
+        file.write("\n")
+    build(checkout, tmp_path / "changed", "wheel")
+    assert wheel(tmp_path / "changed").read_bytes() != wheel(dist).read_bytes()
+
+
 @pytest.mark.parametrize(
     "name", ["tests/conftest.py", "scripts/notes_index.py", "notebooks/01_one_neuron.ipynb"]
 )
@@ -124,6 +142,19 @@ def empty(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run([*pip, "--constraint", constraints, wheel(dist)], folder)
     assert not done.returncode, done.stderr
     return python
+
+
+def test_what_it_requires_fits_together(empty: Path, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", empty]
+    done = run([*pip, "check"], tmp_path)
+    assert (done.returncode, done.stdout) == (0, "No broken requirements found.\n")
+    installed = next(empty.parents[1].rglob("optax-*.dist-info"))
+    hidden = shutil.move(installed, tmp_path)
+    done = run([*pip, "check"], tmp_path)
+    shutil.move(hidden, installed)
+    assert done.returncode == 1
+    assert "fcnet 0" in done.stdout
+    assert "requires optax, which is not installed" in done.stdout
 
 
 ALONE = """

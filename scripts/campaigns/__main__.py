@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock, Timer
 from typing import Any
 
-from benchmarks.measure import describe_machine
+from benchmarks.measure import commit, machine, versions
 
 from campaigns.outcomes import OUTCOMES, PROMISED, Result
 from campaigns.table import CAMPAIGNS, Campaign
@@ -112,7 +112,13 @@ class Results:
 
     def __init__(self, file: Path | None, seed: int) -> None:
         self.file, self.lock = file, Lock()
-        self.stored: dict[str, Any] = {"machine": describe_machine(), "seed": seed, "campaigns": {}}
+        self.stored: dict[str, Any] = {
+            "machine": machine(),
+            "versions": versions(),
+            "commit": commit(),
+            "seed": seed,
+            "campaigns": {},
+        }
         if file is not None and file.exists():
             self.stored = json.loads(file.read_text(encoding="utf-8"))
             if self.stored["seed"] != seed:

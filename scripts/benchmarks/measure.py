@@ -37,11 +37,11 @@ def name_case(sizes: Sequence[int], batch_size: int) -> str:
 def compare(case: str, variant: Program, baseline: Program, pairs: int) -> Row:
     """Warm both up, then time them in pairs; each pair starts with the other program."""
     for program in (variant, baseline):
-        _times(program)
+        seconds_a_step(program)
     times = np.empty((pairs, 2, 2))  # pair, variant or baseline, clock
     for pair in range(pairs):
         for i in (0, 1) if pair % 2 else (1, 0):
-            times[pair, i] = _times((variant, baseline)[i])
+            times[pair, i] = seconds_a_step((variant, baseline)[i])
     variant_us, baseline_us = 1e6 * np.median(times[:, :, 0], axis=0)
     values = {
         "us": float(variant_us),
@@ -66,7 +66,7 @@ def ratios(times: np.ndarray, baseline: np.ndarray) -> dict[str, float]:
     }
 
 
-def _times(program: Program) -> np.ndarray:
+def seconds_a_step(program: Program) -> np.ndarray:
     """Seconds a step, in wall time and in processor time."""
     start = np.array([time.perf_counter(), time.process_time()])
     jax.block_until_ready(program.run())

@@ -192,7 +192,7 @@ TABLES: Mapping[str, Callable[[Suites], str]] = MappingProxyType(
         "sampling": plain("sampling", "ratio", "low", "high"),
         "train": peers,
         "first": first_results,
-        "products": plain("products", "us", "ratio", "low", "high"),
+        "products": plain("products", "us", "ratio", "low", "high", "processor_ratio"),
         "sweep": plain("sweep", "us", "ratio"),
         "scale": plain("scale", "us", "ratio"),
         "houses": plain("houses", "score", "least", "most", "cold_s", "later_s"),

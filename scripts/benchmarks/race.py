@@ -8,10 +8,9 @@ program's time divided by that of the first program in the same round.
 import time
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
-from benchmarks.measure import Program
+from benchmarks.measure import Program, ratios, seconds_a_step
 from benchmarks.record import Row
 
 REST = 0.3
@@ -22,22 +21,19 @@ def race(case: str, programs: Sequence[Program], rounds: int) -> list[Row]:
 
     The first run of each, with compilation, is `cold_s` and not among the rounds.
     """
-    cold = [_seconds(program) for program in programs]
-    times = np.empty((rounds, len(programs)))
+    cold = [float(seconds_a_step(program)[0]) * program.steps for program in programs]
+    times = np.empty((rounds, len(programs), 2))  # the clocks last
     for row in times:
         for i, program in enumerate(programs):
             time.sleep(REST)
-            row[i] = _seconds(program) / program.steps
-    low, ratio, high = np.quantile(times / times[:, :1], (0.25, 0.5, 0.75), axis=0)
+            row[i] = seconds_a_step(program)
     return [
         Row(
             case,
             program.name,
             {
-                "us": float(1e6 * np.median(times[:, i])),
-                "ratio": float(ratio[i]),
-                "low": float(low[i]),
-                "high": float(high[i]),
+                "us": float(1e6 * np.median(times[:, i, 0])),
+                **ratios(times[:, i], times[:, 0]),
                 "rounds": rounds,
                 "cold_s": cold[i],
             },
@@ -45,9 +41,3 @@ def race(case: str, programs: Sequence[Program], rounds: int) -> list[Row]:
         )
         for i, program in enumerate(programs)
     ]
-
-
-def _seconds(program: Program) -> float:
-    start = time.perf_counter()
-    jax.block_until_ready(program.run())
-    return time.perf_counter() - start

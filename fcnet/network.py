@@ -21,6 +21,7 @@ from fcnet.checks import (
     check_key,
     on_host,
 )
+from fcnet.keys import split_keys
 from fcnet.types import Activation, Layer, Pairs, Params, Trace
 
 
@@ -49,17 +50,24 @@ def init(key: Array, sizes: Sequence[int], *, dtype: DTypeLike | None = None) ->
     check_key(key)
     widths = _as_sizes(sizes)
     dtype = as_floating("dtype", dtype)
-    keys = jax.random.split(key, len(widths) - 1)
+    keys = split_keys(key, len(widths) - 1)
+    most = max(m * m_below for m_below, m in pairwise(widths))
     return tuple(
-        Layer(W=_draw(k, m, m_below, dtype), b=as_jax(np.zeros(m, dtype)))
+        Layer(W=_draw(k, m, m_below, most, dtype), b=as_jax(np.zeros(m, dtype)))
         for k, (m_below, m) in zip(keys, pairwise(widths), strict=True)
     )
 
 
-def _draw(key: Array, m: int, m_below: int, dtype: np.dtype) -> Float[Array, "m m_below"]:
-    """Normal weights of variance 2 / m_{k-1}; on a CPU, no program is compiled to scale them."""
+def _draw(
+    key: Array, m: int, m_below: int, most: int, dtype: np.dtype
+) -> Float[Array, "m m_below"]:
+    """Normal weights of variance 2 / m_{k-1}, the first ones of `most` numbers.
+
+    One program draws those of all layers. On a CPU, none is compiled to scale them.
+    """
     scale = np.sqrt(np.asarray(2 / m_below, as_floating("dtype", None))).astype(dtype)
-    return as_jax(on_host(jax.random.normal(key, (m, m_below), dtype)) * scale)
+    numbers = on_host(jax.random.normal(key, (most,), dtype))[: m * m_below]
+    return as_jax(numbers.reshape(m, m_below) * scale)
 
 
 def forward_trace(

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Int
 
 from fcnet.checks import as_count, check_key
+from fcnet.keys import as_numpy, fold_in
 
 INT32_MAX = int(np.iinfo(np.int32).max)
 INDEX_BYTES = {"cpu": 2**17, "gpu": 2**21}
@@ -68,8 +69,7 @@ def batch_table(
     n = as_count("n", n, least=1, most=INT32_MAX)
     batch_size = as_count("batch_size", batch_size, least=1, most=n)
     step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
-    keys = jax.vmap(partial(jax.random.fold_in, key))(step)
-    return _sample(keys, np.int32(n), batch_size).T
+    return _sample(fold_in(key, step), np.int32(n), batch_size).T
 
 
 def block_length(batch_size: int) -> int:
@@ -100,9 +100,9 @@ def uniform_below(keys: Array, bound: Int[Array, " B"]) -> Int[Array, "B rows"]:
     `jax.random.randint` is no substitute: for a bound above 2^16 it keeps the remainder of only 32
     bits, and with a bound of 3 * 2^29 a number below 2^30 is 1.5 times as likely as one above.
     """
-    fold = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))
-    bits = jax.random.key_data(fold(keys, jnp.arange(bound.size, dtype=jnp.uint32)))
-    high, low = bits[..., 0], bits[..., 1]
+    draws = jnp.arange(bound.size, dtype=jnp.uint32)[:, None]
+    words = as_numpy(fold_in(keys, draws))
+    high, low = words[..., 0], words[..., 1]
     bound = bound.astype(jnp.uint32)[:, None]
     middle = high * bound
     carry = middle + lax.mulhi(low, bound) < middle

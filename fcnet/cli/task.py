@@ -21,6 +21,7 @@ from fcnet.data.schema import Field, read_schema, write_schema
 from fcnet.data.streams import stream
 from fcnet.extras import extra
 from fcnet.files import write_figure, write_file
+from fcnet.keys import key_of, split_keys
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
@@ -136,7 +137,7 @@ def make_task(options: TaskOptions, *, streams: bool = False) -> Task:
         import safetensors  # noqa: F401
     if options.groups == options.target.strip():
         raise ValueError(f"--groups and --target are one column, {options.groups!r}")
-    split_key, start_key, fit_key = jax.random.split(jax.random.key(options.seed), 3)
+    split_key, start_key, fit_key = split_keys(key_of(options.seed), 3)
     file = open_table(
         options.data,
         separator=options.separator,

@@ -27,11 +27,11 @@ from fcnet.estimators.training import (
     to_params,
 )
 from fcnet.extras import extra
+from fcnet.keys import fold_in, key_of, split_keys
 from fcnet.network import outputs
 from fcnet.sampling import INT32_MAX
 from fcnet.train.defaults import ALL_PASSES, LEAST_EXAMPLES
 from fcnet.train.fit import fit
-from fcnet.train.keys import split_keys
 from fcnet.train.penalty import penalised
 from fcnet.train.start import init_small
 from fcnet.types import Loss
@@ -216,7 +216,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 seen = combined(self._seen, seen)
             target = standardizer_of(seen)
         with jax.enable_x64(dtype == np.float64):
-            key = jax.random.fold_in(jax.random.key(seed), self._passes if warm else 0)
+            key = fold_in(key_of(seed), self._passes if warm else 0)
             start_key, fit_key = split_keys(key, 2)
             if warm:
                 begin = to_params(self.coefs_, self.intercepts_, target, dtype)

@@ -29,7 +29,7 @@ from jax.sharding import Mesh
 from fcnet.checks import as_count
 from fcnet.extras import extra
 from fcnet.files import NO_SUM, is_whole, seal
-from fcnet.train.keys import as_numpy, from_words, is_key
+from fcnet.keys import as_numpy, from_words, is_key
 from fcnet.train.mesh import check_alike, is_shared, least
 from fcnet.train.optimizer import Hyperparameters, build
 from fcnet.train.program import descend

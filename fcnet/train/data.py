@@ -13,10 +13,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_jax, as_params, on_host, reraise
+from fcnet.keys import as_numpy
 from fcnet.losses import as_batch, as_shares
 from fcnet.splits import classes_of
 from fcnet.splits import hold_out as held_rows
-from fcnet.train.keys import as_numpy
 from fcnet.train.types import Data
 from fcnet.types import Objective, Pairs, Params
 

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_params, check_finite, check_shape
-from fcnet.train.keys import as_keys
+from fcnet.keys import as_keys
 from fcnet.train.optimizer import as_numbers, named
 from fcnet.types import Layer, Pairs, Params
 

@@ -37,7 +37,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from fcnet.train.keys import as_numpy, from_words, is_key
+from fcnet.keys import as_numpy, from_words, is_key
 
 T = TypeVar("T")
 

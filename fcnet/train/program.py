@@ -41,7 +41,8 @@ GATHER_BYTES = {"cpu": 2**18}
 """By platform, how many bytes of rows are gathered at once, for several steps.
 
 Rows of a table that is larger than the caches come late, but many rows that are asked for together
-come hardly later than one. Other platforms gather the rows of each step by themselves.
+come hardly later than one. Other platforms gather the rows of each step by themselves, and so does
+a CPU from a table of no more bytes, which takes a quarter less time to compile.
 """
 
 SMALL_ARRAY = 4096
@@ -164,12 +165,12 @@ def _compiling(program: Program, structure: Any, leaves: tuple[Any, ...]) -> Fut
 
 def steps_at_once(window: Window) -> int:
     """For how many steps rows are gathered at once: as many as GATHER_BYTES allows, at least 1."""
-    if window.batches is None:
+    n, leaves = len(window.data.X), jax.tree.leaves(window.data)
+    row = sum(leaf.size // n * leaf.dtype.itemsize for leaf in leaves)
+    most = GATHER_BYTES.get(jax.default_backend(), 0)
+    if window.batches is None or n * row <= most:
         return 1
     block, batch_size = window.batches.indices.shape
-    leaves = jax.tree.leaves(window.data)
-    row = sum(leaf.size // len(leaf) * leaf.dtype.itemsize for leaf in leaves)
-    most = GATHER_BYTES.get(jax.default_backend(), 0)
     return max(1, min(block, most // (batch_size * row)))
 
 

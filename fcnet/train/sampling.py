@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from fcnet.keys import fold_in, is_key
 from fcnet.sampling import batch_table, block_length, uniform_below
-from fcnet.train.keys import is_key
 from fcnet.train.types import Batches
 
 Draw: TypeAlias = Callable[[int], Batches]
@@ -56,7 +56,7 @@ def _independent(key: Array, start: Array, n: Array, *, batch_size: int) -> Arra
     step = start + jnp.arange(block_length(batch_size), dtype=jnp.int32)
 
     def draw(key: Array) -> Array:
-        return uniform_below(jax.vmap(partial(jax.random.fold_in, key))(step), bound).T
+        return uniform_below(fold_in(key, step), bound).T
 
     return each(draw, key)
 
@@ -89,7 +89,7 @@ def _shuffled(key: Array, first: Array, *, epochs: int, n: int, batch_size: int)
     """The batches of `epochs` epochs in rows, padded with -1."""
 
     def draw(key: Array) -> Array:
-        keys = jax.vmap(partial(jax.random.fold_in, key))(first + jnp.arange(epochs))
+        keys = fold_in(key, first + jnp.arange(epochs))
         order = jax.vmap(lambda k: jax.random.permutation(k, n).astype(jnp.int32))(keys)
         padded = jnp.pad(order, ((0, 0), (0, -n % batch_size)), constant_values=-1)
         return padded.reshape(-1, batch_size)

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_count, as_jax, look_up_name, on_host
+from fcnet.keys import split_keys
 from fcnet.sampling import INT32_MAX, block_length
 from fcnet.train.data import (
     Table,
@@ -28,7 +29,6 @@ from fcnet.train.data import (
     hold_out,
     sample_rows,
 )
-from fcnet.train.keys import split_keys
 from fcnet.train.mesh import check_own, everywhere, gathered, is_shared, least, own_rows, split
 from fcnet.train.optimizer import shape_of
 from fcnet.train.sampling import SAMPLINGS, Draw, batches_like

@@ -23,6 +23,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
+from fcnet.keys import fold_in, split_keys
 from fcnet.losses import as_objective
 from fcnet.train.data import (
     Table,
@@ -32,7 +33,6 @@ from fcnet.train.data import (
     on_device,
     sample_rows,
 )
-from fcnet.train.keys import split_keys
 from fcnet.train.members import Members, as_members
 from fcnet.train.objective import as_gradient, evaluate
 from fcnet.train.optimizer import (
@@ -199,9 +199,13 @@ class _Plan(NamedTuple):
         return 0 if self.held_out is None else 2
 
     def source(self, keys: Array, device: jax.Device | None = None) -> Source:
-        """The batches that members with these keys draw from the data, on their device."""
-        data: Data = jax.device_put(self.table.resident, device)
-        return drawn(on_device(data), self.sampling, _draw_keys(keys), self.batch_size)
+        """The batches that members with these keys draw from the data, on their device.
+
+        `fit` draws them with the second of the three keys that it makes of its own.
+        """
+        data: Data
+        data, draw_keys = jax.device_put((self.table.resident, fold_in(keys, 1)), device)
+        return drawn(on_device(data), self.sampling, draw_keys, self.batch_size)
 
 
 class Kept(NamedTuple):
@@ -313,11 +317,6 @@ def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State
 
 def _begin(optimizer: Optimizer, params: Params, numbers: Hyperparameters) -> State:
     return State(params, build(optimizer, numbers).init(params))
-
-
-def _draw_keys(keys: Array) -> Array:
-    """The key with which `fit` draws batches: for one key, or for each member's."""
-    return jax.random.split(keys, 3)[1] if keys.ndim == 0 else jax.vmap(_draw_keys)(keys)
 
 
 @partial(jax.jit, static_argnames=("program", "own"), donate_argnames="state")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("exact_products")
 @pytest.fixture(autouse=True)
 def several_steps_at_once(monkeypatch):
     """Whatever the backend, rows are gathered for some steps, but not for a whole block."""
-    monkeypatch.setattr(program, "GATHER_BYTES", {jax.default_backend(): 2**18})
+    monkeypatch.setattr(program, "GATHER_BYTES", {jax.default_backend(): 2**17})
     advance.clear_cache()
     yield
     advance.clear_cache()
@@ -32,10 +32,10 @@ def several_steps_at_once(monkeypatch):
 
 @pytest.fixture
 def problem(key):
-    X = jax.random.normal(key, (60, 150))
-    data = Data(X, jnp.abs(X[:, :1]), jnp.linspace(0.5, 1.5, 60))
+    X = jax.random.normal(key, (400, 150))
+    data = Data(X, jnp.abs(X[:, :1]), jnp.linspace(0.5, 1.5, 400))
     rows, masks = jax.random.split(key)
-    indices = jax.random.randint(rows, (BLOCK, B), 0, 60)
+    indices = jax.random.randint(rows, (BLOCK, B), 0, 400)
     batches = Batches(indices, jax.random.bernoulli(masks, 0.8, (BLOCK, B)))
     return fcnet.init(key, (150, 3, 1)), data, batches
 
@@ -75,12 +75,11 @@ def test_a_window_of_a_block_is_its_steps_one_by_one(problem, window, ahead):
         assert_close(run(first, last), shifted, 1e-5)
 
 
-def test_steps_whose_rows_are_many_are_gathered_one_by_one(problem):
-    batches = problem[2]
-    many = Data(jnp.zeros((9, 10**4)), jnp.zeros((9, 1)), None)
-    few = Data(jnp.zeros((9, 1)), jnp.zeros((9, 1)), None)
-    windows = [Window(data, batches, 0, BLOCK) for data in (many, few)]
-    assert [steps_at_once(window) for window in windows] == [1, BLOCK]
+def test_rows_are_gathered_one_by_one_if_long_or_of_a_small_table(problem):
+    shapes = [(9, 10**4), (2**15, 1), (2**13, 1)]
+    tables = [Data(jnp.zeros(shape), jnp.zeros((shape[0], 1)), None) for shape in shapes]
+    windows = [Window(data, problem[2], 0, BLOCK) for data in tables]
+    assert [steps_at_once(window) for window in windows] == [1, BLOCK, 1]
     assert rows_of_step(windows[0], jnp.asarray(2)).X.shape == (B, 10**4)
 
 

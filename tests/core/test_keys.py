@@ -1,0 +1,88 @@
+"""Keys made of keys: those of `jax.random`, for known keys without a program."""
+
+import jax
+import numpy as np
+import pytest
+
+import fcnet
+from fcnet.keys import as_numpy, fold_in, is_key, key_of, split_keys, threefry
+
+NUMBERS = np.array([0, 1, 2, 1000, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
+KEYS = {
+    "new": jax.random.key(2**32 - 5),
+    "old": jax.random.PRNGKey(7),
+    "rbg": jax.random.key(7, impl="rbg"),
+}
+
+
+def assert_same(got, expected):
+    assert is_key(got) == is_key(expected)
+    np.testing.assert_array_equal(as_numpy(got), as_numpy(expected))
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+def test_a_number_is_folded_in_as_by_jax(key):
+    expected = jax.vmap(lambda number: jax.random.fold_in(key, number))(NUMBERS)
+    assert_same(fold_in(key, NUMBERS), expected)
+    assert_same(jax.jit(fold_in)(key, NUMBERS), expected)
+    assert_same(jax.jit(lambda numbers: fold_in(key, numbers))(NUMBERS), expected)
+    assert_same(fold_in(key, 3), jax.random.fold_in(key, 3))
+    assert_same(fold_in(key, np.int32(-1)), jax.random.fold_in(key, np.int32(-1)))
+    with pytest.raises(AssertionError):
+        assert_same(fold_in(key, NUMBERS[::-1]), expected)
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+def test_keys_and_numbers_are_broadcast(key):
+    keys, numbers = fold_in(key, np.arange(3)), NUMBERS[:, None]
+    expected = jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (None, 0))(keys, NUMBERS)
+    assert_same(fold_in(keys, numbers), expected)
+    assert_same(jax.jit(fold_in)(keys, numbers), expected)
+
+
+@pytest.mark.parametrize("name", ["new", "old"])
+def test_a_key_is_split_as_by_jax(name):
+    for got, expected in zip(
+        split_keys(KEYS[name], 3), jax.random.split(KEYS[name], 3), strict=True
+    ):
+        assert_same(got, expected)
+
+
+def test_the_key_of_a_seed():
+    for seed in NUMBERS.tolist():
+        assert_same(key_of(seed), jax.random.key(seed))
+
+
+def compiled(call):
+    """How many programs a call compiles."""
+    events = []
+
+    def listen(event, seconds, **_):
+        events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        call()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return sum("backend_compile" in event for event in events)
+
+
+def test_nothing_is_compiled_for_a_known_key():
+    key = key_of(5)
+    assert compiled(lambda: [fold_in(key, np.arange(11)), split_keys(key, 13)]) == 0
+    assert compiled(lambda: jax.jit(fold_in)(key, np.arange(11))) > 0
+
+
+def test_the_layers_of_a_network_are_drawn_by_one_program():
+    key, sizes = key_of(5), (5, 7, 11, 3)
+    assert compiled(lambda: fcnet.init(key, sizes)) == 1
+    for (W, _), each in zip(fcnet.init(key, sizes), jax.random.split(key, 3), strict=True):
+        drawn = np.asarray(jax.random.normal(each, W.shape))
+        np.testing.assert_array_equal(W, drawn * np.float32(np.sqrt(2 / W.shape[1])))
+
+
+def test_the_hash_is_that_of_its_authors():
+    """The answer for 20 rounds that Salmon et al. publish with their library Random123."""
+    zero = np.zeros((), np.uint32)
+    assert threefry(zero, zero, 0).tolist() == [0x6B200159, 0x99BA4EFE]

@@ -11,10 +11,12 @@ from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare, largest_excess
 from fcnet.verify.diagnose.blame import Names
 from fcnet.verify.diagnose.decay import SilentAnswer
-from fcnet.verify.example import call_of, inputs_to_show, with_imports
+from fcnet.verify.example import Example, call_of, inputs_to_show, with_imports
 from fcnet.verify.inputs import USUAL_N
 from fcnet.verify.judge import Trial
+from fcnet.verify.network_table import network_table
 from fcnet.verify.shown import apart
+from fcnet.verify.table import Table
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import without
 from fcnet.verify.types import Answer, Case, Cost, Format, Leaf, Reference
@@ -135,17 +137,30 @@ class BackwardPass:
             for c in sorted(seen)
         ]
 
-    def example(self, trials: Sequence[Trial]) -> str:
+    def example(self, trials: Sequence[Trial]) -> Example:
         """An input of simple numbers, or else the failing one of the fewest examples."""
-        failing = [trial.case for trial in trials if not trial.comparison.ok]
-        for case, code in inputs_to_show(self.candidate, self.cost.objective.loss, failing):
+        failing = [trial for trial in trials if not trial.comparison.ok]
+        cases = [trial.case for trial in failing]
+        for case, code in inputs_to_show(self.candidate, self.cost.objective.loss, cases):
             answer = self.answer(case) if code else None
-            shown = self.compare(case, answer, self.format) if answer else None
-            if shown and not shown.ok:
-                return (
-                    f"{with_imports(code)}\n# {call_of(self.candidate)}: {self.worst_entry(shown)}"
-                )
-        return ""
+            trial = self.trial(case, answer) if answer else None
+            if trial and not trial.comparison.ok:
+                said = f"{call_of(self.candidate)}: {self.worst_entry(trial.comparison)}"
+                return Example(f"{with_imports(code)}\n# {said}", self.numbers(trial))
+        least = sorted(failing, key=lambda trial: len(trial.case.X))[:1]
+        return Example("", *map(self.numbers, least))
+
+    def numbers(self, trial: Trial) -> Table:
+        """The right numbers of a trial beside the candidate's."""
+        return network_table(
+            self.cost,
+            trial.case,
+            trial.reference,
+            trial.answer,
+            {(s.role, s.layer): s for s in self.candidate.layout.slots},
+            self.unread,
+            self.candidate.learning_rate,
+        )
 
     def worst_entry(self, comparison: Comparison) -> str:
         """The worst entry of a comparison, as returned and as it must be."""

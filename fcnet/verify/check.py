@@ -174,6 +174,8 @@ def check(
         [*notes, *protocol.notes],
         lambda persistent: [] if otherwise else causes.findings(),
     )
+    if losses and all_right:
+        report = replace(report, numbers=subject.numbers(trials[0]))
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
     return add_saturation(replace(report, leaves=judged), subject, plain[0])
 

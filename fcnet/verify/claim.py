@@ -10,13 +10,16 @@ import numpy as np
 from jax import Array
 
 from fcnet.arrays import dtype_of, like, shape_of, to_numpy, unit_roundoff
+from fcnet.verify.claim_table import claim_table
 from fcnet.verify.compare import Comparison, compare_arrays, largest_excess
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
+from fcnet.verify.example import NO_EXAMPLE, Example
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
 from fcnet.verify.shown import MANY, code_of
 from fcnet.verify.structure import Property, move, properties_of
+from fcnet.verify.table import Table
 from fcnet.verify.truth.double import Traced, trace
 from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.rounding import KAPPA, TOGETHER, jumps, sample_count, spread
@@ -190,12 +193,27 @@ class Claim:
             f"of {silent} nothing is proved: the right values are zero or all rounding everywhere"
         ]
 
-    def example(self, trials: Sequence[Trial]) -> str:
+    def example(self, trials: Sequence[Trial]) -> Example:
         """The first input on which the answer is wrong; the user's own if it is."""
-        failing = [trial.case for trial in trials if not trial.comparison.ok]
-        if not failing or not self.shown or sum(x.size for x in failing[0].leaves) > MANY:
+        failing = [trial for trial in trials if not trial.comparison.ok]
+        if not failing:
+            return NO_EXAMPLE
+        return Example(self._code(failing[0].case), self.numbers(failing[0]))
+
+    def numbers(self, trial: Trial) -> Table:
+        """The right arrays of a trial beside the candidate's."""
+        return claim_table(
+            trial.comparison,
+            partial(self.right_from, trial.case),
+            self.upstream,
+            [array.phrase.format(array.path) for array in self.arrays],
+        )
+
+    def _code(self, case: ArrayCase) -> str:
+        """Code that makes the arguments of a case; "" where these are too many numbers."""
+        if not self.shown or sum(x.size for x in case.leaves) > MANY:
             return ""
-        pairs = zip(failing[0].leaves, self.leaves, strict=True)
+        pairs = zip(case.leaves, self.leaves, strict=True)
         own = [like(x, leaf, dtype_of(leaf)) for x, leaf in pairs]
         try:
             values = self.shown(own)

@@ -108,14 +108,14 @@ def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
     if reference.by_convention:
         choices = {c: shown(tree) for c, tree in reference.by_convention.items()}
         worst = {
-            c: largest_excess(map(_excess, got, choice, allowed)) for c, choice in choices.items()
+            c: largest_excess(map(excess_of, got, choice, allowed)) for c, choice in choices.items()
         }
         fitting = [c for c in choices if worst[c] <= 1]
         if fitting:
             right = choices[min(fitting, key=worst.__getitem__)]
             exact = any((z == 0).any() for z in reference.trace.z)
             convention = fitting[0] if exact and len(fitting) == 1 else None
-        elif largest_excess(map(_excess, got, right, allowed)) > 1:
+        elif largest_excess(map(excess_of, got, right, allowed)) > 1:
             mixed = True
             # Slopes between 0 and 1 are within 1/2 of 1/2.
             right = choices[0.5]
@@ -141,7 +141,7 @@ def compare_arrays(
     """
     got, right, allowed = map(tuple, (got, right, allowed))
     allowed = tuple(np.where(np.isnan(a), np.inf, a) for a in allowed)
-    excess = tuple(map(_excess, got, right, allowed))
+    excess = tuple(map(excess_of, got, right, allowed))
     return Comparison(
         ok=largest_excess(excess) <= 1,
         paths=tuple(paths),
@@ -216,7 +216,12 @@ def largest_excess(excess: Iterable[Values]) -> float:
     return max((float(abs(x).max(initial=0)) for x in excess), default=0.0)
 
 
-def _excess(got: Values, right: Values, allowed: Values) -> Values:
+def excess_of(got: Values, right: Values, allowed: Values) -> Values:
+    """(got - right) / allowed, entrywise: infinite for NaN, 0 where the right one is not finite.
+
+    >>> excess_of(np.array([1.0, np.nan]), np.array([1.5, 2.0]), np.full(2, 0.25)).tolist()
+    [-2.0, inf]
+    """
     with np.errstate(all="ignore"):
         error = got - right
         excess = np.where(error == 0, 0, error / allowed)

@@ -13,6 +13,7 @@ from fcnet.types import Loss
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.holders import Held
 from fcnet.verify.shown import MANY, code_of
+from fcnet.verify.table import Table
 from fcnet.verify.targets import is_special, random_targets
 from fcnet.verify.types import Case
 
@@ -24,6 +25,19 @@ IMPORTS = {"np": "import numpy as np", "jnp": "import jax.numpy as jnp", "torch"
 
 NUMBERS = "rng.integers(-8, 9, size={}) / {}"
 """Simple numbers, exact in every floating dtype."""
+
+
+class Example(NamedTuple):
+    """An input on which a candidate is wrong: code that makes it, and its numbers.
+
+    The code is "" where none makes it; there are no numbers where it is wrong on no input alone.
+    """
+
+    code: str = ""
+    numbers: Table | None = None
+
+
+NO_EXAMPLE = Example()
 
 
 class Shown(NamedTuple):

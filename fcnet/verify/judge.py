@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from fcnet.verify.compare import Comparison, persistent_errors, worst_leaves
+from fcnet.verify.example import NO_EXAMPLE, Example
 from fcnet.verify.report import Report, Verdict
 from fcnet.verify.types import (
     FORMATS,
@@ -75,8 +76,8 @@ class Subject(Protocol):
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """Notes for the report on what the comparisons show, or cannot show."""
 
-    def example(self, trials: Sequence["Trial"]) -> str:
-        """Code that makes a small input on which the answer is wrong; "" if there is none."""
+    def example(self, trials: Sequence["Trial"]) -> Example:
+        """A small input on which the answer is wrong, if there is one."""
 
     def in_user_terms(self, leaf: Leaf) -> Leaf:
         """The leaf with the user's own name and index."""
@@ -147,8 +148,8 @@ def judge(
         said.insert(0, "no line was judged, since that is to be mended first")
     if ruling.kind == "right" and ruling.note:
         said.insert(0, ruling.note)
-    example = subject.example(trials) if is_wrong and reliable else ""
-    if example:
+    example = subject.example(trials) if is_wrong and reliable else NO_EXAMPLE
+    if example.code:
         said.insert(0, f"{_where(trials)}; report.example makes a small input that shows it")
     leaves = persistent or worst_leaves(ruling.comparisons)
     conventions = {c.convention for c in ruling.comparisons} - {None}
@@ -181,7 +182,7 @@ def _report(
     notes: Sequence[str],
     format: Format,
     convention: float | None = None,
-    example: str = "",
+    example: Example = NO_EXAMPLE,
 ) -> Report:
     return Report(
         subject=subject.name,
@@ -194,7 +195,8 @@ def _report(
         unit_roundoff=format.u,
         convention=convention,
         sizes=subject.sizes,
-        example=example,
+        example=example.code,
+        numbers=example.numbers,
     )
 
 

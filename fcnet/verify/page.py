@@ -7,9 +7,10 @@ rounding explains and orange beyond it, two hues that colour-blind readers can t
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
+from fcnet.verify.table import number, title_of
 from fcnet.verify.truth.rounding import KAPPA
 
 STYLE = """
@@ -34,6 +35,13 @@ margin:auto;padding:1.5rem}
 .fcnet .legend{font-size:.85rem;color:#52606d}.fcnet .legend span{margin-left:1rem}
 .fcnet .legend i{display:inline-block;width:.9em;height:.9em;margin-right:.4em;
 vertical-align:-.1em;border:1px solid #9aa5b1}
+.fcnet .lines,.fcnet .wide{overflow:auto}.fcnet .lines h3{font-size:1rem;margin:1.4rem 0 .2rem}
+.fcnet .lines p{margin:.2rem 0}.fcnet .lines table{width:auto}
+.fcnet .lines td,.fcnet .lines th{padding:.1rem 0 .1rem 1rem;border:0;white-space:nowrap}
+.fcnet .lines th:first-child{padding-left:0}.fcnet .lines th{font-weight:400;color:#52606d}
+.fcnet .lines .off{background:#fdf0e4;color:#b84e00;font-weight:600}
+.fcnet .lines.first{border-left:.3rem solid #b84e00;padding-left:.8rem;margin-top:1.4rem}
+.fcnet .lines.first h3{margin-top:0}
 .fcnet .fine{font-size:.9rem;color:#52606d}
 """
 
@@ -93,11 +101,13 @@ def body(report: Mapping[str, Any]) -> str:
         parts.append(legend())
         maps = "".join(heat_map(leaf) for leaf in leaves if leaf["heat"])
         parts.append(f"<div class=maps>{maps}</div>")
-        parts.append(f"<h2>Array by array</h2>{_leaf_table(leaves)}")
+        parts.append(f"<h2>Array by array</h2><div class=wide>{_leaf_table(leaves)}</div>")
     parts.append(f"<h2>How it was judged</h2>{_judged(report)}")
     if report["example"]:
         code = escape(report["example"])
         parts.append(f"<h2>A small input that shows it</h2><pre class=formula>{code}</pre>")
+    if numbers := report["numbers"]:
+        parts.append(f"<h2>Your numbers beside the right ones</h2>{_numbers_html(numbers, report)}")
     if report["notes"]:
         parts.append(f"<h2>Notes</h2>{_list(report['notes'])}")
     return "".join(parts)
@@ -161,6 +171,49 @@ def _judged(report: Mapping[str, Any]) -> str:
         f"{KAPPA:g} times as much as that moves it.</p>"
         f"<details class=fine><summary>The inputs</summary>{_list(report['cases'])}</details>"
     )
+
+
+def _numbers_html(numbers: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    """The right numbers and the candidate's, quantity by quantity."""
+    remarks = (title_of(numbers["input"], bool(report["example"])), *numbers["remarks"])
+    parts = [f"<p class=fine>{escape(' '.join(remarks))}</p>"]
+    for quantity in numbers["quantities"]:
+        is_first = quantity["state"] == "first"
+        sentences = (quantity["says"], quantity["left_out"])
+        said = "".join(f"<p class=fine>{escape(text)}" for text in sentences if text)
+        sum = f"<code class=formula>{escape(numbers['arithmetic'])}</code>" if is_first else ""
+        parts.append(
+            f"<div class='lines{' first' * is_first}'><h3>{_set(quantity['heading'])}</h3>{said}"
+            f"{_grid(quantity)}{sum}</div>"
+        )
+    return "".join(parts)
+
+
+def _grid(quantity: Mapping[str, Any]) -> str:
+    """A row of right numbers; and one of the candidate's below it, if any of them differs."""
+    head = "".join(f"<th class=n>{escape(name)}" for name in quantity["columns"])
+    rows = [f"<tr><th>{head}"] if any(quantity["columns"]) else []
+    for i, name in enumerate(quantity["rows"]):
+        right, differs = quantity["right"][i], quantity["differs"][i]
+        rows.append(_row(name or "right", map(_cell, right)))
+        if any(differs):
+            yours = quantity["yours"][i]
+            errors = (
+                _number_text(None if None in pair else pair[1] - pair[0], ".1e") if off else ""
+                for *pair, off in zip(right, yours, differs, strict=True)
+            )
+            rows.append(_row("yours", map(_cell, yours), differs))
+            rows.append(_row("off by", errors))
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _cell(value: float | None) -> str:
+    return "not finite" if value is None else number(value)
+
+
+def _row(name: str, cells: Iterable[str], differs: Iterable[bool] = repeat(False)) -> str:
+    row = (f"<td class='n{' off' * off}'>{text}" for text, off in zip(cells, differs, strict=False))
+    return f"<tr><th>{escape(name)}{''.join(row)}"
 
 
 def _list(items: Iterable[str]) -> str:

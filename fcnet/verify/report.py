@@ -2,17 +2,18 @@
 
 import json
 import math
-import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fcnet.verify.page import HEAD, STYLE, body
+from fcnet.verify.shown import shortened, wrapped
+from fcnet.verify.table import Table, as_text
 from fcnet.verify.types import Finding, Format, Leaf, errors
 
 Verdict = Literal["right", "wrong", "cannot tell"]
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of report.schema.json."""
 
 FINDING_LINES, SHOWN_LEAVES, NOTE_LINES = 12, 6, 4
@@ -23,6 +24,26 @@ LEAST_DIGITS = 0.5
 
 WIDTH = 100
 """The width of the text, in characters."""
+
+
+NO_TABLE: dict[Verdict, str] = {
+    "right": "Your numbers and the right ones agree on every input: there is no table of them.",
+    "wrong": (
+        "There is no table of your numbers and the right ones: no wrong number shows on an input "
+        "by itself. What is wrong is among the findings."
+    ),
+    "cannot tell": (
+        "There is no table of your numbers and the right ones: no input shows a number by which "
+        "they could be told apart."
+    ),
+}
+"""What the table says where it has nothing to show."""
+
+
+LEAF_COLUMNS = ("array", "digits / expected", "worst at", "off by", "rounding", "on")
+
+LEAST_NAME = 12
+"""The characters that the shortest name in the table of arrays keeps."""
 
 
 class GradientError(AssertionError):
@@ -49,6 +70,7 @@ class Report:
             the leaves are W[1], b[1], ..., W[r], b[r], without those absent or not judged.
         example: Python code that makes a small input on which a wrong gradient is wrong, and says
             what is wrong there; "" if there is none.
+        numbers: what `table` shows; None where it has nothing to show.
     """
 
     subject: str
@@ -62,6 +84,7 @@ class Report:
     convention: float | None = None
     sizes: tuple[int, ...] = ()
     example: str = ""
+    numbers: Table | None = None
 
     @property
     def ok(self) -> bool:
@@ -76,9 +99,7 @@ class Report:
         worst = sorted(self.leaves, key=_error_ratio, reverse=True)[:SHOWN_LEAVES]
         shown = [leaf for leaf in self.leaves if leaf in worst]
         if shown:
-            width = max(len(leaf.path) for leaf in shown)
-            lines.append(f"{'array':<{width}}  digits agreeing / expected   worst entry")
-            lines += [_leaf_text(leaf, width) for leaf in shown]
+            lines += _leaf_table(shown)
             if len(shown) < len(self.leaves):
                 lines.append(f"... and {len(self.leaves) - len(shown)} more arrays, none worse")
             lines.append("")
@@ -95,6 +116,39 @@ class Report:
     def _warned(self) -> str:
         count = len(self.findings) - len(errors(self.findings))
         return f", with {count} warning{'s' * (count > 1)}" if count else ""
+
+    def table(self) -> str:
+        """Your numbers beside the right ones, on the input of `example`, as text of 100 columns.
+
+        Of a backward pass of the network, Algorithm 5 line by line: z, a, delta, dW and db. Yours
+        stand below the right ones where a gradient shows them, and the two differ: on one example
+        dJ/db^[k] is delta^[k]. The first line that differs is marked, and one entry of it written
+        out with numbers. Of any other function its arrays, and the intermediate values that it
+        names. At most 8 units of a layer, or entries of an array, are shown: the worst ones.
+
+        Where no number is wrong the table is one sentence that says so. It was made in the check:
+        the candidate is not called again.
+
+        >>> import numpy as np
+        >>> from fcnet import check
+        >>> def backward(params, x, y):
+        ...     ((W, b),) = params
+        ...     delta = y - W @ x - b
+        ...     return [(np.outer(delta, x), delta)]
+        >>> params = [(np.array([[1.0, 2.0]]), np.array([0.5]))]
+        >>> text = check(backward, params, np.array([3.0, 4.0]), np.array([5.0])).table()
+        >>> lines = text.splitlines()
+        >>> at = next(i for i, line in enumerate(lines) if line.startswith(">>"))
+        >>> print("\\n".join(lines[at : at + 7]))
+        >> line 2, layer 1: delta[1] = (o - y)
+          your delta[1], which your params[0].b shows, differs, as the first that does
+                         unit 0
+          right         -0.4688
+          yours          0.4688
+          off by        9.4e-01
+        delta[1][0] = -0.46875 - 0 = -0.46875; your delta[1][0] is 0.46875
+        """
+        return as_text(self.numbers, bool(self.example)) if self.numbers else NO_TABLE[self.verdict]
 
     def raise_if_wrong(self) -> None:
         """Raise GradientError with the text of the report unless the verdict is "right".
@@ -123,6 +177,7 @@ class Report:
             "notes": self.notes,
             "cases": self.cases,
             "example": self.example,
+            "numbers": _as_json(self.numbers and self.numbers.to_dict()),
         }
         plain: dict[str, Any] = _as_json(report)
         return plain
@@ -160,17 +215,32 @@ def _finding_text(finding: Finding) -> str:
     return f"* {', '.join([*where, finding.kind])}: {finding.message}"
 
 
-def _leaf_text(leaf: Leaf, width: int) -> str:
-    entry = f"[{', '.join(map(str, leaf.index))}]"
+def _leaf_table(leaves: Sequence[Leaf]) -> list[str]:
+    """A line for each array; names that do not fit are shortened."""
+    rows = [LEAF_COLUMNS, *map(_leaf_row, leaves)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for i in (0, -1):
+        beyond = sum(widths) + 2 * (len(widths) - 1) - WIDTH
+        if beyond > 0:
+            widths[i] = min(widths[i], max(widths[i] - beyond, LEAST_NAME))
+    cells = ((shortened(x, w).ljust(w) for x, w in zip(row, widths, strict=True)) for row in rows)
+    return ["  ".join(row).rstrip() for row in cells]
+
+
+def _leaf_row(leaf: Leaf) -> tuple[str, ...]:
     return (
-        f"{leaf.path:<{width}}  {leaf.digits:15.1f} / {leaf.digits_expected:<8.1f}   "
-        f"{entry} off by {leaf.error:.1e}, rounding {leaf.tolerance:.1e}, on {leaf.case}"
+        leaf.path,
+        f"{leaf.digits:6.1f} / {leaf.digits_expected:.1f}",
+        f"[{', '.join(map(str, leaf.index))}]",
+        f"{leaf.error:.1e}",
+        f"{leaf.tolerance:.1e}",
+        leaf.case,
     )
 
 
 def _some(items: Iterable[str], most: int, what: str) -> list[str]:
     """Items in at most `most` lines, with a count of those left out and an empty line after."""
-    blocks = [_wrapped(item) for item in items]
+    blocks = [wrapped(item, WIDTH) for item in items]
     shown: list[str] = []
     left = len(blocks)
     for block in blocks:
@@ -180,13 +250,6 @@ def _some(items: Iterable[str], most: int, what: str) -> list[str]:
         left -= 1
     more = [f"... and {left} more {what}{'s' * (left > 1)}"] if left else []
     return [*shown, *more, ""] if shown else []
-
-
-def _wrapped(item: str) -> list[str]:
-    """The lines of an item, its second and later ones indented."""
-    first, *others = item.splitlines()
-    lines = textwrap.wrap(first, WIDTH, subsequent_indent="  ")
-    return lines + [line for other in others for line in textwrap.wrap(other, WIDTH) or [""]]
 
 
 def _as_json(value: Any) -> Any:

@@ -1,5 +1,6 @@
-"""Numbers and arrays as messages show them."""
+"""Numbers, arrays and lines of text as messages show them."""
 
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,6 +37,29 @@ def multiple(c: float, digits: int = LEAST) -> str:
     """
     text = f"{c:.{digits}g}"
     return f"1 {c - 1:+.0e}" if text == "1" and c != 1 else text
+
+
+def wrapped(item: str, width: int) -> list[str]:
+    """The lines of an item of text, its second and later ones indented.
+
+    >>> wrapped("one two three", 9)
+    ['one two', '  three']
+    """
+    first, *others = item.splitlines()
+    lines = textwrap.wrap(first, width, subsequent_indent="  ")
+    return lines + [line for other in others for line in textwrap.wrap(other, width) or [""]]
+
+
+def shortened(text: str, width: int) -> str:
+    """The beginning and the end of a text that is longer than `width`.
+
+    >>> shortened("params['encoder'].W", 12)
+    'param...'].W'
+    """
+    if len(text) <= width:
+        return text
+    end = (width - 3) // 2
+    return f"{text[: width - 3 - end]}...{text[len(text) - end :]}"
 
 
 MAKERS = {

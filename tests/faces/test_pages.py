@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "scripts/site/pages").rglob("*.md")
 BLOCK = re.compile(r"```python\n(.*?)```(?:\s*```text\n(.*?)```)?", re.DOTALL)
 WRONG = re.compile(r"^( *).*  # wrong\n *# right: (.*)$", re.MULTILINE)
 
-ROUNDING = re.compile(r"\[\d+(, \d+)*\] off by .*|\d+\.\d+(e[-+]\d+)?")
+ROUNDING = re.compile(r"\[\d+(, \d+)*\] +\d\.\de.*|\d+\.\d+(e[-+]\d+)?")
 """What depends on the last digits of a machine's products: the worst entries, and numbers."""
 
 BLOCKS = [

@@ -174,16 +174,27 @@ def _finding_of(cost: Cost, cause: Cause, names: Names, remark: str = "") -> Fin
     dW, db = (f"your {names.get((role, k))}" for role in "Wb")
     shown = f"{dW} and {db} show" if ("b", k) in names else f"{dW} shows"
     words = {"k": k, "above": k + 1, "below": k - 1, "dW": dW, "db": db, "shown": shown}
-    formula = place.formula.format(**words)
-    if fault.place == "2":
-        linear = _is_identity(cost.objective.output_activation)
-        formula = cost.objective.loss.formula + ("" if linear else f" * sigma'(z[{k}])")
+    formula = formula_of(cost, fault.place, k)
     if cause.batched:
         formula = f"the {cost.reduction} over the examples of {formula}"
     message = f"{place.subject} {fault.why.says}{remark}. It must be {formula}."
     return Finding(place.line, place.quantity, k, fault.why.kind, message.format(**words))
 
 
-def _is_identity(activation: Activation) -> bool:
+def formula_of(cost: Cost, place: str, k: int) -> str:
+    """What stands in a line of Algorithm 5, by its key in `PLACES`, for one example.
+
+    >>> from fcnet.losses import as_objective
+    >>> formula_of(Cost(as_objective("relu", "tanh", "logistic")), "2", 3)
+    "(sigmoid(o) - y) * sigma'(z[3])"
+    """
+    if place == "2":
+        linear = is_identity(cost.objective.output_activation)
+        return cost.objective.loss.formula + ("" if linear else f" * sigma'(z[{k}])")
+    return PLACES[place].formula.format(k=k, above=k + 1, below=k - 1)
+
+
+def is_identity(activation: Activation) -> bool:
+    """Whether sigma(z) = z."""
     z = np.linspace(-8, 8, 33)
     return bool((activated(activation, z) == z).all())

@@ -1,0 +1,135 @@
+"""The arrays of a claim on one input: the right numbers, and the candidate's.
+
+Of a function that names its intermediate values, each array is judged from the candidate's own
+gradients of the named values after it. The right numbers here are those from right gradients.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fcnet.verify.compare import Comparison, excess_of
+from fcnet.verify.table import (
+    SHOWN,
+    Arithmetic,
+    Quantity,
+    State,
+    Table,
+    Term,
+    grid,
+    shortest,
+    written_out,
+)
+from fcnet.verify.types import Values
+
+MOST_ARRAYS = 16
+"""The most arrays that are shown: those that differ first."""
+
+From = Callable[[Sequence[Values]], Sequence[Values]]
+"""What is right of all arrays, from given gradients of the named values."""
+
+
+class _Compared(NamedTuple):
+    """An array: right, as returned, and the errors over what rounding explains.
+
+    `own` are the errors beside what follows from the candidate's own gradients of named values.
+    """
+
+    right: Values
+    got: Values
+    excess: Values
+    own: Values
+
+    @property
+    def differs(self) -> bool:
+        return bool((self.excess > 1).any())
+
+
+def claim_table(
+    comparison: Comparison, right_from: From, upstream: Sequence[Values], names: Sequence[str]
+) -> Table:
+    """The arrays of an answer beside the right ones.
+
+    Args:
+        comparison: of the answer, each array from the candidate's own upstream ones.
+        right_from: what is right from others.
+        upstream: zeros like the first arrays, those of the named values.
+        names: what the table calls the arrays.
+    """
+    given: Sequence[Values] = upstream
+    for _ in upstream:  # each pass makes one more of them right
+        given = right_from(given)[: len(upstream)]
+    arrays = [
+        _Compared(right, got, abs(excess_of(got, right, allowed)), abs(own))
+        for right, got, allowed, own in zip(
+            right_from(given), comparison.got, comparison.allowed, comparison.excess, strict=True
+        )
+    ]
+    first = next((i for i, array in enumerate(arrays) if array.differs), None)
+    chosen = sorted(sorted(range(len(arrays)), key=lambda i: not arrays[i].differs)[:MOST_ARRAYS])
+    left = len(arrays) - len(chosen)
+    arithmetic = (
+        _written_out(first, arrays[first], right_from, given, names, comparison.paths)
+        if first is not None
+        else ""
+    )
+    return Table(
+        comparison.case,
+        tuple(_quantity(names[i], arrays[i], i == first) for i in chosen),
+        arithmetic,
+        (f"{left} more arrays are left out.",) if left else (),
+    )
+
+
+def _state(array: _Compared, is_first: bool) -> State:
+    if is_first:
+        return "first"
+    return "agrees" if not array.differs else "wrong" if (array.own > 1).any() else "follows"
+
+
+def _quantity(name: str, array: _Compared, is_first: bool) -> Quantity:
+    """The entries with the largest errors."""
+    size, ratio = array.right.size, array.excess.ravel()
+    entries = sorted(np.argsort(-ratio, kind="stable")[:SHOWN].tolist())
+    right, got, off = (x.reshape(1, size) for x in (array.right, array.got, array.excess > 1))
+    return Quantity(
+        line=None,
+        layer=None,
+        name=name,
+        formula="",
+        source="yours",
+        state=_state(array, is_first),
+        rows=("",),
+        columns=tuple(str(list(_index(array, i))) if array.right.ndim else "" for i in entries),
+        right=grid(right, [0], entries),
+        yours=grid(got, [0], entries),
+        differs=grid(off, [0], entries),
+        left_out=f"{len(entries)} of {size} entries" if len(entries) < size else "",
+    )
+
+
+def _index(array: _Compared, i: int) -> tuple[int, ...]:
+    return tuple(int(j) for j in np.unravel_index(i, array.right.shape))
+
+
+def _written_out(
+    i: int,
+    array: _Compared,
+    right_from: From,
+    given: Sequence[Values],
+    names: Sequence[str],
+    paths: Sequence[str],
+) -> str:
+    """An entry as the sum of what comes through each named value, and straight from the result."""
+    at = _index(array, int(array.excess.argmax()))
+    none = [np.zeros_like(value) for value in given]
+    direct = float(right_from(none)[i][at])
+    terms = [Term((direct,), "straight from the result")] if direct and given else []
+    for j, value in enumerate(given):
+        through = float(right_from([*none[:j], value, *none[j + 1 :]])[i][at]) - direct
+        if through:
+            terms.append(Term((through,), f"through {paths[j]}"))
+    name = f"{names[i]}{list(at) if at else ''}"
+    sum = Arithmetic(shortest(terms) or (Term((float(array.right[at]),)),))
+    return written_out(name, sum, float(array.right[at]), "yours", float(array.got[at]))

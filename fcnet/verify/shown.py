@@ -54,7 +54,7 @@ def shortened(text: str, width: int) -> str:
     """The beginning and the end of a text that is longer than `width`.
 
     >>> shortened("params['encoder'].W", 12)
-    'param...'].W'
+    "param...'].W"
     """
     if len(text) <= width:
         return text

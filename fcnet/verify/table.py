@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from jaxtyping import Shaped
 
 from fcnet.verify.shown import LEAST, MOST, apart, wrapped
-from fcnet.verify.types import Values
 
 State: TypeAlias = Literal["unseen", "agrees", "first", "wrong", "follows", "differs"]
 
@@ -31,7 +31,7 @@ STATES: dict[State, str] = {
 """What the table says of a quantity; {source} is where the candidate's numbers are from."""
 
 Grid: TypeAlias = tuple[tuple[float, ...], ...]
-"""Numbers, or whether they differ, in rows."""
+"""Numbers in rows."""
 
 
 class Quantity(NamedTuple):
@@ -63,7 +63,7 @@ class Quantity(NamedTuple):
     columns: tuple[str, ...]
     right: Grid
     yours: Grid
-    differs: Grid
+    differs: tuple[tuple[bool, ...], ...]
     left_out: str = ""
 
     @property
@@ -105,13 +105,15 @@ class Table(NamedTuple):
         return self._asdict() | {"quantities": quantities}
 
 
-def grid(values: Values, rows: Sequence[int], columns: Sequence[int]) -> Grid:
-    """Some rows and columns of a matrix.
+def grid(
+    values: Shaped[np.ndarray, "_ _"], rows: Sequence[int], columns: Sequence[int]
+) -> tuple[tuple[Any, ...], ...]:
+    """Some rows and columns of a matrix, of numbers or of whether they differ.
 
     >>> grid(np.arange(6.0).reshape(2, 3), [1], [0, 2])
     ((3.0, 5.0),)
     """
-    return tuple(map(tuple, np.asarray(values)[np.ix_(rows, columns)].tolist()))
+    return tuple(map(tuple, values[np.ix_(rows, columns)].tolist()))
 
 
 class Term(NamedTuple):

@@ -40,10 +40,10 @@ NO_TABLE: dict[Verdict, str] = {
 """What the table says where it has nothing to show."""
 
 
-LEAF_COLUMNS = ("array", "digits / expected", "worst at", "off by", "rounding", "on")
+LEAF_COLUMNS = ("array", "digits/expected", "worst at", "off by", "rounding", "on")
 
-LEAST_NAME = 12
-"""The characters that the shortest name in the table of arrays keeps."""
+LEAST_WIDTHS = {-1: 24, 0: 12}
+"""The columns of that table that give way where it is too wide, in turn, and how far."""
 
 
 class GradientError(AssertionError):
@@ -216,13 +216,13 @@ def _finding_text(finding: Finding) -> str:
 
 
 def _leaf_table(leaves: Sequence[Leaf]) -> list[str]:
-    """A line for each array; names that do not fit are shortened."""
+    """A line for each array; what does not fit is shortened in the middle."""
     rows = [LEAF_COLUMNS, *map(_leaf_row, leaves)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for i in (0, -1):
+    for i, least in LEAST_WIDTHS.items():
         beyond = sum(widths) + 2 * (len(widths) - 1) - WIDTH
         if beyond > 0:
-            widths[i] = min(widths[i], max(widths[i] - beyond, LEAST_NAME))
+            widths[i] = min(widths[i], max(widths[i] - beyond, least))
     cells = ((shortened(x, w).ljust(w) for x, w in zip(row, widths, strict=True)) for row in rows)
     return ["  ".join(row).rstrip() for row in cells]
 
@@ -230,7 +230,7 @@ def _leaf_table(leaves: Sequence[Leaf]) -> list[str]:
 def _leaf_row(leaf: Leaf) -> tuple[str, ...]:
     return (
         leaf.path,
-        f"{leaf.digits:6.1f} / {leaf.digits_expected:.1f}",
+        f"{leaf.digits:4.1f} / {leaf.digits_expected:.1f}",
         f"[{', '.join(map(str, leaf.index))}]",
         f"{leaf.error:.1e}",
         f"{leaf.tolerance:.1e}",

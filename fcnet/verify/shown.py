@@ -51,15 +51,15 @@ def wrapped(item: str, width: int) -> list[str]:
 
 
 def shortened(text: str, width: int) -> str:
-    """The beginning and the end of a text that is longer than `width`.
+    """A text without its middle where it is longer than `width`; most of the end is kept.
 
-    >>> shortened("params['encoder'].W", 12)
-    "param...'].W"
+    >>> shortened("params['encoder']['layer_0'].W", 20)
+    "param...'layer_0'].W"
     """
     if len(text) <= width:
         return text
-    end = (width - 3) // 2
-    return f"{text[: width - 3 - end]}...{text[len(text) - end :]}"
+    start = (width - 3) // 3
+    return f"{text[:start]}...{text[start + 3 - width :]}"
 
 
 MAKERS = {

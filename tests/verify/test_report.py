@@ -100,6 +100,20 @@ def test_the_text_is_never_longer_than_30_lines(length, count):
     assert set(left_out) == {"finding", "array", "note"} or count < 40
 
 
+@pytest.mark.parametrize("name", ["W1", "params['encoder']['layer_10']['weight']", "x" * 200])
+@pytest.mark.parametrize("case", ["your input", "a batch as large as a layer is wide", "y" * 200])
+def test_the_table_of_arrays_fits_in_100_columns(name, case):
+    wide = leaves()[0]._replace(path=name, case=case, index=(100, 1000, 2), error=np.nan)
+    *_, heading, row = str(report(leaves=(wide,))).splitlines()
+    assert heading.startswith("array")
+    assert len(row) <= 100
+    assert row.split()[0] == name or row.split()[0][-12:] == name[-12:]
+    assert case in row or row[-12:] == case[-12:]
+    if len(name) + len(case) < 30:
+        assert f"{name} " in row
+        assert row.endswith(case)
+
+
 def test_a_traceback_keeps_its_lines():
     text = str(report(findings=(finding(message="it raised\n    f.py:1 in f: 1 / 0\n    and so"),)))
     assert "\n    f.py:1 in f: 1 / 0\n    and so\n" in text

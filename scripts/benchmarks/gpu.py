@@ -28,10 +28,11 @@ flags are the user's to set, and gain nothing with a constant number. A step of 
 with the number of steps given.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 from time import perf_counter
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ import jax.numpy as jnp
 import fcnet
 import fcnet.train.data
 from benchmarks.measure import Program, name_case
-from benchmarks.peers import arithmetic_of, of_fcnet, of_loop, of_optax, of_torch
+from benchmarks.peers import Run, arithmetic_of, of_fcnet, of_loop, of_optax, of_torch
 from benchmarks.race import race
 from benchmarks.record import Row
 from benchmarks.train import compete
@@ -61,7 +62,12 @@ TINY, TINY_WIDE = ((4, 3, 1), 8, 47), ((8, 4, 2), 16, 64)
 TINY_SWEEP = ((4, 3, 1), 8, 47, 4, 16)
 """What `--quick` runs in their place."""
 
-PRECISIONS = ("float32", "tensorfloat32", "bfloat16")
+LOOPS: Mapping[str, Callable[..., Run]] = MappingProxyType(
+    {"fcnet.fit": of_fcnet, "jitted step + optax": of_optax, "torch": of_torch}
+)
+WIDE_LOOPS = MappingProxyType({"bare fori_loop": of_loop, **LOOPS})
+"""Programs that train in a precision; their ratios are to the first of them."""
+
 FLOOR = "floor"
 
 
@@ -82,26 +88,23 @@ def parts(quick: bool) -> Iterator[tuple[str, Callable[[], Iterator[Row]]]]:
     """What is measured, with what matters most first."""
     sweeps = (TINY_SWEEP,) if quick else SWEEPS
     wide = TINY_WIDE if quick else WIDE
-    of_wide = {name: partial(train, *wide, name, True, quick) for name in PRECISIONS}
-    yield "wide layers, float32", of_wide["float32"]
-    yield from ((f"sweep, {case[0]}", partial(sweep, *case, quick)) for case in sweeps)
-    yield "wide layers, tensorfloat32", of_wide["tensorfloat32"]
-    yield "wide layers, bfloat16", of_wide["bfloat16"]
+    for precision in ("float32", "tensorfloat32", "bfloat16"):
+        yield f"{wide[0]}, {precision}", partial(train, *wide, precision, WIDE_LOOPS, quick)
+        if precision == "float32":
+            yield from ((f"sweep of {case[0]}", partial(sweep, *case, quick)) for case in sweeps)
     for case in (TINY,) if quick else SMALL:
-        yield f"{case[0]}", partial(train, *case, "float32", False, quick)
+        yield f"{case[0]}", partial(train, *case, "float32", LOOPS, quick)
 
 
 def train(
-    sizes: tuple[int, ...], batch_size: int, n: int, precision: str, wide: bool, quick: bool
+    sizes: tuple[int, ...],
+    batch_size: int,
+    n: int,
+    precision: str,
+    loops: Mapping[str, Callable[..., Run]],
+    quick: bool,
 ) -> Iterator[Row]:
-    """`fit` beside other loops, and wide layers beside their step in a bare loop first."""
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    loops = {"bare fori_loop": of_loop} if wide else {}
-    loops |= {
-        "fcnet.fit": of_fcnet,
-        "jitted step + optax": of_optax,
-        "torch": partial(of_torch, device=device),
-    }
+    """The loops in one precision."""
     peers = {name: partial(loop, precision=precision) for name, loop in loops.items()}
     rates = rates_of_device(precision, quick)
     case = f"{name_case(sizes, batch_size)}, {precision}"

@@ -236,10 +236,10 @@ def of_torch(
     precision: str | None = None,
     threads: int = 1,
     compile_mode: str | None = None,
-    device: str = "cpu",
 ) -> Run:
     import torch
 
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
     X, Y = torch.from_numpy(work.X).to(device), torch.from_numpy(work.Y).to(device)
     linear = [torch.nn.Linear(*shape) for shape in zip(work.sizes, work.sizes[1:], strict=False)]
     modules = [m for layer in linear[:-1] for m in (layer, torch.nn.ReLU())] + linear[-1:]

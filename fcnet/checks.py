@@ -365,6 +365,12 @@ def check_same_length(X: Array, Y: Array) -> int:
     return X.shape[0]
 
 
+def check_type(name: str, value: object, kind: type, expected: str) -> None:
+    """Raise TypeError unless a value is of a type, which `expected` says in words."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {expected}, got {value!r:.60}")
+
+
 def as_count(name: str, value: object, least: int, most: int | None = None) -> int:
     """A whole number between `least` and `most`."""
     try:

@@ -11,6 +11,20 @@ NO_SUM = "0" * 64
 """What stands in a file where `seal` writes its checksum."""
 
 
+def as_path(path: object) -> Path:
+    """A path that a caller gives.
+
+    Raises:
+        TypeError: for what is no path.
+
+    >>> as_path("runs/model").name
+    'model'
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be the name of a file, such as 'a.csv', got {path!r:.60}")
+    return Path(path)
+
+
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file, or leave an earlier one of that name unchanged where that fails.
 
@@ -27,7 +41,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     >>> path.read_bytes()
     b'new'
     """
-    path = Path(path).resolve()
+    path = as_path(path).resolve()
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return

@@ -7,7 +7,6 @@ the functions here, which compare what a model computes with what `forward` will
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -18,7 +17,7 @@ from fcnet.activations import ACTIVATIONS, get_activation
 from fcnet.arrays import dtype_of
 from fcnet.checks import as_params
 from fcnet.extras import extra
-from fcnet.files import NO_SUM, is_whole, seal, write_file
+from fcnet.files import NO_SUM, as_path, is_whole, seal, write_file
 from fcnet.layouts import Layout, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
 from fcnet.network import outputs
@@ -288,13 +287,14 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
     """
     with extra("checkpoint"):
         from safetensors import SafetensorError, safe_open
+    path = as_path(path)
     try:
-        with safe_open(Path(path), framework="numpy") as file:
+        with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = dict(file.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
-    if text.pop(SUM, None) and not is_whole(Path(path).read_bytes(), SUM):
+    if text.pop(SUM, None) and not is_whole(path.read_bytes(), SUM):
         raise ValueError(f"{path} is damaged: its checksum is wrong")
     if len(arrays) > 2 and not any(map(str.isdigit, "".join(arrays))):
         raise ValueError(

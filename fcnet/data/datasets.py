@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from fcnet.checks import as_count, check_key
+from fcnet.checks import as_count, check_key, check_type
 from fcnet.extras import extra
 from fcnet.splits import hold_out
 
@@ -47,6 +47,7 @@ def as_dataset(columns: Mapping[str, np.ndarray], features: Sequence[str], targe
     array([[0., 1.],
            [1., 0.]])
     """
+    check_type("columns", columns, Mapping, "arrays by name")
     if isinstance(features, str) or not len(features):
         raise ValueError(f"features must be a list of one or more columns, got {features!r}")
     for name in (*features, target):

@@ -76,6 +76,8 @@ def format_of(
     """
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal must be '.' or ',', got {decimal!r}")
+    if encoding is not None and not isinstance(encoding, str):
+        raise TypeError(f"encoding must be a name such as 'latin-1', got {encoding!r:.60}")
     told = (encoding,) if encoding else ()
     if encoding is None and _first_bytes(path) in (b"\xff\xfe", b"\xfe\xff"):
         encoding, told = "utf-16", ("UTF-16",)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from fcnet.checks import check_type
 from fcnet.data.cells import array, as_numbers
 from fcnet.data.preprocess import Standardizer, standardizer_of, unscaled
 from fcnet.data.read import Table, TableFile, in_memory, part
@@ -131,6 +132,7 @@ def make_examples(
     >>> make_examples(Table(columns, 2), "price").X.tolist()
     [[800.0], [900.0]]
     """
+    check_type("table", table, Table, "a Table of read_table")
     file = in_memory(table)
     schema = learn_schema(
         file, target, features=features, categories=categories, given=given, missing=missing,

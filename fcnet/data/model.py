@@ -11,11 +11,12 @@ from jaxtyping import Float
 
 import fcnet.interchange as interchange
 from fcnet.activations import get_activation
-from fcnet.checks import as_examples
+from fcnet.checks import as_examples, check_type
 from fcnet.data.cells import one_hot
 from fcnet.data.preprocess import Standardizer, standardize, unstandardize
 from fcnet.data.read import Table
 from fcnet.data.schema import KINDS, Field, column_of, encode, interpret, is_missing
+from fcnet.files import as_path
 from fcnet.losses import get_loss
 from fcnet.network import outputs
 from fcnet.types import Params
@@ -140,6 +141,7 @@ def predict(model: TableModel, table: Table) -> np.ndarray:
     >>> predict(line, Table({"sqft": pyarrow.array(["2"])}, 1)).tolist()
     [3.0]
     """
+    check_type("table", table, Table, "a Table of read_table")
     return predictions(model, means(model, inputs_of(model.features, table)))
 
 
@@ -173,7 +175,7 @@ def load_model(path: Path) -> TableModel:
         ValueError: for a file that is not such a model, or has another version; for a folder
             without one.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         folder, path = path, path / "model.safetensors"
         if not path.exists():

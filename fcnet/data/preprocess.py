@@ -6,6 +6,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+from fcnet.checks import check_type
+
 
 class Standardizer(NamedTuple):
     """The mean and the scale of d columns, both of shape (d,), in the columns' own units."""
@@ -102,8 +104,8 @@ def fit_standardizer(
     Standardizer(mean=array([200.]), scale=array([100.]))
     """
     X = np.asarray(X, np.float64)
-    if not len(X):
-        raise ValueError(f"X has shape {X.shape}, expected at least one example")
+    if X.ndim != 2 or not X.size:
+        raise ValueError(f"X has shape {X.shape}, expected (n, d), at least one example")
     if not np.isfinite(X).all():
         row, column = np.argwhere(~np.isfinite(X))[0]
         raise ValueError(
@@ -134,6 +136,7 @@ def unstandardize(
 
 
 def _columns(standardizer: Standardizer, X: ArrayLike) -> Float[np.ndarray, "n d"]:
+    check_type("standardizer", standardizer, Standardizer, "a Standardizer of fit_standardizer")
     array = np.asarray(X, np.float64)
     if array.ndim != 2 or array.shape[1:] != standardizer.mean.shape:
         raise ValueError(

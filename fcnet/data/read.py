@@ -11,6 +11,7 @@ import numpy as np
 from fcnet.data import delimited
 from fcnet.data.cells import Cells, joined
 from fcnet.extras import extra
+from fcnet.files import as_path
 
 INDEX = re.compile(r"__index_level_\d+__")
 """pandas' name in a Parquet file for the row numbers of a DataFrame, which are not a column."""
@@ -96,7 +97,7 @@ def open_table(
     ...     print({name: cells.to_pylist() for name, cells in table.columns.items()})
     {'sqft': [800.0, 810.0], 'zip': ['07', '7']}
     """
-    path = Path(path)
+    path = as_path(path)
     ending = path.suffix.lower()
     if ending not in (".csv", ".tsv", ".txt", ".parquet"):
         raise ValueError(f"{path} must be a .csv, .tsv, .txt or .parquet file, got {ending!r}")

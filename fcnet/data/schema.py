@@ -13,6 +13,7 @@ from fcnet.data import cells as text_of
 from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, matches, one_hot
 from fcnet.data.read import Table
 from fcnet.data.survey import MOST_TEXTS, Survey
+from fcnet.files import as_path
 
 KINDS = ("number", "category", "label", "date", "ignored")
 """What a column can be. A label is a category to predict; a date becomes a number of days."""
@@ -334,7 +335,7 @@ def read_schema(path: Path) -> Given:
     {'kind': 'category'}
     """
     try:
-        given = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+        given = json.loads(as_path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except ValueError as error:  # of JSON, of its encoding, or of `_once`
         raise ValueError(f"{path} is no JSON of a schema: {error}") from error
     if not isinstance(given, dict):

@@ -14,6 +14,7 @@ from fcnet.activations import get_activation
 from fcnet.checks import as_count, as_params
 from fcnet.losses import check_labels, get_loss
 from fcnet.notes.arguments import as_arrays
+from fcnet.sampling import INT32_MAX
 from fcnet.types import Activation, Layer, Loss, Pairs, Params
 
 
@@ -57,7 +58,7 @@ def repeat_bias(b: Float[ArrayLike, " m"], n: int) -> Float[Array, "m n"]:
     [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
     """
     (b,) = as_arrays({"b": (b, "m")}, {})
-    return jnp.tile(as_column(b), (1, as_count("n", n, least=1)))
+    return jnp.tile(as_column(b), (1, as_count("n", n, least=1, most=INT32_MAX)))
 
 
 def affine_columns(

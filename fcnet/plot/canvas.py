@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from fcnet.checks import check_type
 from fcnet.extras import extra
 
 if TYPE_CHECKING:
@@ -48,15 +49,29 @@ def with_legend(ax: Axes) -> Axes:
 
 def same_shape(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both in float64; ValueError unless they have the same shape."""
-    if np.shape(x) != np.shape(y):
-        raise ValueError(f"expected values of shape {np.shape(x)}, got shape {np.shape(y)}")
-    return np.asarray(x, np.float64), np.asarray(y, np.float64)
+    x, y = _numbers(x), _numbers(y)
+    if x.shape != y.shape:
+        raise ValueError(f"expected values of shape {x.shape}, got shape {y.shape}")
+    return x, y
+
+
+def _numbers(values: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"expected an array of real numbers, got {values!r:.60}") from error
+
+
+def check_named(values: object) -> None:
+    """Raise TypeError unless what is to be drawn has names."""
+    check_type("what is drawn", values, Mapping, "a dictionary, whose keys are the names")
 
 
 def series(
     x: ArrayLike, curves: Mapping[str, ArrayLike]
 ) -> list[tuple[str, np.ndarray, np.ndarray, str, str]]:
     """Name, x, y, colour and marker of each curve; ValueError if there is none."""
+    check_named(curves)
     if not curves:
         raise ValueError("expected at least one named series to draw, got none")
     return [

@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
+from fcnet.checks import check_type
 from fcnet.notes.neuron import kink as notes_kink
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, same_shape, series, with_legend
 from fcnet.train.types import History
@@ -96,6 +97,7 @@ def history(history: History, *, ax: Axes | None = None) -> Axes:
     Raises:
         ValueError: if no loss is finite.
     """
+    check_type("history", history, History, "the history of fit or sweep")
     losses = {"training": history.loss, "validation": history.validation_loss}
     losses = {name: loss for name, loss in losses.items() if np.isfinite(loss).any()}
     curves = series(

@@ -9,7 +9,7 @@ from jaxtyping import Num
 
 from fcnet.backpropagation import batch_backprop
 from fcnet.losses import as_objective
-from fcnet.plot.canvas import Axes, axes, series, with_legend
+from fcnet.plot.canvas import Axes, axes, check_named, series, with_legend
 from fcnet.train.per_example import per_example_gradients
 from fcnet.types import Activation, Loss, Pairs
 
@@ -29,6 +29,7 @@ def agreement(
     Raises:
         ValueError: for rows of different lengths, or no rows.
     """
+    check_named(errors)
     if len({np.shape(row) for row in errors.values()}) != 1:
         raise ValueError("errors must have one or more rows, all of the same number of layers")
     ax = axes(ax)
@@ -75,6 +76,7 @@ def gradient_norms(
         ValueError, TypeError: as `per_example_gradients`, and for no networks.
     """
     objective = as_objective(activation, output_activation, loss).keywords
+    check_named(networks)
     norms = {
         name: per_example_gradients(params, X, Y, keep=optax.tree.norm, **objective)
         for name, params in networks.items()

@@ -7,9 +7,16 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.checks import as_examples, as_params, check_same_length
+from fcnet.checks import (
+    as_array,
+    as_examples,
+    as_params,
+    check_finite,
+    check_same_length,
+    check_shape,
+)
 from fcnet.network import outputs
-from fcnet.plot.canvas import Axes, axes, panels
+from fcnet.plot.canvas import Axes, axes, check_named, panels
 from fcnet.types import Activation, Pairs
 
 GRID = 121
@@ -35,7 +42,7 @@ def surface(
         params: r layers, with d = 2 and m_r = 1.
         X, Y: examples and their targets, shapes (n, 2) and (n, 1); they determine the ranges of the
             axes and of the colours.
-        level: the output at which to draw a line.
+        level: the output at which to draw a line, a number.
         activation, output_activation: as in `forward`.
         ax: where to draw.
 
@@ -43,6 +50,7 @@ def surface(
         ValueError, TypeError: as `forward`, and for other shapes.
     """
     choices: Any = {"activation": activation, "output_activation": output_activation}
+    _check_level(level)
     heights, X, Y = _on_grid(params, X, Y, **choices)
     ax = axes(ax)
     ax.figure.colorbar(
@@ -74,9 +82,11 @@ def surfaces(
     Raises:
         ValueError, TypeError: as `surface`, and for another number of axes.
     """
+    check_named(networks)
     if not networks:
         raise ValueError("expected at least one named network to draw, got none")
     choices: Any = {"activation": activation, "output_activation": output_activation}
+    _check_level(level)
     drawn = [_on_grid(params, X, Y, **choices) for params in networks.values()]
     ax = panels(len(networks)) if ax is None else ax
     if len(ax) != len(networks):
@@ -89,6 +99,14 @@ def surfaces(
         panel.tick_params(labelleft=False)
     ax[0].figure.colorbar(mesh, ax=list(ax), label="output", extend="both")
     return ax
+
+
+def _check_level(level: float | None) -> None:
+    """Raise unless the level is None or a finite number."""
+    if level is not None:
+        number = as_array("level", level)
+        check_shape("level", number, (), "a single number")
+        check_finite("level", number)
 
 
 def _on_grid(

@@ -105,7 +105,15 @@ def _as_jax(leaf: Any) -> Any:
     Tensors of PyTorch become arrays of JAX too.
     """
     foreign = is_array(leaf) and not isinstance(leaf, (jax.Array, int, float, np.number))
-    return jnp.asarray(np.asarray(leaf)) if foreign else leaf
+    if not foreign:
+        return leaf
+    array = np.asarray(leaf)
+    try:
+        return jnp.asarray(array)
+    except TypeError as error:
+        raise TypeError(
+            f"an argument has the dtype {array.dtype}, which JAX does not have: cast it"
+        ) from error
 
 
 def _nondifferentiable(function: Any) -> tuple[int, ...]:

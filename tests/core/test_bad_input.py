@@ -1,6 +1,7 @@
 """Malformed calls: each is refused by the package itself, in words that name the argument."""
 
 import inspect
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from support.malformed_arguments import good
 from support.malformed_calls import complaint, malformed
 from support.public_calls import PURE
+from support.room_calls import room_calls
 
 import fcnet
 from fcnet import Activation, Loss
@@ -43,6 +46,24 @@ def test_malformed_calls_are_refused() -> None:
     throw()
     assert thrown.total() >= 2000
     assert thrown.keys() >= {(name, argument) for name in good() for argument in good()[name]}
+
+
+ODD = (3, "abc", None, np.ones((2, 2)), np.ones(2, np.longdouble), len)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_functions_of_the_public_modules_refuse_in_the_packages_own_words() -> None:
+    """Some odd values are fine for some arguments; no error is another library's."""
+    refused, told = 0, []
+    for name, (function, call) in room_calls().items():
+        for argument, odd in itertools.product(call, ODD):
+            fault = complaint(function, "", {**call, argument: odd})
+            refused += fault is None
+            if fault not in (None, "accepted") and "FileNotFoundError" not in fault:
+                told.append(f"{name}({argument}={odd!r}): {fault}")
+        plt.close("all")
+    assert told == []
+    assert refused > 400
 
 
 def test_a_careless_refusal_is_noticed() -> None:

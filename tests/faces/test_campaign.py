@@ -85,7 +85,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize(
     ("name", "limit", "outcome"),
-    [("wrong", 30.0, "wrong"), ("crash", 30.0, "foreign"), ("hang", 1.0, "hang")],
+    [("wrong", 30.0, "wrong"), ("crash", 30.0, "foreign"), ("hang", 0.5, "hang")],
 )
 def test_a_fault_is_counted_and_its_cases_are_tried_again(
     planted: Any, name: str, limit: float, outcome: str, capsys: pytest.CaptureFixture[str]

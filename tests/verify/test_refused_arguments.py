@@ -89,6 +89,11 @@ OTHERS = {
         TypeError,
         r"expected a function to be called with \(\*args\), got 3",
     ),
+    "more digits than JAX has": (
+        lambda: fcnet.check_vjp(squares, squares, np.ones(2, np.longdouble)),
+        TypeError,
+        "an argument has the dtype .*, which JAX does not have: cast it",
+    ),
     "eight bits": (
         lambda: fcnet.check_gradient(lambda v: v, squares, jnp.ones(2, jnp.float8_e4m3fn)),
         TypeError,

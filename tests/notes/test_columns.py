@@ -205,7 +205,7 @@ def test_bad_input(key: Array) -> None:
         forward_columns(params, X.T[:, :0])
     with pytest.raises(ValueError, match=r"X has shape \(4,\), expected \(d, n\)"):
         affine_columns(*params[0], X[0])
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n must be between 1 and 2147483647, got 0"):
         repeat_bias(params[0].b, 0)
     with pytest.raises(ValueError, match=r"Y\[\d\] must be probabilities"):
         backprop_columns(params, X.T, Y.T, loss="logistic")

@@ -7,11 +7,13 @@ import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from nbconvert import MarkdownExporter
 from nbformat.v4 import new_markdown_cell
 
@@ -26,7 +28,10 @@ ROOT = Path(__file__).parents[2]
 
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 
-Page = tuple[str, str | bytes]
+NAME = re.compile(r"^```.*?^```|^#.*?$|`(?P<name>fcnet\.[\w.]+)`", re.DOTALL | re.MULTILINE)
+"""A name in the text; also what has no links, a block of code or a heading, to pass over it."""
+
+Content = tuple[str, str | bytes]
 """The path of a page or a picture, and its content."""
 
 
@@ -38,10 +43,28 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def reference() -> Iterator[Page]:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Link public names to the reference: in the text, not in headings and blocks of code."""
+    if page.file.src_uri.startswith(("reference/", "notebooks/")):
+        return markdown
+    names = {name for offered in reference_names().values() for name in offered}
+
+    def linked(found: re.Match[str]) -> str:
+        name = found["name"]
+        return f"[`{name}`][{name}]" if name in names else found[0]
+
+    return NAME.sub(linked, markdown)
+
+
+def reference_names() -> dict[str, list[str]]:
+    """The public names by the page of the reference."""
+    names = {title: [f"fcnet.{name}" for name in group] for title, group in GROUPS.items()}
+    return names | {f"fcnet.{module}": list(module_names(module)) for module in MODULES}
+
+
+def reference() -> Iterator[Content]:
     """A page for each group of names and each public module, and their list."""
-    pages = {title: [f"fcnet.{name}" for name in names] for title, names in GROUPS.items()}
-    pages |= {f"fcnet.{module}": list(module_names(module)) for module in MODULES}
+    pages = reference_names()
     contents = ["# Reference", "", "Every public name, with its source.", ""]
     for title, names in pages.items():
         page = f"{re.sub('[^a-z]+', '_', title.lower())}.md"
@@ -52,7 +75,7 @@ def reference() -> Iterator[Page]:
     yield "reference/index.md", "\n".join(contents)
 
 
-def notes() -> Page:
+def notes() -> Content:
     """Every item of the notes, with its misprints and the source of its functions."""
     parts = [
         "# The notes, item by item",
@@ -86,7 +109,7 @@ def source(name: str) -> str:
     return f'??? note "`{name}`"\n{body}'
 
 
-def notebooks(repository: str | None) -> Iterator[Page]:
+def notebooks(repository: str | None) -> Iterator[Content]:
     """The executed notebooks with their pictures, and their list.
 
     repository: "owner/name" on GitHub. Each page then links to the services that run it.
@@ -131,6 +154,6 @@ def formula(found: re.Match[str]) -> str:
     return convert(display or inline, display="block" if display else "inline")
 
 
-def changes() -> Page:
+def changes() -> Content:
     """The changelog."""
     return "changes.md", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,30 @@ def test_a_broken_link_or_name_fails(page: str, tmp_path: Path) -> None:
     config = tmp_path / "mkdocs.yml"
     config.write_text("site_name: broken\nplugins: [mkdocstrings]\n")
     assert built(config, tmp_path / "site").returncode != 0
+
+
+MENTION = re.compile(r"`(fcnet\.[\w.]+)`")
+
+
+def resolved(name: str) -> object:
+    """What a dotted name stands for; an AttributeError if nothing."""
+    value: object = fcnet
+    for part in name.split(".")[1:]:
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*sorted((SITE / "pages").rglob("*.md")), SITE.parents[1] / "README.md"],
+    ids=lambda page: page.stem,
+)
+def test_names_in_the_text_exist(page: Path) -> None:
+    for name in MENTION.findall(page.read_text(encoding="utf-8")):
+        resolved(name)
+
+
+def test_a_name_that_does_not_exist_is_noticed() -> None:
+    (name,) = MENTION.findall("see `fcnet.train_all`")
+    with pytest.raises(AttributeError):
+        resolved(name)

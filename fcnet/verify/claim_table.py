@@ -31,19 +31,12 @@ From = Callable[[Sequence[Values]], Sequence[Values]]
 
 
 class _Compared(NamedTuple):
-    """An array: right, as returned, and the errors over what rounding explains.
-
-    `own` are the errors beside what follows from the candidate's own gradients of named values.
-    """
+    """An array: right, as returned, and the error over what rounding explains, if it differs."""
 
     right: Values
     got: Values
     excess: Values
-    own: Values
-
-    @property
-    def differs(self) -> bool:
-        return bool((self.excess > 1).any())
+    state: State
 
 
 def claim_table(
@@ -57,38 +50,50 @@ def claim_table(
         upstream: zeros like the first arrays, those of the named values.
         names: what the table calls the arrays.
     """
-    given: Sequence[Values] = upstream
+    given = list(upstream)
     for _ in upstream:  # each pass makes one more of them right
-        given = right_from(given)[: len(upstream)]
-    arrays = [
-        _Compared(right, got, abs(excess_of(got, right, allowed)), abs(own))
-        for right, got, allowed, own in zip(
-            right_from(given), comparison.got, comparison.allowed, comparison.excess, strict=True
-        )
-    ]
-    first = next((i for i, array in enumerate(arrays) if array.differs), None)
-    chosen = sorted(sorted(range(len(arrays)), key=lambda i: not arrays[i].differs)[:MOST_ARRAYS])
-    left = len(arrays) - len(chosen)
-    arithmetic = (
-        _written_out(first, arrays[first], right_from, given, names, comparison.paths)
-        if first is not None
-        else ""
-    )
+        given = list(right_from(given)[: len(upstream)])
+    arrays = _compared(comparison, right_from, given)
+    first = next((i for i, array in enumerate(arrays) if array.state == "first"), None)
+    ranked = sorted(range(len(arrays)), key=lambda i: arrays[i].state == "agrees")
+    left = len(arrays) - MOST_ARRAYS
+    arithmetic = ""
+    if first is not None:
+        paths = comparison.paths
+        arithmetic = _written_out(first, arrays[first], right_from, given, names, paths)
     return Table(
         comparison.case,
-        tuple(_quantity(names[i], arrays[i], i == first) for i in chosen),
+        tuple(_quantity(names[i], arrays[i]) for i in sorted(ranked[:MOST_ARRAYS])),
         arithmetic,
-        (f"{left} more arrays are left out.",) if left else (),
+        (f"{left} more arrays are left out.",) if left > 0 else (),
     )
 
 
-def _state(array: _Compared, is_first: bool) -> State:
-    if is_first:
-        return "first"
-    return "agrees" if not array.differs else "wrong" if (array.own > 1).any() else "follows"
+def _compared(comparison: Comparison, right_from: From, given: list[Values]) -> list[_Compared]:
+    """Every array; `given` are the right upstream ones.
+
+    One differs that does not follow from the candidate's own upstream arrays, or that follows from
+    some that differ.
+    """
+    rights, carried = right_from(given), list(given)
+    follows, arrays = rights, list[_Compared]()
+    pairs = zip(comparison.got, comparison.allowed, comparison.excess, strict=True)
+    for i, (got, allowed, own) in enumerate(pairs):
+        is_wrong = bool((abs(own) > 1).any())
+        inherits = bool((abs(excess_of(follows[i], rights[i], allowed)) > 1).any())
+        state: State = "agrees"
+        if is_wrong or inherits:
+            earlier = any(array.state != "agrees" for array in arrays)
+            state = ("wrong" if is_wrong else "follows") if earlier else "first"
+            if i < len(carried):
+                carried[i] = got
+                follows = right_from(carried)
+        error = np.zeros_like(got) if state == "agrees" else excess_of(got, rights[i], allowed)
+        arrays.append(_Compared(rights[i], got, abs(error), state))
+    return arrays
 
 
-def _quantity(name: str, array: _Compared, is_first: bool) -> Quantity:
+def _quantity(name: str, array: _Compared) -> Quantity:
     """The entries with the largest errors."""
     size, ratio = array.right.size, array.excess.ravel()
     entries = sorted(np.argsort(-ratio, kind="stable")[:SHOWN].tolist())
@@ -99,7 +104,7 @@ def _quantity(name: str, array: _Compared, is_first: bool) -> Quantity:
         name=name,
         formula="",
         source="yours",
-        state=_state(array, is_first),
+        state=array.state,
         rows=("",),
         columns=tuple(str(list(_index(array, i))) if array.right.ndim else "" for i in entries),
         right=grid(right, [0], entries),

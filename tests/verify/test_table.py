@@ -10,11 +10,21 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 from support.correct_candidates import LAYOUTS, data, gradient, in_layout, network
+from support.diagnosis_evidence import cost_of
+from support.faults import FAULTS
+from support.faults_rare import RARE_FAULTS
+from support.faulty_backprop import Setting
+from support.named_programs import NAMED, faults_of, gradient_of
+from support.scored_diagnoses import NETWORKS, evidence, layers
 
 import fcnet
 from fcnet import Layer
 from fcnet.backpropagation import deltas
+from fcnet.layouts import layouts_of
 from fcnet.network import forward_trace
+from fcnet.verify.network_table import network_table
+from fcnet.verify.truth.reference import reference
+from fcnet.verify.types import FORMATS, Answer, Case
 
 pytestmark = pytest.mark.untyped
 
@@ -167,6 +177,27 @@ def test_the_first_line_that_differs_is_marked_and_what_follows_from_it_is_told(
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_planted_faults_are_marked_in_their_place_and_nowhere_else():
+    places = [
+        (i, (fault, k))
+        for i in range(len(NETWORKS))
+        for fault in (*FAULTS, *RARE_FAULTS)
+        for k in layers(i, fault)
+    ]
+    marked = 0
+    for i, (fault, k) in places[::97]:
+        case, right, answer, _ = evidence(i, [(fault, k)], (1,))[0]
+        slots = layouts_of([tuple(layer) for layer in case.params])[0].slots
+        cost = cost_of(NETWORKS[i][0])
+        table = network_table(cost, case, right, answer, {(s.role, s.layer): s for s in slots})
+        states = {quantity.name: quantity.state for quantity in table.quantities}
+        seen = set(states.values()) != {"unseen", "agrees"}
+        assert (states[f"{fault.quantity}[{k}]"] == "first") == seen
+        assert "wrong" not in states.values()
+        marked += seen
+    assert marked > 20
+
+
 def test_a_batch_shows_its_examples_in_sum():
     def summed(params, X, Y):
         return [(len(X) * W, len(X) * b) for W, b in gradient(params, X, Y)[1]]
@@ -281,19 +312,31 @@ def test_a_long_sum_is_written_out_by_its_largest_terms():
     assert evaluates(report)
 
 
-def test_a_kink_is_told():
-    def backward(params, x, y):
-        ((W1, b1), (W2, b2)) = params
-        z = W1 @ x + b1
-        delta2 = W2 @ np.maximum(z, 0) + b2 - y
-        delta1 = W2.T @ delta2 * (z > 0)
-        return [(np.outer(delta1, x), delta1), (np.outer(delta2, np.maximum(z, 0)), 2 * delta2)]
-
-    params = [(np.zeros((2, 1)), np.zeros(2)), (np.ones((1, 2)), np.ones(1))]
-    report = fcnet.check(backward, params, np.ones(1), np.zeros(1))
-    kinks = [unit for unit, z in parsed(report.table())[0]["z[1]"]["right"].items() if z == "0"]
-    assert ("is at a kink" in report.table()) == bool(kinks)
-    assert {q.name: q.state for q in report.numbers.quantities}["delta[1]"] == "agrees"
+@pytest.mark.parametrize("convention", [0.0, 0.5, 1.0])
+def test_any_slope_at_a_kink_agrees_and_the_kink_is_told(convention):
+    layers = (
+        Layer(np.array([[1.0], [2.0]]), np.array([-1.0, 1.0])),
+        Layer(np.ones((1, 2)), np.ones(1)),
+    )
+    case = Case("an input", layers, np.ones((1, 1)), np.zeros((1, 1)))  # z[1] = (0, 3), o = 4
+    right = reference(cost_of(Setting("relu")), case, FORMATS["float64"])
+    delta1 = np.array([4 * convention, 4.0])
+    answer = (Layer(delta1[:, None], delta1), Layer(np.array([[0.0, 12.0]]), np.array([5.0])))
+    slots = layouts_of([tuple(layer) for layer in layers])[0].slots
+    table = network_table(
+        cost_of(Setting("relu")),
+        case,
+        right,
+        Answer(answer, None, np.dtype(float)),
+        {(slot.role, slot.layer): slot for slot in slots},
+    )
+    (kink,) = [remark for remark in table.remarks if "kink" in remark]
+    assert kink.startswith("z[1][0] is at a kink")
+    states = {quantity.name: quantity.state for quantity in table.quantities}
+    assert states["db[2]"] == "first"
+    assert states["delta[1]"] == states["dW[1]"] == "agrees"
+    (delta,) = [quantity for quantity in table.quantities if quantity.name == "delta[1]"]
+    assert delta.right == ((4.0, 4.0),)
 
 
 def chain(w, x):
@@ -327,6 +370,17 @@ def test_named_values_are_shown_by_name_and_escaped():
     page = report.to_html()
     assert "&lt;b&gt;s" in page
     assert "<b>s" not in page
+
+
+@pytest.mark.parametrize("program", ["batch norm", "attention"])
+def test_a_wrong_step_of_a_program_is_marked_and_nothing_else(program):
+    args = NAMED[program].draw(np.random.default_rng(0))
+    for place, kind in faults_of(NAMED[program], args)[3::23]:
+        candidate = gradient_of(NAMED[program], (place, kind))
+        report = fcnet.check_gradient(candidate, NAMED[program].function, *args)
+        states = {quantity.name: quantity.state for quantity in report.numbers.quantities}
+        assert states[f"the gradient of {place}"] == "first"
+        assert "wrong" not in states.values()
 
 
 def test_a_report_with_its_numbers_is_plain_data_and_asks_the_candidate_no_more():

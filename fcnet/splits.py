@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float, Int, Num
 COPIES = 5
 """The most equal rows that stay on one side in any table."""
 
+SETS = 2**16
+"""The sets of rows that are looked at together, which bounds the memory."""
+
 
 def hold_out(
     weights: Float[np.ndarray, " n"],
@@ -41,9 +44,9 @@ def hold_out(
         classes = np.zeros(len(weights), int)
     quota, most = _quotas(weights, share, classes)
     if groups is not None:
-        return _whole(weights, quota, most, draw, classes, groups)
+        return _whole(weights, quota, most, draw, classes, _numbered(groups))
     if equal is not None:
-        equal = _few(equal, weights, float(max(COPIES, quota.sum() / 10)))
+        equal = _few(_numbered(equal), weights, float(max(COPIES, quota.sum() / 10)))
         for slack in (1.0, 2 * float(np.sqrt(quota.max()))):
             room = np.minimum(quota + slack, most)
             held = _whole(weights, quota, room, draw, classes, equal)
@@ -61,12 +64,17 @@ def hold_out(
     return held
 
 
+def _numbered(sets: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """The sets of rows numbered 0, 1, ..., in the order of their numbers."""
+    return np.unique(sets, return_inverse=True)[1]
+
+
 def _few(
     equal: Int[np.ndarray, " n"], weights: Float[np.ndarray, " n"], most: float
 ) -> Int[np.ndarray, " n"]:
     """The numbers of the sets, where each row of a set of more weight is a set of its own."""
     many = np.bincount(equal, weights)[equal] > most
-    return np.where(many, equal.max() + 1 + np.arange(len(equal)), equal)
+    return np.where(many, equal.max() + np.cumsum(many), equal)
 
 
 def classes_of(Y: Float[np.ndarray, "n m_r"]) -> Int[np.ndarray, " n"] | None:
@@ -115,22 +123,31 @@ def _whole(
 
     A class may have more than its quota, up to `most`, but not all together.
     """
-    pairs, pair = np.unique(sets * len(quota) + classes, return_inverse=True)
-    size, label = np.bincount(pair, weights), pairs % len(quota)
-    names, first = np.unique(pairs // len(quota), return_index=True)
-    bounds = np.append(first, len(pairs))
+    count = int(sets.max()) + 1
+    rank = np.empty(count, np.int64)
+    rank[draw(count)] = np.arange(count)
+    rank = rank[sets]
     left, room = most.astype(float).tolist(), float(quota.sum())
-    chosen = []
-    for k in draw(len(names)):
-        part = slice(bounds[k], bounds[k + 1])
-        sizes = dict(zip(label[part].tolist(), size[part].tolist(), strict=True))
-        if sum(sizes.values()) <= room and all(sizes[c] <= left[c] for c in sizes):
-            chosen.append(k)
-            for c in sizes:
-                left[c] -= sizes[c]
-                room -= sizes[c]
+    held = np.zeros(len(sets), bool)
+    for begin in range(0, count, SETS):
+        (rows,) = np.nonzero((rank >= begin) & (rank < begin + SETS))
+        pairs, pair = np.unique(rank[rows] * len(quota) + classes[rows], return_inverse=True)
+        size, label, of = np.bincount(pair, weights[rows]), pairs % len(quota), pairs // len(quota)
+        bounds = np.flatnonzero(np.diff(of, prepend=-1, append=count))
+        chosen = np.zeros(len(pairs), bool)
+        for part in map(slice, bounds[:-1].tolist(), bounds[1:].tolist()):
+            sizes = dict(zip(label[part].tolist(), size[part].tolist(), strict=True))
+            if sum(sizes.values()) <= room and all(sizes[c] <= left[c] for c in sizes):
+                chosen[part] = True
+                for c in sizes:
+                    left[c] -= sizes[c]
+                    room -= sizes[c]
+            if room < 1:
+                break
+        held[rows] = chosen[pair]
         if room < 1:
             break
-    if not chosen:  # every set is too large: the smallest comes nearest
-        chosen = [int(np.argmin(np.add.reduceat(size, first)))]
-    return np.isin(sets, names[chosen])
+    if not held.any():  # every set is too large: the smallest comes nearest
+        size = np.bincount(sets, weights)
+        held = sets == np.argmin(np.where(size > 0, size, np.inf))
+    return held

@@ -7,8 +7,11 @@ completion of a word are quick: what a function needs is imported inside it.
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any, NoReturn
 
 import fcnet
@@ -25,11 +28,32 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+OPTION = re.compile(r"(--?[A-Za-z][^\s=]*)(=.*)?", re.DOTALL)
+"""A word that argparse takes for an option, whether it is one or not; a negative number is none."""
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser of whole option names, so that a new option changes no older command line."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else [*args]
+        self.check_options(takewhile(OPTION.fullmatch, words))  # others are those of a command
+        return super().parse_known_args(words, namespace)
+
+    def check_options(self, words: Iterable[str]) -> None:
+        """Exit with an error for the first option that is none of the parser's.
+
+        argparse would name a misspelt option last, after an argument that is missing without it.
+        """
+        known = self._option_string_actions
+        for name in (found[1] for word in words if (found := OPTION.fullmatch(word))):
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help shows all"
+                self.error(f"there is no option {name}: {hint}")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exit, after --help or --version only once what they print is written."""
@@ -39,9 +63,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _CommandParser(_Parser):
-    """The parser of one command: an option that it does not know is its error, with its usage."""
+    """The parser of one command: a word that it does not know is its error, with its usage."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.check_options(takewhile("--".__ne__, args))
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

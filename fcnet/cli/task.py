@@ -8,10 +8,12 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from fcnet.checks import as_jax
 from fcnet.cli.options import TaskOptions
-from fcnet.data.examples import learn_schema
+from fcnet.data.learn import learn_schema
 from fcnet.data.linear import linear_model
 from fcnet.data.model import TableModel, save_model, scaled_means, with_scales
 from fcnet.data.parts import Parts, split
@@ -185,18 +187,23 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
         mean: the means that it predicts, shape (n, m_r).
         Y: their targets, in their own units.
     """
-    loss, mean = get_loss(model.loss), np.asarray(mean, np.float64)
+    loss = get_loss(model.loss)
     if not model.target.is_number:
         # One column more, for a class that the network does not know and so misses.
         mean, Y = (np.column_stack([rows, 1 - rows.sum(axis=1)]) for rows in (mean, Y))
+
+    @jax.jit
+    def measured(mean: jax.Array, Y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        missed = jnp.abs(mean - Y)
+        largest = jnp.maximum(missed.max(), np.finfo(np.float64).tiny)  # or squares overflow
+        rmse = largest * jnp.sqrt(jnp.mean((missed / largest) ** 2))
+        return loss.metric(mean, Y, jnp.ones(len(Y))), rmse
+
     with jax.enable_x64(True):
-        value = jax.jit(loss.metric)(mean, Y, np.ones(len(Y)))
+        value, rmse = map(float, measured(as_jax(mean), as_jax(Y)))
     found = {METRIC_NAMES[loss.metric]: f"{value:.3f}"}
     if not loss.is_scalable:
         return found
-    missed = np.abs(mean - Y)
-    largest = missed.max() or 1.0  # or the squares might overflow
-    rmse = largest * np.sqrt(np.mean((missed / largest) ** 2))
     return {"RMSE": f"{rmse:,.0f}" if 1000 <= rmse < 1e9 else f"{rmse:.4g}", **found}
 
 

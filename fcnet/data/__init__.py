@@ -10,8 +10,8 @@ from fcnet.data.datasets import random_split as random_split
 from fcnet.data.datasets import sacramento as sacramento
 from fcnet.data.examples import Examples as Examples
 from fcnet.data.examples import Schema as Schema
-from fcnet.data.examples import learn_schema as learn_schema
 from fcnet.data.examples import make_examples as make_examples
+from fcnet.data.learn import learn_schema as learn_schema
 from fcnet.data.model import TableModel as TableModel
 from fcnet.data.model import load_model as load_model
 from fcnet.data.model import predict as predict
@@ -26,6 +26,7 @@ from fcnet.data.preprocess import unscaled as unscaled
 from fcnet.data.preprocess import unstandardize as unstandardize
 from fcnet.data.read import Table as Table
 from fcnet.data.read import TableFile as TableFile
+from fcnet.data.read import in_memory as in_memory
 from fcnet.data.read import open_table as open_table
 from fcnet.data.read import read_table as read_table
 from fcnet.data.schema import Field as Field

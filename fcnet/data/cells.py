@@ -4,7 +4,8 @@ A column's cells are an Arrow array: text, or the numbers of a Parquet file, whe
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -82,12 +83,18 @@ def as_text(cells: Cells) -> Cells:
     if is_text(cells):
         return cells
     pc = compute()
+    text = pc.cast(cells, "string")
     if str(cells.type) == "double":
-        whole = pc.and_(pc.equal(cells, pc.floor(cells)), pc.less(pc.abs(cells), float(EXACT)))
-        short = pc.cast(pc.if_else(whole, cells, None), "int64")
-        known = pc.if_else(pc.is_nan(cells), None, cells)
-        return pc.fill_null(pc.coalesce(pc.cast(short, "string"), pc.cast(known, "string")), "")
-    return pc.fill_null(pc.cast(cells, "string"), "")
+        values = to_numpy(cells)
+        whole = mask((values == np.floor(values)) & (np.abs(values) < EXACT))
+        short = pc.cast(pc.cast(pc.if_else(whole, cells, null()), "int64"), "string")
+        text = pc.coalesce(short, pc.if_else(mask(np.isnan(values)), null(), text))
+    return filled(text)
+
+
+def filled(text: Cells) -> Cells:
+    """The texts, empty where one is missing."""
+    return compute().coalesce(text, array(("",))[0])
 
 
 def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".") -> Numbers:
@@ -106,14 +113,15 @@ def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".")
     """
     pc = compute()
     if not is_text(cells):
-        return _known(np.asarray(pc.cast(cells, "double", safe=False), np.float64), None, marks)
+        return _known(to_numpy(pc.cast(cells, "double", safe=False)), None, marks)
     given = cells
     if decimal == ",":  # a point groups digits there: 1.234 is no number
         given = pc.replace_substring(pc.replace_substring(given, ".", ";"), ",", ".")
     try:
-        values = _cast(given)
+        values = to_numpy(pc.cast(given, "double"))
     except ValueError:  # of Arrow, for a cell that is no number
-        values = _cast(pc.if_else(pc.match_substring_regex(given, NUMBER), given, None))
+        numbers = pc.if_else(pc.match_substring_regex(given, NUMBER), given, null())
+        values = to_numpy(pc.cast(numbers, "double"))
     return _known(values, cells, marks)
 
 
@@ -128,17 +136,18 @@ def _known(values: Float[np.ndarray, " n"], text: Cells | None, marks: tuple[str
     return Numbers(np.where(fits & ~missing, values, np.nan), ~fits & ~missing)
 
 
-def number_marks(marks: Sequence[str]) -> list[float]:
+@cache
+def number_marks(marks: tuple[str, ...]) -> list[float]:
     """The marks of a missing number that are numbers themselves.
 
-    >>> number_marks(["?", "-999"])
+    >>> number_marks(("?", "-999"))
     [-999.0]
     """
     return [float(mark) for mark in marks if re.match(NUMBER, mark)]
 
 
 def _is_in(cells: Cells, texts: tuple[str, ...]) -> Bool[np.ndarray, " n"]:
-    return np.asarray(compute().is_in(cells, value_set=array(texts)))
+    return to_numpy(compute().is_in(cells, value_set=array(texts)))
 
 
 def release() -> None:
@@ -160,18 +169,86 @@ def as_doubles(cells: Cells, decimal: str = ".") -> Cells:
     """Numbers, or texts that are plain numbers or empty, as cells that are numbers or null."""
     with extra("tables"):
         import pyarrow
-    return pyarrow.array(as_numbers(cells, ("",), decimal).values, from_pandas=True)
+    values = as_numbers(cells, ("",), decimal).values
+    known = mask(~np.isnan(values)).buffers()[1]
+    return pyarrow.Array.from_buffers(
+        pyarrow.float64(), len(values), [known, pyarrow.py_buffer(values)]
+    )
 
 
-def _cast(cells: Cells) -> Float[np.ndarray, " n"]:
-    return np.asarray(compute().cast(cells, "double"), np.float64)
+def as_whole(text: Cells) -> Cells | None:
+    """Texts as whole numbers, null where one is empty; None if one is written in another way.
+
+    >>> import pyarrow
+    >>> as_whole(pyarrow.array(["7", ""])).to_pylist(), as_whole(pyarrow.array(["7", "07"]))
+    ([7.0, None], None)
+    """
+    pc = compute()
+    empty = pc.equal(text, array(("",))[0])
+    known = pc.if_else(empty, null(), text) if pc.any(empty).as_py() else text
+    try:
+        pc.cast(known.slice(0, 100), "int64")  # a cast that fails is slow
+        numbers = pc.cast(known, "int64")
+    except ValueError:  # of Arrow
+        return None
+    zero = pc.and_(pc.starts_with(known, "0"), pc.not_equal(known, array(("0",))[0]))
+    if pc.any(pc.or_(zero, pc.starts_with(known, "-0"))).as_py():  # which a hexadecimal is, too
+        return None
+    ends = pc.min_max(numbers)
+    inside = all(abs(end.as_py() or 0) < EXACT for end in ends.values())
+    return pc.cast(numbers, "double") if inside else None
 
 
-def array(texts: tuple[str, ...]) -> Cells:
-    """These texts as cells."""
+# What follows takes arrays from Arrow to NumPy and back by their memory: `np.asarray` of an Arrow
+# array, `pyarrow.array` and `pyarrow.scalar` would import pandas where it is installed.
+
+
+def to_numpy(cells: Cells) -> np.ndarray:
+    """Numbers, or true and false, as an array of NumPy's; NaN is null.
+
+    >>> import pyarrow
+    >>> to_numpy(pyarrow.array([1.5, None])).tolist(), to_numpy(pyarrow.array([True])).tolist()
+    ([1.5, nan], [True])
+    """
+    pc, kind = compute(), str(cells.type)
+    if kind == "bool":
+        return to_numpy(pc.cast(cells, "uint8")).view(bool)
+    if cells.null_count:
+        cells = pc.coalesce(cells, pc.cast(array(("nan",)), kind)[0])
+    return np.from_dlpack(cells.combine_chunks() if hasattr(cells, "chunks") else cells)
+
+
+def mask(these: Bool[np.ndarray, " n"]) -> Cells:
+    """True and false as cells.
+
+    >>> mask(np.array([True, False])).to_pylist()
+    [True, False]
+    """
     with extra("tables"):
         import pyarrow
-    return pyarrow.array(texts, "string")
+    bits = pyarrow.py_buffer(np.packbits(these, bitorder="little"))
+    return pyarrow.Array.from_buffers(pyarrow.bool_(), len(these), [None, bits])
+
+
+def array(texts: Collection[str]) -> Cells:
+    """These texts as cells.
+
+    >>> array(("7", "", "é")).to_pylist()
+    ['7', '', 'é']
+    """
+    with extra("tables"):
+        import pyarrow
+    words = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
+    buffers = map(pyarrow.py_buffer, (ends, b"".join(words)))
+    return pyarrow.StringArray.from_buffers(len(words), *buffers)
+
+
+def null() -> Any:
+    """What `if_else` takes for an entry that is missing."""
+    with extra("tables"):
+        import pyarrow
+    return pyarrow.NULL
 
 
 def matches(cells: Cells, pattern: str) -> Bool[np.ndarray, " n"]:
@@ -181,7 +258,7 @@ def matches(cells: Cells, pattern: str) -> Bool[np.ndarray, " n"]:
     >>> matches(pyarrow.array(["02139", "1e-5", "101E010031", "0.5"]), CODE).tolist()
     [True, False, True, False]
     """
-    return np.asarray(compute().match_substring_regex(cells, pattern))
+    return to_numpy(compute().match_substring_regex(cells, pattern))
 
 
 def are_codes(cells: Cells, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
@@ -194,7 +271,7 @@ def are_codes(cells: Cells, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray,
     codes = matches(cells, CODE)
     large = np.abs(values) >= EXACT
     if large.any():
-        codes |= large & matches(cells, LONG)
+        codes = codes | (large & matches(cells, LONG))
     return codes
 
 
@@ -212,8 +289,9 @@ def are_plain(cells: Cells, decimal: str = ".") -> bool:
 
 
 def has_fractions(values: Float[np.ndarray, " n"]) -> bool:
-    """Whether there is a number that is not whole."""
-    return bool(((values != np.floor(values)) & np.isfinite(values)).any())
+    """Whether there is a number that is not whole; most often one of the first is."""
+    parts = (values[:100], values[100:])
+    return any(((part != np.floor(part)) & np.isfinite(part)).any() for part in parts)
 
 
 def one_hot(cells: Cells, values: tuple[str, ...]) -> Float[np.ndarray, "n m"]:
@@ -224,7 +302,7 @@ def one_hot(cells: Cells, values: tuple[str, ...]) -> Float[np.ndarray, "n m"]:
     [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
     """
     found = compute().index_in(cells, value_set=array(values))
-    column = np.asarray(compute().fill_null(found, -1))
+    column = to_numpy(compute().cast(found, "double"))  # NaN where it is none of them
     return (column[:, None] == np.arange(len(values))).astype(np.float64)
 
 

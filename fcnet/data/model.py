@@ -14,8 +14,8 @@ from fcnet.activations import get_activation
 from fcnet.checks import as_examples, check_type
 from fcnet.data.cells import one_hot
 from fcnet.data.preprocess import Standardizer, standardize, unstandardize
-from fcnet.data.read import Table
-from fcnet.data.schema import KINDS, Field, column_of, encode, interpret, is_missing
+from fcnet.data.read import Table, place_of
+from fcnet.data.schema import KINDS, Field, encode, interpret, is_missing
 from fcnet.files import as_path
 from fcnet.losses import get_loss
 from fcnet.network import outputs
@@ -66,19 +66,17 @@ def inputs_of(fields: tuple[Field, ...], table: Table) -> Float[np.ndarray, "n d
     """The inputs of the rows of a table, before they are standardised.
 
     Raises:
-        ValueError: for a missing column, or a cell that its field does not take, with its row.
+        ValueError: for a missing column, or a cell that its field does not take, with its place.
 
     >>> import pyarrow
     >>> inputs_of((Field("sqft", "number"),), Table({"sqft": pyarrow.array(["800"])}, 1)).tolist()
     [[800.0]]
     """
-    rows = table.first + np.arange(table.rows)
 
-    def block(field: Field) -> np.ndarray:
-        cells = column_of(table, field.name)
-        return encode(field, interpret(field, cells, table.decimal, table.first), rows)
+    def place(k: int) -> str:
+        return table.place(table.first + k)
 
-    return np.hstack([block(field) for field in fields])
+    return np.hstack([encode(field, interpret(field, table), place) for field in fields])
 
 
 def targets_of(model: TableModel, table: Table) -> Float[np.ndarray, "n m_r"] | None:
@@ -89,9 +87,8 @@ def targets_of(model: TableModel, table: Table) -> Float[np.ndarray, "n m_r"] | 
     field = model.target
     if field.name not in table.columns:
         return None
-    cells = table.columns[field.name]
     try:
-        values = interpret(field, cells, table.decimal)
+        values = interpret(field, table._replace(place=place_of))  # which need not be found
     except ValueError:  # of a cell that is no target
         return None
     if is_missing(values).any():
@@ -112,13 +109,15 @@ def means(model: TableModel, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n
 def scaled_means(model: TableModel, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n m_r"]:
     """`means` of standardised inputs. The activations of `AT_ONCE` rows are in memory."""
     W, loss = model.params[0].W, get_loss(model.loss)
-    X, parts = np.asarray(X), []
+    X = np.asarray(X)
+    found = np.empty((len(X), len(model.target.inputs)))
     for begin in range(0, len(X), AT_ONCE):
         part = X[begin : begin + AT_ONCE]
         inputs = as_examples("the standardised inputs", part, W.shape[1], W.dtype)
         o = outputs(model.params, inputs, activation=model.activation)
-        parts.append(unstandardize(scales((model.target,)), jax.vmap(loss.mean)(o)))
-    return np.concatenate(parts)
+        mean = unstandardize(scales((model.target,)), jax.vmap(loss.mean)(o))
+        found[begin : begin + AT_ONCE] = mean
+    return found
 
 
 def predict(model: TableModel, table: Table) -> np.ndarray:
@@ -132,7 +131,7 @@ def predict(model: TableModel, table: Table) -> np.ndarray:
 
     Raises:
         ValueError: for a missing column, a missing entry of a feature without a fill, or a cell
-            that is no number, or no value of its category, with its row.
+            that is no number, or no value of its category, with its place.
 
     >>> import pyarrow
     >>> field = Field("sqft", "number", mean=(0.0,), scale=(1.0,))

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int, UInt64
+from jaxtyping import Bool, Float, Int, UInt64
 
-from fcnet.data.cells import as_text, joined, release
-from fcnet.data.examples import Schema, rows_of, with_giveaways
+from fcnet.checks import as_jax
+from fcnet.data.cells import as_text, joined, release, to_numpy
+from fcnet.data.examples import Schema, examples_of
+from fcnet.data.leaks import with_giveaways
 from fcnet.data.preprocess import (
     Standardizer,
     combined,
@@ -25,6 +26,9 @@ from fcnet.splits import classes_of, hold_out
 
 CHUNK = 2**14
 """The rows that are standardised at once."""
+
+ALIGNED = 16
+"""XLA need not copy an array whose address is a multiple of 64 bytes: 16 numbers, or rows."""
 
 
 class Part(NamedTuple):
@@ -77,17 +81,18 @@ def split(
         ValueError: for a share that leaves no rows on one side, or a column of one group.
     """
     d, m = len(schema.scales.mean), len(schema.target_scales.mean)
-    X, Y = np.empty((schema.rows, d), np.float32), np.empty((schema.rows, m), np.float32)
-    hashes, kept, n = np.empty(schema.rows, np.uint64), np.empty(schema.rows, np.int64), 0
-    for rows in rows_of(schema, file):
+    X, Y = aligned_rows(schema.rows, d), aligned_rows(schema.rows, m)
+    hashes, kept, n = np.empty(schema.rows, np.uint64), [], 0
+    for rows in examples_of(schema, file):
         here = slice(n, n + len(rows.rows))
         X[here] = standardize(schema.scales, rows.X)
         Y[here] = standardize(schema.target_scales, rows.Y)
-        hashes[here], kept[here] = row_hashes(rows.X), rows.rows
+        hashes[here] = row_hashes(rows.X)
+        if groups is not None:
+            kept.append(rows.rows)
         n = here.stop
     release()
-    X, Y = X[:n], Y[:n]
-    schema = with_giveaways(schema, X, Y)
+    schema = with_giveaways(schema, X[:n], Y[:n])
     held = np.zeros(n, bool)
     if validation:
         if not 0 < round(validation * n) < n:
@@ -99,13 +104,12 @@ def split(
             np.ones(n),
             validation,
             random.permutation,
-            classes=classes_of(Y),
-            equal=np.unique(hashes[:n], return_inverse=True)[1],
-            groups=None if groups is None else _groups(file, groups)[kept[:n]],
+            classes=classes_of(Y[:n]),
+            equal=hashes[:n],
+            groups=None if groups is None else _groups(file, groups)[np.concatenate(kept)],
         )
-    rest, out = np.flatnonzero(~held), np.flatnonzero(held)
-    validation_X, validation_Y = X[out], Y[out]
-    X, Y = _moved_up(X, rest), _moved_up(Y, rest)
+    del hashes
+    (X, validation_X), (Y, validation_Y) = divided(X, held), divided(Y, held)
     X_scales = fit_in_chunks(X)
     Y_scales = fit_in_chunks(Y) if schema.loss.is_scalable else unscaled(m)
     for standardizer, arrays in ((X_scales, (X, validation_X)), (Y_scales, (Y, validation_Y))):
@@ -115,18 +119,38 @@ def split(
         schema,
         chained(schema.scales, X_scales),
         chained(schema.target_scales, Y_scales),
-        Part(jnp.asarray(X), jnp.asarray(Y)),
-        Part(jnp.asarray(validation_X), jnp.asarray(validation_Y)) if validation else None,
+        Part(as_jax(X), as_jax(Y)),
+        Part(as_jax(validation_X), as_jax(validation_Y)) if validation else None,
         len(X),
     )
 
 
-def _moved_up(array: np.ndarray, rows: Int[np.ndarray, " k"]) -> np.ndarray:
-    """These rows of an array, in ascending order, moved to its first ones."""
-    for begin in range(0, len(rows), CHUNK):
-        chunk = rows[begin : begin + CHUNK]
+def aligned_rows(n: int, width: int) -> Float[np.ndarray, "more width"]:
+    """n rows and `ALIGNED` more, in float32, from an aligned address on; no value is set."""
+    size = (n + ALIGNED) * width
+    memory = np.empty(size + ALIGNED, np.float32)
+    begin = -memory.ctypes.data // memory.itemsize % ALIGNED
+    return memory[begin : begin + size].reshape(-1, width)
+
+
+def divided(
+    array: Float[np.ndarray, "more width"], held: Bool[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, "k width"], Float[np.ndarray, "h width"]]:
+    """The rows of `aligned_rows` that are not held out, and those that are, in the same memory.
+
+    >>> rows = aligned_rows(3, 1)
+    >>> rows[:3, 0] = 5, 6, 7
+    >>> training, validation = divided(rows, np.array([False, True, False]))
+    >>> training.tolist(), validation.tolist(), np.shares_memory(rows, validation)
+    ([[5.0], [7.0]], [[6.0]], True)
+    """
+    out, rest = array[: len(held)][held], np.flatnonzero(~held)
+    for begin in range(0, len(rest), CHUNK):
+        chunk = rest[begin : begin + CHUNK]
         array[begin : begin + len(chunk)] = array[chunk]
-    return array[: len(rows)]
+    begin = -(-len(rest) // ALIGNED) * ALIGNED
+    array[begin : begin + len(out)] = out
+    return array[: len(rest)], array[begin : begin + len(out)]
 
 
 def _chunks(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -184,4 +208,4 @@ def _groups(file: TableFile, name: str) -> Int[np.ndarray, " n"]:
             f"column {name!r} must have two groups or more, got {groups.dictionary[0].as_py()!r} "
             "alone"
         )
-    return np.asarray(groups.indices)
+    return to_numpy(groups.indices)

@@ -46,12 +46,16 @@ def moments(X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None
     [1.0]
     """
     mean = np.average(X, axis=0, weights=weights)
+    least, most = X.min(axis=0), X.max(axis=0)
     off = X - mean
-    unit = np.ldexp(1.0, np.frexp(np.abs(off).max(axis=0))[1])  # or the squares might overflow
-    deviation = unit * np.sqrt(np.average((off / unit) ** 2, axis=0, weights=weights))
+    unit = np.ldexp(1.0, np.frexp(np.maximum(most - mean, mean - least))[1])
+    off /= unit  # or the squares might overflow
+    deviation = unit * np.sqrt(np.average(off * off, axis=0, weights=weights))
     weight = len(X) if weights is None else float(weights.sum())
-    binary = ((X == 0) | (X == 1)).all(axis=0)
-    return Moments(weight, mean, deviation, X.min(axis=0), X.max(axis=0), binary)
+    binary = (least >= 0) & (most <= 1)
+    if binary.any():
+        binary = ((X == 0) | (X == 1)).all(axis=0)
+    return Moments(weight, mean, deviation, least, most, binary)
 
 
 def combined(a: Moments, b: Moments) -> Moments:

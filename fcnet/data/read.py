@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from fcnet.data import delimited
-from fcnet.data.cells import Cells, joined
+from fcnet.data.cells import Cells, filled, joined
+from fcnet.data.format import check_names, format_of
+from fcnet.data.pieces import line_of
 from fcnet.extras import extra
 from fcnet.files import as_path
 
@@ -18,6 +20,18 @@ INDEX = re.compile(r"__index_level_\d+__")
 
 BATCH, BUFFER = 2**16, 2**16
 """The rows, and the bytes of a column, that are read at once of a Parquet file."""
+
+Place: TypeAlias = Callable[[int], str]
+"""What an error calls a row of this number: the line of a text file, or `place_of`."""
+
+
+def place_of(row: int) -> str:
+    """What an error calls a row where there are no lines, as in a Parquet file.
+
+    >>> place_of(3)
+    'row 3 (from 0)'
+    """
+    return f"row {row} (from 0)"
 
 
 class Table(NamedTuple):
@@ -29,6 +43,7 @@ class Table(NamedTuple):
         decimal: the sign before a number's fraction, "." or ",".
         told: what was recognised, other than the usual, in words.
         first: the number of the first row; they count from 0, below the header.
+        place: what an error calls a row of this number.
     """
 
     columns: dict[str, Cells]
@@ -36,6 +51,7 @@ class Table(NamedTuple):
     decimal: str = "."
     told: tuple[str, ...] = ()
     first: int = 0
+    place: Place = place_of
 
 
 class TableFile(NamedTuple):
@@ -50,12 +66,14 @@ class TableFile(NamedTuple):
         groups: the numbers of rows of the groups of a Parquet file. A CSV file is one group, whose
             rows are not counted: (-1,).
         told: what was recognised, other than the usual, in words.
+        place: what an error calls a row of this number.
     """
 
     names: tuple[str, ...]
     blocks: Callable[..., Iterator[Table]]
     groups: tuple[int, ...]
-    told: tuple[str, ...]
+    told: tuple[str, ...] = ()
+    place: Place = place_of
 
 
 def in_memory(table: Table) -> TableFile:
@@ -69,7 +87,7 @@ def in_memory(table: Table) -> TableFile:
     def blocks(text: Collection[str], groups: Collection[int] = (0,)) -> Iterator[Table]:
         return iter([table][: len(groups)])
 
-    return TableFile(tuple(table.columns), blocks, (table.rows,), table.told)
+    return TableFile(tuple(table.columns), blocks, (table.rows,), table.told, table.place)
 
 
 def part(table: Table, begin: int, rows: int) -> Table:
@@ -104,21 +122,24 @@ def open_table(
     try:
         if ending == ".parquet":
             return _open_parquet(path)
-        form = delimited.format_of(path, separator, decimal, encoding)
+        form = delimited.with_decimal(path, format_of(path, separator, encoding), decimal)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+    def place(row: int) -> str:
+        return f"line {line_of(path, form, row)}"
 
     def blocks(text: Collection[str], groups: Collection[int] = (0,)) -> Iterator[Table]:
         first = 0
         try:
             for columns in delimited.blocks(path, form, text) if groups else ():
                 rows = len(columns[form.names[0]])
-                yield Table(columns, rows, form.decimal, form.told, first)
+                yield Table(columns, rows, form.decimal, form.told, first, place)
                 first += rows
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 
-    return TableFile(form.names, blocks, (-1,), form.told)
+    return TableFile(form.names, blocks, (-1,), form.told, place)
 
 
 def read_table(
@@ -142,7 +163,7 @@ def read_table(
 
     Raises:
         ValueError: for another extension, a file without rows, or one that cannot be read, with the
-            line or the row.
+            line.
         OSError: if the file cannot be read.
 
     >>> import tempfile
@@ -170,7 +191,7 @@ def _open_parquet(path: Path) -> TableFile:
         raise ValueError("the table has no rows, expected at least one")
     inside = [name for name in schema.names if not INDEX.fullmatch(name)]
     names = tuple(name.strip() for name in inside)
-    delimited.check_names(names)
+    check_names(names)
     for name in inside:
         _check_kind(name, schema.field(name).type)
     begins = np.cumsum((0, *groups))
@@ -190,7 +211,7 @@ def _open_parquet(path: Path) -> TableFile:
                     yield Table(columns, batch.num_rows, first=first)
                     first += batch.num_rows
 
-    return TableFile(names, blocks, groups, ())
+    return TableFile(names, blocks, groups)
 
 
 @contextmanager
@@ -231,4 +252,4 @@ def _parquet_cells(cells: Cells) -> Cells:
         return cells
     if arrow.types.is_floating(kind):
         return pc.cast(cells, "double")
-    return pc.utf8_trim_whitespace(pc.fill_null(pc.cast(cells, "string"), ""))
+    return pc.utf8_trim_whitespace(filled(pc.cast(cells, "string")))

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from fcnet.data import cells as text_of
 from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, matches, one_hot
-from fcnet.data.read import Table
+from fcnet.data.read import Place, Table, place_of
 from fcnet.data.survey import MOST_TEXTS, Survey
 from fcnet.files import as_path
 
@@ -74,7 +74,7 @@ class Field(NamedTuple):
         return self.kind in ("number", "date")
 
 
-def decide(name: str, found: Survey) -> Field:
+def decide(name: str, found: Survey, place: Place = place_of) -> Field:
     """The kind of a column, by all its cells.
 
     Numbers, beside which only `MARKS` of missing ones are, make a number. Whole numbers that would
@@ -83,7 +83,7 @@ def decide(name: str, found: Survey) -> Field:
 
     Raises:
         ValueError: for text among numbers, for numbers with other signs, and for dates, with the
-            row and the cell; the error says what to do.
+            cell and its place; the error says what to do.
 
     >>> import pyarrow
     >>> from fcnet.data.survey import survey
@@ -96,7 +96,7 @@ def decide(name: str, found: Survey) -> Field:
         return _decide_number(name, found)
     row, cell = found.other
     others = found.rows - found.numbers - sum(found.missing.values())
-    first = f"column {name!r} has {cell!r} in row {row}"
+    first = f"column {name!r} has {cell!r} in {place(row)}"
     if found.numbers > others:
         raise ValueError(
             f"{first}, {found.numbers:,} of {found.numbers + others:,} are numbers: correct the "
@@ -166,33 +166,28 @@ def _cell(cells: Cells, mask: Bool[np.ndarray, " n"]) -> str:
     return repr(as_text(cells)[int(mask.argmax())].as_py())
 
 
-def interpret(field: Field, cells: Cells, decimal: str = ".", first: int = 0) -> Values:
-    """The entries of a column, as its schema says.
-
-    Args:
-        field: what the column is.
-        cells: n cells.
-        decimal: the sign before a number's fraction.
-        first: the number of their first row.
+def interpret(field: Field, table: Table) -> Values:
+    """The entries of a column of a table, as its schema says.
 
     Raises:
-        ValueError: for a cell that is neither an entry of this kind nor a mark of a missing one,
-            with its row.
+        ValueError: if there is no such column, or for a cell that is neither an entry of this kind
+            nor a mark of a missing one, with its place.
 
     >>> import pyarrow
-    >>> interpret(Field("beds", "number", missing=("?",)), pyarrow.array(["3", "?"])).tolist()
+    >>> table = Table({"beds": pyarrow.array(["3", "?"])}, 2)
+    >>> interpret(Field("beds", "number", missing=("?",)), table).tolist()
     [3.0, nan]
     """
+    cells = column_of(table, field.name)
     if not field.is_number:
-        text = as_text(cells)
-        return _blank(text, field.missing)
+        return _blank(as_text(cells), field.missing)
     if field.kind == "date":
-        return _days(field, as_text(cells), first)
-    found = as_numbers(cells, field.missing, decimal)
+        return _days(field, table)
+    found = as_numbers(cells, field.missing, table.decimal)
     if found.other.any():
+        place = table.place(table.first + int(found.other.argmax()))
         raise ValueError(
-            f"column {field.name!r} has {_cell(cells, found.other)} in row "
-            f"{first + found.other.argmax()}, expected a number"
+            f"column {field.name!r} has {_cell(cells, found.other)} in {place}, expected a number"
         )
     return found.values
 
@@ -203,11 +198,12 @@ def _blank(text: Cells, marks: tuple[str, ...]) -> Cells:
         return text
     pc = text_of.compute()
     missing = pc.is_in(text, value_set=text_of.array(marks))
-    return pc.if_else(missing, "", text)
+    return pc.if_else(missing, text_of.array(("",))[0], text)
 
 
-def _days(field: Field, text: Cells, first: int) -> Float[np.ndarray, " n"]:
+def _days(field: Field, table: Table) -> Float[np.ndarray, " n"]:
     """The days since 1970-01-01, with a fraction for the time; dates are written as 2020-01-31."""
+    text = as_text(table.columns[field.name])
     days = {mark: np.nan for mark in field.missing}
     for cell in text.unique().to_pylist():
         if cell not in days:
@@ -216,9 +212,9 @@ def _days(field: Field, text: Cells, first: int) -> Float[np.ndarray, " n"]:
                 zone = moment.tzinfo or UTC
                 days[cell] = (moment.replace(tzinfo=zone) - EPOCH) / timedelta(days=1)
             except ValueError:
-                row = first + text.index(cell).as_py()
+                place = table.place(table.first + text.index(cell).as_py())
                 raise ValueError(
-                    f"column {field.name!r} has {cell!r} in row {row}, expected a date such as "
+                    f"column {field.name!r} has {cell!r} in {place}, expected a date such as "
                     "2020-01-31"
                 ) from None
     return np.array([days[cell] for cell in text.to_pylist()], np.float64)
@@ -228,7 +224,7 @@ def is_missing(values: Values) -> Bool[np.ndarray, " n"]:
     """Which entries are missing."""
     if isinstance(values, np.ndarray):
         return np.isnan(values)
-    return np.asarray(text_of.compute().equal(values, ""))
+    return text_of.to_numpy(text_of.compute().equal(values, text_of.array(("",))[0]))
 
 
 def learn(field: Field, values: Values, *, fill: bool = False) -> Field:
@@ -258,30 +254,27 @@ def learn(field: Field, values: Values, *, fill: bool = False) -> Field:
     return field._replace(values=(*blank, *known), fill="" if fill else None, note=note)
 
 
-def encode(
-    field: Field, values: Values, rows: Int[np.ndarray, " n"] | None = None
-) -> Float[np.ndarray, "n m"]:
+def encode(field: Field, values: Values, place: Place = place_of) -> Float[np.ndarray, "n m"]:
     """The inputs of a column, shape (n, m), before they are standardised.
 
     Args:
         field: what the column is.
         values: its entries, of `interpret`.
-        rows: their numbers, by default from 0.
+        place: what an error calls the k-th of them, from 0.
 
     Raises:
         ValueError: for a missing entry if the field has no fill, or for a value that the field does
-            not know; with the row.
+            not know; with its place.
 
     >>> import pyarrow
     >>> encode(Field("zip", "category", ("07", "7")), pyarrow.array(["7", "07"])).tolist()
     [[0.0, 1.0], [1.0, 0.0]]
     """
-    rows = np.arange(len(values)) if rows is None else rows
     missing = is_missing(values)
     if missing.any() and field.fill is None:
         raise ValueError(
-            f"column {field.name!r} has {missing.sum():,} missing values, the first in row "
-            f"{rows[missing.argmax()]}: leave the column out, or remove or impute those rows"
+            f"column {field.name!r} has {missing.sum():,} missing values, the first in "
+            f"{place(int(missing.argmax()))}: leave the column out, or remove or impute those rows"
         )
     if field.is_number:
         return np.where(missing, np.nan if field.fill is None else field.fill, values)[:, None]
@@ -291,8 +284,8 @@ def encode(
         texts = [repr(value) for value in field.values if value]
         known = ", ".join(texts[:8]) + (", ..." if len(texts) > 8 else "")
         raise ValueError(
-            f"column {field.name!r} has {_cell(values, unknown)} in row "
-            f"{rows[unknown.argmax()]}, expected one of its known values: {known}"
+            f"column {field.name!r} has {_cell(values, unknown)} in "
+            f"{place(int(unknown.argmax()))}, expected one of its known values: {known}"
         )
     return hot
 

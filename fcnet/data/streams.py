@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from fcnet.data.examples import Rows, Schema, rows_of, with_giveaways
+from fcnet.data.examples import Examples, Schema, examples_of
+from fcnet.data.leaks import with_giveaways
 from fcnet.data.parts import Part, Parts, row_hashes
 from fcnet.data.preprocess import (
     Moments,
@@ -57,7 +58,7 @@ class Draw(NamedTuple):
     seed: int
     by_number: bool
 
-    def numbers(self, rows: Rows) -> Float[np.ndarray, " n"]:
+    def numbers(self, rows: Examples) -> Float[np.ndarray, " n"]:
         """A number for each row."""
         of = rows.rows[:, None].astype(np.float64) if self.by_number else rows.X
         return row_hashes(of, self.seed) / 2.0**64
@@ -135,7 +136,7 @@ def _drawn(
     n, count = 0, np.zeros(2, int)
     found: Moments | None = None
     drawn: tuple[list[Arrays], list[Arrays]] = ([], [])
-    for rows in rows_of(schema, file):
+    for rows in examples_of(schema, file):
         number = draw.numbers(rows)
         n += len(number)
         held = number < draw.held
@@ -201,11 +202,11 @@ def _emptied(
     return [Arrays(X[whole:].copy(), Y[whole:].copy())]
 
 
-def _mixed(file: TableFile, schema: Schema, random: np.random.Generator) -> Iterator[Rows]:
+def _mixed(file: TableFile, schema: Schema, random: np.random.Generator) -> Iterator[Examples]:
     """All rows once, in blocks of several groups of rows, which are drawn."""
     order = random.permutation(len(file.groups)).tolist()
     for begin in range(0, len(order), GROUPS):
-        at_once = [rows_of(schema, file, [group]) for group in order[begin : begin + GROUPS]]
+        at_once = [examples_of(schema, file, [group]) for group in order[begin : begin + GROUPS]]
         while at_once:
             for blocks in tuple(at_once):
                 rows = next(blocks, None)

@@ -23,7 +23,7 @@ class Survey(NamedTuple):
         fractions: whether a number is not whole.
         ends: the first and the last number.
         steps: the least and the largest step from one number to the next; None where a cell is no
-            number, or there is no step.
+            whole number, or there is no step.
         others: the texts of cells that are neither a number nor missing, with how often each is.
         other: the row and the text of the first of them.
         code: the first cell of digits that would not stay the same as a number.
@@ -98,13 +98,15 @@ def _surveyed(
     code: tuple[int, str] | None = None,
     texts: Mapping[str, int] | None = None,
 ) -> Survey:
-    known = values[np.isfinite(values)]
-    steps = np.diff(known) if len(known) == len(values) else values[:0]
+    finite = np.isfinite(values)
+    known = values if finite.all() else values[finite]
+    fractions = has_fractions(known)
+    steps = np.diff(known) if len(known) == len(values) and not fractions else values[:0]
     gap = _first(cells, missing, first)
     return Survey(
         rows=len(values),
         moments=moments(known[:, None]) if len(known) else None,
-        fractions=has_fractions(known),
+        fractions=fractions,
         ends=(float(known[0]), float(known[-1])) if len(known) else None,
         steps=(float(steps.min()), float(steps.max())) if len(steps) else None,
         others=others or {},
@@ -117,7 +119,7 @@ def _surveyed(
 
 
 def _counts(cells: Cells, mask: Bool[np.ndarray, " n"]) -> Mapping[str, int]:
-    return distinct(as_text(cells.filter(mask))) if mask.any() else {}
+    return distinct(as_text(cells.filter(text_of.mask(mask)))) if mask.any() else {}
 
 
 def _first(cells: Cells, mask: Bool[np.ndarray, " n"], first: int) -> tuple[int, str] | None:
@@ -132,7 +134,8 @@ def _codes(cells: Cells, found: text_of.Numbers) -> Bool[np.ndarray, " n"]:
     """Which cells are digits that would not stay the same as numbers."""
     values = found.values
     if not is_text(cells):
-        return (np.abs(values) >= text_of.EXACT) & ("int" in str(cells.type))
+        whole = "int" in str(cells.type)
+        return np.abs(values) >= text_of.EXACT if whole else np.zeros(len(values), bool)
     if has_fractions(values) and not found.other.any():
         return np.zeros(len(values), bool)
     return text_of.are_codes(cells, values)
@@ -159,7 +162,8 @@ def both(a: Survey, b: Survey) -> Survey:
 
 def _steps(a: Survey, b: Survey) -> tuple[float, float] | None:
     """The least and the largest step in both, and between them."""
-    if not (a.ends and b.ends) or a.numbers + b.numbers < a.rows + b.rows:
+    whole = not (a.fractions or b.fractions) and a.numbers + b.numbers == a.rows + b.rows
+    if not (whole and a.ends and b.ends):
         return None
     steps = (b.ends[0] - a.ends[1], *(a.steps or ()), *(b.steps or ()))
     return min(steps), max(steps)

@@ -93,10 +93,19 @@ def evaluate(
         return o, objective.loss.value(o, y)
 
     rows = max(1, EVALUATION_BYTES // sum(layer.b.nbytes for layer in params))
-    if len(data.X) <= rows:
-        o, losses = jax.vmap(one)(data.X, data.Y)
-    else:
-        o, losses = lax.map(lambda xy: one(*xy), (data.X, data.Y), batch_size=rows)
+    whole = len(data.X) // rows
+    o, losses = jax.vmap(one)(data.X[whole * rows :], data.Y[whole * rows :])
+    if whole:  # in blocks; `lax.map` of the rows themselves would copy them
+
+        def block(k: Array) -> tuple[Array, Array]:
+            X, Y = (lax.dynamic_slice_in_dim(a, k * rows, rows) for a in (data.X, data.Y))
+            return jax.vmap(one)(X, Y)
+
+        blocks = lax.map(block, jnp.arange(whole))
+        o, losses = (
+            jnp.concatenate([part.reshape(-1, *part.shape[2:]), rest])
+            for part, rest in zip(blocks, (o, losses), strict=True)
+        )
     weights = jnp.ones(len(data.X), o.dtype) if data.weights is None else data.weights
     # Probabilities that differ may be equal in bfloat16.
     wide = o.astype(jnp.promote_types(o.dtype, jnp.float32))

@@ -94,8 +94,9 @@ def packaged(package: str, name: str, target: str, drop: tuple[str, ...] = ()) -
         loss = "softmax_cross_entropy" if labels else "squared_error"
         with tempfile.TemporaryDirectory() as folder:
             frame.to_csv(f"{folder}/table.csv", index=False)
-            table = data.read_table(Path(folder, "table.csv"))
-            examples = data.make_examples(table, target, missing="impute", loss=loss)
+            file = data.open_table(Path(folder, "table.csv"))
+            schema = data.learn_schema(file, target, missing="impute", loss=loss)
+            examples = data.make_examples(schema, file)
         return Examples(examples.X, examples.Y.argmax(axis=1) if labels else examples.Y[:, 0])
 
     return load

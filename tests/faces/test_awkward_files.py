@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fcnet.data import delimited
+from fcnet.data import pieces
 from fcnet.data.cells import are_plain, is_text
 from fcnet.data.read import Table, open_table, read_table
 from fcnet.data.schema import Field, decide, interpret
@@ -38,7 +38,7 @@ def column(*cells: str) -> str:
 
 
 def most(cell: str) -> str:
-    """A file whose column c holds numbers, but in row 3 this cell."""
+    """A file whose column c holds numbers, but in line 5 this cell."""
     return column(*("1.5", "2.5", "4", cell, "5", "2", "8", "1", "3", "7.25", "9", "6"))
 
 
@@ -64,17 +64,17 @@ FILES = {
     ),
     "commas that may group thousands": (
         "x;y\n1,500;2\n2,750;3\n",
-        r"'x' has '1,500' in row 0, which may be 1\.500 or 1500: say whether the decimal sign",
+        r"'x' has '1,500' in line 2, which may be 1\.500 or 1500: say whether the decimal sign",
         (),
     ),
     "thousands beside points": (
         lines('"1,{i:03d}",{y}'),
-        r"column 'x' has '1,000' in row 0, which is no plain number such as 1234\.5",
+        r"column 'x' has '1,000' in line 2, which is no plain number such as 1234\.5",
         (),
     ),
     "points that group thousands": (
         "x;y\n1.234,5;2\n2.345,5;3\n4,5;4\n",
-        "column 'x' has '1.234,5' in row 0, which is no plain number",
+        "column 'x' has '1.234,5' in line 2, which is no plain number",
         (),
     ),
     "tabs": (lines("{i}.5\t{y}", "x\ty"), NUMBERS, (r"separator '\t'",)),
@@ -124,15 +124,15 @@ FILES = {
         ("separator ' '", "names from the remark above"),
     ),
     "a remark at the end": (lines() + "# the end\n", NUMBERS, ()),
-    "a cut-off last line": (lines() + "3.2", "row 12 has 1 cells, expected 2: '3.2'", ()),
+    "a cut-off last line": (lines() + "3.2", "line 14 has 1 cells, expected 2: '3.2'", ()),
     "a row with a cell too many": (
         lines().replace("6073.9", "6073.9,1"),
-        "row 0 has 3 cells, expected 2: '0.5,6073.9,1'",
+        "line 2 has 3 cells, expected 2: '0.5,6073.9,1'",
         (),
     ),
     "a line of totals": (
         lines() + "Total,123456.7\n",
-        "column 'x' has 'Total' in row 12, 12 of 13 are numbers",
+        "column 'x' has 'Total' in line 14, 12 of 13 are numbers",
         (),
     ),
     "an empty file": ("", "the file has 0 rows", ()),
@@ -142,7 +142,7 @@ FILES = {
     "blanks around cells": (lines(" {i}\t ,{y} ", " x ,y "), NUMBERS, ()),
     "a name twice": (lines("1,2,{y}", "x,x,y"), "2 columns are called 'x'", ()),
     "a comma at the end of lines": (lines("{i},{y},", "x,y,"), NUMBERS | {"": "ignored"}, ()),
-    "a comma at the end of rows": (lines("{i},{y},"), "row 0 has 3 cells, expected 2", ()),
+    "a comma at the end of rows": (lines("{i},{y},"), "line 2 has 3 cells, expected 2", ()),
     "a new line in a name": (lines(head='"x\n[m]",y'), {"x\n[m]": "number", "y": "number"}, ()),
     # quotes
     "quoted new lines": (
@@ -175,17 +175,17 @@ FILES = {
     },
     "a word among numbers": (
         most("twelve"),
-        "column 'c' has 'twelve' in row 3, 11 of 12 are numbers: correct the cell, or say in a",
+        "column 'c' has 'twelve' in line 5, 11 of 12 are numbers: correct the cell, or say in a",
         (),
     ),
-    "infinity": (most("inf"), "column 'c' has 'inf' in row 3, 11 of 12 are numbers", ()),
-    "a number beyond double precision": (most("1.5e400"), "has '1.5e400' in row 3", ()),
-    "a minus sign that is none": (most("\u22125"), "column 'c' has '\u22125' in row 3", ()),
+    "infinity": (most("inf"), "column 'c' has 'inf' in line 5, 11 of 12 are numbers", ()),
+    "a number beyond double precision": (most("1.5e400"), "has '1.5e400' in line 5", ()),
+    "a minus sign that is none": (most("\u22125"), "column 'c' has '\u22125' in line 5", ()),
     "nothing but marks": (column("?", "NA", ""), IGNORED, ()),
     # numbers with other signs
-    "currency": (column("$5", "$7.5"), "'c' has '$5' in row 0, which is no plain number", ()),
-    "percent": (column("5%", "7.5 %"), "'c' has '5%' in row 0, which is no plain number", ()),
-    "underscores": (column("1_2", "3"), "'c' has '1_2' in row 0, which is no plain number", ()),
+    "currency": (column("$5", "$7.5"), "'c' has '$5' in line 2, which is no plain number", ()),
+    "percent": (column("5%", "7.5 %"), "'c' has '5%' in line 2, which is no plain number", ()),
+    "underscores": (column("1_2", "3"), "'c' has '1_2' in line 2, which is no plain number", ()),
     "blanks that group": (column("1\u00a0234", "2\u202f345"), "which is no plain number", ()),
     "digits of another script": (column("\u0661\u0662", "\u0663"), "which is no plain number", ()),
     # codes
@@ -208,7 +208,7 @@ FILES = {
     # dates
     "dates": (
         column("2020-01-05", "2020-02-29"),
-        "column 'c' has '2020-01-05' in row 0: dates are no numbers. Say in a schema that the",
+        "column 'c' has '2020-01-05' in line 2: dates are no numbers. Say in a schema that the",
         (),
     ),
     "dates with slashes": (column("1/31/2020", "2/1/2020"), "dates are no numbers", ()),
@@ -225,9 +225,9 @@ def kinds(table: Table) -> dict[str, str]:
     """What each column is; the entries are those that its schema reads once more."""
     found = {}
     for name, cells in table.columns.items():
-        field = decide(name, survey(cells, table.decimal))
+        field = decide(name, survey(cells, table.decimal), table.place)
         if field.kind != "ignored":
-            interpret(field, cells, table.decimal)
+            interpret(field, table)
         found[name] = field.kind
     return found
 
@@ -270,16 +270,15 @@ def test_a_file_in_pieces_is_the_file(
         whole, error = read_table(file), ""
     except ValueError as refused:
         error = str(refused)
-    monkeypatch.setattr(delimited, "PIECE", size)
-    monkeypatch.setattr(delimited, "CACHED", size)
+    monkeypatch.setattr(pieces, "PIECE", size)
     if error:
         with pytest.raises(ValueError, match=re.escape(error)):
             read_table(file)
         return
-    pieces = read_table(file)
-    assert (pieces.rows, pieces.decimal, pieces.told) == (whole.rows, whole.decimal, whole.told)
+    found = read_table(file)
+    assert (found.rows, found.decimal, found.told) == (whole.rows, whole.decimal, whole.told)
     for name, cells in whole.columns.items():
-        assert pieces.columns[name].to_pylist() == cells.to_pylist()
+        assert found.columns[name].to_pylist() == cells.to_pylist()
     row = 0
     for block in open_table(file).blocks(text=()):
         assert block.first == row
@@ -349,12 +348,10 @@ def test_parquet_files_of_other_programs_are_read_alike(tmp_path: Path) -> None:
     table = read_table(file)
     assert table.columns["c"].to_pylist() == ["a", "b", ""]
     field = Field("x", "number", missing=("-999",))
-    np.testing.assert_array_equal(interpret(field, table.columns["x"]), [np.nan, 1.5, np.nan])
+    np.testing.assert_array_equal(interpret(field, table), [np.nan, 1.5, np.nan])
     file = tmp_path / "a.csv"
     file.write_text("x\n-999.0\n1.5\n-9.99e2\n")
-    np.testing.assert_array_equal(
-        interpret(field, read_table(file).columns["x"]), [np.nan, 1.5, np.nan]
-    )
+    np.testing.assert_array_equal(interpret(field, read_table(file)), [np.nan, 1.5, np.nan])
     with pytest.raises(ValueError, match="2 columns are called 'x'"):
         read_table(parquet_of(tmp_path / "b.parquet", {"x": [1], "y": [2]}, names=["x", " x"]))
     for kind in (pyarrow.binary(), pyarrow.large_binary(), pyarrow.binary(2)):
@@ -369,12 +366,35 @@ def test_numbers_that_have_no_mean_are_refused(tmp_path: Path) -> None:
     cells = {"x": [1.5, least, 2.5]}
     csv = tmp_path / "a.csv"
     csv.write_text("x\n" + "\n".join(map(str, cells["x"])))
-    for file in (csv, parquet_of(tmp_path / "a.parquet", cells)):
-        (column,) = read_table(file).columns.values()
-        with pytest.raises(ValueError, match=r"'x' has '-1.79.*e.?308' in row 1, 2 of 3 are num"):
-            decide("x", survey(column))
+    places = {csv: "line 3", parquet_of(tmp_path / "a.parquet", cells): r"row 1 \(from 0\)"}
+    for file, place in places.items():
+        table = read_table(file)
+        with pytest.raises(ValueError, match=rf"'x' has '-1.79.*e.?308' in {place}, 2 of 3 are"):
+            decide("x", survey(table.columns["x"]), table.place)
         field = Field("x", "number", missing=(str(least),))
-        np.testing.assert_array_equal(interpret(field, column), [1.5, np.nan, 2.5])
+        np.testing.assert_array_equal(interpret(field, table), [1.5, np.nan, 2.5])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("size", [1, 30, 2**20])
+def test_an_error_names_the_line_in_which_a_row_begins(
+    end: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Remarks, empty lines and quoted new lines are before it; the oracle counts ends of lines."""
+    head = ["# of 2026", "", "place,x"]
+    rows = ['"a', 'street",1.5', "", "# that was the first", "# b,2.5", '"c ""d"" ', '",3.5', "e,4"]
+    odd = ['"f', '",twelve', "g,7"]
+    file = tmp_path / "a.csv"
+    file.write_bytes(end.join(head + rows + odd).encode())
+    monkeypatch.setattr(pieces, "PIECE", size)
+    table = read_table(file)
+    line = len(head + rows) + 1
+    assert table.place(4) == f"line {line}"
+    with pytest.raises(ValueError, match=f"'x' has 'twelve' in line {line}, expected a number"):
+        interpret(Field("x", "number"), table)
+    file.write_bytes(end.join([*head, *rows, "h", *odd]).encode())
+    with pytest.raises(ValueError, match=f"line {line} has 1 cells, expected 2: 'h'"):
+        read_table(file)
 
 
 def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:
@@ -392,7 +412,7 @@ def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x\n" + "\n".join(texts))
     table = read_table(tmp_path / "a.csv")
     field = decide("x", survey(table.columns["x"]))
-    assert interpret(field, table.columns["x"]).tolist() == [float(text) for text in texts]
+    assert interpret(field, table).tolist() == [float(text) for text in texts]
 
 
 def test_a_header_or_a_row_may_begin_with_the_sign_of_a_remark(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.tables import Learned, learned
 
 import fcnet
 from fcnet.cli import main
 from fcnet.data.cells import as_numbers
-from fcnet.data.examples import Examples, make_examples
 from fcnet.data.model import (
     TableModel,
     inputs_of,
@@ -47,7 +47,7 @@ def table_of(columns: dict[str, Any], path: Path, **how: Any) -> Table:
     return read_table(path)
 
 
-def model_of(examples: Examples) -> TableModel:
+def model_of(examples: Learned) -> TableModel:
     """A network of random parameters on these examples."""
     import jax
 
@@ -67,9 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> TableModel:
     path = folder / "model.safetensors"
-    save_model(
-        path, model_of(make_examples(table_of(COLUMNS, folder / "all.csv"), "price", given=ZONE))
-    )
+    save_model(path, model_of(learned(table_of(COLUMNS, folder / "all.csv"), "price", given=ZONE)))
     return load_model(path)
 
 
@@ -121,12 +119,12 @@ def test_texts_that_differ_share_no_category(folder: Path, texts: list[str]) -> 
     table = table_of(
         {"c": cells, "y": [*range(len(cells))]}, folder / "c.csv", quoting=csv.QUOTE_ALL
     )
-    entries = interpret(Field("c", "category"), table.columns["c"])
-    learned = learn(Field("c", "category"), entries)
-    assert sorted(learned.values) == sorted(texts)
-    hot = encode(learned, entries)
+    entries = interpret(Field("c", "category"), table)
+    known = learn(Field("c", "category"), entries)
+    assert sorted(known.values) == sorted(texts)
+    hot = encode(known, entries)
     assert (hot.sum(axis=1) == 1).all()
-    assert [learned.values[j] for j in hot.argmax(axis=1)] == cells
+    assert [known.values[j] for j in hot.argmax(axis=1)] == cells
 
 
 def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> None:
@@ -139,8 +137,10 @@ def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> N
         "y": [*range(N)],
     }
     table = table_of(columns, tmp_path / "a.csv")
-    with pytest.raises(ValueError, match="column 'level' has 'twelve' in row 2, 18 of 24 are numb"):
-        make_examples(table, "y")
+    with pytest.raises(
+        ValueError, match="column 'level' has 'twelve' in line 4, 18 of 24 are numb"
+    ):
+        learned(table, "y")
     (tmp_path / "schema.json").write_text(
         json.dumps(
             {
@@ -153,7 +153,7 @@ def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> N
         )
     )
     says = read_schema(tmp_path / "schema.json")
-    examples = make_examples(table, "y", given=says, missing="impute")
+    examples = learned(table, "y", given=says, missing="impute")
     kinds = {field.name: field.kind for field in examples.features}
     assert kinds == {name: said["kind"] for name, said in says.items()}
     level, blank, *zips, day, gap = examples.X[:4].T
@@ -165,7 +165,7 @@ def test_a_schema_in_a_file_overrides_what_would_be_decided(tmp_path: Path) -> N
     assert examples.missing["level"] == "6 missing ('twelve')"
     written = write_schema((*examples.features, examples.target))
     (tmp_path / "again.json").write_text(written)
-    again = make_examples(table, "y", given=read_schema(tmp_path / "again.json"), missing="impute")
+    again = learned(table, "y", given=read_schema(tmp_path / "again.json"), missing="impute")
     np.testing.assert_array_equal(again.X, examples.X)
 
 
@@ -203,30 +203,32 @@ def test_a_schema_that_cannot_be_read_says_why(content: str, message: str, tmp_p
 def test_a_schema_of_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     table = table_of(COLUMNS, tmp_path / "a.csv")
     with pytest.raises(ValueError, match="no column 'beds'; the columns are post, zone"):
-        make_examples(table, "price", given={"beds": {"kind": "number"}})
+        learned(table, "price", given={"beds": {"kind": "number"}})
 
 
 def test_a_target_of_another_kind_in_the_schema_is_told(tmp_path: Path) -> None:
     table = table_of(COLUMNS, tmp_path / "a.csv")
     for kind in ("category", "ignored"):
         with pytest.raises(ValueError, match=f"the target 'price' is of the kind {kind} in"):
-            make_examples(table, "price", given={"price": {"kind": kind}})
+            learned(table, "price", given={"price": {"kind": kind}})
 
 
 def test_known_values_can_be_given(tmp_path: Path) -> None:
     table = table_of(COLUMNS, tmp_path / "a.csv")
     known = {"kind": "category", "values": ["0", "7", "07", "7.0", "+7"]}
-    examples = make_examples(table, "price", features=("zone",), given={"zone": known})
+    examples = learned(table, "price", features=("zone",), given={"zone": known})
     assert examples.features[0].values == ("0", "7", "07", "7.0", "+7")
     assert not examples.X[:, 0].any()
     known = {"kind": "category", "values": ["7", "07", "7.0"]}
-    with pytest.raises(ValueError, match=r"column 'zone' has '\+7' in row 3, expected one of its "):
-        make_examples(table, "price", features=("zone",), given={"zone": known})
+    with pytest.raises(
+        ValueError, match=r"column 'zone' has '\+7' in line 5, expected one of its "
+    ):
+        learned(table, "price", features=("zone",), given={"zone": known})
     gaps = {**COLUMNS, "size": ["NA", *COLUMNS["size"][1:]]}
     with pytest.raises(
-        ValueError, match=r"'\+7' in row 3, expected one of its known values: '7', "
+        ValueError, match=r"'\+7' in line 5, expected one of its known values: '7', "
     ):
-        make_examples(
+        learned(
             table_of(gaps, tmp_path / "gaps.csv"),
             "price",
             features=("zone", "size"),
@@ -239,19 +241,22 @@ def test_known_values_can_be_given(tmp_path: Path) -> None:
 def test_a_column_that_is_said_to_be_something_must_have_entries(kind: str, tmp_path: Path) -> None:
     columns = {**COLUMNS, "gone": [""] * N}
     table = table_of(columns, tmp_path / "a.csv")
-    assert "gone" in {f.name for f in make_examples(table, "price", missing="impute").features}
+    assert "gone" in {f.name for f in learned(table, "price", missing="impute").features}
     with pytest.raises(ValueError, match="column 'gone' has no entries: leave it out"):
-        make_examples(table, "price", given={"gone": {"kind": kind}}, missing="impute")
+        learned(table, "price", given={"gone": {"kind": kind}}, missing="impute")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"post": ["2140"]}, "column 'post' has '2140' in row 2, expected one of its known values"),
-        ({"zone": ["007"]}, "'007' in row 2, expected one of its known values: '+7', '07'"),
-        ({"sold": [""]}, "column 'sold' has 1 missing values, the first in row 2"),
-        ({"size": ["NA"]}, "column 'size' has 1 missing values, the first in row 2"),
-        ({"size": ["large"]}, "column 'size' has 'large' in row 2, expected a number"),
+        (
+            {"post": ["2140"]},
+            "column 'post' has '2140' in line 4, expected one of its known values",
+        ),
+        ({"zone": ["007"]}, "'007' in line 4, expected one of its known values: '+7', '07'"),
+        ({"sold": [""]}, "column 'sold' has 1 missing values, the first in line 4"),
+        ({"size": ["NA"]}, "column 'size' has 1 missing values, the first in line 4"),
+        ({"size": ["large"]}, "column 'size' has 'large' in line 4, expected a number"),
     ],
 )
 def test_predictions_follow_the_schema_to_the_letter(
@@ -303,7 +308,7 @@ def test_a_column_that_says_nothing_is_left_out_and_told(
 ) -> None:
     cells, note = found
     table = table_of({name: cells, **COLUMNS}, tmp_path / "a.csv")
-    examples = make_examples(table, "price", given=ZONE)
+    examples = learned(table, "price", given=ZONE)
     first = examples.features[0]
     assert (first.name, first.kind, first.note) == (name, "ignored", note)
 
@@ -313,11 +318,11 @@ def test_row_numbers_of_a_part_of_a_frame_are_left_out(name: str, tmp_path: Path
     """pandas writes them without a name, and gives them one when it reads them again."""
     some = [i * i * 7 % 997 for i in range(N)]
     columns = {name: some, "other": some, "y": COLUMNS["price"]}
-    first, other = make_examples(table_of(columns, tmp_path / "a.csv"), "y").features
+    first, other = learned(table_of(columns, tmp_path / "a.csv"), "y").features
     assert (first.kind, first.note) == ("ignored", "whole numbers without a name, all different")
     assert (other.kind, other.note) == ("number", "")
     columns[name] = [i % 7 for i in range(N)]
-    first, _ = make_examples(table_of(columns, tmp_path / "b.csv"), "y").features
+    first, _ = learned(table_of(columns, tmp_path / "b.csv"), "y").features
     assert first.kind == "number"
 
 
@@ -329,7 +334,7 @@ def test_numbers_that_rise_with_the_rows_are_told(tmp_path: Path) -> None:
         "part": [i + 0.5 for i in range(N)],
         "y": COLUMNS["price"],
     }
-    examples = make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+    examples = learned(table_of(columns, tmp_path / "a.csv"), "y")
     assert {field.name: field.note for field in examples.features} == {
         "up": "rises in every row; does it number the rows?",
         "down": "falls in every row; does it number the rows?",
@@ -341,8 +346,11 @@ def test_numbers_that_rise_with_the_rows_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        ("logistic", "has 2 in row 4, expected probabilities, between 0 and 1, for the loss logis"),
-        ("poisson", "has -1 in row 5, expected counts, 0 or more, for the loss poisson"),
+        (
+            "logistic",
+            "has 2 in line 6, expected probabilities, between 0 and 1, for the loss logis",
+        ),
+        ("poisson", "has -1 in line 7, expected counts, 0 or more, for the loss poisson"),
     ],
 )
 def test_targets_that_the_loss_does_not_take_are_named_with_their_row(
@@ -351,13 +359,13 @@ def test_targets_that_the_loss_does_not_take_are_named_with_their_row(
     y = [0, 1, "", 1, 2, -1, *([1, 0] * (N // 2 - 3))]
     table = table_of({"x": COLUMNS["size"], "y": y}, tmp_path / "a.csv")
     with pytest.raises(ValueError, match="the target 'y' has") as caught:
-        make_examples(table, "y", loss=loss, missing="drop")
+        learned(table, "y", loss=loss, missing="drop")
     assert message in str(caught.value)
 
 
 def test_numbers_of_rows_in_another_order_are_told(tmp_path: Path) -> None:
     columns = {"id": [i * 7 % N for i in range(N)], "x": COLUMNS["size"], "y": COLUMNS["price"]}
-    examples = make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+    examples = learned(table_of(columns, tmp_path / "a.csv"), "y")
     field, other = examples.features
     assert (field.kind, other.note) == ("number", "")
     assert field.note == "each of 0 to 23 once; does it number the rows?"
@@ -368,17 +376,17 @@ def test_a_table_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
     message = r"from; left out are 'id' \(24 different texts in 24 rows\), 'unit' \(constant: 'm'"
     table = table_of(columns, tmp_path / "a.csv")
     with pytest.raises(ValueError, match=message):
-        make_examples(table, "y")
+        learned(table, "y")
     given = {"id": {"kind": "ignored"}}
     with pytest.raises(ValueError, match="from; left out are 'id', 'unit' "):
-        make_examples(table, "y", given=given)
+        learned(table, "y", given=given)
 
 
 def test_years_are_no_numbers_of_rows(tmp_path: Path) -> None:
     columns = {"year": [*range(1950, 1950 + N)], "x": COLUMNS["size"], "y": COLUMNS["price"]}
-    examples = make_examples(table_of(columns, tmp_path / "a.csv"), "y")
+    examples = learned(table_of(columns, tmp_path / "a.csv"), "y")
     assert [field.kind for field in examples.features] == ["number", "number"]
-    asked = make_examples(
+    asked = learned(
         table_of({"t": [*range(N)], **columns}, tmp_path / "b.csv"), "y", features=("t",)
     )
     assert asked.X[:, 0].tolist() == [*range(N)]
@@ -387,7 +395,7 @@ def test_years_are_no_numbers_of_rows(tmp_path: Path) -> None:
 def test_a_column_that_gives_the_target_away_is_told(tmp_path: Path) -> None:
     euro = [f"{0.9 * float(cell):.4f}" for cell in COLUMNS["price"]]
     table = table_of({**COLUMNS, "euro": euro}, tmp_path / "a.csv")
-    notes = {f.name: f.note for f in make_examples(table, "price", given=ZONE).features}
+    notes = {f.name: f.note for f in learned(table, "price", given=ZONE).features}
     assert notes == {name: "" for name in ("zone", "size")} | {
         "post": "codes such as '02139'",
         "sold": "'NA' among them",
@@ -397,7 +405,7 @@ def test_a_column_that_gives_the_target_away_is_told(tmp_path: Path) -> None:
         {"a": ["x", "y"] * 12, "b": ["y"] * 12 + ["z"] * 12, "c": ["1", "0"] * 12},
         tmp_path / "b.csv",
     )
-    examples = make_examples(table, "c", loss="softmax_cross_entropy")
+    examples = learned(table, "c", loss="softmax_cross_entropy")
     assert [bool(field.note) for field in examples.features] == [True, False]
 
 
@@ -455,9 +463,7 @@ def test_labels_that_may_mean_a_missing_one_are_told(
 def test_a_date_to_predict_is_scored(tmp_path: Path) -> None:
     columns = {"x": [*range(N)], "day": [f"2020-01-{i + 1:02d}" for i in range(N)]}
     given = {"day": {"kind": "date"}}
-    examples = make_examples(
-        table_of(columns, tmp_path / "a.csv"), "day", features=("x",), given=given
-    )
+    examples = learned(table_of(columns, tmp_path / "a.csv"), "day", features=("x",), given=given)
     model = model_of(examples)
     Y = targets_of(model, read_table(tmp_path / "a.csv"))
     assert Y is not None

@@ -153,7 +153,7 @@ def test_a_network_is_trained_on_a_table_that_is_too_large(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("fcnet.cli.task.MOST_BYTES", 0)
-    monkeypatch.setattr("fcnet.data.delimited.PIECE", 20_000)
+    monkeypatch.setattr("fcnet.data.pieces.PIECE", 20_000)
     path = write(tmp_path / "a.parquet", COLUMNS)
     if ending == "csv":
         path = tmp_path / "a.csv"

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.tables import learned
 
 from fcnet.cli import main
-from fcnet.data import delimited, read, survey
-from fcnet.data.examples import Schema, learn_schema, make_examples
+from fcnet.data import pieces, read, survey
+from fcnet.data.examples import Schema
+from fcnet.data.learn import learn_schema
 from fcnet.data.parts import Parts, row_hashes, split
 from fcnet.data.preprocess import combined, fit_standardizer, moments, standardizer_of
 from fcnet.data.read import open_table, read_table
@@ -49,8 +51,8 @@ def test_a_schema_learned_in_pieces_is_that_of_the_whole(
 ) -> None:
     """A code in the last rows makes a category of all, with the texts of the first ones."""
     path = write(tmp_path / "a.csv", COLUMNS)
-    expected = make_examples(read_table(path), "price", given=GIVEN, missing=missing)
-    monkeypatch.setattr(delimited, "PIECE", size)
+    expected = learned(read_table(path), "price", given=GIVEN, missing=missing)
+    monkeypatch.setattr(pieces, "PIECE", size)
     found = learn_schema(open_table(path), "price", given=GIVEN, missing=missing)
     kinds = {field.name: field.kind for field in found.features}
     assert kinds["code"] == "category"
@@ -65,10 +67,14 @@ def test_a_wrong_cell_is_named_by_its_row_in_any_piece(
 ) -> None:
     sizes = [*COLUMNS["size"][:41], "twelve", *COLUMNS["size"][42:]]
     path = write(tmp_path / "a.csv", {**COLUMNS, "size": sizes})
-    monkeypatch.setattr(delimited, "PIECE", 50)
-    with pytest.raises(ValueError, match="column 'size' has 'twelve' in row 41, 59 of 60 are numb"):
+    monkeypatch.setattr(pieces, "PIECE", 50)
+    with pytest.raises(
+        ValueError, match="column 'size' has 'twelve' in line 43, 59 of 60 are numb"
+    ):
         learn_schema(open_table(path), "price", given=GIVEN, missing="impute")
-    with pytest.raises(ValueError, match="column 'size' has 'twelve' in row 41, expected a number"):
+    with pytest.raises(
+        ValueError, match="column 'size' has 'twelve' in line 43, expected a number"
+    ):
         learn_schema(
             open_table(path), "price", given=GIVEN | {"size": {"kind": "number"}}, missing="impute"
         )
@@ -80,13 +86,13 @@ def test_texts_that_are_too_many_to_keep_are_counted(
     """Two in five names are digits: no column of numbers, however many names are remembered."""
     names = [str(i) if i % 5 < 2 else f"name {i}" for i in range(N)]
     path = write(tmp_path / "a.csv", {**COLUMNS, "name": names})
-    monkeypatch.setattr(delimited, "PIECE", 100)
+    monkeypatch.setattr(pieces, "PIECE", 100)
     monkeypatch.setattr(survey, "MOST_TEXTS", 3)
     found = learn_schema(open_table(path), "price", given=GIVEN, missing="impute")
     (field,) = (field for field in found.features if field.name == "name")
     assert field.kind == "ignored"
     write(path, {**COLUMNS, "name": [f"name {i}" if i % 5 < 2 else str(i) for i in range(N)]})
-    with pytest.raises(ValueError, match="'name' has 'name 0' in row 0, 36 of 60 are numbers"):
+    with pytest.raises(ValueError, match="'name' has 'name 0' in line 2, 36 of 60 are numbers"):
         learn_schema(open_table(path), "price", given=GIVEN, missing="impute")
 
 
@@ -117,11 +123,11 @@ def test_pieces_change_nothing(
         return found._replace(scales=None, target_scales=None), ""  # type: ignore[arg-type]
 
     whole = result()
-    piece, delimited.PIECE = delimited.PIECE, size
+    piece, pieces.PIECE = pieces.PIECE, size
     try:
         assert result() == whole
     finally:
-        delimited.PIECE = piece
+        pieces.PIECE = piece
 
 
 def test_moments_of_blocks_are_those_of_all() -> None:
@@ -149,7 +155,7 @@ def test_parts_are_standardised_by_their_training_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", COLUMNS)
     parts, _ = parts_of(path)
     assert parts.validation is not None
-    examples = make_examples(read_table(path), "price", given=GIVEN, missing="impute")
+    examples = learned(read_table(path), "price", given=GIVEN, missing="impute")
     assert len(parts.validation.X) == 12
     np.testing.assert_allclose(np.asarray(parts.training.X).mean(axis=0), 0, atol=1e-5)
     rows = []
@@ -188,7 +194,7 @@ def test_predictions_in_pieces_are_those_of_the_file(
     assert "Read with latin-1." in capsys.readouterr().out
     found = []
     for size in (2**22, 60):
-        monkeypatch.setattr(delimited, "PIECE", size)
+        monkeypatch.setattr(pieces, "PIECE", size)
         out = tmp_path / f"{size}.csv"
         assert main(["predict", str(tmp_path / "run"), str(path), *given, str(out)]) == 0
         found.append((np.loadtxt(out, skiprows=1), capsys.readouterr().err))
@@ -223,5 +229,5 @@ def test_row_groups_are_read_as_the_file(
     firsts = [(table.first, table.rows) for table in file.blocks((), [len(file.groups) - 1])]
     assert firsts[0][0] == N - file.groups[-1]
     found = learn_schema(file, "price", given=GIVEN, missing="impute")
-    expected = make_examples(read_table(path), "price", given=GIVEN, missing="impute")
+    expected = learned(read_table(path), "price", given=GIVEN, missing="impute")
     assert [*found.features, found.target] == [*expected.features, expected.target]

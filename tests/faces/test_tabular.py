@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
+from support.tables import learned
 
 import fcnet
 from fcnet import data, interchange
 from fcnet.cli import COMMANDS, main
 from fcnet.cli.task import scores
-from fcnet.data.examples import make_examples
 from fcnet.data.model import TableModel, inputs_of, means, targets_of
 from fcnet.data.read import Table, read_table
 from fcnet.data.schema import MISSING_CHOICES, Field
@@ -211,10 +211,10 @@ def test_classes_are_learned_and_come_back_by_name(
 def test_numbers_can_be_categories(tmp_path: Path) -> None:
     columns = {"zip": [95838, 95823, 95838, 95823], "price": [3, 1, 2, 4]}
     table = read_table(write(tmp_path / "zips.csv", columns))
-    examples = make_examples(table, "price", categories=("zip",))
+    examples = learned(table, "price", categories=("zip",))
     assert examples.features[0].inputs == ("zip=95823", "zip=95838")
-    assert make_examples(table, "price").X.shape == (4, 1)
-    assert make_examples(table, "price", features=("zip", "zip")).X.shape == (4, 1)
+    assert learned(table, "price").X.shape == (4, 1)
+    assert learned(table, "price", features=("zip", "zip")).X.shape == (4, 1)
 
 
 GAPS = {
@@ -227,14 +227,14 @@ GAPS = {
 def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
     columns = read_table(write(tmp_path / "gaps.csv", GAPS))
     with pytest.raises(ValueError, match="missing entries: 2 in 'sqft', 1 in 'place'; drop such"):
-        make_examples(columns, "price")
+        learned(columns, "price")
     with pytest.raises(ValueError, match="missing must be one of error, drop, impute, got 'zero'"):
-        make_examples(columns, "price", missing="zero")
+        learned(columns, "price", missing="zero")
     assert COMMANDS["train"].options["--missing"]["choices"] == MISSING_CHOICES
-    dropped = make_examples(columns, "price", missing="drop")
+    dropped = learned(columns, "price", missing="drop")
     assert dropped.Y[:, 0].tolist() == [2, 5, 6]
     assert dropped.X[:, 0].tolist() == [1, 2, 2]
-    imputed = make_examples(columns, "price", missing="impute")
+    imputed = learned(columns, "price", missing="impute")
     assert imputed.X[:, 0].tolist() == [1, 2, 3, 2, 2, 2]
     assert imputed.features[1].values == ("", "a", "b")
     assert imputed.X[2].tolist() == [3, 1, 0, 0]
@@ -310,7 +310,7 @@ def test_columns_and_options_that_do_not_fit_are_named(
     [
         ("empty.csv", b"", "empty.csv: the file has 0 rows"),
         ("header.csv", b"sqft,price\n", "header.csv: the file has 1 row,"),
-        ("ragged.csv", b"sqft,price\n1\n", "ragged.csv: row 0 has 1 cells, expected 2"),
+        ("ragged.csv", b"sqft,price\n1\n", "ragged.csv: line 2 has 1 cells, expected 2"),
         ("houses.xlsx", b"PK", "must be a .csv, .tsv, .txt or .parquet file, got '.xlsx'"),
         ("latin.csv", b"sqft,pr\xefx\n1,2\n", "latin.csv: the header is not in UTF-8"),
         ("missing.csv", None, "No such file or directory: "),
@@ -334,9 +334,9 @@ def test_files_that_cannot_be_read_are_named(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"place": ["moon"] * 60}, "column 'place' has 'moon' in row 0, expected one of"),
-        ({"sqft": ["big"] * 60}, "column 'sqft' has 'big' in row 0, expected a number"),
-        ({"sqft": [""] + ["1"] * 59}, "column 'sqft' has 1 missing values, the first in row 0"),
+        ({"place": ["moon"] * 60}, "column 'place' has 'moon' in line 2, expected one of"),
+        ({"sqft": ["big"] * 60}, "column 'sqft' has 'big' in line 2, expected a number"),
+        ({"sqft": [""] + ["1"] * 59}, "column 'sqft' has 1 missing values, the first in line 2"),
     ],
 )
 def test_new_rows_must_be_like_those_of_training(

@@ -1,0 +1,179 @@
+"""How a text file of cells is written, as its first lines show: encoding, separator, header."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+SEPARATORS = (",", ";", "\t", "|")
+"""What may be between two cells, if the file does not say so and nobody does."""
+
+HEAD = 2**16
+"""The bytes in which the format of a file must show, unless its header has more."""
+
+SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+"""A first line that names the separator, as Excel writes it."""
+
+NOT_UTF8 = "is not in UTF-8: save the file in UTF-8, or name its encoding, such as latin-1"
+
+
+class Format(NamedTuple):
+    """How a file is written.
+
+    Attributes:
+        separator: one character.
+        names: those of the columns.
+        encoding: its name in Python; None is UTF-8.
+        begin, line: how many bytes, in UTF-8, and lines are before the first row.
+        quoted: whether its first lines have a quote.
+        told: what was recognised, other than the usual, in words.
+        decimal: the sign before a number's fraction, "." or ",".
+    """
+
+    separator: str
+    names: tuple[str, ...]
+    encoding: str | None
+    begin: int
+    line: int
+    quoted: bool
+    told: tuple[str, ...]
+    decimal: str = "."
+
+
+def format_of(path: Path, separator: str | None, encoding: str | None) -> Format:
+    """How a file is written, as its first lines show where it is not given; not its decimal sign.
+
+    Raises:
+        ValueError: for a file without rows, or a header that cannot be read.
+        OSError: if the file cannot be read.
+    """
+    if encoding is not None and not isinstance(encoding, str):
+        raise TypeError(f"encoding must be a name such as 'latin-1', got {encoding!r:.60}")
+    told = (encoding,) if encoding else ()
+    if encoding is None and _first_bytes(path) in (b"\xff\xfe", b"\xfe\xff"):
+        encoding, told = "utf-16", ("UTF-16",)
+    lines = _first_lines(path, encoding)
+    form = _format_of(lines, separator)
+    return form._replace(encoding=encoding, told=told + form.told)
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2)
+
+
+def _first_lines(path: Path, encoding: str | None) -> list[str]:
+    """Whole lines, of the first `HEAD` bytes or of as many as hold the header."""
+    pieces = utf8(path, encoding, HEAD)
+    head = next(pieces, b"")
+    while True:
+        lines = list(io.StringIO(head.decode("utf-8", "surrogateescape"), newline=""))
+        more = next(pieces, b"")
+        if not more:
+            return lines
+        lines.pop()  # which may be cut off
+        if not all(map(_is_above, lines)):
+            return lines
+        head += more
+
+
+def _is_above(line: str) -> bool:
+    """Whether a line may be above the header."""
+    return not line.strip() or line.startswith("# ") or bool(SEP.fullmatch(line))
+
+
+def utf8(path: Path, encoding: str | None, size: int) -> Iterator[bytes]:
+    """The text of a file in UTF-8 without a mark, about `size` bytes at a time."""
+    if encoding is None:
+        with path.open("rb") as file:
+            yield file.read(max(size, 3)).removeprefix(b"\xef\xbb\xbf")
+            while data := file.read(size):
+                yield data
+        return
+    try:
+        with path.open(encoding=encoding, newline="") as text:
+            while signs := text.read(size):
+                yield signs.encode()
+    except LookupError as error:
+        raise ValueError(
+            f"encoding must be one that Python knows, such as latin-1 or cp1252, got {encoding!r}"
+        ) from error
+    except UnicodeError as error:
+        raise ValueError(f"the file is not in {encoding}: {error}") from error
+
+
+def _format_of(lines: Sequence[str], separator: str | None) -> Format:
+    """The format that the first lines show."""
+    told: list[str] = []
+    above = 0
+    if lines and (says := SEP.fullmatch(lines[0])):
+        separator, above = separator or says[1], 1
+    remark = None
+    while lines[above:] and (not lines[above].strip() or lines[above].startswith("# ")):
+        remark = lines[above][2:] if lines[above].strip() else remark
+        above += 1
+    below = lines[above:]
+    if not below:
+        raise ValueError("the file has 0 rows, expected a header and at least one more")
+    if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
+        raise ValueError(f"separator must be one character, got {separator!r}")
+    separator = separator or _separator_of(below[:50])
+    if separator != ",":
+        told.append(f"separator {separator!r}")
+    names, taken = _first_row(below, separator)
+    if re.search("[\udc80-\udcff]", "".join(below[:taken])):
+        raise ValueError(f"the header {NOT_UTF8}")
+    if remark is not None and all(map(_is_number, names)):
+        header, _ = _first_row([remark], separator)
+        if len(header) == len(names):  # as numpy.savetxt writes it
+            names, taken = header, 0
+            told.append("names from the remark above")
+    check_names(names)
+    begin = len("".join(lines[: above + taken]).encode("utf-8", "surrogateescape"))
+    quoted = any('"' in line for line in lines)
+    return Format(separator, tuple(names), None, begin, above + taken, quoted, tuple(told))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise if two columns have the same name.
+
+    >>> check_names(["a", "b", "a"])
+    Traceback (most recent call last):
+    ValueError: 2 columns are called 'a'
+    """
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ValueError(f"{times} columns are called {name!r}")
+
+
+def _first_row(lines: Sequence[str], separator: str) -> tuple[list[str], int]:
+    """The first row of these lines, and how many lines it takes."""
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        return [name.strip() for name in next(reader)], reader.line_num
+    except csv.Error as error:  # such as a quote that is never closed
+        raise ValueError(f"the header cannot be read: {error}") from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _separator_of(lines: Sequence[str]) -> str:
+    """The separator by which these lines have the most cells, the same number in each."""
+
+    def cells(separator: str) -> tuple[bool, int]:
+        rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        counts = [len(row) for row in rows if row]
+        return len(set(counts)) == 1 < counts[0], counts[0]
+
+    best = max(SEPARATORS, key=cells)
+    return " " if not cells(best)[0] and cells(" ")[0] else best

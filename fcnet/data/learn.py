@@ -1,0 +1,300 @@
+"""What the columns of a table are, decided by all its rows."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from fcnet.checks import check_type
+from fcnet.data.cells import array, mask, release
+from fcnet.data.examples import Schema, kept_entries
+from fcnet.data.leaks import NUMBERINGS, numbering
+from fcnet.data.preprocess import Standardizer, standardizer_of, unscaled
+from fcnet.data.read import Place, Table, TableFile
+from fcnet.data.schema import (
+    MISSING_CHOICES,
+    Field,
+    Given,
+    Values,
+    check_column,
+    column_of,
+    decide,
+    field_of,
+    interpret,
+    is_missing,
+    learn,
+    too_many,
+)
+from fcnet.data.survey import MOST_TEXTS, Survey, both, survey, survey_of
+from fcnet.losses import get_loss
+from fcnet.types import Loss
+
+MEDIAN_ROWS = 2**17
+"""The most rows of which a median is computed: of a longer table, every k-th row."""
+
+
+def learn_schema(
+    file: TableFile,
+    target: str,
+    *,
+    features: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
+    given: Given | None = None,
+    missing: str = "error",
+    loss: str | Loss = "squared_error",
+) -> Schema:
+    """What the columns of a file are, by all its rows, of which a block at a time is in memory.
+
+    The file is read twice where a column of numbers turns out to be a category, or rows are dropped
+    or imputed.
+
+    Args:
+        file: of `open_table`, or a table `in_memory`.
+        target: the column to predict: labels if the loss takes distributions over classes, as
+            "softmax_cross_entropy" does, else numbers.
+        features: the columns to predict it from; by default, all others, without those that say
+            nothing: constant ones, texts that are nearly all different, and a column that counts
+            the rows.
+        categories: the columns of numbers that are names, such as zip codes.
+        given: what columns are, of `read_schema`; it overrides what is decided.
+        missing: one of `MISSING_CHOICES`; "impute" drops the rows whose target is missing.
+        loss: a name or a `Loss`.
+
+    Raises:
+        ValueError: for unknown columns, or columns that do not fit; the error says what to do.
+
+    >>> import pyarrow
+    >>> from fcnet.data.read import in_memory
+    >>> columns = {"sqft": pyarrow.array(["800", "900"]), "price": pyarrow.array(["1", "2"])}
+    >>> [field.kind for field in learn_schema(in_memory(Table(columns, 2)), "price").features]
+    ['number']
+    """
+    check_type("file", file, TableFile, "a TableFile of open_table")
+    if missing not in MISSING_CHOICES:
+        raise ValueError(f"missing must be one of {', '.join(MISSING_CHOICES)}, got {missing!r}")
+    names = tuple(dict.fromkeys(features)) or tuple(n for n in file.names if n != target)
+    says = {**{name: {"kind": "category"} for name in categories}, **(given or {})}
+    for name in (target, *names, *says):
+        check_column(file.names, name)
+    if target in names:
+        raise ValueError(f"the target {target!r} is among the features: leave it out")
+    chosen = get_loss(loss)
+    if chosen.labels.one_hot:
+        says[target] = {**says.get(target, {}), "kind": "label"}
+    elif says.get(target, {}).get("kind", "number") not in ("number", "date"):
+        raise ValueError(
+            f"the target {target!r} is of the kind {says[target]['kind']} in the schema, expected "
+            "a number: to learn classes, choose the loss softmax_cross_entropy"
+        )
+    known = {name: field_of(name, says[name]) for name in (*names, target) if name in says}
+    found = _survey(file, (*names, target), known)
+    fields = {}
+    for name in names:
+        field = known.get(name) or decide(name, found[name], file.place)
+        if name in features and name not in known and field.kind == "ignored":
+            raise ValueError(
+                f"column {name!r} is of no use ({field.note}): leave it out of the features"
+            )
+        if field.kind == "number" and (note := numbering(file, name, found[name])):
+            keep = name in says or name in features or len(names) == 1 or note not in NUMBERINGS
+            field = field._replace(note=note) if keep else Field(name, "ignored", note=note)
+        fields[name] = field
+    used = tuple(name for name in names if fields[name].kind != "ignored")
+    if not used:
+        notes = {name: fields[name].note and f" ({fields[name].note})" for name in names}
+        left_out = ", ".join(f"{name!r}{note}" for name, note in notes.items())
+        raise ValueError(
+            f"there is no column to predict {target!r} from"
+            + (f"; left out are {left_out}" if left_out else "")
+        )
+    fields[target] = _target(
+        known.get(target) or decide(target, found[target], file.place), found[target]
+    )
+    gaps = {name: _missing(fields[name], found[name]) for name in (*used, target)}
+    _check_gaps(file, target, gaps, found[target].gap, missing)
+    dropped = (*(used if missing == "drop" else ()), target)
+    rows = found[target].rows
+    schema = Schema(
+        chosen,
+        tuple(fields[name] for name in names),
+        fields[target],
+        rows,
+        tuple(name for name in dropped if gaps[name]),
+        {name: _in_words(counts) for name, counts in gaps.items() if counts},
+        unscaled(0),
+        unscaled(0),
+    )
+    texts = {name: found[name].texts for name in (*used, target) if not fields[name].is_number}
+    entries = {name: array(tuple(words or ())) for name, words in texts.items()}
+    if schema.dropped or missing == "impute":
+        entries, rows = _entries(schema, file)
+    fields |= {
+        name: _learned(fields[name], entries.get(name), rows, missing == "impute") for name in used
+    }
+    release()
+    goal = _learned_target(fields[target], entries.get(target), rows)
+    scales = [_scales(fields[name], found[name]) for name in used]
+    return schema._replace(
+        features=tuple(fields[name] for name in names),
+        target=goal,
+        scales=Standardizer(*map(np.concatenate, zip(*scales, strict=True))),
+        target_scales=_scales(goal, found[target])
+        if chosen.is_scalable
+        else unscaled(len(goal.inputs)),
+    )
+
+
+def _survey(
+    file: TableFile, names: Collection[str], known: Mapping[str, Field]
+) -> dict[str, Survey]:
+    """What is known of these columns, by all rows.
+
+    Where a column turns out to be a category but some of its cells were read as numbers, all are
+    read again, as they are written.
+    """
+    text = {name for name, field in known.items() if field.kind not in ("number", "ignored")}
+    found: dict[str, Survey] = {}
+    look = tuple(name for name in names if name not in known or known[name].kind != "ignored")
+    again: set[str] = set()
+    while look:
+        for table in file.blocks((*text, *again)):
+            for name in look:
+                one = _survey_block(table, name, known.get(name), name in again)
+                found[name] = both(found[name], one) if table.first and name in found else one
+        unread = {
+            name for name in look if name not in known and _is_unread(name, found[name], file.place)
+        }
+        look, again = tuple(unread - again), again | unread
+    return found
+
+
+def _survey_block(table: Table, name: str, field: Field | None, texts: bool) -> Survey:
+    cells = column_of(table, name)
+    if field is None:
+        return survey(cells, table.decimal, table.first, texts=texts)
+    entries = interpret(field, table)
+    return survey_of(cells, entries, is_missing(entries), table.first)
+
+
+def _is_unread(name: str, found: Survey, place: Place) -> bool:
+    """Whether a column is a category of which some texts were not looked at."""
+    return found.texts is None and decide(name, found, place).kind == "category"
+
+
+def _target(field: Field, found: Survey) -> Field:
+    """The target, once it can be one."""
+    if field.kind == "label":
+        return field
+    if field.note.startswith("constant"):
+        raise ValueError(f"the target {field.name!r} is {field.note}: nothing to learn")
+    if field.note == "empty":
+        raise ValueError(f"the target {field.name!r} is empty")
+    if not field.is_number:
+        text = repr(next(iter(found.texts or {}), "")) + (field.note and f" ({field.note})")
+        raise ValueError(
+            f"the target {field.name!r} is text, such as {text}: to learn classes, choose the loss "
+            "softmax_cross_entropy, or choose another target"
+        )
+    return field
+
+
+def _missing(field: Field, found: Survey) -> Mapping[str, int]:
+    """How often each mark of a missing entry is there."""
+    if field.is_number:
+        return found.missing
+    return {mark: often for mark, often in found.missing.items() if mark in field.missing}
+
+
+def _check_gaps(
+    file: TableFile,
+    target: str,
+    gaps: Mapping[str, Mapping[str, int]],
+    first: int | None,
+    missing: str,
+) -> None:
+    """Raise for missing entries, if they are errors."""
+    count = {name: sum(marks.values()) for name, marks in gaps.items() if marks}
+    if missing != "error" or not count:
+        return
+    if target in count and first is not None:
+        raise ValueError(
+            f"the target {target!r} has {count[target]:,} missing entries, the first in "
+            f"{file.place(first)}: drop such rows"
+        )
+    found = ", ".join(f"{often:,} in {name!r}" for name, often in count.items())
+    raise ValueError(
+        f"missing entries: {found}; drop such rows, impute the entries, or leave these columns out"
+    )
+
+
+def _in_words(marks: Mapping[str, int]) -> str:
+    shown = ", ".join(repr(mark) for mark in sorted(marks) if mark)
+    return f"{sum(marks.values()):,} missing" + (f" ({shown})" if shown else "")
+
+
+def _entries(schema: Schema, file: TableFile) -> tuple[dict[str, Values], int]:
+    """The entries of each column in the rows that are kept, and how many rows these are.
+
+    They are all the texts of a category, and the numbers of at most `MEDIAN_ROWS`.
+    """
+    step = -(-schema.rows // MEDIAN_ROWS)
+    numbers: dict[str, list[np.ndarray]] = {}
+    texts: dict[str, set[str]] = {}
+    kept = 0
+    for table in file.blocks(schema.text):
+        entries, keep = kept_entries(schema, table)
+        kept += int(keep.sum())
+        some = keep & ((table.first + np.arange(table.rows)) % step == 0)
+        for name, values in entries.items():
+            if isinstance(values, np.ndarray):
+                numbers.setdefault(name, []).append(values[some])
+            else:
+                texts.setdefault(name, set()).update(values.filter(mask(keep)).unique().to_pylist())
+    if not kept:
+        raise ValueError(f"every row has a missing entry in one of {', '.join(schema.dropped)}")
+    found = {name: array(tuple(sorted(words))) for name, words in texts.items()}
+    return found | {name: np.concatenate(blocks) for name, blocks in numbers.items()}, kept
+
+
+def _learned(field: Field, entries: Values | None, rows: int, fill: bool) -> Field:
+    """A feature with its values, and what replaces a missing entry."""
+    if entries is None:
+        return field
+    given = bool(field.values)
+    field = learn(field, entries, fill=fill)
+    if not given and too_many(len(field.values), rows):
+        raise ValueError(
+            f"column {field.name!r} is a category with {_many(field.values)} values in {rows:,} "
+            "rows, too many to learn from: leave it out"
+        )
+    return field
+
+
+def _learned_target(field: Field, entries: Values | None, rows: int) -> Field:
+    """The target with its classes, if it has any."""
+    if field.is_number:
+        if entries is not None and len(entries) == rows and np.ptp(entries) == 0:
+            raise ValueError(f"the target {field.name!r} is constant: nothing to learn")
+        return field
+    field = learn(field, entries)
+    if len(field.values) < 2:
+        raise ValueError(
+            f"the target {field.name!r} is {field.values[0]!r} in every row: nothing to learn"
+        )
+    if too_many(len(field.values), rows):
+        raise ValueError(
+            f"the target {field.name!r} has {_many(field.values)} classes in {rows:,} rows, "
+            "too many to learn: for numbers, choose the loss squared_error"
+        )
+    return field
+
+
+def _many(values: Collection[str]) -> str:
+    most = len(values) > MOST_TEXTS  # and there may be more, which are not counted
+    return f"more than {MOST_TEXTS:,}" if most else f"{len(values):,}"
+
+
+def _scales(field: Field, found: Survey) -> Standardizer:
+    """About the mean and the scale of the inputs of a column; those of 0 and 1 stay so."""
+    if not field.is_number or found.moments is None or found.moments.binary.all():
+        return unscaled(len(field.inputs))
+    return standardizer_of(found.moments)

@@ -18,7 +18,7 @@ import pyarrow.parquet as parquet
 from campaigns.outcomes import Report, Result, judged
 from fcnet.data import learn_schema, open_table, read_table
 from fcnet.data.cells import as_text
-from fcnet.data.examples import rows_of
+from fcnet.data.examples import examples_of
 
 MOST_MEMORY = 2**36
 """The bytes of address space that a process may have: more are asked for by a damaged header."""
@@ -165,7 +165,7 @@ def fault_of_examples(path: Path, rng: np.random.Generator) -> str | None:
     loss = str(rng.choice([*3 * ["squared_error", "softmax_cross_entropy"], "poisson", "logistic"]))
     missing = str(rng.choice(["error", "drop", "impute", "impute"]))
     schema = learn_schema(file, target, missing=missing, loss=loss)
-    found = [part for part in rows_of(schema, file)]
+    found = [part for part in examples_of(schema, file)]
     rows = sum(len(part.X) for part in found)
     d = sum(len(field.inputs) for field in schema.used)
     if not 0 < rows <= schema.rows or any(part.X.shape[1] != d for part in found):

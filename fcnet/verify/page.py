@@ -10,7 +10,7 @@ from html import escape
 from itertools import pairwise, repeat
 from typing import Any
 
-from fcnet.verify.table import number, title_of
+from fcnet.verify.table import number, place_of
 from fcnet.verify.truth.rounding import KAPPA
 
 STYLE = """
@@ -36,7 +36,7 @@ margin:auto;padding:1.5rem}
 .fcnet .legend i{display:inline-block;width:.9em;height:.9em;margin-right:.4em;
 vertical-align:-.1em;border:1px solid #9aa5b1}
 .fcnet .lines,.fcnet .wide{overflow:auto}.fcnet .lines h3{font-size:1rem;margin:1.4rem 0 .2rem}
-.fcnet .lines p{margin:.2rem 0}.fcnet .lines table{width:auto}
+.fcnet .wide table{min-width:46rem}.fcnet .lines p{margin:.2rem 0}.fcnet .lines table{width:auto}
 .fcnet .lines td,.fcnet .lines th{padding:.1rem 0 .1rem 1rem;border:0;white-space:nowrap}
 .fcnet .lines th:first-child{padding-left:0}.fcnet .lines th{font-weight:400;color:#52606d}
 .fcnet .lines .off{background:#fdf0e4;color:#b84e00;font-weight:600}
@@ -175,7 +175,8 @@ def _judged(report: Mapping[str, Any]) -> str:
 
 def _numbers_html(numbers: Mapping[str, Any], report: Mapping[str, Any]) -> str:
     """The right numbers and the candidate's, quantity by quantity."""
-    remarks = (title_of(numbers["input"], bool(report["example"])), *numbers["remarks"])
+    place = place_of(numbers["input"], bool(report["example"]))
+    remarks = (place[0].upper() + place[1:], *numbers["remarks"])
     parts = [f"<p class=fine>{escape(' '.join(remarks))}</p>"]
     for quantity in numbers["quantities"]:
         is_first = quantity["state"] == "first"

@@ -215,15 +215,14 @@ def _signed(term: Term, digits: int, first: bool) -> str:
     return f" - {text}" if is_negative else f" + {text}"
 
 
-def title_of(input: str, has_code: bool) -> str:
-    """What is shown, and on which input; `has_code` where the report has code that makes it."""
-    made = ", which report.example makes" if has_code else ""
-    return f"Your numbers beside the right ones, on {input}{made}."
+def place_of(table_input: str, has_code: bool) -> str:
+    """On which input the numbers are; `has_code` where the report has code that makes it."""
+    return f"on {table_input}{', which report.example makes' if has_code else ''}."
 
 
 def as_text(table: Table, has_code: bool) -> str:
     """The table in at most 100 columns, with its title."""
-    lines = wrapped(title_of(table.input, has_code), WIDTH)
+    lines = wrapped(f"Your numbers beside the right ones, {place_of(table.input, has_code)}", WIDTH)
     lines += [line for remark in table.remarks for line in wrapped(remark, WIDTH)]
     for quantity in table.quantities:
         lines += ["", *_quantity_lines(quantity)]

@@ -13,6 +13,7 @@ import pytest
 from fcnet.verify.compare import compare_arrays
 from fcnet.verify.page import colour
 from fcnet.verify.report import GradientError, Report
+from fcnet.verify.table import Quantity, Table
 from fcnet.verify.types import Finding, Leaf
 
 SIZES = (4, 3, 1)
@@ -31,6 +32,27 @@ def leaves(sizes=SIZES, error=0.0) -> tuple[Leaf, ...]:
     return compare_arrays(paths, got, right, allowed, "your input").leaves
 
 
+def numbers() -> Table:
+    agrees = Quantity(
+        *(2, 2, "delta[2]", "(o - y)", "your delta[2]", "agrees"),
+        *(("",), ("unit 0",), ((0.5,),), ((0.5,),), ((False,),)),
+    )
+    first = Quantity(
+        *(
+            5,
+            1,
+            "dW[1]",
+            "delta[1] a[0]^T",
+            "your W1",
+            "first",
+            ("unit 0",),
+            ("input 0", "input 1"),
+        ),
+        *(((0.5, 0.25),), ((0.5, np.nan),), ((False, True),), "2 of 4 inputs"),
+    )
+    return Table("a <small> input", (agrees, first), "dW[1][0][1] = 0.5 * 0.5 = 0.25; W1 is nan")
+
+
 def finding(**changes) -> Finding:
     usual = Finding(5, "dW", 1, "factor_2", "your dW1 is twice too large. It must be delta[1] x^T.")
     return usual._replace(**changes)
@@ -47,6 +69,7 @@ def report(verdict="wrong", **changes) -> Report:
         "precision": "float64",
         "unit_roundoff": 2.0**-53,
         "sizes": SIZES,
+        "numbers": numbers() if verdict == "wrong" else None,
     }
     return Report(**(parts | changes))
 
@@ -144,6 +167,24 @@ def test_the_page_shows_the_worst_edge_and_the_findings():
     assert "Line 5 of Algorithm 5, layer 1" in page
     assert report("right").to_html().count(colour(1e6)) == 1  # in the legend
     assert report()._repr_html_().partition("</style>")[2] in page
+
+
+def test_numbers_stand_beside_the_right_ones_and_those_that_differ_are_marked():
+    page = report().to_html()
+    assert "On a &lt;small&gt; input." in page
+    assert page.count("class='lines first'") == page.count("class='n off'>not finite") == 1
+    assert page.count("<tr><th>yours") == page.count("<tr><th>off by") == 1
+    assert "<code class=formula>dW[1][0][1] = 0.5 * 0.5 = 0.25; W1 is nan</code>" in page
+    assert "beside the right ones" not in report("right").to_html()
+    assert report().table().splitlines()[-7:] == [
+        "  your W1 differs, as the first that does",
+        "  2 of 4 inputs",
+        "                input 0    input 1",
+        "  unit 0            0.5       0.25",
+        "  yours             0.5        nan",
+        "  off by                       nan",
+        "dW[1][0][1] = 0.5 * 0.5 = 0.25; W1 is nan",
+    ]
 
 
 def test_wide_layers_are_drawn_by_their_worst_units():

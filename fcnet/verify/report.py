@@ -28,14 +28,8 @@ WIDTH = 100
 
 NO_TABLE: dict[Verdict, str] = {
     "right": "Your numbers and the right ones agree on every input: there is no table of them.",
-    "wrong": (
-        "There is no table of your numbers and the right ones: no wrong number shows on an input "
-        "by itself. What is wrong is among the findings."
-    ),
-    "cannot tell": (
-        "There is no table of your numbers and the right ones: no input shows a number by which "
-        "they could be told apart."
-    ),
+    "wrong": "There is no table of numbers: what is wrong stands in the findings.",
+    "cannot tell": "There is no table of numbers: no input shows whether yours are right.",
 }
 """What the table says where it has nothing to show."""
 

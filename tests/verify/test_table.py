@@ -415,10 +415,10 @@ def test_where_no_number_is_wrong_a_sentence_says_so():
         "Your numbers and the right ones agree on every input: there is no table of them."
     )
     unread = fcnet.check(lambda *_: "nonsense", network(), X[0], Y[0])
-    assert "among the findings" in unread.table()
+    assert "in the findings" in unread.table()
     nothing = fcnet.check_gradient(np.zeros_like, lambda x: jnp.sum(0 * x), np.ones(3))
     assert nothing.verdict == "cannot tell"
-    assert "could be told apart" in nothing.table()
+    assert "whether yours are right" in nothing.table()
     for report in (right, unread, nothing):
         assert report.numbers is None
         assert "beside the right ones" not in report.to_html()

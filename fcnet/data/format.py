@@ -128,7 +128,7 @@ def _format_of(lines: Sequence[str], separator: str | None) -> Format:
     names, taken = _first_row(below, separator)
     if re.search("[\udc80-\udcff]", "".join(below[:taken])):
         raise ValueError(f"the header {NOT_UTF8}")
-    if remark is not None and all(map(_is_number, names)):
+    if remark is not None and any(names) and all(not n or _is_number(n) for n in names):
         header, _ = _first_row([remark], separator)
         if len(header) == len(names):  # as numpy.savetxt writes it
             names, taken = header, 0

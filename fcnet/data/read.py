@@ -252,4 +252,6 @@ def _parquet_cells(cells: Cells) -> Cells:
         return cells
     if arrow.types.is_floating(kind):
         return pc.cast(cells, "double")
-    return pc.utf8_trim_whitespace(filled(pc.cast(cells, "string")))
+    text = pc.cast(cells, "string")
+    text.validate(full=True)  # that it is in UTF-8
+    return pc.utf8_trim_whitespace(filled(text))

@@ -123,6 +123,11 @@ FILES = {
         NUMBERS,
         ("separator ' '", "names from the remark above"),
     ),
+    "a header as a remark, and an empty cell": (
+        "# x,y\n" + lines().partition("\n")[2].replace("0.5,6", ",6", 1),
+        NUMBERS,
+        ("names from the remark above",),
+    ),
     "a remark at the end": (lines() + "# the end\n", NUMBERS, ()),
     "a cut-off last line": (lines() + "3.2", "line 14 has 1 cells, expected 2: '3.2'", ()),
     "a row with a cell too many": (
@@ -458,3 +463,11 @@ def test_damaged_parquet_files_are_refused_in_one_line(tmp_path: Path) -> None:
     assert [text for text in told if not text.startswith(f"{damaged}") or "\n" in text] == []
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "nothing.parquet")
+
+
+def test_text_of_parquet_that_is_not_in_utf_8_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "text.parquet"
+    column = pyarrow.array([b"hill", b"la\xffke"] * 6).view("string")
+    pyarrow.parquet.write_table(pyarrow.table({"c": column}), file, use_dictionary=False)
+    with pytest.raises(ValueError, match=r"text\.parquet is damaged: .*UTF8"):
+        read_table(file)

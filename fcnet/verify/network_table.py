@@ -39,7 +39,7 @@ EXAMPLES = 3
 NAME_WIDTH = 40
 """The most characters of the user's name of an array."""
 
-INDICES = "Indices count from 0, as in the notes: W[k][unit][input]."
+INDICES = "Layers count from 1, units and inputs from 0: W[layer][unit][input]."
 FORWARD = "Where only right numbers stand, such as z and a, a gradient does not show yours."
 SUMS = (
     "A gradient of several examples shows no delta of theirs, only sums: in the backward pass your "

@@ -68,6 +68,7 @@ def main() -> None:
     )
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--note", default="", help="what a reader of FILE has to know besides")
     parser.add_argument(
         "--publish", action="store_true", help="only write the tables of README and of the site"
     )
@@ -84,7 +85,7 @@ def main() -> None:
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
     jax.config.update("jax_enable_compilation_cache", False)
     today = datetime.now(UTC).date().isoformat()
-    note = "the smallest cases, once" if arguments.quick else ""
+    note = "the smallest cases, once" if arguments.quick else arguments.note
     record = Record(machine(), versions(), today, commit(), note, suites={})
     print(
         ", ".join(f"{name} {value}" for name, value in (record.machine | record.versions).items())

@@ -68,7 +68,8 @@ def source(suites: Suites, *names: str) -> str:
         raise ValueError(f"the suites {' and '.join(names)} of one table are of different runs")
     machine = record.machine
     place = machine["device"] if machine["device"] != "cpu" else machine["processor"]
-    cores = f", {machine['cores']} cores" if "cores" in machine else ""
+    count = machine.get("cores", 0)
+    cores = f", {count} core{'s' * (count > 1)}" if count else ""
     versions = f"Python {record.versions['python']}, JAX {record.versions['jax']}"
     when = f" on {record.date}" if record.date else ""
     commit = f", commit {record.commit}" if record.commit else ""

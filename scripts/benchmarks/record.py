@@ -134,8 +134,11 @@ def cells(rows: Sequence[Row], figures: Iterable[str] = FIGURES) -> list[list[st
 
 def show(row: Row, name: str) -> str:
     """The figure as a table shows it; "-" where there is none."""
-    value = row.values.get(name, float("nan"))
-    return f"{value:{FIGURES[name][1]}}" if isfinite(value) else "-"
+    value, form = row.values.get(name, float("nan")), FIGURES[name][1]
+    if not isfinite(value):
+        return "-"
+    text = f"{value:{form}}"
+    return f"{float(text):g}" if form.endswith("g") else text  # without 4.5e+04
 
 
 def format_rows(rows: Sequence[Row]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import fcnet
 from fcnet.cli import check, completion, demo, export, notes, predict, sweep, train
-from fcnet.cli.cache import VARIABLES, keep_compiled
+from fcnet.cli.cache import VARIABLES, keep_compiled, leave_cores_to_xla
 from fcnet.cli.options import STATUSES
 
 
@@ -142,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command, debug = options.pop("command"), options.pop("debug")
         failure = command.failure
         keep_compiled()
+        leave_cores_to_xla()
         _flush()
         status = command.run(**options)
         _flush()

@@ -1,4 +1,4 @@
-"""The programs that JAX compiles, kept in the user's cache folder between calls of `fcnet`."""
+"""How a command uses the machine: XLA has the cores, and its programs are kept for later ones."""
 
 import os
 import sys
@@ -38,6 +38,16 @@ def keep_compiled() -> None:
             os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
             # Of a full disk, or of an entry that another process is writing: JAX then compiles.
             warnings.filterwarnings("ignore", "Error .* persistent compilation cache")
+
+
+def leave_cores_to_xla() -> None:
+    """Have NumPy and SciPy, which must not be loaded yet, compute their products on one core.
+
+    The other threads of OpenBLAS wait actively for work, while XLA needs their cores: the linear
+    model of a small table takes five times as long. The user's own variable counts more.
+    """
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def cache_folder() -> Path:

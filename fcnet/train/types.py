@@ -5,12 +5,14 @@ import signal
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 import optax
 from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
+from fcnet.checks import as_jax, on_host
 from fcnet.files import write_file
 from fcnet.types import Objective, Params
 
@@ -36,9 +38,9 @@ class Data(NamedTuple):
     weights: Float[Array, "*steps n"] | None
 
     def rows(self, rows: np.ndarray) -> "Data":
-        """Some of the rows."""
-        weights = None if self.weights is None else self.weights[rows]
-        return Data(self.X[rows], self.Y[rows], weights)
+        """Some of the rows; on a CPU, no program is compiled to take them."""
+        taken: Data = jax.tree.map(lambda leaf: as_jax(on_host(leaf)[rows]), self)
+        return taken
 
 
 class Batches(NamedTuple):

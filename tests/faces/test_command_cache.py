@@ -80,6 +80,20 @@ def test_a_command_keeps_programs_and_help_makes_no_folder(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("before", "given", "expected"), [("", "", "1"), ("", "3", "3"), ("import numpy", "", "None")]
+)
+def test_a_command_leaves_the_cores_to_xla(before: str, given: str, expected: str) -> None:
+    script = (
+        f"import os; os.environ.pop('OPENBLAS_NUM_THREADS'); given = {given!r}\n"
+        f"if given: os.environ['OPENBLAS_NUM_THREADS'] = given\n{before}\n"
+        "from fcnet.cli import main; main(['notes'])\n"
+        "print('threads:', os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    done = run_program(script, OPENBLAS_NUM_THREADS="2")
+    assert done.stdout.splitlines()[-1] == f"threads: {expected}"
+
+
+@pytest.mark.parametrize(
     ("platform", "variables", "expected"),
     [
         ("linux", {}, "home/.cache/fcnet"),

@@ -17,7 +17,12 @@ from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum,
 from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
 from fcnet.train.objective import as_gradient
-from fcnet.train.optimizer import as_optimizer, check_optimizer, start_state
+from fcnet.train.optimizer import (
+    as_optimizer,
+    check_optimizer,
+    like_start_state,
+    start_state,
+)
 from fcnet.train.precision import as_precision
 from fcnet.train.program import check_gradient, compile_ahead
 from fcnet.train.run import Plan, begin, run
@@ -163,6 +168,11 @@ def fit(
         )  # fmt: skip
         if not isinstance(gradient, str):
             check_gradient(program, layers, source.load(0))
+        compiled = None
+        if source.like is not None and schedule.steps:
+            # Compiled while the start is made and measured, and the first batches are drawn.
+            like = State(layers, like_start_state(chosen, hyper, layers))
+            compiled = compile_ahead(program, like, source.like, hyper)
         state = State(layers, start_state(chosen, hyper, layers, opt_state))
         identity: dict[str, str] = {}
         if saves is not None or is_shared(devices):
@@ -190,8 +200,4 @@ def fit(
             if saves is None
             else Store(Path(saves.folder), saves.every, saves.keep, identity, devices),
         )
-        compiled = None
-        if source.like is not None and schedule.steps:
-            # Compiled while the start is measured and the first batches are drawn.
-            compiled = compile_ahead(program, state, source.like, hyper)
         return run(plan, begin(plan, state), compiled)

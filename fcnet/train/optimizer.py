@@ -183,15 +183,21 @@ def start_state(
     Raises:
         ValueError: for the state of another optimiser, or of a network of other shapes.
     """
-    fresh = _init(hyperparameters, params, optimizer=optimizer)
     if earlier is None:
-        return fresh
-    if difference := mismatch(earlier, fresh):
+        return _init(hyperparameters, params, optimizer=optimizer)
+    if difference := mismatch(earlier, like_start_state(optimizer, hyperparameters, params)):
         raise ValueError(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
             f"run with the same optimizer, sizes and dtype returned; {difference}"
         )
     return jax.tree.map(as_jax, earlier)
+
+
+def like_start_state(
+    optimizer: Optimizer, hyperparameters: Hyperparameters, params: Params
+) -> optax.OptState:
+    """`start_state` in shapes and dtypes; nothing is computed."""
+    return _traced(_init, optimizer, hyperparameters, params)
 
 
 @partial(jax.jit, static_argnames="optimizer")

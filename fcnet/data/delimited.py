@@ -189,7 +189,7 @@ def _texts(
             _parse(data, form, kinds, unfit, use_threads=False)
         except arrow.ArrowInvalid:
             row = bad[0]
-        place = line(data[: row_begins(data)[row.number - 1]])
+        place = line(data[: row_begins(data, form.separator)[row.number - 1]])
         raise ValueError(
             f"line {place} has {row.actual_columns} cells, expected {row.expected_columns}: "
             f"{_short(row.text)}"

@@ -67,7 +67,9 @@ def line_of(path: Path, form: Format, row: int) -> int:
         row: its number; the first below the header is 0. Empty lines and remarks are no rows.
     """
     for data, begin in pieces(path, form):
-        begins = [k for k in row_begins(data).tolist() if not _is_remark(data, k, form)]
+        begins = [
+            k for k in row_begins(data, form.separator).tolist() if not _is_remark(data, k, form)
+        ]
         if row < len(begins):
             return line_in(path, form, begin, data[: begins[row]])
         row -= len(begins)
@@ -84,17 +86,24 @@ def line_in(path: Path, form: Format, begin: int, data: bytes) -> int:
     return 1 + int(ends[0] or ends[1])
 
 
-def row_begins(data: bytes) -> Int[np.ndarray, " rows"]:
+def row_begins(data: bytes, separator: str) -> Int[np.ndarray, " rows"]:
     """Where the rows of a piece begin. An empty line is none; a remark is one here.
 
-    >>> row_begins(b'1,"a\\nb"\\n\\r\\n2,c').tolist()
-    [0, 10]
+    >>> row_begins(b'1,"a\\nb"\\n\\r\\n2,5"\\n3,c', ",").tolist()
+    [0, 10, 15]
     """
-    signs = np.frombuffer(data, np.uint8)
-    ends = (signs == ord("\n")) | (signs == ord("\r"))
-    if b'"' in data:
-        ends &= np.cumsum(signs == ord('"'), dtype=np.uint8) % 2 == 0
-    return np.flatnonzero(~ends & np.append(True, ends[:-1]))
+    lines = data.splitlines(keepends=True)
+    offsets = np.cumsum([0, *map(len, lines)])
+    if b'"' not in data:
+        return offsets[:-1][[bool(line.strip(b"\r\n")) for line in lines]]
+    text = (line.decode(errors="replace") for line in lines)
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
+    begins, taken = [], 0
+    for row in reader:
+        if row:
+            begins.append(taken)
+        taken = reader.line_num
+    return offsets[begins]
 
 
 def _is_remark(data: bytes, begin: int, form: Format) -> bool:

@@ -135,6 +135,11 @@ FILES = {
         "line 2 has 3 cells, expected 2: '0.5,6073.9,1'",
         (),
     ),
+    "a row with a cell too many under a quote in a cell": (
+        lines('{i},5"').replace('7,5"', '7,5",1', 1),
+        """line 3 has 3 cells, expected 2: '7,5",1'""",
+        (),
+    ),
     "a line of totals": (
         lines() + "Total,123456.7\n",
         "column 'x' has 'Total' in line 14, 12 of 13 are numbers",

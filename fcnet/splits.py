@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Integer, Num
 
 COPIES = 5
 """The most equal rows that stay on one side in any table."""
@@ -18,7 +18,7 @@ def hold_out(
     draw: Callable[[int], Int[np.ndarray, " k"]],
     *,
     classes: Int[np.ndarray, " n"] | None = None,
-    equal: Int[np.ndarray, " n"] | None = None,
+    equal: Integer[np.ndarray, " n"] | None = None,
     groups: Int[np.ndarray, " n"] | None = None,
 ) -> Bool[np.ndarray, " n"]:
     """The rows to hold out: this share of all weight, and of that of each class, to one row.
@@ -64,7 +64,7 @@ def hold_out(
     return held
 
 
-def _numbered(sets: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+def _numbered(sets: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """The sets of rows numbered 0, 1, ..., in the order of their numbers."""
     return np.unique(sets, return_inverse=True)[1]
 

@@ -1,5 +1,6 @@
 """The benchmarks run and write their rows. No test asserts a time."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -191,6 +192,21 @@ def test_checkers_are_scored_on_faults_and_on_correct_programs(tmp_path: Path) -
     assert others["placed"] is None
     assert "detected" in done.stdout
     assert "least error seen" in done.stdout
+
+
+@pytest.mark.parametrize(("seconds", "begun"), [(-1, 0), (1e6, 8)])
+def test_no_part_for_a_gpu_is_begun_when_its_time_is_over(
+    seconds: float, begun: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    gpu = importlib.import_module("benchmarks.gpu")
+    monkeypatch.setattr("fcnet.train.data.EVALUATED_ROWS", 16)  # so that it is as before again
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    monkeypatch.setattr(gpu, "SECONDS", seconds)
+    for part in ("train", "sweep"):
+        monkeypatch.setattr(gpu, part, lambda *given: iter([given]))
+    assert len(list(gpu.run(quick=False))) == begun
+    assert capsys.readouterr().out.count("left out") == 8 - begun
 
 
 def test_an_unknown_suite_is_refused() -> None:

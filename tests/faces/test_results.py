@@ -76,6 +76,12 @@ def test_a_figure_measured_anew_is_noticed(
     rows[1] = rows[1]._replace(values={**rows[1].values, "ratio": 2 * rows[1].values["ratio"]})
     measured.write(tmp_path / "train.json")
     assert stale(publish, pages, tmp_path) == {"README.md", "speed.md"}
+    page = tmp_path / "README.md"
+    page.write_text(pages["README.md"], encoding="utf-8")
+    publish.write([page], publish.load(tmp_path))
+    written = page.read_text(encoding="utf-8")
+    assert stale(publish, {"README.md": written}, tmp_path) == set()
+    assert publish.BLOCK.sub("", written) == publish.BLOCK.sub("", pages["README.md"])
 
 
 def test_every_recorded_figure_has_its_place_in_the_table_of_figures(

@@ -18,8 +18,10 @@
 # with more care, beside other libraries.
 
 # %%
+import json
 import time
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -144,6 +146,31 @@ def once(f):
 
 
 print(f"mean of 256 backprops: {once(mean_of_each):.0f} us, batch_backprop: {once(whole):.0f} us")
+
+# %% [markdown]
+# ## Beside other libraries
+#
+# A checkout keeps the runs whose figures are published. Each point is the time of a step divided by that
+# of `fcnet.fit`, which is 1. The larger the products, the less any library can save.
+
+# %%
+record = json.loads(Path("../scripts/benchmarks/results/train.json").read_text())
+print(f"{record['date']}, {record['machine']['cores']} cores, JAX {record['versions']['jax']}")
+
+figure, ax = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
+measured = [row for row in record["suites"]["train"] if row["values"].get("ratio")]
+cases = list(dict.fromkeys(row["case"] for row in measured))
+for program in dict.fromkeys(row["program"] for row in measured):
+    theirs = [row for row in measured if row["program"] == program]
+    ratios = [row["values"]["ratio"] for row in theirs]
+    line = "-" if program == "fcnet.fit" else ""
+    ax.plot(ratios, [cases.index(row["case"]) for row in theirs], f"o{line}", label=program)
+ax.set(xscale="log", xlabel="time of a step / that of fcnet.fit", yticks=range(len(cases)))
+ax.set_yticklabels(cases)
+ax.invert_yaxis()
+ax.spines[["top", "right"]].set_visible(False)
+ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+figure.show()
 
 # %% [markdown]
 # ## By hand or by autodiff?

@@ -79,10 +79,20 @@ def source(suites: Suites, *names: str) -> str:
 
 
 def plain(name: str, *figures: str) -> Callable[[Suites], str]:
-    """A table of a suite's rows as they are, with some of their figures."""
+    """A table of a suite's rows as they are, with some of their figures.
+
+    A baseline that is the same in all rows stands in the header.
+    """
 
     def table(suites: Suites) -> str:
-        return markdown(cells(suites[name].suites[name], figures), source(suites, name))
+        rows = suites[name].suites[name]
+        baselines = {row.baseline for row in rows} - {""}
+        if len(baselines) > 1:
+            return markdown(cells(rows, figures), source(suites, name))
+        headers, *lines = cells([row._replace(baseline="") for row in rows], figures)
+        ratio = " to ".join(["ratio", *baselines])
+        headers = [ratio if header == "ratio" else header for header in headers]
+        return markdown([headers, *lines], source(suites, name))
 
     return table
 
@@ -160,11 +170,11 @@ def peers(suites: Suites) -> str:
     case = next(row.case for row in rows if "64-64" in row.case)
     best = ["fcnet.fit", *(fastest(case, names) for names in columns.values())]
     for title, name, form in (
-        ("the first step, in seconds", "cold_s", ".2f"),
-        ("the loss, after as many steps in each", "loss", ".3f"),
+        ("first step, s", "cold_s", ".2f"),
+        ("loss", "loss", ".3f"),
     ):
         shown = (figure(rows, case, program, name) for program in best)
-        lines.append([f"{case}: {title}", *(f"{value:{form}}" for value in shown)])
+        lines.append([f"{case.split(',')[0]}: {title}", *(f"{value:{form}}" for value in shown)])
     return markdown(lines, source(suites, "train"))
 
 
@@ -193,7 +203,7 @@ TABLES: Mapping[str, Callable[[Suites], str]] = MappingProxyType(
         "sampling": plain("sampling", "ratio", "low", "high"),
         "train": peers,
         "first": first_results,
-        "products": plain("products", "us", "ratio", "low", "high", "processor_ratio"),
+        "products": plain("products", "us", "ratio", "processor_ratio"),
         "sweep": plain("sweep", "us", "ratio"),
         "scale": plain("scale", "us", "ratio"),
         "houses": plain("houses", "score", "least", "most", "cold_s", "later_s"),

@@ -13,7 +13,7 @@ from jaxtyping import Float, Num
 
 from fcnet.activations import check_activations
 from fcnet.checks import as_example, as_params, as_trace, as_vectors, check_widths
-from fcnet.losses import as_batch, as_objective, as_shares, check_labels
+from fcnet.losses import as_batch, as_objective, as_shares, check_labels, sum_dtype
 from fcnet.network import forward_trace
 from fcnet.types import Activation, Layer, Loss, Pairs, Params, Trace
 
@@ -177,17 +177,22 @@ def batch_backprop(
     X, Y = as_batch(params, X, Y, objective.loss)
     traces = jax.vmap(lambda x: forward_trace(layers, x, **objective.sigmas))(X)
     D = jax.vmap(lambda trace, y: deltas(layers, trace, y, **objective.keywords))(traces, Y)
-    n = X.shape[0]
+    n: int | Array = len(X)
     if weights is not None:
-        share = as_shares(weights, n, X.dtype)
-        D = tuple(n * share[:, None] * delta for delta in D)
-    return _like(
-        params,
-        tuple(
-            Layer(W=_transposed(delta) @ a_below / n, b=delta.sum(0) / n)
-            for delta, a_below in zip(D, traces.a[:-1], strict=True)
-        ),
+        share = as_shares(weights, len(X), X.dtype)
+        largest = jnp.where(share.any(), share.max(), 1)
+        relative = (share / largest).astype(X.dtype)  # at most 1, so that no product overflows
+        D = tuple(relative[:, None] * delta for delta in D)
+        n = 1 / largest
+    kind = sum_dtype(X.dtype)
+    gradient = tuple(
+        Layer(
+            W=jnp.matmul(_transposed(delta), a_below, preferred_element_type=kind) / n,
+            b=delta.sum(0, dtype=kind) / n,
+        )
+        for delta, a_below in zip(D, traces.a[:-1], strict=True)
     )
+    return _like(params, jax.tree.map(lambda leaf: leaf.astype(X.dtype), gradient))
 
 
 def _transposed(D: Array) -> Array:

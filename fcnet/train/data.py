@@ -57,7 +57,10 @@ def as_data(
     weights: ArrayLike | None,
     objective: Objective,
 ) -> Data:
-    """Checked examples in rows, in the dtype of the parameters, with weights of mean 1."""
+    """Checked examples in rows, in the dtype of the parameters, with weights of mean 1.
+
+    The weights come in the dtype for sums.
+    """
     examples, targets = as_batch(params, X, Y, objective.loss)
     if weights is None:
         return Data(examples, targets, None)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from fcnet.backpropagation import batch_backprop
 from fcnet.checks import look_up_name
-from fcnet.losses import mean_loss
+from fcnet.losses import mean_loss, sum_dtype
 from fcnet.network import forward
 from fcnet.train.types import Data, Program
 from fcnet.types import Layer, Objective, Params
@@ -106,8 +106,11 @@ def evaluate(
             jnp.concatenate([part.reshape(-1, *part.shape[2:]), rest])
             for part, rest in zip(blocks, (o, losses), strict=True)
         )
-    weights = jnp.ones(len(data.X), o.dtype) if data.weights is None else data.weights
-    # Probabilities that differ may be equal in bfloat16.
-    wide = o.astype(jnp.promote_types(o.dtype, jnp.float32))
-    metric = objective.loss.metric(jax.vmap(objective.loss.mean)(wide), data.Y, weights)
-    return (weights * losses).sum() / weights.sum(), metric.astype(o.dtype)
+    weights = jnp.ones(len(data.X)) if data.weights is None else data.weights
+    # Probabilities that differ may be equal in bfloat16, and sums infinite in float16.
+    o, Y, losses, weights = (
+        array.astype(sum_dtype(o.dtype)) for array in (o, data.Y, losses, weights)
+    )
+    metric = objective.loss.metric(jax.vmap(objective.loss.mean)(o), Y, weights)
+    mean = (weights * losses).sum() / weights.sum()
+    return mean.astype(data.X.dtype), metric.astype(data.X.dtype)

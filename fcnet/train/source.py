@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from fcnet.checks import as_array, as_count, as_jax, look_up_name, on_host
 from fcnet.keys import split_keys
+from fcnet.losses import sum_dtype
 from fcnet.sampling import INT32_MAX, block_length
 from fcnet.train.data import (
     Table,
@@ -337,7 +338,7 @@ def _stacked(
     except ValueError as error:
         raise ValueError(f"{error}, in batches {begin} to {begin + len(batches) - 1}") from error
     if len(columns) == 3:
-        data = data._replace(weights=as_jax(columns[2].astype(data.X.dtype)))
+        data = data._replace(weights=as_jax(columns[2].astype(sum_dtype(data.X.dtype))))
     full = (sizes[: len(batches)] == B).all() and not weighted
     return in_steps(data, B, None if full else np.arange(B) < sizes[:, None])
 

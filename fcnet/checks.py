@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from fcnet.forks import check_process
 from fcnet.types import Activation, Labels, Layer, Loss, Params, Trace
 
 Row = TypeVar("Row", Activation, Loss)
@@ -151,6 +152,7 @@ def as_jax(array: Array | np.ndarray) -> Array:
 
     `jnp.asarray` would compile a program for each shape.
     """
+    check_process()
     return array if isinstance(array, Array) else jax.device_put(array)
 
 
@@ -396,6 +398,7 @@ def as_positive(name: str, value: ArrayLike) -> Array:
 
 def check_key(key: object) -> None:
     """Raise unless `key` is a single random key, of the new kind or the old."""
+    check_process()
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
         if str(jax.random.key_impl(key)) == "unsafe_rbg":  # type: ignore[arg-type]

@@ -60,8 +60,9 @@ def draw_classes(rng: np.random.Generator, n: int, m_r: int) -> Float[np.ndarray
 # The functions of the rows have names, so that pickle stores rows made from those of the table.
 # They take NumPy's arrays as well as JAX's.
 def _half_squares(o: Any, y: Any) -> Any:
-    off = o - y
-    return jnp.sum(off * (off / 2))  # the square of 300 is infinite in float16, its half is not
+    off = jnp.asarray(o - y)
+    wide = off.astype(sum_dtype(off.dtype))  # the square of 300 is infinite in float16
+    return (jnp.sum(wide**2) / 2).astype(off.dtype)
 
 
 def _difference(o: Any, y: Any) -> Any:

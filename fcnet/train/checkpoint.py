@@ -16,7 +16,8 @@ import re
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from fcnet.checks import as_count
 from fcnet.extras import extra
 from fcnet.files import NO_SUM, is_whole, seal
 from fcnet.keys import as_numpy, from_words, is_key
+from fcnet.train.lock import locked
 from fcnet.train.mesh import check_alike, is_shared, least
 from fcnet.train.optimizer import Hyperparameters, build
 from fcnet.train.program import descend
@@ -37,6 +39,9 @@ from fcnet.train.types import Data, Program, Snapshot, State
 
 VERSION = "1"
 """The version of the format, in the header as `fcnet_checkpoint`."""
+
+PROGRAMS = ("jax", "fcnet")
+"""The programs on whose versions the bits of a step depend."""
 
 
 class CheckpointError(RuntimeError):
@@ -131,6 +136,34 @@ class Store(NamedTuple):
     configuration: Mapping[str, str]
     mesh: Mesh | None = None
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs from writing to the folder, which is made where it is missing.
+
+        Of several processes the first holds the lock.
+
+        Raises:
+            CheckpointError: where another run holds it, or the folder cannot be written to.
+        """
+        failure = None
+        with ExitStack() as held:
+            if not is_shared(self.mesh) or jax.process_index() == 0:
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(locked(self.folder))
+                except BlockingIOError as error:
+                    failure = CheckpointError(
+                        f"{self.folder} is in use: {error}. Wait for its end, or choose another "
+                        "folder"
+                    )
+                except OSError as error:
+                    failure = CheckpointError(
+                        f"cannot use the checkpoint folder {self.folder}: {error.strerror}"
+                    )
+            if not least(self.mesh, failure is None):
+                raise failure or CheckpointError(f"process 0 cannot use the folder {self.folder}")
+            yield
+
     def save(self, snapshot: Snapshot) -> Path:
         """Write the checkpoint of a snapshot, and then remove those that need not be kept.
 
@@ -171,7 +204,7 @@ class Store(NamedTuple):
     def latest(self, start: Snapshot) -> Snapshot | None:
         """The snapshot of the last undamaged checkpoint, in the structure of `start`.
 
-        None where the folder has no checkpoint; it is made where it is missing.
+        None where the folder has no checkpoint.
 
         Raises:
             CheckpointError: if all are damaged, or the last undamaged one is of another run.
@@ -196,31 +229,28 @@ class Store(NamedTuple):
             return _snapshot(start, arrays, text, path)
         if failures:
             raise CheckpointError(f"no checkpoint can be read: {'; '.join(failures)}")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot make the checkpoint folder {self.folder}: {error.strerror}"
-            ) from error
         return None
 
     def _check(self, path: Path, found: Mapping[str, str]) -> None:
         """Raise unless a checkpoint is of this run."""
-        other_version = found.get("jax") != self.configuration["jax"]
+        others = [name for name in PROGRAMS if found.get(name) != self.configuration[name]]
+        may_differ = {*others, "compiled step"} if others else set()
         differences = [
             f"{name} was {found.get(name)} and is {value}"
             for name, value in self.configuration.items()
-            if found.get(name) != value and not (other_version and name in ("compiled step", "jax"))
+            if found.get(name) != value and name not in may_differ
         ]
         if differences:
             raise CheckpointError(
                 f"{path} is of another run: {'; '.join(differences)}. Give the arguments of that "
                 "run, or another folder"
             )
-        if other_version:
+        if others:
+            written = " and ".join(f"{name} {found.get(name, '(unknown)')}" for name in others)
+            here = " and ".join(f"{name} {self.configuration[name]}" for name in others)
             warnings.warn(
-                f"{path} was written with JAX {found.get('jax')}, this is JAX {jax.__version__}: "
-                "the run continues, but maybe not bit for bit",
+                f"{path} was written with {written}, this is {here}: the run continues, but maybe "
+                "not bit for bit",
                 RuntimeWarning,
                 stacklevel=6,
             )
@@ -330,7 +360,7 @@ def configuration(
         "key": as_numpy(key).tolist(),
         "data's checksum": checksum(*jax.tree.leaves(data)),
         "compiled step": step_checksum(program, hyperparameters, state, data[0]),
-        "jax": jax.__version__,
+        **{name: version(name) for name in PROGRAMS},
     }
     return {name: str(value) for name, value in rows.items()}
 

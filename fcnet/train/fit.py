@@ -1,6 +1,7 @@
 """`fit`: train a network in one compiled program."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def fit(
             parameters, updates and evaluations are float32. All but "tensorfloat32" compute
             products in full precision, on a GPU or TPU too.
         checkpoint: a folder, or `fcnet.Checkpoints(folder, every, keep)`, in which the run is
-            saved after evaluations. Needs the extra "checkpoint".
+            saved after evaluations. Needs the extra "checkpoint". One run at a time writes to it:
+            its file `.lock` is locked, on network file systems too, but not on Windows.
         resume: continue from the last checkpoint in the folder, if there is one. The result is that
             of an uninterrupted run, bit for bit. The other arguments must be those of the run; but
             `steps` may be larger, `patience` another number or None, and the values of `params` and
@@ -135,9 +137,9 @@ def fit(
             the last finite parameters.
         Interrupted: after SIGINT or SIGTERM, once the block of steps is done and saved. It holds
             the result so far. A second signal acts at once.
-        CheckpointError: if a checkpoint cannot be written or read, or is of another run. Earlier
-            checkpoints are not changed. A damaged one is skipped with a warning if an earlier one
-            is whole.
+        CheckpointError: if a checkpoint cannot be written or read, or is of another run; or if
+            another run is writing to the folder. Earlier checkpoints are not changed. A damaged one
+            is skipped with a warning if an earlier one is whole.
 
     >>> import jax.numpy as jnp
     >>> from fcnet.types import Layer
@@ -186,6 +188,11 @@ def fit(
             start_from = checksum(*jax.tree.leaves(layers))
             ends = {"steps": schedule.steps, "patience": waiting}
             check_alike(devices, {**identity, "params": start_from, **ends})
+        store = (
+            None
+            if saves is None
+            else Store(Path(saves.folder), saves.every, saves.keep, identity, devices)
+        )
         plan = Plan(
             program=program,
             hyperparameters=hyper,
@@ -196,8 +203,7 @@ def fit(
             schedule=schedule,
             patience=waiting,
             progress=progress,
-            store=None
-            if saves is None
-            else Store(Path(saves.folder), saves.every, saves.keep, identity, devices),
+            store=store,
         )
-        return run(plan, begin(plan, state), compiled)
+        with nullcontext() if store is None else store.locked():
+            return run(plan, begin(plan, state), compiled)

@@ -8,6 +8,7 @@ from typing import Any
 
 from jax import Array
 
+from fcnet.forks import check_process
 from fcnet.losses import as_objective
 from fcnet.types import Activation, Loss
 from fcnet.verify.allowances import allow
@@ -112,6 +113,7 @@ def check(
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
     check_l2(l2)
     learning_rate = check_learning_rate(learning_rate)
+    check_process()
     if not (penalty is None or callable(penalty)):
         raise TypeError(f"penalty must be a function of the parameters, got {penalty!r:.60}")
     terms = partial(_terms, l2=l2, penalty=penalty)

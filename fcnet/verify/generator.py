@@ -5,6 +5,7 @@ import numpy as np
 from jax import Array
 
 from fcnet.checks import check_key
+from fcnet.forks import check_process
 
 
 def generator_of(key: Array | None) -> np.random.Generator:
@@ -14,6 +15,7 @@ def generator_of(key: Array | None) -> np.random.Generator:
     >>> draw == generator_of(None).normal()
     True
     """
+    check_process()
     if key is None:
         return np.random.default_rng([0, 0])
     check_key(key)

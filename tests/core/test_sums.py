@@ -38,11 +38,11 @@ def expected(name, per_example):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_a_mean_is_finite_where_its_sum_is_not(dtype, name):
+def test_a_mean_is_finite_where_its_sum_is_not(fc, dtype, name):
     params, X, Y = problem(dtype)
     y = np.asarray(Y, float)[:, 0]
-    gradient = fcnet.batch_backprop(params, X, Y, weights=WEIGHTS[name])[0]
-    loss = fcnet.mean_loss(params, X, Y, weights=WEIGHTS[name])
+    gradient = fc.batch_backprop(params, X, Y, weights=WEIGHTS[name])[0]
+    loss = fc.mean_loss(params, X, Y, weights=WEIGHTS[name])
     off = 2 * float(jnp.finfo(dtype).eps)
     assert {leaf.dtype for leaf in (*gradient, loss)} == {jnp.dtype(dtype)}
     np.testing.assert_allclose(np.float64(gradient.b[0]), expected(name, -y), rtol=off)

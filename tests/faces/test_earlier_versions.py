@@ -24,7 +24,7 @@ def test_this_version_has_its_files() -> None:
 
 
 @each_version
-@pytest.mark.filterwarnings("ignore:.*was written with JAX")
+@pytest.mark.filterwarnings("ignore:.*was written with")
 def test_a_run_continues_from_a_checkpoint(files: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     shutil.copytree(files / "checkpoints", folder)

@@ -8,6 +8,7 @@ import test_descent_estimates as estimates
 import test_invariants as invariants
 import test_losses as losses
 import test_network as network
+import test_sums as sums
 from test_sampling_uniformity import RARE, many, p_subsets
 
 from support.problems import Case
@@ -116,27 +117,34 @@ BACKPROP = mutants(
     ),
     (
         "a batch: the sum for the weights",
-        "_transposed(delta) @ a_below / n",
-        "_transposed(delta) @ a_below",
+        "jnp.matmul(_transposed(delta), a_below, preferred_element_type=kind) / n",
+        "jnp.matmul(_transposed(delta), a_below, preferred_element_type=kind)",
         invariants.test_central_differences_have_no_error_but_rounding,
     ),
     (
         "a batch: the sum for the biases",
-        "delta.sum(0) / n",
+        "delta.sum(0, dtype=kind) / n",
         "delta.sum(0)",
         invariants.test_a_batch_gives_the_mean_of_its_examples,
     ),
     (
         "a batch: the first example's delta for the biases",
-        "delta.sum(0) / n",
+        "delta.sum(0, dtype=kind) / n",
         "delta[0]",
         invariants.test_a_batch_gives_the_mean_of_its_examples,
     ),
     (
         "a batch: shares of the sum, divided by n once more",
-        "n * share[:, None] * delta",
+        "relative[:, None] * delta",
         "share[:, None] * delta",
         losses.test_weights_are_shares_of_the_examples,
+    ),
+    (
+        "a batch: added up in its own dtype",
+        "jnp.matmul(_transposed(delta), a_below, preferred_element_type=kind)",
+        "_transposed(delta) @ a_below",
+        sums.test_a_mean_is_finite_where_its_sum_is_not,
+        {"dtype": "float16", "name": "none"},
     ),
 )
 

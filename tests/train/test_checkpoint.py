@@ -286,7 +286,7 @@ def test_a_full_disk_is_an_error_and_leaves_what_was_there(run, tmp_path):
 def test_a_folder_that_cannot_be_written_is_an_error_before_the_first_step(run, tmp_path):
     steps = []
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="cannot make the checkpoint folder"):
+    with pytest.raises(CheckpointError, match="cannot use the checkpoint folder"):
         run(checkpoint=tmp_path / "file" / "folder", progress=lambda *now: steps.append(now))
     if Path("/proc/self").is_dir():  # where not even root can make a file
         with pytest.raises(CheckpointError, match="cannot write the checkpoint /proc/self/step-0"):
@@ -327,17 +327,24 @@ def test_a_later_format_is_refused_by_its_version(tmp_path, monkeypatch):
         read(path)
 
 
-def test_another_version_of_jax_goes_on_with_a_warning(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["jax", "fcnet"])
+def test_a_run_of_another_version_goes_on_with_a_warning(run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(checkpoint, "version", {"jax": "0.1", "fcnet": "0.1", name: "0.2"}.get)
     cut(run, tmp_path)
-    monkeypatch.setattr(jax, "__version__", "99.0")
-    with pytest.warns(
-        RuntimeWarning, match=r"this is JAX 99.0: the run continues, but maybe not bit"
-    ):
+    monkeypatch.setattr(checkpoint, "version", {"jax": "0.1", "fcnet": "0.1"}.get)
+    monkeypatch.setattr(checkpoint, "step_checksum", lambda *_: "another")
+    with pytest.warns(RuntimeWarning, match=f"with {name} 0.2, this is {name} 0.1: the run contin"):
         run(checkpoint=tmp_path, resume=True)
+    cut(run, tmp_path / "same version")
+    monkeypatch.setattr(checkpoint, "step_checksum", lambda *_: "a third")
+    with pytest.raises(CheckpointError, match="compiled step was another and is a third"):
+        run(checkpoint=tmp_path / "same version", resume=True)
 
 
 def test_what_a_killed_write_left_is_cleared_away(run, tmp_path):
     (tmp_path / ".step-0000000007.safetensors.tmp").write_bytes(b"half")
     run(checkpoint=tmp_path)
-    assert not [name for name in os.listdir(tmp_path) if not re.match(r"step-\d+\.safe", name)]
+    assert not [
+        name for name in os.listdir(tmp_path) if not re.match(r"step-\d+\.safe|\.lock$", name)
+    ]
     shutil.rmtree(tmp_path)

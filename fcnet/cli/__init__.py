@@ -18,6 +18,7 @@ import fcnet
 from fcnet.cli import check, completion, demo, export, notes, predict, sweep, train
 from fcnet.cli.cache import VARIABLES, keep_compiled, leave_cores_to_xla
 from fcnet.cli.options import STATUSES
+from fcnet.text import escaped
 
 
 class _Version(argparse.Action):
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _flush()
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
-            print(f"fcnet: {interrupt}", file=sys.stderr)
+            print(escaped(f"fcnet: {interrupt}"), file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         _discard_output()
@@ -156,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        print(f"fcnet: {type(error).__name__}: {error}", file=sys.stderr)
+        print(escaped(f"fcnet: {type(error).__name__}: {error}"), file=sys.stderr)
         _discard_output()
         return failure
     return status or 0

@@ -233,7 +233,7 @@ COMMAND = Command(
         "candidate": {
             "metavar": "FILE.py:FUNCTION",
             "help": "the candidate, a function of (params, x, y) that returns the gradient, "
-            "alone or with the loss",
+            "alone or with the loss; FILE.py is run, as Python runs it",
         },
         "--sizes": {
             "required": True, "type": widths, "metavar": "D,M1,...,MR",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fcnet.cli.options import MODEL, Command
+from fcnet.text import escaped
 
 
 def export(model: Path, onnx: Path) -> None:
@@ -29,7 +30,7 @@ def export(model: Path, onnx: Path) -> None:
     for title, values in (("inputs", takes), ("outputs", returns)):
         print(f"The {title} of {onnx}, for n rows:")
         for name, what in values.items():
-            print(f"  {name:<{width}}  {what}")
+            print(escaped(f"  {name:<{width}}  {what}"))
 
 
 KINDS = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fcnet.cli.options import DATA, FORMAT, MODEL, Command, file
 from fcnet.files import write_file
+from fcnet.text import escaped
 
 
 def predict(
@@ -43,7 +44,8 @@ def predict(
     written = io.StringIO()
     csv.writer(written, lineterminator="\n").writerows(rows)
     if out is None:
-        sys.stdout.write(written.getvalue())
+        terminal = sys.stdout.isatty()
+        sys.stdout.write(escaped(written.getvalue()) if terminal else written.getvalue())
     else:
         write_file(out, written.getvalue().encode())
     targets = [Y for _, Y in found if Y is not None]

@@ -27,6 +27,7 @@ from fcnet.keys import key_of, split_keys
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
+from fcnet.text import escaped
 from fcnet.train.data import host_random
 from fcnet.train.penalty import penalised
 from fcnet.types import Params
@@ -228,7 +229,10 @@ def _describe(task: Task, told: tuple[str, ...]) -> None:
         )
     if told:
         print(f"Read with {', '.join(told)}.")
-    columns = [(f.name or "(no name)", f) for f in (*schema.features, schema.target)]
+    columns = [
+        (escaped(f.name).replace("\n", r"\n") or "(no name)", f)
+        for f in (*schema.features, schema.target)
+    ]
     width = min(24, max(len(name) for name, _ in columns))
 
     def words(column: tuple[str, Field]) -> str:
@@ -256,7 +260,7 @@ def _in_words(field: Field, missing: str) -> str:
         "category": f"{count:,} categories",
         "label": f"{count:,} classes",
     }
-    return ", ".join(filter(None, (kinds[field.kind], missing, field.note)))
+    return escaped(", ".join(filter(None, (kinds[field.kind], missing, field.note))))
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from fcnet.data.schema import KINDS, Field, encode, interpret, is_missing
 from fcnet.files import as_path
 from fcnet.losses import get_loss
 from fcnet.network import outputs
+from fcnet.text import from_json
 from fcnet.types import Params
 
 AT_ONCE = 2**13
@@ -183,7 +184,7 @@ def load_model(path: Path) -> TableModel:
             )
     params, stored = interchange.load(path)
     try:
-        text = json.loads(stored["fcnet_model"])
+        text = from_json(stored["fcnet_model"])
         if text["version"] == 1:
             raise ValueError(
                 "an earlier version wrote it, which did not store what each column is, so that a "

@@ -14,6 +14,7 @@ from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, matche
 from fcnet.data.read import Place, Table, place_of
 from fcnet.data.survey import MOST_TEXTS, Survey
 from fcnet.files import as_path
+from fcnet.text import from_json
 
 KINDS = ("number", "category", "label", "date", "ignored")
 """What a column can be. A label is a category to predict; a date becomes a number of days."""
@@ -328,7 +329,7 @@ def read_schema(path: Path) -> Given:
     {'kind': 'category'}
     """
     try:
-        given = json.loads(as_path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+        given = from_json(as_path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except ValueError as error:  # of JSON, of its encoding, or of `_once`
         raise ValueError(f"{path} is no JSON of a schema: {error}") from error
     if not isinstance(given, dict):

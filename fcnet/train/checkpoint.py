@@ -31,6 +31,7 @@ from fcnet.checks import as_count
 from fcnet.extras import extra
 from fcnet.files import NO_SUM, is_whole, seal
 from fcnet.keys import as_numpy, from_words, is_key
+from fcnet.text import from_json
 from fcnet.train.lock import locked
 from fcnet.train.mesh import check_alike, is_shared, least
 from fcnet.train.optimizer import Hyperparameters, build
@@ -92,6 +93,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         CheckpointError: for a file that is damaged, no checkpoint, or of another version.
     """
     with extra("checkpoint"):
+        from safetensors import SafetensorError
         from safetensors.numpy import load
     try:
         raw = path.read_bytes()
@@ -100,13 +102,16 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if not is_whole(raw, "sha256"):
         raise CheckpointError(f"{path} is damaged or no checkpoint: its checksum is wrong")
     size = int.from_bytes(raw[:8], "little")
-    text = json.loads(raw[8 : 8 + size])["__metadata__"]
+    try:
+        arrays, text = load(raw), from_json(raw[8 : 8 + size])["__metadata__"]
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is no checkpoint: {error}") from error
     if text.get("fcnet_checkpoint") != VERSION:
         raise CheckpointError(
             f"{path} has version {text.get('fcnet_checkpoint')} of the checkpoints of fcnet, this "
             f"program reads version {VERSION}"
         )
-    return load(raw), text
+    return arrays, text
 
 
 class Checkpoints(NamedTuple):
@@ -220,13 +225,16 @@ class Store(NamedTuple):
                 continue
             for failure in failures:
                 warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=5)
-            self._check(path, json.loads(text["configuration"]))
-            if start.kept and not any(name.startswith("kept") for name in arrays):
-                raise CheckpointError(
-                    f"{path} is of a run without patience, which kept no parameters but the last: "
-                    "leave patience out, or start a new run in another folder"
-                )
-            return _snapshot(start, arrays, text, path)
+            try:
+                self._check(path, from_json(text["configuration"]))
+                if start.kept and not any(name.startswith("kept") for name in arrays):
+                    raise CheckpointError(
+                        f"{path} is of a run without patience, which kept no parameters but the "
+                        "last: leave patience out, or start a new run in another folder"
+                    )
+                return _snapshot(start, arrays, text, path)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise CheckpointError(f"{path} is no checkpoint of fit: {error!r}") from error
         if failures:
             raise CheckpointError(f"no checkpoint can be read: {'; '.join(failures)}")
         return None
@@ -328,8 +336,11 @@ def _snapshot(
         values.append(from_words(got, leaf) if is_key(leaf) else got)
     state: State
     state, kept = jax.tree.unflatten(jax.tree.structure((start.state, start.kept)), values)
-    entries = tuple(map(tuple, arrays["history"].tolist()))
-    return Snapshot(int(text["step"]), state, entries, int(text["best"]), kept)
+    step, best, history = int(text["step"]), int(text["best"]), arrays["history"]
+    entries = tuple(map(tuple, history.tolist()))
+    if step < 0 or not 0 <= best < max(1, len(entries)) or history.shape[1:] not in ((5,), ()):
+        raise ValueError(f"step {step}, entry {best} of a history of shape {history.shape}")
+    return Snapshot(step, state, entries, best, kept)
 
 
 def configuration(

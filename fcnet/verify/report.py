@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fcnet.text import escaped
 from fcnet.verify.page import HEAD, STYLE, body
 from fcnet.verify.shown import shortened, wrapped
 from fcnet.verify.table import Table, as_text
@@ -98,7 +99,7 @@ class Report:
                 lines.append(f"... and {len(self.leaves) - len(shown)} more arrays, none worse")
             lines.append("")
         lines += _some((f"- {note}" for note in self.notes), NOTE_LINES, "note")
-        return "\n".join(lines).rstrip()
+        return escaped("\n".join(lines).rstrip())
 
     def _digits(self) -> str:
         leaves = [leaf for leaf in self.leaves if leaf.digits_expected >= LEAST_DIGITS]
@@ -142,7 +143,9 @@ class Report:
           off by        9.4e-01
         delta[1][0] = -0.46875 - 0 = -0.46875; your delta[1][0] is 0.46875
         """
-        return as_text(self.numbers, bool(self.example)) if self.numbers else NO_TABLE[self.verdict]
+        if self.numbers is None:
+            return NO_TABLE[self.verdict]
+        return escaped(as_text(self.numbers, bool(self.example)))
 
     def raise_if_wrong(self) -> None:
         """Raise GradientError with the text of the report unless the verdict is "right".

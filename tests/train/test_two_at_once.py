@@ -162,7 +162,7 @@ def test_a_process_forked_after_jax_has_started_is_refused(run, name):
     assert message.startswith("RuntimeError: this process was forked from one that had used JAX")
 
 
-FORK_FIRST = """
+FORK_FIRST = r"""
 import os, jax, fcnet.checks
 import fcnet
 child = os.fork()

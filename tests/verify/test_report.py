@@ -210,8 +210,7 @@ def test_what_a_user_writes_is_escaped():
 def test_half_a_character_in_a_name_is_shown_as_its_number():
     html = report(subject="a\ud800b").to_html()
     assert r"<b>a\ud800b</b>" in html.encode("utf-8").decode()
-    with pytest.raises(UnicodeEncodeError):
-        str(report(subject="a\ud800b")).encode("utf-8")
+    assert str(report(subject="a\ud800b")).startswith(r"a\ud800b: ")
 
 
 def test_colours_tell_more_error_from_less():

@@ -146,7 +146,8 @@ def verdicts(suites: Suites) -> str:
     rows = [row for row in suites["check"].suites["check"] if row.program == "fcnet.check"]
     names = ("wrong", "detected", "placed", "right", "false_alarms")
     names += ("wrong_calls", "right_calls", "wrong_s", "right_s")
-    return markdown(cells(rows, names), source(suites, "check", "sensitivity"))
+    lines = [[case, *shown] for case, _, *shown in cells(rows, names)]
+    return markdown(lines, source(suites, "check", "sensitivity"))
 
 
 def peers(suites: Suites) -> str:

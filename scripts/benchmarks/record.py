@@ -106,7 +106,7 @@ FIGURES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "right": ("right", ",.0f"),
         "placed": ("placed", ".1%"),  # the share of faults with exactly their line and layer
         "wrong_calls": ("calls of a wrong one", ".0f"),  # the median, to the verdict
-        "right_calls": ("of a right one", ".0f"),
+        "right_calls": ("calls of a right one", ".0f"),
         "wrong_s": ("s of a wrong one", ".3f"),
         "right_s": ("s of a right one", ".3f"),
         "least_error": ("least error seen", "g"),  # relative, of one entry of median size

@@ -241,7 +241,7 @@ class Store(NamedTuple):
 
     def _check(self, path: Path, found: Mapping[str, str]) -> None:
         """Raise unless a checkpoint is of this run."""
-        others = [name for name in PROGRAMS if found.get(name) != self.configuration[name]]
+        others = [name for name in PROGRAMS if found.get(name) != self.configuration.get(name)]
         may_differ = {*others, "compiled step"} if others else set()
         differences = [
             f"{name} was {found.get(name)} and is {value}"

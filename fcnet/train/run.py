@@ -128,12 +128,14 @@ def run(plan: Plan, snapshot: Snapshot, compiled: Future[Any] | None = None) -> 
                 break
         if number := agreed_signal(mesh, received):
             raise _interrupted(plan, snapshot, number)
-    if stopped == "steps" and step < plan.schedule.steps:
-        stopped = "data"
-    if not snapshot.entries or snapshot.entries[-1][STEP] < step:  # no evaluation was due here
-        snapshot = _evaluated(plan, snapshot, step, state)
-    if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every:
-        plan.store.save(snapshot)
+        if stopped == "steps" and step < plan.schedule.steps:
+            stopped = "data"
+        if not snapshot.entries or snapshot.entries[-1][STEP] < step:  # no evaluation was due here
+            snapshot = _evaluated(plan, snapshot, step, state)
+        if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every:
+            plan.store.save(snapshot)
+        if number := agreed_signal(mesh, received):
+            raise _interrupted(plan, snapshot, number)
     del state  # the result needs its memory
     return _result(plan, snapshot, stopped)
 
@@ -218,32 +220,34 @@ def _result(plan: Plan, snapshot: Snapshot, stopped: Stopped) -> FitResult:
 def noted_signals() -> Iterator[list[signal.Signals]]:
     """A list to which the first SIGINT or SIGTERM is added, instead of ending the program.
 
-    A second one acts as it did before. Ignored signals stay ignored. Outside the main thread, where
-    Python handles no signals, nothing changes.
+    A second one acts as it did before, and so does one that nobody has seen at the end. Ignored
+    signals stay ignored. Outside the main thread, where Python handles no signals, nothing changes.
 
     >>> with noted_signals() as received:
     ...     signal.raise_signal(signal.SIGINT)
-    >>> received[0].name
-    'SIGINT'
+    ...     print(received[0].name)
+    Traceback (most recent call last):
+    KeyboardInterrupt
     """
     received: list[signal.Signals] = []
-    before: dict[signal.Signals, Any] = {}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {n: h for n, h in handlers.items() if h not in (signal.SIG_IGN, None)}
+    if threading.current_thread() is not threading.main_thread():
+        before = {}
 
     def restore() -> None:
-        while before:
-            signal.signal(*before.popitem())
+        for number in reversed(before):  # SIGINT last, which would leave this loop
+            signal.signal(number, before[number])
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
         restore()
 
-    if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            handler = signal.getsignal(number)
-            if handler not in (signal.SIG_IGN, None):
-                before[number] = handler
-                signal.signal(number, note)
     try:
+        for number in before:
+            signal.signal(number, note)
         yield received
     finally:
         restore()
+    if received:
+        signal.raise_signal(received[0])

@@ -266,22 +266,24 @@ def _run(
     ended, done = Event(), count(1)
     total = len(parts) * len(plan.schedule.evaluated)
 
-    def report() -> bool:
+    def report() -> None:
         if progress is not None:
             progress(next(done) / total)
-        return not ended.is_set()
 
     with ThreadPoolExecutor(workers(), "fcnet-sweep") as pool:
         try:
-            return list(pool.map(lambda group: _train(plan, group, report), parts))
+            return list(pool.map(lambda group: _train(plan, group, report, ended), parts))
         finally:
             ended.set()
 
 
-def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State, Kept, np.ndarray]:
+def _train(
+    plan: _Plan, group: Group, report: Callable[[], None], ended: Event
+) -> tuple[State, Kept, np.ndarray]:
     """A group's last state, what is kept, and what was measured, (evaluations, 4, members).
 
-    `report` is called after each evaluation, and returns whether to continue.
+    `report` is called after each evaluation. A group stops after a block once the sweep has ended,
+    by an error or Ctrl-C; what it returns then is not read.
     """
     with plan.precision.scope():
         program, members = plan.program, group.take(plan.members)
@@ -291,7 +293,7 @@ def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State
         measure = partial(
             measure_members, seen=seen, held_out=held_out, objective=program.objective
         )
-        measured, going = [], True
+        measured: list[np.ndarray] = []
         kept = Kept(
             jax.tree.map(jnp.copy, state.params), jnp.full(group.last - group.first, jnp.inf)
         )
@@ -303,16 +305,16 @@ def _train(plan: _Plan, group: Group, report: Callable[[], bool]) -> tuple[State
 
         if plan.schedule.evaluates(0):
             kept = keep(kept, state)
-            going = report()
+            report()
         source = plan.source(members.keys, group.device)
         for block, window in windows(source, 0, plan.schedule, plan.precision.scope):
             state = advance_members(program, state, window, numbers, own=members.own_keys)
             if plan.schedule.evaluates(block + int(window.last)):
                 kept = keep(kept, state)
-                going = report()
-            if not going:
+                report()
+            if ended.is_set():
                 break
-        return state, kept, np.stack(measured)
+        return state, kept, np.array(measured)
 
 
 def _begin(optimizer: Optimizer, params: Params, numbers: Hyperparameters) -> State:

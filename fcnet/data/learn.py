@@ -69,6 +69,8 @@ def learn_schema(
     ['number']
     """
     check_type("file", file, TableFile, "a TableFile of open_table")
+    if given is not None:
+        check_type("given", given, Mapping, "a dictionary of columns, as read_schema returns it")
     if missing not in MISSING_CHOICES:
         raise ValueError(f"missing must be one of {', '.join(MISSING_CHOICES)}, got {missing!r}")
     names = tuple(dict.fromkeys(features)) or tuple(n for n in file.names if n != target)

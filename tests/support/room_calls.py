@@ -11,6 +11,7 @@ import pyarrow
 
 from fcnet import History, data, interchange, notes, plot
 from support.problems import Case, problem
+from support.stored_files import FILES
 
 Calls = dict[str, tuple[Callable[..., Any], dict[str, Any]]]
 
@@ -20,7 +21,7 @@ def _notes() -> dict[str, dict[str, Any]]:
     (W, b), _ = params
     x, y = X[0], Y[0, 0]
     theta, houses = jnp.arange(12.0) / 12, jnp.arange(8.0).reshape(2, 4)
-    rows = [(layer.W.T, layer.b) for layer in params]
+    rows = notes.to_row_params(params)
     neuron = {"w": W[0], "b": b[0], "x": x}
     quadratic = {"theta": jnp.ones(3), "x": x}
     return {
@@ -87,11 +88,13 @@ def _data() -> dict[str, dict[str, Any]]:
     columns = {"a": pyarrow.array(["1", "2", "4"]), "y": pyarrow.array(["1", "3", "2"])}
     X = np.arange(6.0).reshape(3, 2) ** 2
     scales = data.fit_standardizer(X)
+    file = data.in_memory(data.Table(columns, 3))
     return {
-        "make_examples": {
-            **{"table": data.Table(columns, 3), "target": "y", "features": ("a",)},
-            **{"categories": (), "given": None, "missing": "error", "loss": "squared_error"},
+        "learn_schema": {
+            **{"file": file, "target": "y", "features": ("a",), "categories": (), "given": None},
+            **{"missing": "error", "loss": "squared_error"},
         },
+        "make_examples": {"schema": data.learn_schema(file, "y"), "file": file},
         "fit_standardizer": {"X": X},
         "standardize": {"standardizer": scales, "X": X},
         "unstandardize": {"standardizer": scales, "X": X},
@@ -100,9 +103,12 @@ def _data() -> dict[str, dict[str, Any]]:
             "features": ["a"],
             "target": "y",
         },
-        "load_model": {"path": "nothing.safetensors"},
-        "read_table": {"path": "nothing.csv", "separator": None, "decimal": None, "encoding": None},
-        "read_schema": {"path": "nothing.json"},
+        "load_model": {"path": FILES},
+        "read_table": {
+            "path": FILES / "table.csv",
+            **dict.fromkeys(("separator", "decimal", "encoding")),
+        },
+        "read_schema": {"path": FILES / "schema.json"},
     }
 
 
@@ -111,13 +117,13 @@ def _interchange() -> dict[str, dict[str, Any]]:
     return {
         "params_of": {"model": params, "activation": "tanh", "output_activation": "identity"},
         "with_params": {"model": params, "params": params, "activation": "tanh"},
-        "load": {"path": "nothing.safetensors"},
+        "load": {"path": FILES / "model.safetensors"},
     }
 
 
 @cache
 def room_calls() -> Calls:
-    """The functions and the arguments of a valid call, but for files that are not there."""
+    """The functions and the arguments of a valid call."""
     rooms = {notes: _notes(), plot: _plot(), data: _data(), interchange: _interchange()}
     return {
         f"{room.__name__}.{name}": (getattr(room, name), call)

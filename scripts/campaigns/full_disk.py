@@ -27,14 +27,7 @@ from fcnet.train.checkpoint import CheckpointError
 
 MODEL = FILES / "model.safetensors"
 TABLE = Path(fcnet.__file__).with_name("sacramento.csv")
-CANDIDATE = """
-import numpy as np
-
-def backward(params, x, y):
-    (W, b), = params
-    delta = W @ x + b - y
-    return [(2 * np.outer(delta, x), delta)]
-"""
+CANDIDATE = f"{Path(__file__).with_name('candidate.py')}:backward"
 EARLIER = b"an earlier file"
 
 
@@ -47,7 +40,7 @@ def _fit(folder: Path) -> None:
     training(checkpoint=all_kept, resume=True, steps=60)
 
 
-def _command(folder: Path, *words: str | Path) -> None:
+def _command(*words: str | Path) -> None:
     """A command of the command line; it raises its error."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         main([*map(str, words), "--debug"])
@@ -55,20 +48,17 @@ def _command(folder: Path, *words: str | Path) -> None:
 
 def _task(name: str, folder: Path) -> None:
     small = ("--features", "sqft,beds", "--hidden", "3", "--steps", "4", "--evaluate-every", "2")
-    _command(folder, name, TABLE, "--target", "price", *small, "--out", folder)
+    _command(name, TABLE, "--target", "price", *small, "--out", folder)
 
 
 def _predict(folder: Path) -> None:
     table = FILES / "table.csv"
-    _command(folder, "predict", MODEL, table, "--out", folder / "predictions.csv")
+    _command("predict", MODEL, table, "--out", folder / "predictions.csv")
 
 
 def _check(folder: Path) -> None:
-    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
-        file.write(CANDIDATE)
-        file.flush()
-        outputs = ("--html", folder / "report.html", "--json", folder / "report.json")
-        _command(folder, "check", f"{file.name}:backward", "--sizes", "3,2", *outputs)
+    outputs = ("--html", folder / "report.html", "--json", folder / "report.json")
+    _command("check", CANDIDATE, "--sizes", "3,2", *outputs)
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -81,7 +71,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "sweep": partial(_task, "sweep"),
     "predict": _predict,
     "check": _check,
-    "export": lambda folder: _command(folder, "export", MODEL, "--onnx", folder / "model.onnx"),
+    "export": lambda folder: _command("export", MODEL, "--onnx", folder / "model.onnx"),
 }
 STARTS_EMPTY = ("fit", "train", "sweep")
 """They refuse a folder that holds their files."""

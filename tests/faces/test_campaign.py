@@ -117,7 +117,7 @@ def test_damaged_files_are_refused_or_passed_over(monkeypatch: pytest.MonkeyPatc
     assert set(some("damage", step=step, count=60)) <= set(PROMISED)
     for home in (interchange, checkpoint):
         monkeypatch.setattr(home, "is_whole", lambda raw, name: True)
-    assert some("damage", step=step, count=60)["wrong"] > 5
+    assert some("damage", step=step, count=60)["wrong"] > 0
 
 
 @pytest.mark.parametrize("writer", ["save", "save_model", "to_csv", "predict"])

@@ -47,7 +47,7 @@ def start() -> Snapshot:
 
 
 def continued(folder: Path, configuration_of: Path) -> int:
-    """The step from which the run continues in a folder, if it has the same configuration."""
+    """The step from which the run of this checkpoint continues in a folder."""
     found = json.loads(read(configuration_of)[1]["configuration"])
     snapshot = Store(folder, 1, 3, found).latest(start())
     return 0 if snapshot is None else snapshot.step
@@ -64,7 +64,8 @@ def write() -> None:
     """Write the files of this version."""
     FILES.mkdir(parents=True)
     training(checkpoint=FILES / "checkpoints")
-    (FILES / "checkpoints" / "step-0000000000.safetensors").unlink()
+    for name in (".lock", "step-0000000000.safetensors"):
+        (FILES / "checkpoints" / name).unlink()
     table = FILES / "table.csv"
     table.write_text(TABLE, encoding="utf-8")
     with tempfile.TemporaryDirectory() as out:

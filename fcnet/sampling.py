@@ -6,6 +6,7 @@ the cost depends on B alone. `jax.random.choice(replace=False)` sorts all n numb
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -86,9 +87,16 @@ def block_length(batch_size: int) -> int:
 def _sample(keys: Array, n: Array, batch_size: int) -> Array:
     """One batch for each key, in the columns: steps side by side fill the vector registers."""
     last = n - batch_size + jnp.arange(batch_size, dtype=jnp.int32)
-    draws = uniform_below(keys, last + 1)
-    floyd = floyd_in_turn if batch_size <= PAIRWISE else floyd_at_once
-    return floyd(draws, last)
+
+    def draw(*_: Any) -> Array:
+        return uniform_below(keys, last + 1)
+
+    if batch_size <= PAIRWISE:
+        return floyd_in_turn(draw(), last)
+    # A loop of one turn, whose number XLA cannot know: without it, XLA draws anew for every use.
+    once = jnp.minimum(as_numpy(keys).ravel()[0] | 1, 1).astype(jnp.int32)
+    zeros = jnp.zeros((batch_size, len(keys)), jnp.int32)
+    return floyd_at_once(lax.fori_loop(0, once, draw, zeros), last)
 
 
 def uniform_below(keys: Array, bound: Int[Array, " B"]) -> Int[Array, "B rows"]:

@@ -1,5 +1,6 @@
 """What `fcnet train` and `fcnet sweep` share: a task made ready to train on, and its results."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 
 from fcnet.checks import as_jax
 from fcnet.cli.options import TaskOptions
+from fcnet.data.cells import release
 from fcnet.data.learn import learn_schema
 from fcnet.data.linear import linear_model
 from fcnet.data.model import TableModel, save_model, scaled_means, with_scales
@@ -106,6 +108,7 @@ class Task(NamedTuple):
             parts["validation"] = self.examples.validation
         last = [*parts][-1]
         line = model._replace(params=linear_model(*self.examples.training, model.loss))
+        release()
         rated = {name: (model, part) for name, part in parts.items()}
         rated[f"linear model, {last}"] = (line, parts[last])
         found = {
@@ -134,6 +137,7 @@ def make_task(options: TaskOptions, *, streams: bool = False) -> Task:
         ValueError: for columns or options that do not fit.
         ModuleNotFoundError: without the extra `cli`, which the results need.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # others keep what was freed
     with extra("cli"):
         import matplotlib  # noqa: F401
         import pyarrow  # noqa: F401
@@ -193,19 +197,21 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
         # One column more, for a class that the network does not know and so misses.
         mean, Y = (np.column_stack([rows, 1 - rows.sum(axis=1)]) for rows in (mean, Y))
 
-    @jax.jit
-    def measured(mean: jax.Array, Y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        missed = jnp.abs(mean - Y)
-        largest = jnp.maximum(missed.max(), np.finfo(np.float64).tiny)  # or squares overflow
-        rmse = largest * jnp.sqrt(jnp.mean((missed / largest) ** 2))
-        return loss.metric(mean, Y, jnp.ones(len(Y))), rmse
-
     with jax.enable_x64(True):
-        value, rmse = map(float, measured(as_jax(mean), as_jax(Y)))
+        outcome = as_jax(mean), as_jax(Y)
+        value = float(jax.jit(lambda mean, Y: loss.metric(mean, Y, jnp.ones(len(Y))))(*outcome))
+        rmse = float(jax.jit(_rmse)(*outcome))
     found = {METRIC_NAMES[loss.metric]: f"{value:.3f}"}
     if not loss.is_scalable:
         return found
     return {"RMSE": f"{rmse:,.0f}" if 1000 <= rmse < 1e9 else f"{rmse:.4g}", **found}
+
+
+def _rmse(mean: jax.Array, Y: jax.Array) -> jax.Array:
+    """The root mean square error."""
+    missed = jnp.abs(mean - Y)
+    largest = jnp.maximum(missed.max(), np.finfo(missed.dtype).tiny)  # or squares might overflow
+    return largest * jnp.sqrt(jnp.mean((missed / largest) ** 2))
 
 
 ALIKE = 20

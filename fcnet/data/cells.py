@@ -151,7 +151,7 @@ def _is_in(cells: Cells, texts: tuple[str, ...]) -> Bool[np.ndarray, " n"]:
 
 
 def release() -> None:
-    """Give back the memory that Arrow keeps for more cells."""
+    """Give back the memory that Arrow keeps for more cells, and its system pool that of NumPy."""
     with extra("tables"):
         import pyarrow
     pyarrow.default_memory_pool().release_unused()

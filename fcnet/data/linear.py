@@ -11,7 +11,7 @@ from fcnet.losses import mean_loss
 from fcnet.types import Layer, Loss, Params
 
 ROWS = 50_000
-"""The most examples that it is fitted to; of more, as many are drawn."""
+"""The most examples that it is fitted to; of more, about as many are drawn."""
 
 
 def linear_model(
@@ -37,7 +37,7 @@ def linear_model(
 
     X, Y = np.asarray(X), np.asarray(Y)
     if len(X) > ROWS:
-        rows = np.random.default_rng(0).choice(len(X), ROWS, replace=False)
+        rows = np.unique(np.random.default_rng(0).integers(len(X), size=ROWS))
         X, Y = X[rows], Y[rows]
     shape = (Y.shape[1], X.shape[1])
 

@@ -13,6 +13,7 @@ import fcnet.interchange as interchange
 from fcnet.activations import get_activation
 from fcnet.checks import as_examples, check_type
 from fcnet.data.cells import one_hot
+from fcnet.data.parts import aligned_rows
 from fcnet.data.preprocess import Standardizer, standardize, unstandardize
 from fcnet.data.read import Table, place_of
 from fcnet.data.schema import KINDS, Field, encode, interpret, is_missing
@@ -111,7 +112,7 @@ def scaled_means(model: TableModel, X: Float[ArrayLike, "n d"]) -> Float[np.ndar
     """`means` of standardised inputs. The activations of `AT_ONCE` rows are in memory."""
     W, loss = model.params[0].W, get_loss(model.loss)
     X = np.asarray(X)
-    found = np.empty((len(X), len(model.target.inputs)))
+    found = aligned_rows(len(X), len(model.target.inputs), np.float64)[: len(X)]
     for begin in range(0, len(X), AT_ONCE):
         part = X[begin : begin + AT_ONCE]
         inputs = as_examples("the standardised inputs", part, W.shape[1], W.dtype)

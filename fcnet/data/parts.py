@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 from jaxtyping import Bool, Float, Int, UInt64
 
 from fcnet.checks import as_jax
@@ -28,7 +29,8 @@ CHUNK = 2**14
 """The rows that are standardised at once."""
 
 ALIGNED = 16
-"""XLA need not copy an array whose address is a multiple of 64 bytes: 16 numbers, or rows."""
+"""On a CPU, XLA need not copy an array whose address is a multiple of 64 bytes: of so many numbers,
+or rows."""
 
 
 class Part(NamedTuple):
@@ -81,7 +83,7 @@ def split(
         ValueError: for a share that leaves no rows on one side, or a column of one group.
     """
     d, m = len(schema.scales.mean), len(schema.target_scales.mean)
-    X, Y = aligned_rows(schema.rows, d), aligned_rows(schema.rows, m)
+    X, Y = (aligned_rows(schema.rows, width, np.float32) for width in (d, m))
     hashes, kept, n = np.empty(schema.rows, np.uint64), [], 0
     for rows in examples_of(schema, file):
         here = slice(n, n + len(rows.rows))
@@ -91,7 +93,6 @@ def split(
         if groups is not None:
             kept.append(rows.rows)
         n = here.stop
-    release()
     schema = with_giveaways(schema, X[:n], Y[:n])
     held = np.zeros(n, bool)
     if validation:
@@ -115,6 +116,7 @@ def split(
     for standardizer, arrays in ((X_scales, (X, validation_X)), (Y_scales, (Y, validation_Y))):
         for array in arrays:
             _standardize_in_place(standardizer, array)
+    release()
     return Parts(
         schema,
         chained(schema.scales, X_scales),
@@ -125,10 +127,10 @@ def split(
     )
 
 
-def aligned_rows(n: int, width: int) -> Float[np.ndarray, "more width"]:
-    """n rows and `ALIGNED` more, in float32, from an aligned address on; no value is set."""
+def aligned_rows(n: int, width: int, dtype: DTypeLike) -> Float[np.ndarray, "more width"]:
+    """n rows and `ALIGNED` more, from an aligned address on; no value is set."""
     size = (n + ALIGNED) * width
-    memory = np.empty(size + ALIGNED, np.float32)
+    memory = np.empty(size + ALIGNED, dtype)
     begin = -memory.ctypes.data // memory.itemsize % ALIGNED
     return memory[begin : begin + size].reshape(-1, width)
 
@@ -138,7 +140,7 @@ def divided(
 ) -> tuple[Float[np.ndarray, "k width"], Float[np.ndarray, "h width"]]:
     """The rows of `aligned_rows` that are not held out, and those that are, in the same memory.
 
-    >>> rows = aligned_rows(3, 1)
+    >>> rows = aligned_rows(3, 1, np.float32)
     >>> rows[:3, 0] = 5, 6, 7
     >>> training, validation = divided(rows, np.array([False, True, False]))
     >>> training.tolist(), validation.tolist(), np.shares_memory(rows, validation)

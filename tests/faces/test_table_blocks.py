@@ -1,19 +1,23 @@
 """Tables read a block of rows at a time: what is learned of them is what the whole table says."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tables import learned
 
+from fcnet.checks import as_jax
 from fcnet.cli import main
 from fcnet.data import pieces, read, survey
 from fcnet.data.examples import Schema
 from fcnet.data.learn import learn_schema
-from fcnet.data.parts import Parts, row_hashes, split
+from fcnet.data.parts import Parts, aligned_rows, divided, row_hashes, split
 from fcnet.data.preprocess import combined, fit_standardizer, moments, standardizer_of
 from fcnet.data.read import open_table, read_table
 
@@ -171,6 +175,44 @@ def test_parts_are_standardised_by_their_training_rows(tmp_path: Path) -> None:
     expected = fit_standardizer(examples.X[rows[:48]])
     np.testing.assert_allclose(parts.inputs.mean, expected.mean, atol=1e-6, rtol=1e-6)
     np.testing.assert_allclose(parts.inputs.scale, expected.scale, rtol=1e-5)
+
+
+def test_divided_rows_are_not_copied() -> None:
+    """On a CPU; the planted defect are rows from another address on."""
+    if jax.default_backend() != "cpu":
+        pytest.skip("the rows are copied to the device")
+    rows = aligned_rows(100, 3, np.float32)
+    rows[:100] = RNG.normal(size=(100, 3))
+    before, held = rows[:100].copy(), RNG.uniform(size=100) < 0.3
+    training, validation = divided(rows, held)
+    np.testing.assert_array_equal(training, before[~held])
+    np.testing.assert_array_equal(validation, before[held])
+    for part in (training, validation):
+        assert np.shares_memory(np.asarray(as_jax(part)), rows)
+    assert not np.shares_memory(np.asarray(as_jax(training[1:])), rows)
+
+
+def test_a_table_is_read_without_pandas(tmp_path: Path) -> None:
+    """Which takes longer to load than most tables take to read."""
+    path = write(tmp_path / "a.csv", {**COLUMNS, "gap": ["1.5", "?", ""] * 20})
+    arrow_table = arrow.table({name: [*cells] for name, cells in COLUMNS.items()})
+    parquet.write_table(arrow_table, tmp_path / "a.parquet")
+    program = """
+import sys
+from pathlib import Path
+from fcnet.data import learn_schema, make_examples, open_table
+for path in sys.argv[1:]:
+    file = open_table(Path(path))
+    given = {"late": {"kind": "category"}}
+    make_examples(learn_schema(file, "price", given=given, missing="impute"), file)
+assert "pyarrow" in sys.modules
+print("pandas" in sys.modules)
+"""
+    paths = [str(path), str(tmp_path / "a.parquet")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 def test_large_numbers_keep_their_digits_in_single_precision(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def as_text(cells: Cells) -> Cells:
 
 def filled(text: Cells) -> Cells:
     """The texts, empty where one is missing."""
-    return compute().coalesce(text, array(("",))[0])
+    return compute().coalesce(text, scalar(""))
 
 
 def as_numbers(cells: Cells, marks: tuple[str, ...] = MARKS, decimal: str = ".") -> Numbers:
@@ -184,14 +184,14 @@ def as_whole(text: Cells) -> Cells | None:
     ([7.0, None], None)
     """
     pc = compute()
-    empty = pc.equal(text, array(("",))[0])
+    empty = pc.equal(text, scalar(""))
     known = pc.if_else(empty, null(), text) if pc.any(empty).as_py() else text
     try:
         pc.cast(known.slice(0, 100), "int64")  # a cast that fails is slow
         numbers = pc.cast(known, "int64")
     except ValueError:  # of Arrow
         return None
-    zero = pc.and_(pc.starts_with(known, "0"), pc.not_equal(known, array(("0",))[0]))
+    zero = pc.and_(pc.starts_with(known, "0"), pc.not_equal(known, scalar("0")))
     if pc.any(pc.or_(zero, pc.starts_with(known, "-0"))).as_py():  # which a hexadecimal is, too
         return None
     ends = pc.min_max(numbers)
@@ -242,6 +242,12 @@ def array(texts: Collection[str]) -> Cells:
     ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
     buffers = map(pyarrow.py_buffer, (ends, b"".join(words)))
     return pyarrow.StringArray.from_buffers(len(words), *buffers)
+
+
+@cache
+def scalar(text: str) -> Any:
+    """A text as Arrow's functions take one."""
+    return array((text,))[0]
 
 
 def null() -> Any:
@@ -304,6 +310,15 @@ def one_hot(cells: Cells, values: tuple[str, ...]) -> Float[np.ndarray, "n m"]:
     found = compute().index_in(cells, value_set=array(values))
     column = to_numpy(compute().cast(found, "double"))  # NaN where it is none of them
     return (column[:, None] == np.arange(len(values))).astype(np.float64)
+
+
+def shown(text: str) -> str:
+    """A text as an error or a note shows it.
+
+    >>> shown("a b"), len(shown("x" * 1000))
+    ("'a b'", 62)
+    """
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def distinct(cells: Cells) -> dict[str, int]:

@@ -17,6 +17,7 @@ from fcnet.data.cells import (
     is_text,
     joined,
     matches,
+    shown,
     to_numpy,
 )
 from fcnet.data.format import NOT_UTF8, Format
@@ -56,7 +57,7 @@ def _decimal_of(path: Path, form: Format) -> str:
     if thousands:
         name, cell, row = comma
         raise ValueError(
-            f"column {name!r} has {cell!r} in line {line_of(path, form, row)}, which may be "
+            f"column {name!r} has {shown(cell)} in line {line_of(path, form, row)}, which may be "
             f"{cell.replace(',', '.')} or {cell.replace(',', '')}: say whether the decimal sign is "
             "a comma or a point"
         )
@@ -112,8 +113,9 @@ def _columns(
     where the numbers do not show that it is plain: a code such as 007 looks like a whole number.
     """
     _check_utf8(data, line)
-    fractions = [name for name in form.names if name not in state.texts | state.whole]
-    columns = _typed(data, form, fractions) if fractions else None
+    as_text = state.texts | state.whole
+    fractions = [name for name in form.names if name not in as_text]
+    columns = _typed(data, form, set(fractions)) if fractions else None
     if columns is None:
         columns, unsure = _texts(data, form, form.names, line), [*state.whole, *fractions]
     else:
@@ -192,7 +194,7 @@ def _texts(
         place = line(data[: row_begins(data, form.separator)[row.number - 1]])
         raise ValueError(
             f"line {place} has {row.actual_columns} cells, expected {row.expected_columns}: "
-            f"{_short(row.text)}"
+            f"{shown(row.text)}"
         ) from error
 
 
@@ -231,10 +233,6 @@ def _parse(
         ),
     )
     return {name: table.column(number[name]) for name in kinds}
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
 def _trimmed(cells: Cells) -> Cells:

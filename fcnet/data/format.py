@@ -19,6 +19,9 @@ HEAD = 2**16
 SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 """A first line that names the separator, as Excel writes it."""
 
+MARKS = re.compile(rb"\A(\xef\xbb\xbf){1,2}")
+"""The mark of UTF-8, which some programs write before one that is there."""
+
 NOT_UTF8 = "is not in UTF-8: save the file in UTF-8, or name its encoding, such as latin-1"
 
 
@@ -91,7 +94,7 @@ def utf8(path: Path, encoding: str | None, size: int) -> Iterator[bytes]:
     """The text of a file in UTF-8 without a mark, about `size` bytes at a time."""
     if encoding is None:
         with path.open("rb") as file:
-            yield file.read(max(size, 3)).removeprefix(b"\xef\xbb\xbf")
+            yield MARKS.sub(b"", file.read(max(size, 6)))
             while data := file.read(size):
                 yield data
         return
@@ -128,6 +131,8 @@ def _format_of(lines: Sequence[str], separator: str | None) -> Format:
     names, taken = _first_row(below, separator)
     if re.search("[\udc80-\udcff]", "".join(below[:taken])):
         raise ValueError(f"the header {NOT_UTF8}")
+    if "\0" in "".join(below[:taken]):
+        raise ValueError("the header holds a NUL byte: name the encoding, such as utf-16-le")
     if remark is not None and any(names) and all(not n or _is_number(n) for n in names):
         header, _ = _first_row([remark], separator)
         if len(header) == len(names):  # as numpy.savetxt writes it

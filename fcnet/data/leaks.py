@@ -1,6 +1,7 @@
 """Columns that number the rows, or that alone say what the target is."""
 
 import re
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -21,38 +22,60 @@ LOOKED_AT = 2**16
 """The most rows in which it is looked for a column that says what the target is."""
 
 
-def numbering(file: TableFile, name: str, found: Survey) -> str:
-    """What to say of a column whose numbers may be those of the rows.
+def numberings(file: TableFile, columns: Mapping[str, Survey]) -> dict[str, str]:
+    """What to say of columns of numbers that may be those of the rows; of others, nothing.
 
     >>> import pyarrow
     >>> from fcnet.data.read import Table, in_memory
     >>> from fcnet.data.survey import survey
-    >>> file = in_memory(Table({"n": pyarrow.array([1, 2, 3])}, 3))
-    >>> numbering(file, "n", survey(pyarrow.array([1, 2, 3])))
-    'counts the rows'
-    >>> numbering(file, "n", survey(pyarrow.array([1950, 1951, 1952])))
-    'each of 1950 to 1952 once; does it number the rows?'
+    >>> columns = {name: pyarrow.array([k, k + 1, k + 2]) for name, k in (("n", 1), ("m", 1950))}
+    >>> file = in_memory(Table(columns, 3))
+    >>> numberings(file, {name: survey(cells) for name, cells in columns.items()})
+    {'n': 'counts the rows', 'm': 'each of 1950 to 1952 once; does it number the rows?'}
     """
+    likely = {name for name, found in columns.items() if _may_be_all_different(name, found)}
+    different = _all_different(file, likely)
+    notes = {name: _numbering(name, found, name in different) for name, found in columns.items()}
+    return {name: note for name, note in notes.items() if note}
+
+
+def _numbering(name: str, found: Survey, different: bool) -> str:
     n, moments, steps = found.rows, found.moments, found.steps
-    if n < 3 or moments is None or found.numbers < n or found.fractions:
+    if not _are_whole(found) or moments is None:
         return ""
     begins = found.ends is not None and found.ends[0] in (0, 1)
     if begins and steps is not None and steps[0] == steps[1] == 1:
         return COUNTS
-    if NAMELESS.fullmatch(name) and _all_different(file, name):
+    if different and NAMELESS.fullmatch(name):
         return INDEX
-    (least,), (most,) = moments.least, moments.most
-    if most - least == n - 1 and _all_different(file, name):
-        return f"each of {least:g} to {most:g} once; does it number the rows?"
+    if different:
+        return f"each of {moments.least[0]:g} to {moments.most[0]:g} once; does it number the rows?"
     if steps and n >= 10 and steps[0] * steps[1] > 0:
         return f"{'rises' if steps[0] > 0 else 'falls'} in every row; does it number the rows?"
     return ""
 
 
-def _all_different(file: TableFile, name: str) -> bool:
-    """Whether the numbers of a column, which has no others, are all different."""
-    blocks = [as_numbers(table.columns[name]).values for table in file.blocks(())]
-    return bool((np.diff(np.sort(np.concatenate(blocks))) > 0).all())
+def _are_whole(found: Survey) -> bool:
+    """Whether there are three whole numbers or more, and nothing else."""
+    return 3 <= found.rows == found.numbers and not found.fractions
+
+
+def _may_be_all_different(name: str, found: Survey) -> bool:
+    """Whether a column is worth a look: it has no name, or as many numbers as its range."""
+    if not _are_whole(found) or found.moments is None:
+        return False
+    span = found.moments.most[0] - found.moments.least[0]
+    return bool(NAMELESS.fullmatch(name)) or span == found.rows - 1
+
+
+def _all_different(file: TableFile, names: Collection[str]) -> set[str]:
+    """Those of some columns, which have numbers alone, whose numbers are all different."""
+    blocks: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for table in file.blocks(()) if names else ():
+        for name in names:
+            blocks[name].append(as_numbers(table.columns[name]).values)
+    ordered = {name: np.sort(np.concatenate(parts)) for name, parts in blocks.items()}
+    return {name for name, values in ordered.items() if (np.diff(values) > 0).all()}
 
 
 def with_giveaways(schema: Schema, X: np.ndarray, Y: np.ndarray) -> Schema:

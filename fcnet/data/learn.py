@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from fcnet.checks import check_type
-from fcnet.data.cells import array, mask, release
+from fcnet.data.cells import array, mask, release, shown
 from fcnet.data.examples import Schema, kept_entries
-from fcnet.data.leaks import NUMBERINGS, numbering
+from fcnet.data.leaks import NUMBERINGS, numberings
 from fcnet.data.preprocess import Standardizer, standardizer_of, unscaled
 from fcnet.data.read import Place, Table, TableFile
 from fcnet.data.schema import (
@@ -96,10 +96,11 @@ def learn_schema(
             raise ValueError(
                 f"column {name!r} is of no use ({field.note}): leave it out of the features"
             )
-        if field.kind == "number" and (note := numbering(file, name, found[name])):
-            keep = name in says or name in features or len(names) == 1 or note not in NUMBERINGS
-            field = field._replace(note=note) if keep else Field(name, "ignored", note=note)
         fields[name] = field
+    numbers = {name: found[name] for name in names if fields[name].kind == "number"}
+    for name, note in numberings(file, numbers).items():
+        keep = name in says or name in features or len(names) == 1 or note not in NUMBERINGS
+        fields[name] = fields[name]._replace(note=note, kind="number" if keep else "ignored")
     used = tuple(name for name in names if fields[name].kind != "ignored")
     if not used:
         notes = {name: fields[name].note and f" ({fields[name].note})" for name in names}
@@ -191,7 +192,7 @@ def _target(field: Field, found: Survey) -> Field:
     if field.note == "empty":
         raise ValueError(f"the target {field.name!r} is empty")
     if not field.is_number:
-        text = repr(next(iter(found.texts or {}), "")) + (field.note and f" ({field.note})")
+        text = shown(next(iter(found.texts or {}), "")) + (field.note and f" ({field.note})")
         raise ValueError(
             f"the target {field.name!r} is text, such as {text}: to learn classes, choose the loss "
             "softmax_cross_entropy, or choose another target"
@@ -280,7 +281,7 @@ def _learned_target(field: Field, entries: Values | None, rows: int) -> Field:
     field = learn(field, entries)
     if len(field.values) < 2:
         raise ValueError(
-            f"the target {field.name!r} is {field.values[0]!r} in every row: nothing to learn"
+            f"the target {field.name!r} is {shown(field.values[0])} in every row: nothing to learn"
         )
     if too_many(len(field.values), rows):
         raise ValueError(

@@ -135,7 +135,7 @@ def _closed(data: bytes, separator: bytes) -> bytes | None:
     blanks = b" \t".replace(separator, b"")
     before, after = _around_quotes(data)
     if _among(before, blanks).any():
-        opens = rb"(?<=[\n\r%b])[%b]+(?=\"(?!\"))" % (re.escape(separator), blanks)
+        opens = rb"(?:\A|(?<=[\n\r%b]))[%b]+(?=\"(?!\"))" % (re.escape(separator), blanks)
         data = re.sub(opens, b"", data)
         before, after = _around_quotes(data)
     ends = separator + b'"\r\n'

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fcnet.data import cells as text_of
-from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, matches, one_hot
+from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, matches, one_hot, shown
 from fcnet.data.read import Place, Table, place_of
 from fcnet.data.survey import MOST_TEXTS, Survey
 from fcnet.files import as_path
@@ -92,12 +92,12 @@ def decide(name: str, found: Survey, place: Place = place_of) -> Field:
     "codes such as '02139'"
     """
     if found.code is not None and not found.fractions:
-        return _decide_text(name, found, f"codes such as {found.code!r}")
+        return _decide_text(name, found, f"codes such as {shown(found.code)}")
     if found.other is None:
         return _decide_number(name, found)
     row, cell = found.other
     others = found.rows - found.numbers - sum(found.missing.values())
-    first = f"column {name!r} has {cell!r} in {place(row)}"
+    first = f"column {name!r} has {shown(cell)} in {place(row)}"
     if found.numbers > others:
         raise ValueError(
             f"{first}, {found.numbers:,} of {found.numbers + others:,} are numbers: correct the "
@@ -135,7 +135,7 @@ def _decide_text(name: str, found: Survey, note: str) -> Field:
     blank = counts.pop("", 0)
     n = sum(counts.values())
     if len(counts) == 1:
-        return Field(name, "ignored", note=_constant(repr(*counts), blank))
+        return Field(name, "ignored", note=_constant(shown(*counts), blank))
     if len(counts) > MOST_TEXTS:
         return Field(name, "ignored", note=f"more than {MOST_TEXTS:,} different {note or 'texts'}")
     if too_many(len(counts), n):
@@ -164,7 +164,7 @@ def _most(counts: Mapping[str, int], pattern: str) -> bool:
 
 def _cell(cells: Cells, mask: Bool[np.ndarray, " n"]) -> str:
     """The first of these cells, as an error shows it."""
-    return repr(as_text(cells)[int(mask.argmax())].as_py())
+    return shown(as_text(cells)[int(mask.argmax())].as_py())
 
 
 def interpret(field: Field, table: Table) -> Values:
@@ -199,7 +199,7 @@ def _blank(text: Cells, marks: tuple[str, ...]) -> Cells:
         return text
     pc = text_of.compute()
     missing = pc.is_in(text, value_set=text_of.array(marks))
-    return pc.if_else(missing, text_of.array(("",))[0], text)
+    return pc.if_else(missing, text_of.scalar(""), text)
 
 
 def _days(field: Field, table: Table) -> Float[np.ndarray, " n"]:
@@ -215,7 +215,7 @@ def _days(field: Field, table: Table) -> Float[np.ndarray, " n"]:
             except ValueError:
                 place = table.place(table.first + text.index(cell).as_py())
                 raise ValueError(
-                    f"column {field.name!r} has {cell!r} in {place}, expected a date such as "
+                    f"column {field.name!r} has {shown(cell)} in {place}, expected a date such as "
                     "2020-01-31"
                 ) from None
     return np.array([days[cell] for cell in text.to_pylist()], np.float64)
@@ -225,7 +225,7 @@ def is_missing(values: Values) -> Bool[np.ndarray, " n"]:
     """Which entries are missing."""
     if isinstance(values, np.ndarray):
         return np.isnan(values)
-    return text_of.to_numpy(text_of.compute().equal(values, text_of.array(("",))[0]))
+    return text_of.to_numpy(text_of.compute().equal(values, text_of.scalar("")))
 
 
 def learn(field: Field, values: Values, *, fill: bool = False) -> Field:
@@ -282,7 +282,7 @@ def encode(field: Field, values: Values, place: Place = place_of) -> Float[np.nd
     hot = one_hot(values, field.values)
     unknown = np.asarray(~hot.any(axis=1))
     if unknown.any():
-        texts = [repr(value) for value in field.values if value]
+        texts = [shown(value) for value in field.values if value]
         known = ", ".join(texts[:8]) + (", ..." if len(texts) > 8 else "")
         raise ValueError(
             f"column {field.name!r} has {_cell(values, unknown)} in "

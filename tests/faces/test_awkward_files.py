@@ -9,10 +9,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from fcnet.data import pieces
-from fcnet.data.cells import are_plain, is_text
+from fcnet.data import delimited, pieces
+from fcnet.data.cells import are_plain, array, is_text
+from fcnet.data.learn import learn_schema
 from fcnet.data.read import Table, open_table, read_table
-from fcnet.data.schema import Field, decide, interpret
+from fcnet.data.schema import Field, decide, encode, interpret, learn
 from fcnet.data.survey import survey
 
 pytestmark = pytest.mark.untyped
@@ -91,7 +92,12 @@ FILES = {
     ),
     "UTF-8 with its mark": (b"\xef\xbb\xbf" + lines().encode(), NUMBERS, ()),
     "UTF-16": (lines().encode("utf-16"), NUMBERS, ("UTF-16",)),
-    "UTF-16 without its mark": (lines().encode("utf-16-le"), "line 1 holds a NUL byte", ()),
+    "UTF-16 without its mark": (
+        lines().encode("utf-16-be"),
+        "the header holds a NUL byte: name the encoding, such as utf-16-le",
+        (),
+    ),
+    "UTF-8 with its mark twice": (b"\xef\xbb\xbf" * 2 + lines().encode(), NUMBERS, ()),
     "Latin-1 in the header": (
         lines(head="größe,y").encode("latin-1"),
         "the header is not in UTF-8",
@@ -161,6 +167,11 @@ FILES = {
         (),
     ),
     "a quote after a blank": (lines('"{letter}, b", {y}'), {"x": "category", "y": "number"}, ()),
+    "blanks before the quote that opens a row": (
+        lines(' "{letter}, b" , "{y}" '),
+        {"x": "category", "y": "number"},
+        (),
+    ),
     "doubled quotes": (lines('"5"" {letter}",{y}'), {"x": "category", "y": "number"}, ()),
     "inches": (lines("5'1{letter}\",{y}"), {"x": "category", "y": "number"}, ()),
     "a quote that is never closed": (
@@ -212,6 +223,7 @@ FILES = {
     "words": (column("hill", "lake"), CATEGORY, ()),
     "NA among words": (column("NA", "ZA", "BW"), CATEGORY, ()),
     "signs": (column("+", "-"), CATEGORY, ()),
+    "hexadecimal numbers": (column("0x1F", "0x2A", "0xFFFFF"), CATEGORY, ()),
     "words that are all different": (column(*(f"p{i}" for i in range(12))), IGNORED, ()),
     "one word": (column("hill"), IGNORED, ()),
     "one number": (column("7"), IGNORED, ()),
@@ -405,6 +417,41 @@ def test_an_error_names_the_line_in_which_a_row_begins(
     file.write_bytes(end.join([*head, *rows, "h", *odd]).encode())
     with pytest.raises(ValueError, match=f"line {line} has 1 cells, expected 2: 'h'"):
         read_table(file)
+
+
+def test_texts_may_be_long(tmp_path: Path) -> None:
+    """Longer than a block of Arrow's; an error shows their beginning."""
+    long, lines = "x" * 2**21, "x\n," * 2**20
+    file = tmp_path / "a.csv"
+    file.write_text(f'c,y\n{long},1\n"{lines}",2\n{long},3\n"{lines}",5\n')
+    table = read_table(file)
+    assert table.columns["c"].to_pylist() == [long, lines] * 2
+    assert table.place(2) == f"line {4 + 2**20}"
+    field = learn(Field("c", "category"), interpret(Field("c", "category"), table))
+    assert kinds(table)["c"] == "category"
+    with pytest.raises(
+        ValueError, match=r"'c' has 'xx\w+\.\.\.' in line 2, expected a number"
+    ) as error:
+        interpret(Field("c", "number"), table)
+    assert len(str(error.value)) < 200
+    other = Table({"c": array(["y" * 10**5])}, 1)
+    with pytest.raises(ValueError, match=r"'c' has 'y+\.\.\.' in row 0") as error:
+        encode(field, interpret(field, other))
+    assert len(str(error.value)) < 300
+
+
+def test_many_columns_are_read_a_few_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may number the rows: the planted defect is a reader that looks at them one by one."""
+    names = [f"c{j}" for j in range(40)]
+    rows = [[str((i * (j + 1)) % 7) for j in range(39)] + [f"{i * i % 11}.5"] for i in range(7)]
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(map(",".join, [names, *rows])))
+    opened = []
+    read = pieces.pieces
+    monkeypatch.setattr(delimited, "pieces", lambda *given: opened.append(1) or read(*given))
+    schema = learn_schema(open_table(file), "c39")
+    assert "each of 0 to 6 once; does it number the rows?" in {f.note for f in schema.features}
+    assert 0 < len(opened) <= 3
 
 
 def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:

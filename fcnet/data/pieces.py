@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -99,11 +100,22 @@ def row_begins(data: bytes, separator: str) -> Int[np.ndarray, " rows"]:
     text = (line.decode(errors="replace") for line in lines)
     reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
     begins, taken = [], 0
-    for row in reader:
-        if row:
-            begins.append(taken)
-        taken = reader.line_num
+    with _cells_of_any_length():
+        for row in reader:
+            if row:
+                begins.append(taken)
+            taken = reader.line_num
     return offsets[begins]
+
+
+@contextmanager
+def _cells_of_any_length() -> Iterator[None]:
+    """While it is open, Python's reader takes cells of more than 131,072 characters."""
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _is_remark(data: bytes, begin: int, form: Format) -> bool:
@@ -111,7 +123,8 @@ def _is_remark(data: bytes, begin: int, form: Format) -> bool:
     if not data.startswith(b"# ", begin):
         return False
     text = data[begin:].splitlines()[0].decode(errors="replace")
-    return len(next(csv.reader([text], delimiter=form.separator))) != len(form.names)
+    with _cells_of_any_length():
+        return len(next(csv.reader([text], delimiter=form.separator))) != len(form.names)
 
 
 def _last_end(data: bytes) -> int:
@@ -162,7 +175,8 @@ def _check_rows(data: bytes, separator: str, line: int) -> None:
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     read = 0
     try:
-        for _ in reader:
-            read = reader.line_num
+        with _cells_of_any_length():
+            for _ in reader:
+                read = reader.line_num
     except csv.Error as error:
         raise ValueError(f"the row in line {line + read} cannot be read: {error}") from error

@@ -210,6 +210,11 @@ def _open_parquet(path: Path) -> TableFile:
                     columns = dict(zip(names, cells, strict=True))
                     yield Table(columns, batch.num_rows, first=first)
                     first += batch.num_rows
+                if first != begins[group + 1]:
+                    raise ValueError(
+                        f"{path} is damaged: its group {group} of rows has "
+                        f"{first - begins[group]:,} of {groups[group]:,} rows"
+                    )
 
     return TableFile(names, blocks, groups)
 

@@ -523,3 +523,21 @@ def test_text_of_parquet_that_is_not_in_utf_8_is_refused(tmp_path: Path) -> None
     pyarrow.parquet.write_table(pyarrow.table({"c": column}), file, use_dictionary=False)
     with pytest.raises(ValueError, match=r"text\.parquet is damaged: .*UTF8"):
         read_table(file)
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_rows_of_parquet_that_are_not_there_are_noticed(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose header counts more rows than its pages have; Arrow leaves the others out."""
+    file, Parquet = tmp_path / "rows.parquet", pyarrow.parquet.ParquetFile
+    pyarrow.parquet.write_table(pyarrow.table({"x": np.arange(8.0)}), file)
+    assert read_table(file).rows == 8
+
+    def fewer(self: Any, *arguments: Any) -> Any:
+        return (batch.slice(0, 3) for batch in [*whole(self, *arguments)][:kept])
+
+    whole = Parquet.iter_batches
+    monkeypatch.setattr(Parquet, "iter_batches", fewer)
+    with pytest.raises(ValueError, match=rf"its group 0 of rows has {3 * kept} of 8 rows"):
+        read_table(file)

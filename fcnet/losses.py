@@ -321,7 +321,7 @@ def sum_dtype(dtype: DTypeLike) -> np.dtype:
 
     The sum of 100 numbers of 1,000 is infinite in float16, their mean is not.
 
-    >>> sum_dtype(jnp.float16), sum_dtype(float)
+    >>> sum_dtype(jnp.float16), sum_dtype(jnp.float64)
     (dtype('float32'), dtype('float64'))
     """
     return jnp.promote_types(dtype, jnp.float32)

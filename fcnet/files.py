@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import re
 from pathlib import Path
@@ -70,9 +71,20 @@ def write_figure(path: str | os.PathLike[str], figure: Any) -> None:
 def seal(raw: bytes, name: str) -> bytes:
     """A safetensors file with its checksum, SHA-256, in place of `NO_SUM` in its text `name`.
 
-    >>> is_whole(seal(b'{"sum":"%b"}, and more' % NO_SUM.encode(), "sum"), "sum")
-    True
+    Its texts are sorted, whose order safetensors draws at random: files that hold the same are the
+    same bytes.
+
+    >>> header = b'{"__metadata__":{"sum":"%b","a":"1"}}' % NO_SUM.encode()
+    >>> raw = seal(len(header).to_bytes(8, "little") + header, "sum")
+    >>> raw[8:35], is_whole(raw, "sum")
+    (b'{"__metadata__":{"a":"1","s', True)
     """
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8
+    raw = len(text).to_bytes(8, "little") + text + raw[end:]
     return _sum(name).sub(hashlib.sha256(raw).hexdigest().encode(), raw, count=1)
 
 

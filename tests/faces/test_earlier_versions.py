@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from support.stored_files import FILES, VERSIONS, training
 
 import fcnet
-from fcnet.data import load_model, predict, read_schema, read_table
+from fcnet.data import load_model, predict, read_schema, read_table, save_model
 from fcnet.data.model import MODEL_VERSION
 from fcnet.train.checkpoint import CheckpointError, read, saved
 
@@ -86,3 +86,16 @@ def test_the_checkpoints_that_are_kept_are_whole() -> None:
         assert "params[0].W" in arrays
     with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
         read(FILES / "model.safetensors")
+
+
+def test_files_that_hold_the_same_are_the_same_bytes(tmp_path: Path) -> None:
+    model = load_model(FILES)
+    for name in "ab":
+        save_model(tmp_path / name, model)
+        training(checkpoint=tmp_path / f"{name}-run", steps=10)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    a, b = (saved(tmp_path / f"{name}-run") for name in "ab")
+    assert [path.read_bytes() for path in a.values()] == [path.read_bytes() for path in b.values()]
+    assert len({path.read_bytes() for path in a.values()}) == len(a) == 2
+    save_model(tmp_path / "c", model._replace(loss="poisson"))
+    assert (tmp_path / "c").read_bytes() != (tmp_path / "a").read_bytes()

@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import Any, NoReturn
 
 import fcnet
-from fcnet.cli import check, completion, demo, export, notes, predict, sweep, train
+from fcnet.cli import check, completion, demo, export, notes, predict, sweep, train, walk
 from fcnet.cli.cache import VARIABLES, keep_compiled, leave_cores_to_xla
 from fcnet.cli.options import STATUSES
 from fcnet.text import escaped
@@ -122,6 +122,7 @@ COMMANDS = {
     "sweep": sweep.COMMAND,
     "predict": predict.COMMAND,
     "export": export.COMMAND,
+    "walk": walk.COMMAND,
     "completion": completion.command(parser),
 }
 """The commands by name."""

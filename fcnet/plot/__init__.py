@@ -1,7 +1,8 @@
 """Figures. Each function draws on `ax`, or on new axes, and returns the axes; none saves a file.
 
-The colours are Okabe and Ito's, which colour-blind readers can distinguish. All functions need the
-extra `plot`, and raise ModuleNotFoundError without it.
+`walk` returns a page instead, as HTML. The colours are Okabe and Ito's, which colour-blind readers
+can distinguish. All functions but `walk` need the extra `plot`, and raise ModuleNotFoundError
+without it.
 """
 
 from fcnet.plot.ensembles import ensemble_band as ensemble_band
@@ -16,3 +17,4 @@ from fcnet.plot.networks import house_network as house_network
 from fcnet.plot.networks import network as network
 from fcnet.plot.outputs import surface as surface
 from fcnet.plot.outputs import surfaces as surfaces
+from fcnet.plot.walkthrough import walk as walk

@@ -1,6 +1,6 @@
 """What all figures use: axes, colours, and checked series."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,16 @@ def with_legend(ax: Axes) -> Axes:
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     return ax
+
+
+def check_names(names: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    """Raise ValueError or TypeError unless there is a name for each input and each unit."""
+    if not isinstance(names, Sequence) or not all(isinstance(n, Sequence) for n in names):
+        raise TypeError(f"names must be a list of names for each layer, got {names!r:.60}")
+    if [len(layer) for layer in names] != list(widths):
+        raise ValueError(
+            f"names has {[len(layer) for layer in names]} entries for the layers, expected {widths}"
+        )
 
 
 def same_shape(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fcnet.checks import as_params
 from fcnet.notes.house import EDGES, INPUTS, MASK
-from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes
+from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, check_names
 from fcnet.types import Pairs
 
 
@@ -43,12 +43,7 @@ def network(
     weights = [np.asarray(layer.W) for layer in as_params(params)]
     widths = [weights[0].shape[1], *(len(W) for W in weights)]
     names = _symbols(widths) if names is None else names
-    if not isinstance(names, Sequence) or not all(isinstance(n, Sequence) for n in names):
-        raise TypeError(f"names must be a list of names for each layer, got {names!r:.60}")
-    if [len(layer) for layer in names] != widths:
-        raise ValueError(
-            f"names has {[len(layer) for layer in names]} entries for the layers, expected {widths}"
-        )
+    check_names(names, widths)
     ax = axes(ax)
     _draw_units(ax, weights, names, signed=True)
     ax.plot([], [], "-", color=BLUE, label="positive weight")

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import jax
 import nbformat
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
@@ -21,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from names import GROUPS, MODULES, module_names
 
+from fcnet import plot
+from fcnet.cli.walk import NETWORKS
 from fcnet.notes.index import index, mentions
 from fcnet.notes.misprints import MISPRINTS, Misprint
 
@@ -38,7 +41,7 @@ Content = tuple[str, str | bytes]
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what stands in no file of `pages`."""
     repository = config.extra["repository"]
-    for path, content in (*reference(), *notebooks(repository), notes(), changes()):
+    for path, content in (*reference(), *notebooks(repository), *walks(), notes(), changes()):
         files.append(File.generated(config, path, content=content))
     return files
 
@@ -146,6 +149,14 @@ def run_online(repository: str, name: str) -> str:
 %pip install -q "{package}"
 ```
 """
+
+
+def walks() -> Iterator[Content]:
+    """The pages that `fcnet walk` writes."""
+    for name, network in NETWORKS.items():
+        start, draws = jax.random.split(jax.random.key(0))
+        page = plot.walk(**network(start), key=draws, learning_rate=0.1, steps=250)
+        yield f"walks/{name}.html", page
 
 
 def formula(found: re.Match[str]) -> str:

@@ -145,6 +145,7 @@ WORDS = {
     "train": ["train", *TASK],
     "sweep": ["sweep", *TASK],
     "check": ["check", "mine.py:f", "--sizes", "4,1"],
+    "walk": ["walk", "xor"],
 }
 HUGE = "9" * 20
 BAD = {
@@ -157,6 +158,9 @@ BAD = {
     ("check", "--l2"): ["-1", "nan", "x/n", "1/m", "-1/n", ""],
     ("check", "--learning-rate"): ["-1", "0", "inf", "fast"],
     ("check", "--sizes"): ["4,0,1", "4,-1", f"4,{HUGE}", "4,x"],
+    ("walk", "--seed"): ["-1", HUGE, str(2**32), "x"],
+    ("walk", "--steps"): ["-1", "100001", "1e4"],
+    ("walk", "--learning-rate"): ["-1", "0", "nan", "fast"],
     **{
         (command, option): values
         for command in ("train", "sweep")

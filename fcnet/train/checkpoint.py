@@ -36,7 +36,7 @@ from fcnet.train.lock import locked
 from fcnet.train.mesh import check_alike, is_shared, least
 from fcnet.train.optimizer import Hyperparameters, build
 from fcnet.train.program import descend
-from fcnet.train.types import Data, Program, Snapshot, State
+from fcnet.train.types import NO_ENTRIES, Data, Program, Snapshot, State
 
 VERSION = "1"
 """The version of the format, in the header as `fcnet_checkpoint`."""
@@ -190,7 +190,7 @@ class Store(NamedTuple):
 
     def _save(self, snapshot: Snapshot, path: Path) -> None:
         arrays = {name: as_numpy(leaf) for name, leaf in _leaves(snapshot)}
-        arrays["history"] = np.array(snapshot.entries)
+        arrays["history"] = snapshot.entries
         write(
             path,
             arrays,
@@ -307,8 +307,11 @@ def _best(snapshot: Snapshot, steps: Mapping[int, Path]) -> int | None:
     """The saved step with the least validation loss, or training loss where there is none."""
     history = snapshot.history
     losses = history.loss if np.isnan(history.validation_loss).all() else history.validation_loss
-    known = [(loss, step) for loss, step in zip(losses, history.step, strict=True) if step in steps]
-    return int(min(known)[1]) if known else None
+    known = np.flatnonzero(np.isin(history.step, [*steps]))
+    if not len(known):
+        return None
+    least = np.nan_to_num(losses[known], nan=np.inf).argmin()
+    return int(history.step[known[least]])
 
 
 def _leaves(snapshot: Snapshot) -> list[tuple[str, Any]]:
@@ -337,8 +340,9 @@ def _snapshot(
     state: State
     state, kept = jax.tree.unflatten(jax.tree.structure((start.state, start.kept)), values)
     step, best, history = int(text["step"]), int(text["best"]), arrays["history"]
-    entries = tuple(map(tuple, history.tolist()))
-    if step < 0 or not 0 <= best < max(1, len(entries)) or history.shape[1:] not in ((5,), ()):
+    entries = np.array(history, float) if history.size else NO_ENTRIES
+    known = entries.shape[1:] == NO_ENTRIES.shape[1:] and 0 <= best < max(1, len(entries))
+    if step < 0 or not known:
         raise ValueError(f"step {step}, entry {best} of a history of shape {history.shape}")
     return Snapshot(step, state, entries, best, kept)
 

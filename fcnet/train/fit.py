@@ -100,6 +100,8 @@ def fit(
             is of the start. "log" makes eight evaluations while the number of steps doubles, so
             that they come closer at the start: after steps 1, 2, ..., 16, 18, ..., 32, 36, and so
             on. None evaluates after the last step only, so that an interrupted run has no entry.
+            An entry takes 40 bytes, in each checkpoint too, and none is ever dropped: choose N for
+            the number of steps.
         patience: stop after this many evaluations without a lower validation loss, and return the
             parameters with the lowest. None never stops early.
         opt_state: the optimiser's state to start from, as returned by an earlier run. None starts

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from types import FrameType
@@ -22,6 +22,7 @@ from fcnet.train.program import advance, all_finite, last_finite
 from fcnet.train.schedule import Schedule
 from fcnet.train.source import Source, windows
 from fcnet.train.types import (
+    NO_ENTRIES,
     Data,
     Entry,
     FitResult,
@@ -33,6 +34,7 @@ from fcnet.train.types import (
     State,
     Stopped,
     Window,
+    appended,
 )
 from fcnet.types import Params
 
@@ -79,7 +81,7 @@ def begin(plan: Plan, state: State) -> Snapshot:
         CheckpointError: as `fit`.
     """
     host = to_host(state)
-    start = Snapshot(0, host, (), 0, () if plan.patience is None else host.params)
+    start = Snapshot(0, host, NO_ENTRIES, 0, () if plan.patience is None else host.params)
     found = None if plan.store is None else plan.store.latest(start)
     if found is not None:
         if found.step > plan.schedule.steps:
@@ -90,7 +92,7 @@ def begin(plan: Plan, state: State) -> Snapshot:
         return found
     if plan.schedule.evaluates(0):
         params = to_device(state.params, plan.program.mesh)
-        start = start._replace(entries=(plan.measure(0, params),))
+        start = start._replace(entries=appended(NO_ENTRIES, plan.measure(0, params)))
     if plan.store is not None:
         plan.store.save(start)
     return start
@@ -130,7 +132,7 @@ def run(plan: Plan, snapshot: Snapshot, compiled: Future[Any] | None = None) -> 
             raise _interrupted(plan, snapshot, number)
         if stopped == "steps" and step < plan.schedule.steps:
             stopped = "data"
-        if not snapshot.entries or snapshot.entries[-1][STEP] < step:  # no evaluation was due here
+        if step not in snapshot.entries[-1:, STEP]:  # no evaluation was due here
             snapshot = _evaluated(plan, snapshot, step, state)
         if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every:
             plan.store.save(snapshot)
@@ -155,11 +157,11 @@ def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snaps
     if not np.isfinite(entry[LOSS]):
         raise _failure(plan, snapshot, step)
     host = to_host(state)
-    entries = () if plan.schedule.evaluate_every is None else snapshot.entries
+    entries = NO_ENTRIES if plan.schedule.evaluate_every is None else snapshot.entries
     best, kept = snapshot.best, snapshot.kept
     if plan.patience is not None and _validation(entry) < _validation(entries[best]):
         best, kept = len(entries), host.params
-    snapshot = Snapshot(step, host, (*entries, entry), best, kept)
+    snapshot = Snapshot(step, host, appended(entries, entry), best, kept)
     if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every == 0:
         plan.store.save(snapshot)
     if plan.progress is not None:
@@ -167,7 +169,7 @@ def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snaps
     return snapshot
 
 
-def _validation(entry: Entry) -> float:
+def _validation(entry: Sequence[float] | np.ndarray) -> float:
     """The validation loss of an entry, infinite where it is NaN."""
     return float(np.nan_to_num(entry[VALIDATION_LOSS], nan=np.inf))
 
@@ -211,9 +213,10 @@ def _interrupted(plan: Plan, snapshot: Snapshot, received: signal.Signals) -> In
 def _result(plan: Plan, snapshot: Snapshot, stopped: Stopped) -> FitResult:
     step, params = snapshot.step, snapshot.state.params
     if plan.patience is not None:
-        step, params = int(snapshot.entries[snapshot.best][STEP]), snapshot.kept
+        step, params = int(snapshot.entries[snapshot.best, STEP]), snapshot.kept
     state = to_device(State(params, snapshot.state.opt_state))
-    return FitResult(state.params, state.opt_state, snapshot.history, step, stopped)
+    history = History(*map(np.array, snapshot.history))
+    return FitResult(state.params, state.opt_state, history, step, stopped)
 
 
 @contextmanager

@@ -141,14 +141,37 @@ class Snapshot(NamedTuple):
 
     step: int
     state: State
-    entries: tuple[Entry, ...]
+    entries: Float[np.ndarray, "entries 5"]
     best: int
     kept: Params
 
     @property
     def history(self) -> History:
-        """The entries as arrays."""
-        return History(*np.array(self.entries, float).reshape(-1, len(History._fields)).T)
+        """The entries as arrays, which cannot be written to: they are views."""
+        columns = self.entries.T
+        columns.flags.writeable = False
+        return History(*columns)
+
+
+NO_ENTRIES: Float[np.ndarray, "0 5"] = np.empty((0, len(History._fields)))
+"""The entries of a run that was not yet evaluated."""
+
+
+def appended(entries: Float[np.ndarray, "n 5"], entry: Entry) -> Float[np.ndarray, "n_plus_1 5"]:
+    """The entries and one more, which is written behind them where their memory has room.
+
+    Memory for twice as many is taken when it is full, so that an entry of a long run costs no more
+    than one of a short run. The given entries are not changed; append to them once.
+
+    >>> appended(appended(NO_ENTRIES, (0.0,) * 5), (1.0,) * 5)[:, 0].tolist()
+    [0.0, 1.0]
+    """
+    room, n = entries.base, len(entries)
+    if room is None or len(room) == n:
+        room = np.empty((max(16, 2 * n), entries.shape[1]))
+        room[:n] = entries
+    room[n] = entry
+    return room[: n + 1]
 
 
 Stopped: TypeAlias = Literal["steps", "patience", "data", "signal"]

@@ -18,7 +18,7 @@ from fcnet.cli import main
 from fcnet.data import load_model, read_schema
 from fcnet.text import escaped
 from fcnet.train.checkpoint import CheckpointError, Store, read, write
-from fcnet.train.types import Snapshot, State
+from fcnet.train.types import NO_ENTRIES, Snapshot, State
 
 PACKAGE = Path(fcnet.__file__).parent
 RUNS_CODE = {"eval", "exec", "compile", "__import__", "import_module", "load_module"}
@@ -172,7 +172,7 @@ WHOLE = {"step": "10", "best": "0", "configuration": json.dumps(PROGRAMS)}
 
 def latest(folder):
     """The last checkpoint of a folder, for a run whose parameters are two numbers."""
-    start = Snapshot(0, State(np.ones(2), ()), (), 0, ())
+    start = Snapshot(0, State(np.ones(2), ()), NO_ENTRIES, 0, ())
     return Store(folder, 1, 3, PROGRAMS).latest(start)
 
 
@@ -187,7 +187,8 @@ def latest(folder):
         ({"best": "7"}, "step 10, entry 7"),
         ({"best": None}, "KeyError"),
         ({"history": np.ones((2, 3))}, "history of shape .2, 3."),
-        ({"history": np.ones(())}, "is no checkpoint of fit"),
+        ({"history": np.ones(())}, "history of shape"),
+        ({"history": np.ones(5)}, "history of shape .5,."),
         ({"history": None}, "KeyError"),
     ],
 )

@@ -92,9 +92,17 @@ def test_the_step_named_is_the_first_bad_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_step_named_is_the_first_bad_one_in_more_cases(tmp_path):
-    found = [check_case(seed, tmp_path) for seed in range(50)]
-    assert sum(step is not None for step in found) > 25
+def test_a_run_of_fewer_steps_than_the_one_named_is_finite():
+    """50 cases of all optimisers, against runs of the same bits: their long runs are chaotic."""
+    found = []
+    for seed in range(50):
+        step, of_evaluation = named(*drawn(seed))
+        if step is None or of_evaluation:
+            continue
+        found.append(step)
+        assert named(*drawn(seed), steps=step) in ((None, False), (step, True)), seed
+        assert named(*drawn(seed), steps=step + 1)[0] == step, seed
+    assert len(set(found)) > 5
 
 
 def test_a_step_that_is_one_off_is_noticed(tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def _may_be_all_different(name: str, found: Survey) -> bool:
     if not _are_whole(found) or found.moments is None:
         return False
     span = found.moments.most[0] - found.moments.least[0]
-    return bool(NAMELESS.fullmatch(name)) or span == found.rows - 1
+    return bool(NAMELESS.fullmatch(name) or span == found.rows - 1)
 
 
 def _all_different(file: TableFile, names: Collection[str]) -> set[str]:

@@ -180,7 +180,7 @@ def latest(folder):
     ("changed", "fault"),
     [
         ({"configuration": "[" * 10**5}, "nested too deeply"),
-        ({"configuration": "[]"}, "AttributeError"),
+        ({"configuration": "[]"}, "is no checkpoint of fit"),
         ({"configuration": None}, "KeyError"),
         ({"step": "ten"}, "invalid literal"),
         ({"step": "-1"}, "step -1, entry 0"),

@@ -76,6 +76,7 @@ def is_harmless(text):
     return all(line.isprintable() for line in text.split("\n"))
 
 
+@pytest.mark.untyped
 def test_a_terminal_shows_names_and_does_not_obey_them(table, tmp_path, capsys, monkeypatch):
     out = str(tmp_path / "model")
     told = [str(table), "--target", "kind", "--loss", "softmax_cross_entropy", "--out", out]

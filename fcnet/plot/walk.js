@@ -93,7 +93,7 @@ const formulas = {
   output: (s, k, j) => [
     [`J(o, y), the loss of this example`, `= ${number(s.J)}`],
     [
-      `\u2202J/\u2202o_{${j + 1}}, of ${run.formula}`,
+      `\u2202J/\u2202o_{${j + 1}}, from ${run.formula.replace(/-/g, "\u2212")}`,
       `o_{${j + 1}} = ${number(s.a[r][j])}, y_{${j + 1}} = ${number(s.y[j])}, so ${number(s.dJ[j])}`,
     ],
     [
@@ -187,7 +187,7 @@ const colours = {};
 
 function readColours() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["plus", "minus", "ground", "text"]) {
+  for (const name of ["plus", "minus", "ground", "soft"]) {
     colours[name] = style.getPropertyValue(`--${name}`).trim();
   }
 }
@@ -200,9 +200,9 @@ function place() {
   const across = width >= 560;
   const extent = across ? Math.min(640, Math.max(400, 120 * widest)) : width;
   const full = extent / widest >= 70; // room for the numbers of a unit in its circle
-  const radius = full ? 33 : Math.max(2, Math.min(12, (0.38 * extent) / widest));
+  const radius = full ? Math.min(37, extent / widest / 2 - 3) : Math.max(2, Math.min(12, (0.38 * extent) / widest));
   const margin = radius + (full ? 24 : 14);
-  const gap = across ? (width - 2 * margin) / r : full ? 220 : 130;
+  const gap = across ? (width - 2 * margin) / r : full ? 250 : 130;
   const height = across ? extent : 2 * margin + r * gap;
   const places = run.sizes.map((m, k) =>
     [...Array(m).keys()].map((j) => {
@@ -210,7 +210,7 @@ function place() {
       return across ? [along, aside] : [aside, along];
     }),
   );
-  Object.assign(picture, { width, height, places, radius, full, across });
+  Object.assign(picture, { width, height, places, radius, full, across, gap });
   stage.style.height = `${height}px`;
   const ratio = window.devicePixelRatio || 1;
   Object.assign(at("edges"), { width: width * ratio, height: height * ratio });
@@ -220,7 +220,7 @@ function place() {
 }
 
 function makeUnits() {
-  const { width, height, places, radius, full, across } = picture;
+  const { width, height, places, radius, full, across, gap } = picture;
   const root = at("units");
   root.setAttribute("viewBox", `0 0 ${width} ${height}`);
   root.replaceChildren();
@@ -229,8 +229,9 @@ function makeUnits() {
     for (let k = 1; k <= r; k++) {
       for (let j = 0; j < run.sizes[k]; j++) {
         for (const i of below(k, j)) {
-          // Labels of the edges of one unit stand at different heights, so that they keep apart.
-          const share = 0.3 + (run.sizes[k] > 1 ? (0.28 * j) / (run.sizes[k] - 1) : 0.1) + 0.1 * (i % 2);
+          // The labels of a unit's edges stand in a row of its own, so that they keep apart.
+          const row = Math.min((across ? 60 : 29) / gap, 0.55 / run.sizes[k]);
+          const share = run.sizes[k] > 1 ? 0.22 + row * j : 0.4;
           const [[x0, y0], [x1, y1]] = [places[k - 1][i], places[k][j]];
           const group = svg("g", root, { class: "weight" });
           const [x, y] = [x0 + share * (x1 - x0), y0 + share * (y1 - y0)];
@@ -274,8 +275,8 @@ function drawEdges(s, line) {
     const [most, m, wide] = [largest(values), run.sizes[k - 1], full ? 4.5 : 2];
     const paths = new Map(); // one for all lines of the same look, since a stroke is what costs
     for (let e = 0; e < values.length; e++) {
-      if (values[e] === 0) continue;
       const [j, i] = [Math.floor(e / m), e % m];
+      if (values[e] === 0 && !(full && isEdge(k, j, i))) continue;
       const marked = (k === state.layer && j === chosen) || (k - 1 === state.layer && i === chosen);
       const look = 100 * marked + 10 * (values[e] > 0) + Math.ceil((6 * Math.abs(values[e])) / most);
       if (!paths.has(look)) paths.set(look, new Path2D());
@@ -284,9 +285,10 @@ function drawEdges(s, line) {
       path.lineTo(...places[k][j]);
     }
     for (const [look, path] of [...paths].sort(([p], [q]) => p - q)) {
-      const strength = look % 10;
-      context.strokeStyle = Math.floor(look / 10) % 10 ? colours.plus : colours.minus;
-      context.lineWidth = (strength / 6) * wide + (look >= 100 ? 0.8 : 0.2);
+      const strength = look % 10; // 0 for a zero
+      const colour = Math.floor(look / 10) % 10 ? colours.plus : colours.minus;
+      context.strokeStyle = strength ? colour : colours.soft;
+      context.lineWidth = (strength / 6) * wide + (look >= 100 ? 0.8 : 0.4);
       const pale = full ? 0.3 : 0.05 + 0.02 * strength;
       const plain = full ? 0.75 : 0.1 + 0.12 * strength;
       context.globalAlpha = !inForce(k, line) ? pale : look >= 100 ? 1 : plain;
@@ -341,7 +343,7 @@ function unitValues(s, k, j) {
   ];
 }
 
-let listed = []; // the units at the other ends of the edges in the table
+const listed = { layer: 0, units: [] }; // the other ends of the edges in the table
 
 function drawPanel(s, line) {
   const k = state.layer;
@@ -364,17 +366,18 @@ function drawPanel(s, line) {
   );
   const upward = k === 0 || line.kind === "delta";
   const other = upward ? k + 1 : k - 1;
-  listed = upward ? above(k, j) : below(k, j);
+  const units = upward ? above(k, j) : below(k, j);
+  Object.assign(listed, { layer: other, units });
   const heads = upward ? ["to", "\u03b4", "W", "\u2202J/\u2202W"] : ["from", "a", "W", "\u2202J/\u2202W"];
   at("columns").replaceChildren(...heads.map((head) => element("th", "", head)));
   const body = at("rows");
-  while (body.rows.length > listed.length) body.deleteRow(-1);
-  while (body.rows.length < listed.length) {
+  while (body.rows.length > units.length) body.deleteRow(-1);
+  while (body.rows.length < units.length) {
     const row = body.insertRow();
     heads.forEach(() => row.insertCell());
   }
   const layer = upward ? other : k;
-  listed.forEach((i, row) => {
+  units.forEach((i, row) => {
     const e = upward ? entry(layer, i, j) : entry(layer, j, i);
     const end = upward
       ? isKnown("delta", other) && number(s.delta[other - 1][i])
@@ -489,9 +492,11 @@ function start() {
   for (const [digit, text, matches] of listing) {
     const row = element("li", ["4", "5"].includes(digit) && text.includes("k+1") ? "inner" : "");
     row.append(element("span", "", digit), element("span", "", ...typeset(text)));
-    row.addEventListener("click", () => goTo(state.step, Math.max(0, lines.findIndex(matches))));
-    if (digit !== "3") at("algorithm").append(row);
-    else at("algorithm").append(row), (row.style.cursor = "default");
+    row.addEventListener("click", () => {
+      const first = lines.findIndex(matches);
+      if (first >= 0) goTo(state.step, first);
+    });
+    at("algorithm").append(row);
   }
   const most = largest(run.steps.map((s) => s.mean));
   const points = run.steps.map(
@@ -505,9 +510,7 @@ function start() {
   at("back").addEventListener("click", () => move(-1));
   at("play").addEventListener("click", play);
   at("rows").addEventListener("click", (event) => {
-    const row = event.target.closest("tr");
-    const upward = at("columns").cells ? at("columns").cells[0].textContent === "to" : false;
-    state.units[state.layer + (upward ? 1 : -1)] = listed[row.sectionRowIndex];
+    state.units[listed.layer] = listed.units[event.target.closest("tr").sectionRowIndex];
     draw();
   });
   at("units").addEventListener("click", (event) => {

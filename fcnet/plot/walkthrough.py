@@ -118,7 +118,7 @@ def walk(
         "n": len(X),
         "total": steps,
     }
-    kept = _fitting(list(_train(layers, masks, X, Y, key, alpha, steps, objective)))
+    kept = _fitting([*_train(layers, masks, X, Y, key, alpha, steps, objective)])
     data = f'{json.dumps(run)[:-1]}, "steps": [{",".join(kept)}]}}'.replace("<", r"\u003c")
     room = files("fcnet.plot")
     style, script, page = (
@@ -165,8 +165,8 @@ def _train(
     alpha: Array,
     steps: int,
     objective: Objective,
-) -> Iterator[str]:
-    """The JSON of each step that may be kept, of `steps` steps and the one that would follow."""
+) -> Iterator[dict[str, Any]]:
+    """The numbers of each step that may be kept, of `steps` steps and the one that would follow."""
     shares = np.linspace(0, 1, MOST_STEPS) ** 2
     kept = set(range(steps + 1) if steps < MOST_STEPS else (shares * steps).round().tolist())
     for t in range(steps + 1):
@@ -175,8 +175,7 @@ def _train(
             raise NonFiniteError(t, params)
         if t in kept:
             mean = _mean(params, X, Y, objective=objective)
-            numbers = jax.tree.map(_rounded, jax.device_get({"mean": mean, **seen}))
-            yield json.dumps({"t": t, **numbers}, separators=(",", ":"))
+            yield jax.device_get({"t": t, "mean": mean, **seen})
         params = after
 
 
@@ -231,9 +230,17 @@ def _rounded(array: ArrayLike) -> Any:
     return int(x) if x.is_integer() else x
 
 
-def _fitting(texts: list[str]) -> list[str]:
-    """As many of the texts as fit into `MOST_BYTES`, with the first and the last."""
-    room = MOST_BYTES // max(map(len, texts))
-    if len(texts) <= room:
-        return texts
-    return [texts[i] for i in np.linspace(0, len(texts) - 1, room).round().astype(int)]
+def _fitting(seen: Sequence[dict[str, Any]]) -> list[str]:
+    """The JSON of the first step, of the last, and of as many between as fit into `MOST_BYTES`."""
+    largest = max(len(_json(seen[i])) for i in (0, len(seen) // 2, -1))
+    count = min(len(seen), MOST_BYTES // largest)
+    while True:
+        chosen = np.linspace(0, len(seen) - 1, count).round().astype(int)
+        texts = [_json(seen[i]) for i in chosen]
+        if sum(map(len, texts)) <= MOST_BYTES:
+            return texts
+        count -= 1
+
+
+def _json(numbers: dict[str, Any]) -> str:
+    return json.dumps(jax.tree.map(_rounded, numbers), separators=(",", ":"))

@@ -21,12 +21,11 @@ HOLD = """
 import os, sys, time, pathlib
 from fcnet.train.lock import locked
 with locked(pathlib.Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
-"""A program that holds the lock of a folder, and forks one that lives on."""
+"""A program that holds the lock of a folder, and forks one that lives on, and says so."""
 
 
 @pytest.fixture

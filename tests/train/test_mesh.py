@@ -93,7 +93,7 @@ def test_two_processes(alone, tmp_path):
     assert [list(map(int, outcome)) for outcome in outcomes["signalled"]] == [[15, 50]] * 2
     assert_same_bits(*outcomes["halves"])
     folder = tmp_path / "kept"
-    assert [int(path.stem[5:]) for path in sorted(folder.iterdir())] == [0, 50, 100]
+    assert [int(path.stem[5:]) for path in sorted(folder.glob("step-*"))] == [0, 50, 100]
     assert distance(outcomes["halves"][0], alone("plain")) < 1e-12
     (folder / "step-0000000100.safetensors").unlink()
     goes_on_alone = mesh_run.train(checkpoint=folder, resume=True)

@@ -81,15 +81,16 @@ def _compared(comparison: Comparison, right_from: From, given: list[Values]) -> 
     for i, (got, allowed, own) in enumerate(pairs):
         is_wrong = bool((abs(own) > 1).any())
         inherits = bool((abs(excess_of(follows[i], rights[i], allowed)) > 1).any())
+        excess = abs(excess_of(got, rights[i], allowed))
         state: State = "agrees"
-        if is_wrong or inherits:
+        if (is_wrong or inherits) and (excess > 1).any():  # two mistakes may cancel
             earlier = any(array.state != "agrees" for array in arrays)
             state = ("wrong" if is_wrong else "follows") if earlier else "first"
             if i < len(carried):
                 carried[i] = got
                 follows = right_from(carried)
-        error = np.zeros_like(got) if state == "agrees" else excess_of(got, rights[i], allowed)
-        arrays.append(_Compared(rights[i], got, abs(error), state))
+        excess = np.zeros_like(got) if state == "agrees" else excess
+        arrays.append(_Compared(rights[i], got, excess, state))
     return arrays
 
 

@@ -49,8 +49,8 @@ FEWER = "Of {} examples the first {} are shown; the sums are over all."
 TERM = "R is what l2 or penalty adds to the cost, or your own loss."
 STEP = "Your gradient is (before - after) / {:g}, as learning_rate says."
 KINK = (
-    "{} is at a kink of sigma, where any slope between that to the left and that to the right is "
-    "right; these numbers have the latter."
+    "At a kink of sigma any slope between that to the left and that to the right is right; these "
+    "numbers have the latter. At one: {}."
 )
 
 Matrix = Float[np.ndarray, "rows columns"]
@@ -62,7 +62,8 @@ class Seen(NamedTuple):
 
     Attributes:
         values: the candidate's numbers.
-        allowed: what rounding explains of an error in them.
+        middle: of all numbers that are right; only at a kink is it not the one shown.
+        allowed: how far from there rounding, and the choice at kinks, explain them.
         source: where they are seen.
         follows: whether its own numbers before this give them; None if that is not known.
         name_of: the name of an entry.
@@ -70,6 +71,7 @@ class Seen(NamedTuple):
     """
 
     values: Matrix
+    middle: Matrix
     allowed: Matrix
     source: str
     follows: bool | None
@@ -102,7 +104,7 @@ class Entry(NamedTuple):
         """The error of the candidate's numbers, over what rounding explains."""
         if self.seen is None:
             return np.zeros(self.right.shape)
-        return abs(excess_of(self.seen.values, self.right, self.seen.allowed))
+        return abs(excess_of(self.seen.values, self.seen.middle, self.seen.allowed))
 
     @property
     def differs(self) -> Bool[np.ndarray, "rows columns"]:
@@ -301,6 +303,7 @@ class _Lines:
                 right=np.array([[self.right.loss]]),
                 seen=Seen(
                     values=np.array([[self.answer.loss]]),
+                    middle=np.array([[self.right.loss]]),
                     allowed=np.array([[self.right.loss_tolerance]]),
                     source="your loss",
                     follows=None,
@@ -330,7 +333,7 @@ class _Lines:
         is, then that is taken, and dJ/db is wrong.
         """
         e, right = self.single, self._delta(k)
-        a, tolerance = e.a(k - 1), self.right.tolerance[k - 1].b + self.right.slack[k - 1].b
+        a, tolerance = e.a(k - 1), self.right.tolerance[k - 1].b + self.right.slack[k - 1].b / 2
         seen = []
         if self._slot("b", k):
             seen.append(("b", e.db(k), tolerance))
@@ -345,8 +348,10 @@ class _Lines:
         if not seen:
             return right, {**above, k: e.back(k, above) * self._slope(k)}
         role, got, allowed = (fitting or seen)[0]
+        middle, term = self.right.by_convention.get(0.5), self.term.gradient[k - 1]
         shown = Seen(
             values=got[None],
+            middle=right.right if middle is None else (middle[k - 1].b - term.b)[None],
             allowed=np.asarray(allowed)[None],
             source=f"your delta[{k}], which your {_name(self.slots[role, k])} shows,",
             follows=bool(fitting) or (None if k == self.r and self._has_other_loss() else False),
@@ -385,10 +390,11 @@ class _Lines:
     def gradients(self, k: int, own: Deltas) -> Iterator[Entry]:
         """Line 5: dJ/dW^[k] and dJ/db^[k], beside what the candidate's own delta^[k] gives."""
         for role in "Wb":
-            right, got, tolerance, slack, term = (
+            right, middle, got, tolerance, slack, term = (
                 getattr(layers[k - 1], role)
                 for layers in (
                     self.right.gradient,
+                    self.right.by_convention.get(0.5, self.right.gradient),
                     self.answer.gradient,
                     self.right.tolerance,
                     self.right.slack,
@@ -410,7 +416,8 @@ class _Lines:
             if slot := self._slot(role, k):
                 shown = Seen(
                     values=np.atleast_2d(got),
-                    allowed=np.atleast_2d(tolerance + slack),
+                    middle=np.atleast_2d(middle),
+                    allowed=np.atleast_2d(tolerance + slack / 2),  # slopes of 0 to 1 are 1/2 +- 1/2
                     source=f"your {_name(slot)}",
                     follows=self._follows(role, k, own),
                     name_of=partial(_own_entry, slot),

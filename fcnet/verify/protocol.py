@@ -311,7 +311,7 @@ def check_dependence(candidate: Candidate, calls: Calls) -> list[Finding]:
     Calls the candidate once more, on the other's x and y with the first's parameters.
     """
     first, other, right = calls.first, calls.other, calls.other_reference
-    if first.answer is None or other.answer is None or _is_zero(other.answer):
+    if first.answer is None or other.answer is None or other.answer.is_empty:
         return []
     if agree(other.answer._replace(gradient=right.gradient), other.answer, bounds_of(right)):
         return []
@@ -391,7 +391,3 @@ def note_dtypes(candidate: Candidate, call: Call) -> list[str]:
     slot, got, expected = odd[0]
     more = f", and {len(odd) - 1} more alike" if odd[1:] else ""
     return [f"{slot.gradient_phrase} is {got}, but {slot.name} is {expected}{more}"]
-
-
-def _is_zero(answer: Answer) -> bool:
-    return not any(np.any(leaf) for leaf in jax.tree.leaves(answer.gradient))

@@ -37,7 +37,7 @@ NO_TABLE: dict[Verdict, str] = {
 
 LEAF_COLUMNS = ("array", "digits/expected", "worst at", "off by", "rounding", "on")
 
-LEAST_WIDTHS = {-1: 24, 0: 12}
+LEAST_WIDTHS = {-1: 24, 2: 24, 0: 12}
 """The columns of that table that give way where it is too wide, in turn, and how far."""
 
 
@@ -88,7 +88,8 @@ class Report:
 
     def __str__(self) -> str:
         """The report as text of at most 30 lines, the verdict first."""
-        lines = [f"{self.subject}: {self.verdict.upper()}{self._digits()}{self._warned()}", ""]
+        subject = escaped(self.subject)
+        lines = [f"{subject}: {self.verdict.upper()}{self._digits()}{self._warned()}", ""]
         ranked = sorted(self.findings, key=lambda finding: finding.severity)  # errors first
         lines += _some(map(_finding_text, ranked), FINDING_LINES, "finding")
         worst = sorted(self.leaves, key=_error_ratio, reverse=True)[:SHOWN_LEAVES]
@@ -99,7 +100,7 @@ class Report:
                 lines.append(f"... and {len(self.leaves) - len(shown)} more arrays, none worse")
             lines.append("")
         lines += _some((f"- {note}" for note in self.notes), NOTE_LINES, "note")
-        return escaped("\n".join(lines).rstrip())
+        return "\n".join(lines).rstrip()
 
     def _digits(self) -> str:
         leaves = [leaf for leaf in self.leaves if leaf.digits_expected >= LEAST_DIGITS]
@@ -145,7 +146,7 @@ class Report:
         """
         if self.numbers is None:
             return NO_TABLE[self.verdict]
-        return escaped(as_text(self.numbers, bool(self.example)))
+        return as_text(self.numbers, bool(self.example))
 
     def raise_if_wrong(self) -> None:
         """Raise GradientError with the text of the report unless the verdict is "right".
@@ -191,8 +192,7 @@ class Report:
         return f"<style>{STYLE}</style>{self._content()}"
 
     def _content(self) -> str:
-        html = f"<div class=fcnet>{body(self.to_dict())}</div>"
-        return html.encode("utf-8", "backslashreplace").decode()  # a name may hold half a character
+        return escaped(f"<div class=fcnet>{body(self.to_dict())}</div>")
 
 
 def unreadable(subject: str, case: str, format: Format, findings: Iterable[Finding]) -> Report:
@@ -226,7 +226,7 @@ def _leaf_table(leaves: Sequence[Leaf]) -> list[str]:
 
 def _leaf_row(leaf: Leaf) -> tuple[str, ...]:
     return (
-        leaf.path,
+        escaped(leaf.path),
         f"{leaf.digits:4.1f} / {leaf.digits_expected:.1f}",
         f"[{', '.join(map(str, leaf.index))}]",
         f"{leaf.error:.1e}",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.arrays import dtype_of, library_of, to_numpy
+from fcnet.text import escaped
 from fcnet.trees import children
 
 LEAST, MOST = 6, 17
@@ -42,10 +43,12 @@ def multiple(c: float, digits: int = LEAST) -> str:
 def wrapped(item: str, width: int) -> list[str]:
     """The lines of an item of text, its second and later ones indented.
 
+    Unsafe characters are escaped first, which makes a text longer.
+
     >>> wrapped("one two three", 9)
     ['one two', '  three']
     """
-    first, *others = item.splitlines()
+    first, *others = escaped(item).splitlines()
     lines = textwrap.wrap(first, width, subsequent_indent="  ")
     return lines + [line for other in others for line in textwrap.wrap(other, width) or [""]]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Shaped
 
-from fcnet.verify.shown import LEAST, MOST, apart, wrapped
+from fcnet.verify.shown import LEAST, MOST, apart, shortened, wrapped
 
 State: TypeAlias = Literal["unseen", "agrees", "first", "wrong", "follows", "differs"]
 
@@ -236,7 +236,7 @@ def _quantity_lines(quantity: Quantity) -> Iterator[str]:
     yield from wrapped(f"{mark}{quantity.heading}", WIDTH)
     for sentence in filter(None, (quantity.says, quantity.left_out)):
         yield from wrapped(f"  {sentence}", WIDTH)
-    cell = max([CELL, *(len(name) + 1 for name in quantity.columns)])
+    cell = min(max([CELL, *(len(name) + 1 for name in quantity.columns)]), WIDTH - NAME)
     most = (WIDTH - NAME) // cell
     for start in range(0, len(quantity.columns), most):
         part = slice(start, start + most)
@@ -250,7 +250,7 @@ def _rows(quantity: Quantity, part: slice, cell: int) -> Iterator[str]:
         return f"  {name:<{NAME - 2}}{''.join(f'{text:>{cell}}' for text in cells)}"
 
     if any(quantity.columns[part]):
-        yield line("", quantity.columns[part])
+        yield line("", (shortened(name, cell - 1) for name in quantity.columns[part]))
     for i, name in enumerate(quantity.rows):
         right, differs = quantity.right[i][part], quantity.differs[i][part]
         yield line(name or "right", map(number, right))

@@ -173,6 +173,12 @@ class Answer(NamedTuple):
         """Whether all entries of the gradient are."""
         return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.gradient))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether each entry is 0 or not finite: that two such are equal shows nothing."""
+        leaves = jax.tree.leaves(self.gradient)
+        return not any((np.isfinite(leaf) & (leaf != 0)).any() for leaf in leaves)
+
 
 class Answered(NamedTuple):
     """A case, and what the candidate returned for it."""

@@ -331,12 +331,26 @@ def test_any_slope_at_a_kink_agrees_and_the_kink_is_told(convention):
         {(slot.role, slot.layer): slot for slot in slots},
     )
     (kink,) = [remark for remark in table.remarks if "kink" in remark]
-    assert kink.startswith("z[1][0] is at a kink")
+    assert kink.endswith("At one: z[1][0].")
     states = {quantity.name: quantity.state for quantity in table.quantities}
     assert states["db[2]"] == "first"
     assert states["delta[1]"] == states["dW[1]"] == "agrees"
     (delta,) = [quantity for quantity in table.quantities if quantity.name == "delta[1]"]
     assert delta.right == ((4.0, 4.0),)
+
+
+@pytest.mark.parametrize("slope", [-0.5, 2.0])
+def test_a_slope_at_a_kink_that_is_not_between_the_two_differs(slope):
+    def backward(params, x, y):
+        (W1, b1), (W2, b2) = params
+        z = W1 @ x + b1
+        delta2 = W2 @ np.maximum(z, 0) + b2 - y
+        delta1 = W2.T @ delta2 * np.where(z == 0, slope, z > 0)
+        return [(np.outer(delta1, x), delta1), (np.outer(delta2, np.maximum(z, 0)), delta2)]
+
+    params = [(W, np.zeros(len(b))) for W, b in network()]
+    report = fcnet.check(backward, params, np.zeros(params[0][0].shape[1]), np.ones(2))
+    assert parsed(report.table())[1] == (4, 1, "delta[1]")
 
 
 def chain(w, x):
@@ -370,6 +384,46 @@ def test_named_values_are_shown_by_name_and_escaped():
     page = report.to_html()
     assert "&lt;b&gt;s" in page
     assert "<b>s" not in page
+
+
+def test_two_mistakes_that_cancel_leave_an_array_right():
+    args = np.array([0.3, -1.2, 0.8]), np.array([1.5, 0.4, -2.0])
+
+    def signs(w, x):
+        ds = -2 * np.sin(w * x)
+        dz = 1 - ds * np.cos(w * x)
+        return dz * x, {"z": dz, "<b>s": ds}
+
+    report = fcnet.check_gradient(signs, chain, *args)
+    assert [q.state for q in report.numbers.quantities] == ["first", "agrees", "agrees"]
+
+
+def test_an_array_of_many_dimensions_keeps_the_width():
+    report = fcnet.check_gradient(lambda x: 3 * x, lambda x: jnp.sum(x**2), np.ones((1,) * 30))
+    for text in (report.table(), str(report)):
+        assert max(map(len, text.splitlines())) <= 100
+
+
+def test_an_empty_array_among_wrong_ones_is_no_obstacle():
+    def function(x, y):
+        return jnp.sum(x) + jnp.sum(y**2)
+
+    report = fcnet.check_gradient(lambda x, y: (x, 3 * y), function, np.ones((0, 3)), np.ones(2))
+    assert report.findings[0].kind == "scaled"
+    assert "the gradient of y" in report.table()
+
+
+def test_names_with_unsafe_characters_are_escaped_before_lines_are_broken():
+    name = "\x1b[2J\u202e" * 12
+    report = fcnet.check_gradient(
+        lambda x: (6 * x, {name: 3 * np.ones(2)}),
+        lambda x: jnp.sum(checkpoint_name(x * x, name)),
+        np.ones(2),
+    )
+    page = report.to_html()
+    for text in (report.table(), str(report)):
+        assert max(map(len, text.splitlines())) <= 100
+        assert not {"\x1b", "\u202e"} & {*text, *page}
 
 
 @pytest.mark.parametrize("program", ["batch norm", "attention"])
@@ -435,3 +489,22 @@ def test_numbers_that_are_not_finite_are_shown():
     assert "inf" in report.table()
     assert "not finite" in report.to_html()
     json.loads(report.to_json())
+
+
+def test_a_gradient_of_nothing_but_nan_is_said_to_be_that_and_nothing_else():
+    def backward(params, x, y):
+        return [(W * np.nan, b * np.nan) for W, b in params]
+
+    @jax.custom_vjp
+    def square(x):
+        return x**2
+
+    square.defvjp(lambda x: (x**2, x), lambda x, cotangent: (jnp.nan * x * cotangent,))
+    X, Y = data(1)
+    reports = (
+        fcnet.check(backward, network(), X[0], Y[0]),
+        fcnet.check_vjp(square, lambda x: x**2, np.ones(3)),
+    )
+    for report in reports:
+        assert {finding.kind for finding in report.findings} == {"not_finite"}
+    assert parsed(reports[0].table())[1] == (2, 2, "delta[2]")

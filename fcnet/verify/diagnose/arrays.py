@@ -97,13 +97,15 @@ def _one_factor(array: WrongArray) -> Iterator[Sign]:
             times = f"is {known:g} times what it must be"
             yield kind, "has the opposite sign" if known == -1 else times
     for n, phrase in array.lengths.items():
+        if n <= 2:
+            continue
         for c, kind, text in (
             (n, "times_n", f"is multiplied by {n}"),
             (1 / n, "per_n", f"is divided by {n}"),
             (math.sqrt(n), "times_root_n", f"is multiplied by the square root of {n}"),
             (1 / math.sqrt(n), "per_root_n", f"is divided by the square root of {n}"),
         ):
-            if n > 2 and array.is_multiple(c):
+            if array.is_multiple(c):
                 yield kind, f"{text}, {phrase}"
     c = fitted_factor(array.got, array.right, default=0.0).item()
     if array.got[0].size > 1 and c and array.is_multiple(c):

@@ -351,7 +351,7 @@ class _Lines:
         middle, term = self.right.by_convention.get(0.5), self.term.gradient[k - 1]
         shown = Seen(
             values=got[None],
-            middle=right.right if middle is None else (middle[k - 1].b - term.b)[None],
+            middle=right.right if middle is None else np.asarray(middle[k - 1].b - term.b)[None],
             allowed=np.asarray(allowed)[None],
             source=f"your delta[{k}], which your {_name(self.slots[role, k])} shows,",
             follows=bool(fitting) or (None if k == self.r and self._has_other_loss() else False),

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from campaigns.outcomes import Report as Reporter
 from campaigns.outcomes import judged
+from fcnet.text import escaped
 from fcnet.verify.report import Report
 from fcnet.verify.types import FORMATS, Finding, Leaf
 
@@ -123,8 +124,8 @@ def fault(report: Report) -> str | None:
 
 
 def _seen(text: str) -> str:
-    """A text without blanks, and with the number of half a character, which UTF-8 does not have."""
-    return "".join(text.encode("utf-8", "backslashreplace").decode().split())
+    """A text as reports show it, without blanks."""
+    return "".join(escaped(text).split())
 
 
 def run(seed: int, cases: range, report: Reporter) -> None:

@@ -29,8 +29,7 @@ CHUNK = 2**14
 """The rows that are standardised at once."""
 
 ALIGNED = 16
-"""On a CPU, XLA need not copy an array whose address is a multiple of 64 bytes: of so many numbers,
-or rows."""
+"""The float32 numbers in 64 bytes. XLA on a CPU copies no array at a multiple of 64 bytes."""
 
 
 class Part(NamedTuple):

@@ -78,7 +78,7 @@ def line_of(path: Path, form: Format, row: int) -> int:
 
 
 def line_in(path: Path, form: Format, begin: int, data: bytes) -> int:
-    """The line that follows `data`, which is a part of a piece that begins after so many bytes."""
+    """The line after `data`, with which a piece begins that starts at byte `begin` of the file."""
     ends = np.zeros(2, int)
     for text in utf8(path, form.encoding, PIECE):
         ends += [text.count(sign, 0, max(begin, 0)) for sign in (b"\n", b"\r")]

@@ -136,7 +136,7 @@ class Arithmetic(NamedTuple):
     plus: float | None = None
 
     def value(self, digits: int) -> float:
-        """The result from numbers of so many digits."""
+        """The result, where each number is rounded to `digits` significant digits first."""
 
         def read(x: float) -> float:
             return float(_short(x, digits))

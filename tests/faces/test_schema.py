@@ -446,6 +446,7 @@ def test_labels_come_back_as_they_are_written_and_are_scored_so(
     assert capsys.readouterr().err == "4 rows, including training rows: accuracy 0.500\n"
 
 
+@pytest.mark.slow
 def test_labels_that_may_mean_a_missing_one_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -172,6 +172,7 @@ def test_a_checkpoint_of_another_run_is_refused(run, tmp_path, changed, message)
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_constants_inside_a_ready_optimizer_are_part_of_the_run(run, tmp_path):
     changed = {"optimizer": optax.adam(0.02), "hyperparameters": None}
     cut(run, tmp_path, **changed)

@@ -115,6 +115,7 @@ def test_a_wrong_value_of_the_loss_would_show(problem, run):
         assert max(relative_errors(result.params, wrong).values()) > 1e-3, name
 
 
+@pytest.mark.slow
 def test_a_line_search_differentiates_by_the_chosen_gradient(problem):
     """The derivative of this loss is three times what autodiff finds."""
     params, X, Y = problem
@@ -238,6 +239,7 @@ def test_a_member_of_a_sweep_ends_where_its_own_run_does(run, problem, optimizer
         assert_close(result.member(0), result.member(1), 1e-7)
 
 
+@pytest.mark.slow
 def test_lbfgs_is_ahead_of_adam_after_ten_times_the_steps_on_the_houses():
     houses = data.sacramento()
     X, Y = ((np.asarray(a) - np.mean(a, 0)) / np.std(a, 0) for a in (houses.X, houses.Y))
@@ -313,8 +315,16 @@ def test_a_constant_among_the_hyperparameters_belongs_in_the_factory(
     for train in (run, several):
         with pytest.raises((TypeError, ValueError), match=f"{message}.*functools.partial"):
             train(optimizer=factory, hyperparameters=numbers)
-    if factory is optax.lbfgs:
-        run(optimizer=partial(factory, **numbers), steps=1)
+
+
+@pytest.mark.untyped
+def test_a_constant_belongs_in_a_partial_factory(run):
+    factory = partial(optax.sgd, nesterov=True)
+    made = run(optimizer=factory, hyperparameters={"learning_rate": 0.01, "momentum": 0.9})
+    ready = run(optimizer=optax.sgd(0.01, 0.9, nesterov=True))
+    assert_close(made.params, ready.params, 1e-9)
+    with pytest.raises(AssertionError):
+        assert_close(made.params, run(optimizer=optax.sgd(0.01, 0.9)).params, 1e-3)
 
 
 @pytest.mark.untyped

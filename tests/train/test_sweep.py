@@ -83,6 +83,7 @@ def test_a_member_computes_in_the_precision_of_its_own_run(problem):
             assert_close(result.member(k), fine, 1e-3)
 
 
+@pytest.mark.slow
 def test_numbers_are_not_rounded_to_the_parameters_precision(problem):
     params, X, Y, keys = problem
     coarse = jax.tree.map(lambda leaf: leaf.astype("bfloat16"), params)

@@ -63,6 +63,7 @@ def test_a_softmax_over_the_examples_is_named_for_any_loss_with_a_softmax(name):
     assert findings_of(backward(softmax), "sigmoid", own_loss(SOFTMAX, name)) == []
 
 
+@pytest.mark.slow
 def test_a_loss_without_a_softmax_has_the_same_findings_under_its_name():
     squared = LOSSES["squared_error"]
     wrong = backward(lambda o: softmax(o, axis=0))

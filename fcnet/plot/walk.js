@@ -266,18 +266,25 @@ const largest = (values) => values.reduce((most, value) => Math.max(most, Math.a
 const inForce = (k, { kind, k: layer }) =>
   kind === "update" || k === { forward: layer, delta: layer + 1, gradient: layer }[kind];
 
+// More lines of a layer than these hide each other, and a browser that draws in software lags behind
+// the slider: only the largest are drawn, and those of the chosen unit.
+const mostLines = 300;
+const leastDrawn = (values) =>
+  values.length <= mostLines ? 0 : Float64Array.from(values, Math.abs).sort().at(-mostLines);
+
 function drawEdges(s, line) {
   const { context, width, height, places, full } = picture;
   const chosen = state.units[state.layer];
   context.clearRect(0, 0, width, height);
   for (let k = 1; k <= r; k++) {
     const values = line.kind === "gradient" && line.k === k ? s.dW[k - 1] : s.W[k - 1];
-    const [most, m, wide] = [largest(values), run.sizes[k - 1], full ? 4.5 : 2];
+    const [most, least, m] = [largest(values), leastDrawn(values), run.sizes[k - 1]];
     const paths = new Map(); // one for all lines of the same look, since a stroke is what costs
     for (let e = 0; e < values.length; e++) {
       const [j, i] = [Math.floor(e / m), e % m];
       if (values[e] === 0 && !(full && isEdge(k, j, i))) continue;
       const marked = (k === state.layer && j === chosen) || (k - 1 === state.layer && i === chosen);
+      if (Math.abs(values[e]) < least && !marked) continue;
       const look = 100 * marked + 10 * (values[e] > 0) + Math.ceil((6 * Math.abs(values[e])) / most);
       if (!paths.has(look)) paths.set(look, new Path2D());
       const path = paths.get(look);
@@ -288,7 +295,7 @@ function drawEdges(s, line) {
       const strength = look % 10; // 0 for a zero
       const colour = Math.floor(look / 10) % 10 ? colours.plus : colours.minus;
       context.strokeStyle = strength ? colour : colours.soft;
-      context.lineWidth = (strength / 6) * wide + (look >= 100 ? 0.8 : 0.4);
+      context.lineWidth = (strength / 6) * (full ? 4.5 : 2) + (look >= 100 ? 0.8 : 0.4);
       const pale = full ? 0.3 : 0.05 + 0.02 * strength;
       const plain = full ? 0.75 : 0.1 + 0.12 * strength;
       context.globalAlpha = !inForce(k, line) ? pale : look >= 100 ? 1 : plain;
@@ -487,7 +494,10 @@ function start() {
   at("legend").append(
     element("i", "plus", "Blue"), " is positive, ", element("i", "minus", "orange"),
     " negative. Lines are weights, or gradients (\u2202) in line 5; circles are a, then \u03b4. " +
-      "Width and colour are relative to the largest in the layer.",
+      "Width and colour are relative to the largest in the layer." +
+      (run.sizes.some((m, k) => k && m * run.sizes[k - 1] > mostLines)
+        ? ` A layer with more lines shows its ${mostLines} largest, and those of the chosen unit.`
+        : ""),
   );
   for (const [digit, text, matches] of listing) {
     const row = element("li", ["4", "5"].includes(digit) && text.includes("k+1") ? "inner" : "");

@@ -124,15 +124,23 @@ class Holder(NamedTuple):
         return None if any(value is None for value in found.values()) else _nested(found)
 
     def read(self, result: Any) -> Any:
-        """A result with the arrays of each object in it that is of the same class as the owner.
+        """A result with the arrays of each object in it that is like the owner.
 
-        So gradients of models that are pytrees come in such an object.
+        So gradients of models that are pytrees come in such an object. It may be of another class
+        with the same attributes: to JAX, two dataclasses with the same fields are the same pytree.
         """
-        if type(result) is type(self.owner):
+        if self._is_like_owner(result):
             return self._replace(owner=result).arrays()
         if type(result) in (tuple, list):
             return type(result)(map(self.read, result))
         return result
+
+    def _is_like_owner(self, result: Any) -> bool:
+        if type(result) is type(self.owner):
+            return True
+        names = {str(path[0]) for path in self.paths}
+        no_container = children(result) is None and children(self.owner) is None
+        return no_container and not is_array(result) and all(hasattr(result, n) for n in names)
 
     def _gradient_of(self, path: Path) -> Any:
         """The array in dW1 for W1, in dweights[0] for weights[0], or in grads["W1"]."""

@@ -279,19 +279,16 @@ function drawEdges(s, line) {
   for (let k = 1; k <= r; k++) {
     const values = line.kind === "gradient" && line.k === k ? s.dW[k - 1] : s.W[k - 1];
     const [most, least, m] = [largest(values), leastDrawn(values), run.sizes[k - 1]];
-    const paths = new Map(); // one for all lines of the same look, since a stroke is what costs
+    const drawn = [];
     for (let e = 0; e < values.length; e++) {
       const [j, i] = [Math.floor(e / m), e % m];
       if (values[e] === 0 && !(full && isEdge(k, j, i))) continue;
       const marked = (k === state.layer && j === chosen) || (k - 1 === state.layer && i === chosen);
       if (Math.abs(values[e]) < least && !marked) continue;
       const look = 100 * marked + 10 * (values[e] > 0) + Math.ceil((6 * Math.abs(values[e])) / most);
-      if (!paths.has(look)) paths.set(look, new Path2D());
-      const path = paths.get(look);
-      path.moveTo(...places[k - 1][i]);
-      path.lineTo(...places[k][j]);
+      drawn.push([look, places[k - 1][i], places[k][j]]);
     }
-    for (const [look, path] of [...paths].sort(([p], [q]) => p - q)) {
+    for (const [look, from, to] of drawn.sort(([p], [q]) => p - q)) {
       const strength = look % 10; // 0 for a zero
       const colour = Math.floor(look / 10) % 10 ? colours.plus : colours.minus;
       context.strokeStyle = strength ? colour : colours.soft;
@@ -299,7 +296,10 @@ function drawEdges(s, line) {
       const pale = full ? 0.3 : 0.05 + 0.02 * strength;
       const plain = full ? 0.75 : 0.1 + 0.12 * strength;
       context.globalAlpha = !inForce(k, line) ? pale : look >= 100 ? 1 : plain;
-      context.stroke(path);
+      context.beginPath(); // one for each line: a path of many is slow where no GPU draws it
+      context.moveTo(...from);
+      context.lineTo(...to);
+      context.stroke();
     }
   }
 }

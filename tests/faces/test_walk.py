@@ -177,11 +177,28 @@ document.body.append(answer);
 </script></body>"""
 
 
+COUNT = """<script>
+let found = 0;
+picture.context.stroke = () => { found += 1; };
+draw();
+const answer = document.createElement("pre");
+answer.id = "answer";
+answer.textContent = found;
+document.body.append(answer);
+</script></body>"""
+"""The number of lines in one frame."""
+
+
 def read(page: str, places, folder: Path):
     """What Chromium shows at steps, lines and units."""
+    return answered(page, READ.replace("PLACES", json.dumps(places)), folder)
+
+
+def answered(page: str, script: str, folder: Path):
+    """What a script at the end of the page writes to the element `answer`, as JSON."""
     file = folder / "page.html"
     text = page.replace("<script>", NOW, 1)
-    file.write_text(text.replace("</body>", READ.replace("PLACES", json.dumps(places))), "utf-8")
+    file.write_text(text.replace("</body>", script), "utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", f"--user-data-dir={folder / 'profile'}"]
     done = subprocess.run(
         [*command, "--disable-gpu", "--dump-dom", file.as_uri()],
@@ -241,3 +258,14 @@ class TestInABrowser:
         assert sum(terms) == pytest.approx(z, abs=0.02)
         assert delta["kind"] == "delta"
         assert "\u03c3\u2032" in delta["formula"]
+
+    def test_a_crowded_layer_shows_its_largest_weights(self, tmp_path) -> None:
+        X = jax.random.normal(KEY, (5, 10))
+        params = fcnet.init(KEY, (10, 64, 1))
+        text = plot.walk(params, X, X[:, :1], key=KEY, learning_rate=0.01, steps=1)
+        first = np.abs(data_of(text)["steps"][0]["W"][0]).reshape(64, 10)
+        least = np.sort(first.ravel())[-300]
+        expected = (first >= least).sum() + (first[:, 0] < least).sum() + 64
+        assert answered(text, COUNT, tmp_path) == expected
+        planted = text.replace("mostLines = 300", "mostLines = 1000")
+        assert answered(planted, COUNT, tmp_path) == 704

@@ -92,6 +92,22 @@ def key_of(seed: int) -> Array:
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
+def generator_of(key: Array | None) -> np.random.Generator:
+    """NumPy's generator for a random key; for None, that of `jax.random.key(0)`.
+
+    What it draws needs no compiling.
+
+    Raises:
+        ValueError, TypeError: for what is no key.
+
+    >>> generator_of(jax.random.key(0)).normal() == generator_of(None).normal()
+    True
+    """
+    key = key_of(0) if key is None else key
+    check_key(key)
+    return np.random.default_rng(as_numpy(key).ravel())
+
+
 def as_keys(key: Array) -> Array:
     """One key or K keys, of the new kind.
 

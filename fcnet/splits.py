@@ -64,6 +64,33 @@ def hold_out(
     return held
 
 
+def held_count(name: str, share: object, n: int, what: str = "a share") -> int:
+    """How many of n rows a share of them is; at least one is left on each side.
+
+    Args:
+        name: that of the argument, for errors.
+        share: between 0 and 1.
+        n: the number of rows.
+        what: what the argument may be, in words that end with the share.
+
+    Raises:
+        TypeError: for what is no number.
+        ValueError: for a share that leaves no row on one side.
+
+    >>> held_count("validation", 0.2, 10)
+    2
+    """
+    if isinstance(share, (bool, np.bool_)) or not isinstance(share, (float, int, np.number)):
+        raise TypeError(f"{name} must be {what} between 0 and 1, got {type(share).__name__}")
+    held = round(share * n) if 0 < share < 1 else 0
+    if not 0 < held < n:
+        raise ValueError(
+            f"{name} must be {what} that leaves at least one of {n:,} rows on each side, "
+            f"got {share:g}"
+        )
+    return held
+
+
 def _numbered(sets: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """The sets of rows numbered 0, 1, ..., in the order of their numbers."""
     return np.unique(sets, return_inverse=True)[1]

@@ -25,12 +25,11 @@ from fcnet.data.schema import Field, read_schema, write_schema
 from fcnet.data.streams import stream
 from fcnet.extras import extra
 from fcnet.files import write_figure, write_file
-from fcnet.keys import key_of, split_keys
+from fcnet.keys import generator_of, key_of, split_keys
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
 from fcnet.text import escaped
-from fcnet.train.data import host_random
 from fcnet.train.penalty import penalised
 from fcnet.types import Params
 
@@ -60,7 +59,7 @@ class Task(NamedTuple):
         X: Any = parts.training.X
         Y: Any = parts.training.Y
         if parts.batches is not None:
-            seed = int(host_random(self.fit_key).integers(2**63))
+            seed = int(generator_of(self.fit_key).integers(2**63))
             X, Y = parts.batches(size, seed), None
         l2 = options.l2(parts.rows) if callable(options.l2) else options.l2
         optimizer, hyperparameters = penalised(options.optimizer, learning_rate, l2)
@@ -161,7 +160,7 @@ def make_task(options: TaskOptions, *, streams: bool = False) -> Task:
         missing=options.missing,
         loss=options.loss,
     )
-    random = host_random(split_key)
+    random = generator_of(split_key)
     size = 4 * schema.rows * (len(schema.scales.mean) + len(schema.target_scales.mean))
     if size <= MOST_BYTES:
         parts = split(

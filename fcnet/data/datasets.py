@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from fcnet.checks import as_count, check_key, check_type
 from fcnet.extras import extra
-from fcnet.splits import hold_out
+from fcnet.splits import held_count, hold_out
 
 
 class Dataset(NamedTuple):
@@ -229,12 +229,7 @@ def random_split(dataset: Dataset, key: Array, held_out: float = 0.2) -> tuple[D
     """
     check_key(key)
     n = len(dataset.X)
-    count = round(held_out * n) if 0 < held_out < 1 else 0
-    if not 0 < count < n:
-        raise ValueError(
-            f"held_out must be a fraction that puts at least 1 of {n} examples in each part, "
-            f"got {held_out}"
-        )
+    held_count("held_out", held_out, n)
     order = np.asarray(jax.random.permutation(key, n))
     held = hold_out(np.ones(n), held_out, lambda _: order)[order]
     return dataset.rows(order[~held]), dataset.rows(order[held])

@@ -23,7 +23,7 @@ from fcnet.data.preprocess import (
 )
 from fcnet.data.read import TableFile
 from fcnet.data.schema import column_of
-from fcnet.splits import classes_of, hold_out
+from fcnet.splits import classes_of, held_count, hold_out
 
 CHUNK = 2**14
 """The rows that are standardised at once."""
@@ -95,11 +95,7 @@ def split(
     schema = with_giveaways(schema, X[:n], Y[:n])
     held = np.zeros(n, bool)
     if validation:
-        if not 0 < round(validation * n) < n:
-            raise ValueError(
-                "validation must be 0 or a share that leaves at least one of "
-                f"{n:,} rows on each side, got {validation:g}"
-            )
+        held_count("validation", validation, n, "0 or a share")
         held = hold_out(
             np.ones(n),
             validation,

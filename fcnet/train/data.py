@@ -12,13 +12,13 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_jax, as_params, on_host, reraise
-from fcnet.keys import as_numpy
+from fcnet.checks import as_array, as_jax, check_finite, on_host, reraise
+from fcnet.keys import generator_of
 from fcnet.losses import as_batch, as_shares
-from fcnet.splits import classes_of
+from fcnet.splits import classes_of, held_count
 from fcnet.splits import hold_out as held_rows
 from fcnet.train.types import Data
-from fcnet.types import Objective, Pairs, Params
+from fcnet.types import Objective, Params
 
 EVALUATED_ROWS, EVALUATED_BYTES = 10_000, 2**23
 """The history measures at most this many training examples, and bytes; of more, a sample."""
@@ -41,13 +41,12 @@ class Table(NamedTuple):
 T = TypeVar("T", Table, None)
 
 
-def as_start(params: Pairs, dtype: str | None) -> Params:
-    """The parameters to start from: checked, finite, and in the dtype of the run."""
-    layers = as_params(params)
-    for k, layer in enumerate(layers):
-        for name, leaf in layer._asdict().items():
-            check_finite_rows(f"params[{k}].{name}", np.asarray(leaf), np.arange(len(leaf)))
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
+def as_start(layers: Params, dtype: str | None) -> Params:
+    """The parameters to start from, of one network or several: finite, in the dtype of the run."""
+    start: Params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(start):
+        check_finite(f"params{jax.tree_util.keystr(path)}", leaf)
+    return start
 
 
 def as_data(
@@ -155,34 +154,14 @@ def hold_out(
             reraise(error, f"validation: {error}")
     if table is None:
         raise ValueError("validation must be a pair (X, Y) where X is an iterable of batches")
-    held = as_held("validation", validation, table.n)
+    what = "a pair (X, Y), a triple (X, Y, weights) or a share"
+    held = held_count("validation", validation, table.n, what)
     known = table.resident and classes_of(np.asarray(table.resident.Y))
-    draw = host_random(key).permutation
+    draw = generator_of(key).permutation
     chosen = held_rows(np.ones(table.n), held / table.n, draw, classes=known)
     held_out = table.rows(np.flatnonzero(chosen))
     check_counts("the validation examples", held_out)
     return table.keep(np.flatnonzero(~chosen)), held_out
-
-
-def as_held(name: str, share: object, n: int) -> int:
-    """The number of examples that a share of n is; at least one is left on each side."""
-    if isinstance(share, (bool, np.bool_)) or not isinstance(share, (float, int, np.number)):
-        raise TypeError(
-            f"{name} must be a pair (X, Y), a triple (X, Y, weights) or a share between 0 and 1, "
-            f"got {type(share).__name__}"
-        )
-    held = round(share * n) if 0 < share < 1 else 0
-    if not 0 < held < n:
-        raise ValueError(
-            f"{name} must be a share that leaves at least one of the {n} examples on each side, "
-            f"got {share:g}"
-        )
-    return held
-
-
-def host_random(key: Array) -> np.random.Generator:
-    """A NumPy generator seeded by a JAX key, for draws that need no compiling."""
-    return np.random.default_rng(as_numpy(key).ravel())
 
 
 def evaluated_rows(params: Params) -> int:
@@ -195,7 +174,7 @@ def evaluated_rows(params: Params) -> int:
 def sample_rows(table: Table, most: int, key: Array) -> Data:
     """All the data; or `most` rows drawn at random, where there are more."""
     if table.n > most:
-        data = table.rows(np.sort(host_random(key).choice(table.n, most, replace=False)))
+        data = table.rows(np.sort(generator_of(key).choice(table.n, most, replace=False)))
     else:
         data = table.rows(np.arange(table.n)) if table.resident is None else table.resident
     check_counts("the training examples that the history measures", data)

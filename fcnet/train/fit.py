@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.checks import check_key
+from fcnet.checks import as_params, check_key
 from fcnet.losses import as_objective
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
@@ -163,7 +163,7 @@ def fit(
         check_progress(progress, "the step and the history")
         devices = as_mesh(mesh)
         saves = as_checkpoints(checkpoint, resume)
-        layers = as_start(params, arithmetic.dtype)
+        layers = as_start(as_params(params), arithmetic.dtype)
         check_optimizer(chosen, hyper, layers)
         program = Program(objective, derivative, arithmetic.compute, chosen, devices)
         source, B, seen, held_out, examples = as_training_data(

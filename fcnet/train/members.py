@@ -9,8 +9,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_params, check_finite, check_shape
+from fcnet.checks import as_array, as_params, check_shape
 from fcnet.keys import as_keys
+from fcnet.train.data import as_start
 from fcnet.train.optimizer import as_numbers, named
 from fcnet.types import Layer, Pairs, Params
 
@@ -51,10 +52,7 @@ def as_members(
     (3, 1, 1)
     """
     layers, stacked = as_layers(params)
-    layers = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
-    for k, layer in enumerate(layers):
-        check_finite(f"params[{k}].W", layer.W)
-        check_finite(f"params[{k}].b", layer.b)
+    layers = as_start(layers, dtype)
     keys = as_keys(key)
     kind = jnp.promote_types(layers[0].W.dtype, jnp.float32)  # 0.999 is 1 in bfloat16
     numbers = {

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from fcnet.arrays import to_numpy
+from fcnet.keys import generator_of
 from fcnet.verify.arguments import Arguments, call, take_apart
 from fcnet.verify.calling import check_call
 from fcnet.verify.claim import (
@@ -19,7 +20,6 @@ from fcnet.verify.claim import (
     judge_claim,
     properties,
 )
-from fcnet.verify.generator import generator_of
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.result import Result, fitting_forms, read, returned_names

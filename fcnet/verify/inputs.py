@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from fcnet.keys import generator_of
 from fcnet.types import Layer, Params
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.generator import generator_of
 from fcnet.verify.targets import random_targets
 from fcnet.verify.truth.functions import activated
 from fcnet.verify.types import Case, Cost

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from fcnet.arrays import is_array, to_numpy
+from fcnet.keys import generator_of
 from fcnet.verify.agreement import agree, distance
 from fcnet.verify.arguments import Arguments, as_answer, call, take_apart
 from fcnet.verify.calling import check_call
@@ -25,7 +26,6 @@ from fcnet.verify.claim import (
     properties,
     representable,
 )
-from fcnet.verify.generator import generator_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable

@@ -227,11 +227,11 @@ def test_constant_and_zero_one_columns_keep_their_scale() -> None:
         ),
         (
             lambda: data.random_split(numbered(5), jax.random.key(0), 1.5),
-            "held_out must be a fraction",
+            "held_out must be a share",
         ),
         (
             lambda: data.random_split(numbered(5), jax.random.key(0), 0.01),
-            "at least 1 of 5 examples",
+            "at least one of 5 rows on each side",
         ),
         (lambda: data.folds(numbered(5), jax.random.key(0), 6), "k must be between 2 and 5"),
         (lambda: data.kinked_prices(jax.random.key(0), 0), "n must be at least 1"),

@@ -259,7 +259,7 @@ def test_other_steps_rates_seeds_and_data_do_not_compile_anew(problem, key):
         ({"hyperparameters": {"speed": 1.0}}, TypeError, "hyperparameters do not fit"),
         ({"gradient": "numeric"}, ValueError, "unknown gradient 'numeric'"),
         ({"patience": 3}, ValueError, "patience needs validation data"),
-        ({"validation": 1.0}, ValueError, "at least one of the 23 examples on each side"),
+        ({"validation": 1.0}, ValueError, "at least one of 23 rows on each side"),
         ({"validation": (jnp.ones(3),)}, ValueError, r"triple \(X, Y, weights\) or a share, got 1"),
         ({"opt_state": optax.adam(0.1).init(jnp.ones(3))}, ValueError, "opt_state does not fit"),
         ({"weights": -jnp.ones(23)}, ValueError, "weights must be 0 or more"),

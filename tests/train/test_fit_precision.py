@@ -94,6 +94,14 @@ def test_every_optimizer_in_every_precision(problem, key, optimizer, precision):
 
 
 @pytest.mark.usefixtures("x64")
+def test_parameters_too_large_for_the_precision_of_the_run_are_refused(problem, key):
+    (_, b), second = fcnet.init(key, (4, 5, 1))
+    params = (fcnet.Layer(jnp.full((5, 4), 1e300), b), second)
+    with pytest.raises(ValueError, match=r"params\[0\]\.W must be finite"):
+        fit(params, *problem[1:], key=key, steps=1, precision="float32")
+
+
+@pytest.mark.usefixtures("x64")
 def test_where_the_flag_is_on_the_parameters_say(problem, run):
     assert run().params[0].W.dtype == jnp.float64
     assert run(precision="float32").params[0].W.dtype == jnp.float32

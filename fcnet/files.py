@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,36 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(path, data)
     except OSError as error:
         raise OSError(
             error.errno, f"{error.strerror}; an earlier file is unchanged", str(path)
         ) from error
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a temporary file beside a file, and rename it to that once it is on the disk.
+
+    Raises:
+        OSError: if it cannot be written; an earlier file is unchanged.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # most often because it has its new name
+            temporary.unlink()
+    with suppress(OSError):  # some systems do not flush the list of a folder's names
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_figure(path: str | os.PathLike[str], figure: Any) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnet.cli.options import Command, count, option, positive, seed
+from fcnet.files import write_file
 
 
 def walk(network: str, steps: int, learning_rate: float, seed: int, out: Path) -> None:
@@ -17,7 +18,7 @@ def walk(network: str, steps: int, learning_rate: float, seed: int, out: Path) -
         **NETWORKS[network](start), key=draws, learning_rate=learning_rate, steps=steps
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_file(out, page.encode())
     print(f"{out}: open it in a browser")
 
 

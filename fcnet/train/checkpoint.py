@@ -11,12 +11,12 @@ resumed on another mesh, where the rest of the run is the same up to rounding.
 """
 
 import json
-import os
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from jax.sharding import Mesh
 
 from fcnet.checks import as_count
 from fcnet.extras import extra
-from fcnet.files import NO_SUM, is_whole, seal
+from fcnet.files import NO_SUM, is_whole, replace_file, seal
 from fcnet.keys import as_numpy, from_words, is_key
 from fcnet.text import from_json
 from fcnet.train.lock import locked
@@ -50,7 +50,7 @@ class CheckpointError(RuntimeError):
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str]) -> None:
-    """Write a checkpoint to a temporary file, which is renamed once it is on the disk.
+    """Write a checkpoint, whole or not at all.
 
     Raises:
         CheckpointError: where that fails; an earlier file of the same name is unchanged.
@@ -58,32 +58,13 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str])
     with extra("checkpoint"):
         from safetensors.numpy import save
     raw = save(dict(arrays), {**text, "fcnet_checkpoint": VERSION, "sha256": NO_SUM})
-    raw = seal(raw, "sha256")
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync(path.parent)
+        replace_file(path, seal(raw, "sha256"))
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise CheckpointError(
             f"cannot write the checkpoint {path}: {error.strerror}; those before it are "
             "unchanged. Make room or choose another folder, then continue with resume=True"
         ) from error
-
-
-def _sync(folder: Path) -> None:
-    """Flush a folder's list of names to the disk; Windows has no such call."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -150,24 +131,38 @@ class Store(NamedTuple):
         Raises:
             CheckpointError: where another run holds it, or the folder cannot be written to.
         """
-        failure = None
         with ExitStack() as held:
-            if not is_shared(self.mesh) or jax.process_index() == 0:
-                try:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    held.enter_context(locked(self.folder))
-                except BlockingIOError as error:
-                    failure = CheckpointError(
-                        f"{self.folder} is in use: {error}. Wait for its end, or choose another "
-                        "folder"
-                    )
-                except OSError as error:
-                    failure = CheckpointError(
-                        f"cannot use the checkpoint folder {self.folder}: {error.strerror}"
-                    )
-            if not least(self.mesh, failure is None):
-                raise failure or CheckpointError(f"process 0 cannot use the folder {self.folder}")
+            self._by_first(partial(self._lock, held), f"cannot use the folder {self.folder}")
             yield
+
+    def _lock(self, held: ExitStack) -> None:
+        """Lock the folder, which is made where it is missing, until `held` is closed."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(self.folder))
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"{self.folder} is in use: {error}. Wait for its end, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot use the checkpoint folder {self.folder}: {error.strerror}"
+            ) from error
+
+    def _by_first(self, work: Callable[[], None], fails: str) -> None:
+        """Do some work in the first of several processes, while the others wait.
+
+        Raises:
+            CheckpointError: where it fails, in all processes; `fails` says what the first one did.
+        """
+        failure = None
+        if not is_shared(self.mesh) or jax.process_index() == 0:
+            try:
+                work()
+            except CheckpointError as error:
+                failure = error
+        if not least(self.mesh, failure is None):
+            raise failure or CheckpointError(f"process 0 {fails}")
 
     def save(self, snapshot: Snapshot) -> Path:
         """Write the checkpoint of a snapshot, and then remove those that need not be kept.
@@ -175,17 +170,8 @@ class Store(NamedTuple):
         Of several processes the first writes, and the others wait for it.
         """
         path = self.folder / f"step-{snapshot.step:010d}.safetensors"
-        if not is_shared(self.mesh):
-            self._save(snapshot, path)
-            return path
-        failure = None
-        if jax.process_index() == 0:
-            try:
-                self._save(snapshot, path)
-            except CheckpointError as error:
-                failure = error
-        if not least(self.mesh, failure is None):
-            raise failure or CheckpointError(f"process 0 could not write the checkpoint {path}")
+        work = partial(self._save, snapshot, path)
+        self._by_first(work, f"could not write the checkpoint {path}")
         return path
 
     def _save(self, snapshot: Snapshot, path: Path) -> None:
@@ -224,7 +210,7 @@ class Store(NamedTuple):
                 failures.append(str(error))
                 continue
             for failure in failures:
-                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=5)
+                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=4)
             try:
                 self._check(path, from_json(text["configuration"]))
                 if start.kept and not any(name.startswith("kept") for name in arrays):
@@ -260,7 +246,7 @@ class Store(NamedTuple):
                 f"{path} was written with {written}, this is {here}: the run continues, but maybe "
                 "not bit for bit",
                 RuntimeWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
 
 

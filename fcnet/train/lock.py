@@ -70,7 +70,7 @@ def _lock(file: Any, folder: Path) -> None:
             f"the file system of {folder} has no locks ({error.strerror}): see to it that no other "
             "run writes to it",
             RuntimeWarning,
-            stacklevel=6,
+            stacklevel=2,
         )
 
 

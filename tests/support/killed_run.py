@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import fcnet
-from fcnet.train import checkpoint, run
+from fcnet import files
+from fcnet.train import run
 from fcnet.train.fit import fit
 
 STEPS, EVERY = 1500, 10
@@ -61,7 +62,7 @@ def kill_at(event, count):
         return Half()
 
     events = {
-        "half written": (checkpoint, "open", half_written),
+        "half written": (files, "open", half_written),
         "before replace": (os, "replace", before(os.replace)),
         "after replace": (os, "replace", after(os.replace)),
         "before removal": (Path, "unlink", before(Path.unlink)),

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array, lax
 
 from fcnet import ACTIVATIONS, LOSSES, Activation, Layer, Loss, Params
+from fcnet.keys import as_numpy
 
 TOLERANCE = {"float64": 1e-13, "float32": 1e-5}  # of each array's own norm
 
@@ -82,6 +83,12 @@ def relative_errors(actual: Any, expected: Any) -> dict[str, float]:
         error, scale = np.linalg.norm(difference), np.linalg.norm(np.asarray(e, np.float64))
         errors[name] = float(error / scale) if scale else np.inf * error if error else 0.0
     return errors
+
+
+def assert_same_bits(one: Any, other: Any) -> None:
+    """Equal structure, and every array or random key the same to the last bit."""
+    one, other = jax.tree.map(as_numpy, (one, other))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def assert_close(actual: Any, expected: Any, tolerance: float | None = None) -> None:

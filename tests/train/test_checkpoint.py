@@ -14,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 from safetensors import safe_open
+from support.problems import assert_same_bits
 
 import fcnet
 from fcnet.train import checkpoint
@@ -52,16 +53,6 @@ def cut(run, folder, step=30, **changed):
     """The run up to a step, and nothing but its folder left of it."""
     with pytest.raises(StopHereError):
         run(checkpoint=folder, progress=stop_at(step), **changed)
-
-
-def assert_same_bits(one, other):
-    jax.tree.map(assert_equal, one, other)
-
-
-def assert_equal(one, other):
-    if isinstance(one, jax.Array) and jnp.issubdtype(one.dtype, jax.dtypes.prng_key):
-        one, other = map(jax.random.key_data, (one, other))
-    np.testing.assert_array_equal(one, other)
 
 
 def noisy(learning_rate):
@@ -257,12 +248,14 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, tmp_path):
         run(checkpoint=tmp_path, resume=True)
 
 
+@pytest.mark.untyped
 def test_a_damaged_later_checkpoint_does_not_push_out_good_ones(run, tmp_path):
     cut(run, tmp_path, step=20)
     (tmp_path / "step-0000000099.safetensors").write_bytes(b"")
     keep_one = Checkpoints(tmp_path, keep=1)
-    with pytest.warns(RuntimeWarning, match="resuming from"):
+    with pytest.warns(RuntimeWarning, match="resuming from") as told:
         run(checkpoint=keep_one, resume=True)
+    assert told[0].filename == __file__
     assert list(saved(tmp_path))[-2:] == [60, 99]
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support.problems import assert_close
+from support.problems import assert_close, assert_same_bits
 
 import fcnet
 from fcnet.train import run as host
@@ -31,10 +31,6 @@ def problem(key):
 def run(problem, key):
     return partial(fit, *problem, key=key, batch_size=6, steps=50, optimizer="adam",
                    hyperparameters={"learning_rate": 0.02}, evaluate_every=None)  # fmt: skip
-
-
-def assert_same_bits(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_the_only_entry_is_that_of_the_last_step(run):

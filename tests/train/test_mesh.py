@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from support import mesh_run
-from support.problems import relative_errors
+from support.problems import assert_same_bits, relative_errors
 
 from fcnet.train.mesh import as_mesh
 
@@ -98,10 +98,6 @@ def test_two_processes(alone, tmp_path):
     (folder / "step-0000000100.safetensors").unlink()
     goes_on_alone = mesh_run.train(checkpoint=folder, resume=True)
     assert distance(mesh_run.arrays(goes_on_alone), alone("plain")) < 1e-12
-
-
-def assert_same_bits(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 @pytest.mark.slow

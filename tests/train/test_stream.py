@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support.problems import assert_close
+from support.problems import assert_close, assert_same_bits
 
 import fcnet
 from fcnet.train import source
@@ -48,10 +48,6 @@ def on_disk(tmp_path):
         return mapped
 
     return map_file
-
-
-def assert_same_bits(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 @pytest.mark.parametrize(

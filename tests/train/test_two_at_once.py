@@ -10,8 +10,8 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
+from support.problems import assert_same_bits
 
 import fcnet
 from fcnet.train import lock
@@ -36,10 +36,6 @@ def run():
         fcnet.fit, fcnet.init(key, (4, 5, 1)), X, jnp.abs(X[:, :1]),
         key=key, batch_size=6, steps=20, evaluate_every=10,
     )  # fmt: skip
-
-
-def assert_same_bits(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def test_a_second_run_in_a_folder_is_refused_while_the_first_writes_to_it(run, tmp_path):

@@ -96,6 +96,7 @@ def check(
     library: str,
     dtype: str,
     seed: int,
+    table: bool,
     html: Path | None,
     json: Path | None,
 ) -> int:
@@ -129,7 +130,7 @@ def check(
             sizes=sizes,
             key=jax.random.key(seed),
         )
-    print(report)
+    print(f"{report}\n\n{report.table()}" if table else report)
     _write(report, html, json)
     return STATUS[report.verdict]
 
@@ -268,6 +269,9 @@ COMMAND = Command(
             "float64", "of these arrays", choices=("float64", "float32", "bfloat16", "float16")
         ),
         "--seed": option(0, "for the network and its inputs", type=seed),
+        "--table": {
+            "action": "store_true", "help": "print its numbers beside the right ones, too"
+        },
         "--html": file("write the report as a page"),
         "--json": file("write the report as JSON"),
     },

@@ -61,6 +61,13 @@ class Numbers(NamedTuple):
     other: Bool[np.ndarray, " n"]
 
 
+def arrow() -> Any:
+    """Arrow. Needs the extra `tables`."""
+    with extra("tables"):
+        import pyarrow
+    return pyarrow
+
+
 def compute() -> Any:
     """Arrow's functions. Needs the extra `tables`."""
     with extra("tables"):
@@ -152,28 +159,20 @@ def _is_in(cells: Cells, texts: tuple[str, ...]) -> Bool[np.ndarray, " n"]:
 
 def release() -> None:
     """Give back the memory that Arrow keeps for more cells, and its system pool that of NumPy."""
-    with extra("tables"):
-        import pyarrow
-    pyarrow.default_memory_pool().release_unused()
+    arrow().default_memory_pool().release_unused()
 
 
 def joined(blocks: Sequence[Cells]) -> Cells:
     """The cells of one column in blocks of rows, one after the other."""
-    with extra("tables"):
-        import pyarrow
     chunks = [chunk for cells in blocks for chunk in getattr(cells, "chunks", [cells])]
-    return pyarrow.chunked_array(chunks)
+    return arrow().chunked_array(chunks)
 
 
 def as_doubles(cells: Cells, decimal: str = ".") -> Cells:
     """Numbers, or texts that are plain numbers or empty, as cells that are numbers or null."""
-    with extra("tables"):
-        import pyarrow
     values = as_numbers(cells, ("",), decimal).values
-    known = mask(~np.isnan(values)).buffers()[1]
-    return pyarrow.Array.from_buffers(
-        pyarrow.float64(), len(values), [known, pyarrow.py_buffer(values)]
-    )
+    buffers = [mask(~np.isnan(values)).buffers()[1], arrow().py_buffer(values)]
+    return arrow().Array.from_buffers(arrow().float64(), len(values), buffers)
 
 
 def as_whole(text: Cells) -> Cells | None:
@@ -224,10 +223,8 @@ def mask(these: Bool[np.ndarray, " n"]) -> Cells:
     >>> mask(np.array([True, False])).to_pylist()
     [True, False]
     """
-    with extra("tables"):
-        import pyarrow
-    bits = pyarrow.py_buffer(np.packbits(these, bitorder="little"))
-    return pyarrow.Array.from_buffers(pyarrow.bool_(), len(these), [None, bits])
+    bits = arrow().py_buffer(np.packbits(these, bitorder="little"))
+    return arrow().Array.from_buffers(arrow().bool_(), len(these), [None, bits])
 
 
 def array(texts: Collection[str]) -> Cells:
@@ -236,12 +233,10 @@ def array(texts: Collection[str]) -> Cells:
     >>> array(("7", "", "é")).to_pylist()
     ['7', '', 'é']
     """
-    with extra("tables"):
-        import pyarrow
     words = [text.encode() for text in texts]
     ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
-    buffers = map(pyarrow.py_buffer, (ends, b"".join(words)))
-    return pyarrow.StringArray.from_buffers(len(words), *buffers)
+    buffers = map(arrow().py_buffer, (ends, b"".join(words)))
+    return arrow().StringArray.from_buffers(len(words), *buffers)
 
 
 @cache
@@ -252,9 +247,7 @@ def scalar(text: str) -> Any:
 
 def null() -> Any:
     """What `if_else` takes for an entry that is missing."""
-    with extra("tables"):
-        import pyarrow
-    return pyarrow.NULL
+    return arrow().NULL
 
 
 def matches(cells: Cells, pattern: str) -> Bool[np.ndarray, " n"]:

@@ -1,6 +1,7 @@
 """Text files with a separator between cells, such as CSV, read a piece at a time by Arrow."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,10 @@ from fcnet.data.cells import (
     TOO_LARGE,
     Cells,
     are_plain,
+    arrow,
     as_doubles,
     as_whole,
+    compute,
     has_fractions,
     is_text,
     joined,
@@ -22,7 +25,6 @@ from fcnet.data.cells import (
 )
 from fcnet.data.format import NOT_UTF8, Format
 from fcnet.data.pieces import line_in, line_of, pieces, row_begins
-from fcnet.extras import extra
 
 SAMPLE = 1000
 """The rows in which decimal commas are looked for."""
@@ -123,7 +125,8 @@ def _columns(
         columns |= _texts(data, form, odd, line) if odd else {}
         unsure = [*state.whole, *odd]
     if any(sign in data for sign in (b" ", b"\t", b"\xc2")):  # the last begins some in UTF-8
-        columns = {n: _trimmed(cells) if is_text(cells) else cells for n, cells in columns.items()}
+        trim = compute().utf8_trim_whitespace
+        columns = {n: trim(cells) if is_text(cells) else cells for n, cells in columns.items()}
     for name in unsure:
         numbers = as_whole(columns[name])
         if numbers is None:
@@ -157,12 +160,11 @@ def _are_fractions(cells: Cells) -> bool:
 
 def _typed(data: bytes, form: Format, numbers: Collection[str]) -> dict[str, Cells] | None:
     """The columns, these as numbers and others as text; None if these have text."""
-    with extra("tables"):
-        import pyarrow as arrow
-    kinds = {n: arrow.float64() if n in numbers else arrow.string() for n in form.names}
+    number, text = arrow().float64(), arrow().string()
+    kinds = {name: number if name in numbers else text for name in form.names}
     try:
         return _parse(data, form, kinds, _skip_remarks)
-    except arrow.ArrowInvalid:
+    except arrow().ArrowInvalid:
         return None
 
 
@@ -170,9 +172,7 @@ def _texts(
     data: bytes, form: Format, names: Sequence[str], line: Callable[[bytes], int]
 ) -> dict[str, Cells]:
     """Some columns as they are written; `line` says which one comes after a part of the data."""
-    with extra("tables"):
-        import pyarrow as arrow
-    kinds = dict.fromkeys(names, arrow.string())
+    kinds = dict.fromkeys(names, arrow().string())
     bad: list[Any] = []
 
     def unfit(row: Any) -> str:
@@ -183,14 +183,13 @@ def _texts(
 
     try:
         return _parse(data, form, kinds, unfit)
-    except arrow.ArrowInvalid as error:
+    except arrow().ArrowInvalid as error:
         if not bad:
             raise ValueError(f"the rows cannot be read: {error}") from error
         bad.clear()
-        try:  # again, since only one thread counts the rows
+        with suppress(arrow().ArrowInvalid):  # again, since only one thread counts the rows
             _parse(data, form, kinds, unfit, use_threads=False)
-        except arrow.ArrowInvalid:
-            row = bad[0]
+        row = bad[0]
         place = line(data[: row_begins(data, form.separator)[row.number - 1]])
         raise ValueError(
             f"line {place} has {row.actual_columns} cells, expected {row.expected_columns}: "
@@ -210,12 +209,11 @@ def _parse(
     use_threads: bool = True,
 ) -> dict[str, Cells]:
     """The columns of these kinds, by their names."""
-    import pyarrow as arrow
     import pyarrow.csv as arrow_csv
 
     number = {name: str(column) for column, name in enumerate(form.names)}
     table = arrow_csv.read_csv(
-        arrow.BufferReader(data),
+        arrow().BufferReader(data),
         arrow_csv.ReadOptions(
             column_names=[*number.values()], use_threads=use_threads, block_size=len(data) + 1
         ),
@@ -233,9 +231,3 @@ def _parse(
         ),
     )
     return {name: table.column(number[name]) for name in kinds}
-
-
-def _trimmed(cells: Cells) -> Cells:
-    import pyarrow.compute as pc
-
-    return pc.utf8_trim_whitespace(cells)

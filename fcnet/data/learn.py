@@ -89,18 +89,7 @@ def learn_schema(
         )
     known = {name: field_of(name, says[name]) for name in (*names, target) if name in says}
     found = _survey(file, (*names, target), known)
-    fields = {}
-    for name in names:
-        field = known.get(name) or decide(name, found[name], file.place)
-        if name in features and name not in known and field.kind == "ignored":
-            raise ValueError(
-                f"column {name!r} is of no use ({field.note}): leave it out of the features"
-            )
-        fields[name] = field
-    numbers = {name: found[name] for name in names if fields[name].kind == "number"}
-    for name, note in numberings(file, numbers).items():
-        keep = name in says or name in features or len(names) == 1 or note not in NUMBERINGS
-        fields[name] = fields[name]._replace(note=note, kind="number" if keep else "ignored")
+    fields = _decided(file, names, features, known, found)
     used = tuple(name for name in names if fields[name].kind != "ignored")
     if not used:
         notes = {name: fields[name].note and f" ({fields[name].note})" for name in names}
@@ -181,6 +170,27 @@ def _survey_block(table: Table, name: str, field: Field | None, texts: bool) -> 
 def _is_unread(name: str, found: Survey, place: Place) -> bool:
     """Whether a column is a category of which some texts were not looked at."""
     return found.texts is None and decide(name, found, place).kind == "category"
+
+
+def _decided(
+    file: TableFile,
+    names: Collection[str],
+    chosen: Collection[str],
+    known: Mapping[str, Field],
+    found: Mapping[str, Survey],
+) -> dict[str, Field]:
+    """What the features are; of these, a user has `chosen` some, and said of some what they are."""
+    fields = {name: known.get(name) or decide(name, found[name], file.place) for name in names}
+    for name, field in fields.items():
+        if name in chosen and name not in known and field.kind == "ignored":
+            raise ValueError(
+                f"column {name!r} is of no use ({field.note}): leave it out of the features"
+            )
+    numbers = {name: found[name] for name in names if fields[name].kind == "number"}
+    for name, note in numberings(file, numbers).items():
+        keep = name in known or name in chosen or len(names) == 1 or note not in NUMBERINGS
+        fields[name] = fields[name]._replace(note=note, kind="number" if keep else "ignored")
+    return fields
 
 
 def _target(field: Field, found: Survey) -> Field:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from fcnet.data import delimited
-from fcnet.data.cells import Cells, filled, joined
+from fcnet.data.cells import Cells, arrow, compute, filled, joined
 from fcnet.data.format import check_names, format_of
 from fcnet.data.pieces import line_of
 from fcnet.extras import extra
@@ -222,11 +222,9 @@ def _open_parquet(path: Path) -> TableFile:
 @contextmanager
 def _arrow_errors(what: str) -> Iterator[None]:
     """Arrow's errors about a file that it cannot read, as errors that begin with `what`."""
-    import pyarrow as arrow
-
     try:
         yield
-    except (arrow.ArrowException, UnicodeError, OSError) as error:
+    except (arrow().ArrowException, UnicodeError, OSError) as error:
         if getattr(error, "errno", None) is not None:  # of the system, such as for a missing file
             raise
         raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
@@ -234,10 +232,9 @@ def _arrow_errors(what: str) -> Iterator[None]:
 
 def _check_kind(name: str, kind: Any) -> None:
     """Raise for a column of a Parquet file that is neither numbers nor text."""
-    import pyarrow as arrow
-
-    value = kind.value_type if arrow.types.is_dictionary(kind) else kind
-    if arrow.types.is_nested(value) or "binary" in str(value):
+    types = arrow().types
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    if types.is_nested(value) or "binary" in str(value):
         raise ValueError(
             f"column {name!r} holds {value}, expected numbers or text: leave it out of the file"
         )
@@ -245,17 +242,14 @@ def _check_kind(name: str, kind: Any) -> None:
 
 def _parquet_cells(cells: Cells) -> Cells:
     """Numbers as they are, true and false as 1 and 0, and all else as text."""
-    import pyarrow as arrow
-    import pyarrow.compute as pc
-
-    kind = cells.type
-    if arrow.types.is_dictionary(kind):
+    pc, types, kind = compute(), arrow().types, cells.type
+    if types.is_dictionary(kind):
         return _parquet_cells(pc.cast(cells, kind.value_type))
-    if arrow.types.is_boolean(kind):
+    if types.is_boolean(kind):
         return pc.cast(cells, "int64")
-    if arrow.types.is_integer(kind):
+    if types.is_integer(kind):
         return cells
-    if arrow.types.is_floating(kind):
+    if types.is_floating(kind):
         return pc.cast(cells, "double")
     text = pc.cast(cells, "string")
     text.validate(full=True)  # that it is in UTF-8

@@ -76,6 +76,17 @@ def test_a_wrong_program_exits_with_1_and_the_line_is_named(run, capsys):
     shown = capsys.readouterr().out
     assert shown.startswith("backprop: WRONG")
     assert "line 4 of Algorithm 5, layer 1, missing_derivative" in shown
+    assert "Your numbers beside the right ones" not in shown
+
+
+def test_the_table_comes_after_the_report(run, capsys):
+    wrong = RIGHT.replace(" * (z > 0)", "")
+    assert run(wrong, f"{NETWORK} --table") == 1
+    report, table = capsys.readouterr().out.split("Your numbers beside the right ones", 1)
+    assert report.startswith("backprop: WRONG")
+    assert "\n>> line 4, layer 1: delta[1]" in table
+    assert run(RIGHT, f"{NETWORK} --table") == 0
+    assert "agree on every input: there is no table" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])

@@ -23,17 +23,15 @@ Row = TypeVar("Row", Activation, Loss)
 
 def look_up(kind: str, table: Mapping[str, Row], choice: str | Row) -> Row:
     """The row of `table` called `choice`; a row itself is returned as it is."""
-    if not isinstance(choice, str):
-        expected = type(next(iter(table.values())))
-        if not isinstance(choice, expected):
-            raise TypeError(
-                f"{kind} must be a name or a fcnet.{expected.__name__}, got {type(choice).__name__}"
-            )
-        check_fields(kind, choice)
-        return choice
-    if choice not in table:
-        raise ValueError(f"unknown {kind} {choice!r}; known are {', '.join(map(repr, table))}")
-    return table[choice]
+    if isinstance(choice, str):
+        return look_up_name(kind, table, choice)
+    expected = type(next(iter(table.values())))
+    if not isinstance(choice, expected):
+        raise TypeError(
+            f"{kind} must be a name or a fcnet.{expected.__name__}, got {type(choice).__name__}"
+        )
+    check_fields(kind, choice)
+    return choice
 
 
 def is_text(value: object) -> bool:
@@ -103,11 +101,11 @@ def pickle_by_name(table: Mapping[str, Row], get: Callable[[str], Row]) -> None:
 
 def look_up_name(kind: str, table: Mapping[str, Any], name: object) -> Any:
     """The row of `table` called `name`, where only a name will do."""
-    if not isinstance(name, str) or name not in table:
-        known = ", ".join(map(repr, table))
-        if isinstance(name, str):
-            raise ValueError(f"unknown {kind} {name!r}; known are {known}")
+    known = ", ".join(map(repr, table))
+    if not isinstance(name, str):
         raise TypeError(f"{kind} must be a name, one of {known}, got {type(name).__name__}")
+    if name not in table:
+        raise ValueError(f"unknown {kind} {name!r}; known are {known}")
     return table[name]
 
 
@@ -341,7 +339,7 @@ def as_example(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Arr
 
 
 def as_examples(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Array:
-    """Examples as the rows of a matrix of shape (n, width), n >= 1: finite, in `dtype`."""
+    """Examples as the rows of a matrix of shape (n, width): finite, in `dtype`."""
     array = _as_real(name, value, dtype)
     if array.ndim != 2 or array.shape[1] != width:
         fix = f"; write {name}[:, None]" if array.ndim == 1 and width == 1 else ""

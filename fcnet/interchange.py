@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.activations import ACTIVATIONS, get_activation
-from fcnet.arrays import dtype_of
+from fcnet.arrays import dtype_of, unit_roundoff
 from fcnet.checks import as_params
 from fcnet.extras import extra
 from fcnet.files import NO_SUM, as_path, is_whole, seal, write_file
@@ -170,8 +170,8 @@ def _check_outputs(
     low = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     rounded = np.asarray(outputs(low, jnp.asarray(X, dtype), **sigmas), np.float64)
     known = np.isfinite(rounded)
-    eps = float(jnp.finfo(dtype).eps)  # type: ignore[no-untyped-call]
-    tolerance = 32 * _largest(rounded - expected, known) + 64 * eps * _largest(expected, known)
+    u = unit_roundoff(dtype)
+    tolerance = 32 * _largest(rounded - expected, known) + 128 * u * _largest(expected, known)
     off = np.where(known, abs(o.astype(np.float64) - expected), 0)
     if (off <= tolerance).all():
         return

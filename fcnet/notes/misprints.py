@@ -158,4 +158,4 @@ MISPRINTS = (
         "scikit-learn and PyTorch have examples in rows, yet W as outputs x inputs",
     ),
 )
-"""The misprints in the order of the notes; `tests/test_misprints*.py` shows each to be wrong."""
+"""The misprints in the order of the notes; each is shown in `tests/notes/test_misprints*.py`."""

@@ -24,6 +24,7 @@ from fcnet.losses import as_batch, as_objective, mean_loss
 from fcnet.network import forward_trace
 from fcnet.plot.canvas import check_names
 from fcnet.sampling import sample_batch
+from fcnet.train.program import all_finite
 from fcnet.train.types import NonFiniteError
 from fcnet.types import Activation, Layer, Loss, Objective, Pairs, Params
 
@@ -200,9 +201,8 @@ def _step(
     gradient = jax.tree.map(jnp.multiply, gradients(delta, trace), masks)
     after = jax.tree.map(lambda p, g: p - alpha * g, params, gradient)
     value = J.value(trace.a[-1], y)
-    leaves = [value, *jax.tree.leaves(after)]
     return after, {
-        "finite": jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all(),
+        "finite": all_finite((value, after)),
         "example": j,
         "y": y,
         "J": value,

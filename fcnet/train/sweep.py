@@ -38,10 +38,10 @@ from fcnet.train.objective import as_gradient, evaluate
 from fcnet.train.optimizer import (
     Hyperparameters,
     as_factory,
-    build,
     check_factory,
     check_optimizer,
     named,
+    start_state,
 )
 from fcnet.train.precision import Precision, as_precision
 from fcnet.train.program import advance, all_finite, check_gradient
@@ -289,7 +289,8 @@ def _train(
         program, members = plan.program, group.take(plan.members)
         seen, held_out = jax.device_put((plan.seen, plan.held_out), group.device)
         numbers = members.hyperparameters
-        state = jax.vmap(partial(_begin, program.optimizer))(members.params, numbers)
+        begin = partial(start_state, program.optimizer)
+        state = State(members.params, jax.vmap(begin)(numbers, members.params))
         measure = partial(
             measure_members, seen=seen, held_out=held_out, objective=program.objective
         )
@@ -315,10 +316,6 @@ def _train(
             if ended.is_set():
                 break
         return state, kept, np.array(measured)
-
-
-def _begin(optimizer: Optimizer, params: Params, numbers: Hyperparameters) -> State:
-    return State(params, build(optimizer, numbers).init(params))
 
 
 @partial(jax.jit, static_argnames=("program", "own"), donate_argnames="state")

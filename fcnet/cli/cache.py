@@ -1,6 +1,7 @@
 """How a command uses the machine: XLA has the cores, and its programs are kept for later ones."""
 
 import os
+import stat
 import sys
 import warnings
 from contextlib import suppress
@@ -15,9 +16,11 @@ PLACES = {
 MOST_BYTES = 2**28
 """How much is kept; the programs written first are removed first."""
 
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
 VARIABLES = (
-    "compiled programs are kept in the user's cache folder, or in JAX_COMPILATION_CACHE_DIR;\n"
-    "JAX_ENABLE_COMPILATION_CACHE=false keeps none"
+    "compiled programs are kept in the user's cache folder, if nobody else can write to it, or in\n"
+    "JAX_COMPILATION_CACHE_DIR; JAX_ENABLE_COMPILATION_CACHE=false keeps none"
 )
 
 
@@ -25,19 +28,44 @@ def keep_compiled() -> None:
     """Have JAX, which must not be loaded yet, read and write `cache_folder()`.
 
     JAX's own variables of the environment count more. Nothing is kept where the folder cannot be
-    written, nor in a process that has loaded JAX for itself.
+    written, or another user could write; nor in a process that has loaded JAX for itself.
     """
     if "jax" in sys.modules or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     with suppress(OSError, RuntimeError):  # RuntimeError: nobody knows the home folder
         folder = cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
+        if os.access(folder, os.W_OK) and is_private(folder):
             trim(folder, MOST_BYTES)
             os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
             os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
             # Of a full disk, or of an entry that another process is writing: JAX then compiles.
             warnings.filterwarnings("ignore", "Error .* persistent compilation cache")
+
+
+def is_private(folder: Path) -> bool:
+    """Whether no other user but root can put programs into the folder, which would be executed.
+
+    So it is the user's own, and only they may write to it. Nor may others rename it, or a folder
+    above it, to put theirs in its place: the folders above are the user's or root's, and only their
+    owner may write to them, or everyone may, but rename only what is theirs, as in /tmp. On Windows
+    the folders of a user are private.
+    """
+    if not hasattr(os, "geteuid"):
+        return True
+    status, user = folder.stat(), os.geteuid()
+    above = {*folder.parents, *folder.resolve().parents}  # of a link, and of its target
+    return (
+        status.st_uid == user
+        and not status.st_mode & OTHERS_WRITE
+        and all(_keeps_names(part.stat(), user) for part in above)
+    )
+
+
+def _keeps_names(status: os.stat_result, user: int) -> bool:
+    """Whether nobody but the user and root can rename what is theirs in a folder."""
+    sticky = status.st_mode & stat.S_ISVTX
+    return status.st_uid in (0, user) and bool(sticky or not status.st_mode & OTHERS_WRITE)
 
 
 def leave_cores_to_xla() -> None:

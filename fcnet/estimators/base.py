@@ -148,7 +148,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         if self.early_stopping:
             patience = as_count("n_iter_no_change", self.n_iter_no_change, least=1)
         passes = as_count("max_iter", self.max_iter, least=1)
-        return self._run(data, validation, seed, passes, patience, warm)
+        return self._with(self._trained(data, validation, seed, passes, patience, warm))
 
     def _partial_fit(self: E, X: Any, y: Any, sample_weight: Any) -> E:
         """One more pass, from the optimiser's last state, without early stopping."""
@@ -157,9 +157,14 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         self._observe(data.Y, warm or hasattr(self, "classes_"))
         losses, passes = (self.loss_curve_, self.n_iter_) if warm else ([], 0)
         opt_state = self._opt_state if warm else None
-        self._run(data, None, self._seed(), 1, None, warm, opt_state)
-        self.loss_curve_ = [*losses, *self.loss_curve_]
-        self.n_iter_ += passes
+        trained = self._trained(data, None, self._seed(), 1, None, warm, opt_state)
+        trained["loss_curve_"] = [*losses, *trained["loss_curve_"]]
+        trained["n_iter_"] += passes
+        return self._with(trained)
+
+    def _with(self: E, attributes: dict[str, Any]) -> E:
+        """This estimator with new attributes: all of them, or none if Ctrl-C comes before."""
+        self.__dict__.update(attributes)
         return self
 
     def _seed(self) -> int:
@@ -176,8 +181,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError("sample_weight is zero for all samples: expected a positive one")
         return WeightedRows(X, y, weights).rows(weights > 0)
 
-    def _run(
-        self: E,
+    def _trained(
+        self,
         data: WeightedRows,
         validation: WeightedRows | None,
         seed: int,
@@ -185,8 +190,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         patience: int | None,
         warm: bool,
         opt_state: Any = None,
-    ) -> E:
-        """Run `fcnet.fit` on a new network or on this one, and store the results as attributes."""
+    ) -> dict[str, Any]:
+        """The attributes after `fcnet.fit` on a new network or on this one."""
         Y = self._encode(data.Y)
         loss = self._loss()
         n, d = data.X.shape
@@ -251,19 +256,24 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 patience=patience,
                 opt_state=opt_state,
             )
-        if not warm:
-            self._dtype = dtype
-            self._target_dtype = self._precision_of(data.Y)
-        self._seen, self._target, self._weight = seen, target, everything
-        self.coefs_, self.intercepts_ = to_arrays(result.params, target, self._target_dtype)
-        self._opt_state = jax.tree.map(np.array, result.opt_state)
-        self.n_iter_ = len(result.history.step) - 1
-        self._passes = self.n_iter_ + (self._passes if warm else 0)
-        self.loss_curve_ = result.history.loss[1:].tolist()
-        self.validation_scores_ = (
-            None if validation is None else result.history.validation_metric[1:].tolist()
-        )
-        return self
+        target_dtype = self._target_dtype if warm else self._precision_of(data.Y, dtype)
+        coefs, intercepts = to_arrays(result.params, target, target_dtype)
+        passes_made = len(result.history.step) - 1
+        scores = None if validation is None else result.history.validation_metric[1:].tolist()
+        return {
+            "coefs_": coefs,
+            "intercepts_": intercepts,
+            "loss_curve_": result.history.loss[1:].tolist(),
+            "validation_scores_": scores,
+            "n_iter_": passes_made,
+            "_target": target,
+            "_seen": seen,
+            "_dtype": dtype,
+            "_target_dtype": target_dtype,
+            "_opt_state": jax.tree.map(np.array, result.opt_state),
+            "_passes": passes_made + (self._passes if warm else 0),
+            "_weight": everything,
+        }
 
     def _check_sizes(self, sizes: tuple[int, ...]) -> None:
         now = (self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_))
@@ -307,9 +317,9 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         """Whether Y is standardised for training; by default it is not."""
         return False
 
-    def _precision_of(self, y: np.ndarray) -> np.dtype:
-        """The dtype of predictions, and of the last layer, which has the units of y."""
-        return self._dtype
+    def _precision_of(self, y: np.ndarray, dtype: np.dtype) -> np.dtype:
+        """The dtype of predictions and of the last layer, whose units are those of y."""
+        return dtype
 
 
 def _is_auto(value: Any) -> bool:

@@ -19,8 +19,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     """A network (2.12) as a scikit-learn regressor, trained by `fcnet.fit`.
 
     A parameter that means the same as in `sklearn.neural_network.MLPRegressor` has the same name.
-    Computes in float64 for examples in float64, else in float32. Predictions, and the arrays of the
-    last layer, have the wider precision of examples and targets.
+    Computes in float32 for examples in float32, else in float64: examples in float16 are widened.
+    Predictions, and the arrays of the last layer, have the wider precision of this and the targets.
 
     Args:
         hidden_layer_sizes: the widths m_1, ..., m_{r-1} of the hidden layers; () for none.
@@ -133,5 +133,5 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     def _scales_targets(self, loss: Loss) -> bool:
         return bool(self.scale_target and loss.is_scalable)
 
-    def _precision_of(self, y: np.ndarray) -> np.dtype:
-        return np.result_type(self._dtype, y.dtype)
+    def _precision_of(self, y: np.ndarray, dtype: np.dtype) -> np.dtype:
+        return np.result_type(dtype, y.dtype)

@@ -135,8 +135,8 @@ def fit(
 
     Raises:
         ValueError, TypeError: for arguments outside these bounds, before anything is computed.
-        NonFiniteError: if the loss or the parameters stop being finite. It names the step and holds
-            the last finite parameters.
+        NonFiniteError: if the loss, the parameters or the optimiser's arrays stop being finite. It
+            names the step and holds the parameters before it.
         Interrupted: after SIGINT or SIGTERM, once the block of steps is done and saved. It holds
             the result so far. A second signal acts at once.
         CheckpointError: if a checkpoint cannot be written or read, or is of another run; or if

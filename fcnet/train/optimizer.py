@@ -21,7 +21,7 @@ from fcnet.checks import (
     mismatch,
     reraise,
 )
-from fcnet.train.types import Optimizer
+from fcnet.train.types import Optimizer, must_be_finite
 from fcnet.types import Params
 
 Hyperparameters: TypeAlias = Mapping[str, float | Array]
@@ -181,7 +181,8 @@ def start_state(
     """The optimiser's state before the first step, or a copy of an earlier run's.
 
     Raises:
-        ValueError: for the state of another optimiser, or of a network of other shapes.
+        ValueError: for the state of another optimiser, of a network of other shapes, or with arrays
+            that are not finite.
     """
     if earlier is None:
         return _init(hyperparameters, params, optimizer=optimizer)
@@ -190,7 +191,11 @@ def start_state(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
             f"run with the same optimizer, sizes and dtype returned; {difference}"
         )
-    return jax.tree.map(as_jax, earlier)
+    state = jax.tree.map(as_jax, earlier)
+    for path, leaf in jax.tree.leaves_with_path(state):
+        if must_be_finite(leaf):
+            check_finite(f"opt_state{jax.tree_util.keystr(path)}", leaf)
+    return state
 
 
 def like_start_state(

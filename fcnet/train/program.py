@@ -239,7 +239,7 @@ def repeat(
 def last_finite(
     program: Program, state: State, window: Window, hyperparameters: Hyperparameters
 ) -> tuple[Int[Array, ""], State]:
-    """The steps of a window up to the first with a loss or parameters that are not finite.
+    """The steps of a window up to the first with a loss or a state that is not finite.
 
     Returns the number of that step in the block, or `last`, and the state before it.
     """
@@ -250,7 +250,8 @@ def last_finite(
         i, state = carry[0], keep_placed(mesh, carry[1])
         batch = keep_split(mesh, rows_of_step(window, i))
         after = one(state, batch)
-        good = all_finite(after.params) & jnp.isfinite(batch_loss(program, state.params, batch))
+        loss = batch_loss(program, state.params, batch)
+        good = all_finite(after.arrays) & jnp.isfinite(loss)
         kept: State = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, state)
         return i + good, kept, good
 

@@ -1,18 +1,16 @@
 """The host's loop: what happens between the blocks of steps on the device."""
 
 import signal
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
-from types import FrameType
+from contextlib import closing
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax import Array
 
 from fcnet.checks import on_host
+from fcnet.signals import noted_signals
 from fcnet.train.checkpoint import Store
 from fcnet.train.mesh import agreed_signal, to_device, to_host
 from fcnet.train.objective import evaluate
@@ -38,7 +36,6 @@ from fcnet.train.types import (
 )
 from fcnet.types import Params
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STEP, LOSS, VALIDATION_LOSS = map(History._fields.index, ("step", "loss", "validation_loss"))
 
 
@@ -118,7 +115,7 @@ def run(plan: Plan, snapshot: Snapshot, compiled: Future[Any] | None = None) -> 
                 compiled.result()
             state = advance(program, state, window, plan.hyperparameters)
             _check_finite(plan, snapshot, step, finite)  # of the window before, as this one runs
-            step, finite = block + int(window.last), are_finite(state.params)
+            step, finite = block + int(window.last), are_finite(state)
             if plan.schedule.evaluates(step):
                 _check_finite(plan, snapshot, step, finite)
                 snapshot = _evaluated(plan, snapshot, step, state)
@@ -174,16 +171,16 @@ def _validation(entry: Sequence[float] | np.ndarray) -> float:
     return float(np.nan_to_num(entry[VALIDATION_LOSS], nan=np.inf))
 
 
-def are_finite(params: Params) -> Array | bool:
-    """Whether all parameters are finite; of an accelerator, a promise that does not wait for it."""
-    leaves = [on_host(leaf) for leaf in jax.tree.leaves(params)]
-    if all(isinstance(leaf, np.ndarray) for leaf in leaves):
-        return all(bool(np.isfinite(leaf).all()) for leaf in leaves)
-    return all_finite(params)
+def are_finite(state: State) -> Array | bool:
+    """Whether a state is finite; of an accelerator, a promise that does not wait for it."""
+    arrays = state.arrays
+    if isinstance(on_host(arrays[0]), np.ndarray):  # and so are all: they lie on the same devices
+        return all(bool(np.isfinite(np.asarray(array)).all()) for array in arrays)
+    return all_finite(arrays)
 
 
 def _check_finite(plan: Plan, snapshot: Snapshot, step: int, finite: Any) -> None:
-    """Raise unless the parameters after a step are finite, as `are_finite` says."""
+    """Raise unless the state after a step is finite, as `are_finite` says."""
     if not finite:
         raise _failure(plan, snapshot, step)
 
@@ -217,41 +214,3 @@ def _result(plan: Plan, snapshot: Snapshot, stopped: Stopped) -> FitResult:
     state = to_device(State(params, snapshot.state.opt_state))
     history = History(*map(np.array, snapshot.history))
     return FitResult(state.params, state.opt_state, history, step, stopped)
-
-
-@contextmanager
-def noted_signals() -> Iterator[list[signal.Signals]]:
-    """A list to which the first SIGINT or SIGTERM is added, instead of ending the program.
-
-    A second one acts as it did before, and so does one that nobody has seen at the end. Ignored
-    signals stay ignored. Outside the main thread, where Python handles no signals, nothing changes.
-
-    >>> try:
-    ...     with noted_signals() as received:
-    ...         signal.raise_signal(signal.SIGINT)
-    ... except KeyboardInterrupt:
-    ...     print(received[0].name)
-    SIGINT
-    """
-    received: list[signal.Signals] = []
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    before = {n: h for n, h in handlers.items() if h not in (signal.SIG_IGN, None)}
-    if threading.current_thread() is not threading.main_thread():
-        before = {}
-
-    def restore() -> None:
-        for number in reversed(before):  # SIGINT last, which would leave this loop
-            signal.signal(number, before[number])
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(signal.Signals(number))
-        restore()
-
-    try:
-        for number in before:
-            signal.signal(number, note)
-        yield received
-    finally:
-        restore()
-    if received:
-        signal.raise_signal(received[0])

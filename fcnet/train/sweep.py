@@ -62,7 +62,8 @@ class SweepResult(NamedTuple):
         params: the parameters after the last step, with an axis of members in front.
         opt_state: the states of the optimiser after the last step, likewise.
         history: `step` has one entry for each evaluation. The others have one row for each, with a
-            column for each member: NaN once its parameters are not finite.
+            column for each member: NaN once its parameters, or arrays of its optimiser, are not
+            finite.
         finite: whether each member stayed finite.
         best: the finite member with the least validation loss in any evaluation; with the least
             training loss, if no examples are held out; None if no member is finite.
@@ -346,7 +347,7 @@ def measure_members(
         nothing = (jnp.full_like(training[0], jnp.nan),) * 2
         validation = nothing if held_out is None else evaluate(objective, state.params, held_out)
         measured = jnp.stack([*training, *validation])
-        return jnp.where(all_finite(state.params), measured, jnp.nan)
+        return jnp.where(all_finite(state.arrays), measured, jnp.nan)
 
     return lax.map(one, state).T
 

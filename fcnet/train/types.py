@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
@@ -25,6 +26,24 @@ class State(NamedTuple):
 
     params: Params
     opt_state: optax.OptState
+
+    @property
+    def arrays(self) -> list[Array]:
+        """What must stay finite: the parameters, and the optimiser's arrays.
+
+        Where an entry of Adam's second moment is infinite, its parameter never changes again. An
+        optimiser's single numbers may be infinite, such as the least loss before the first step.
+        """
+        return [leaf for leaf in jax.tree.leaves(self) if must_be_finite(leaf)]
+
+
+def must_be_finite(leaf: Any) -> bool:
+    """Whether a leaf of a state is an array of floating numbers.
+
+    >>> must_be_finite(jnp.ones(2)), must_be_finite(jnp.array(jnp.inf))
+    (True, False)
+    """
+    return leaf.ndim > 0 and jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 class Data(NamedTuple):
@@ -199,7 +218,7 @@ class FitResult(NamedTuple):
 
 
 class NonFiniteError(ArithmeticError):
-    """Training reached a loss or parameters that are not finite.
+    """Training reached a loss, parameters or arrays of the optimiser that are not finite.
 
     Attributes:
         step: the number of steps before the first bad one, or before the bad evaluation.
@@ -215,7 +234,8 @@ class NonFiniteError(ArithmeticError):
                 f"the loss of the training examples is not finite after step {step}, although "
                 "that of each batch before it was finite"
                 if evaluation
-                else f"the loss or the parameters stopped being finite in step {step + 1}"
+                else "the loss, the parameters or the optimizer's state stopped being finite in "
+                f"step {step + 1}"
             )
             + f"; the parameters after step {step} are this error's .params. Try a smaller "
             "learning rate, standardised inputs and targets, or optax.clip_by_global_norm in the "

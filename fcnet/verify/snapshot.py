@@ -11,7 +11,7 @@ from collections.abc import (
     MutableSequence,
     MutableSet,
 )
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnet.arrays import is_tensor
+from fcnet.signals import putting_back
 
 Restore = Callable[[], Any]
 
@@ -42,7 +43,7 @@ def restored(value: object) -> Iterator[None]:
     >>> net
     namespace(W=array([1., 1.]), layers=[1, 2])
     """
-    with ExitStack() as stack:
+    with putting_back() as stack:
         for action in _actions(value):
             stack.callback(action)
         yield

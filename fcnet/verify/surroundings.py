@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from fcnet.signals import putting_back
+
 Checker = TypeVar("Checker", bound=Callable[..., Any])
 
 
@@ -55,14 +57,20 @@ def _flags() -> dict[str, Any]:
         return other.submit(lambda: dict(jax.config.values)).result()
 
 
-def _put_back(flags: dict[str, Any]) -> list[str]:
-    """The names of the flags of JAX that differ, after they are set to these values."""
+def _put_back(before: list[tuple[GlobalState, Any]], flags: dict[str, Any]) -> list[str]:
+    """The names of the states and of the flags of JAX that differ, after they are set to these."""
+    changed = []
+    for state, then in before:
+        if pickle.dumps(state.get()) != pickle.dumps(then):
+            state.put(then)
+            changed += [state.name] if state.name else []
     now = _flags()
     update: Any = jax.config.update
-    changed = [flag for flag, value in flags.items() if now[flag] != value]
-    for flag in changed:
-        update(flag, flags[flag])
-    return [f"jax.config.{flag}" for flag in changed]
+    for flag, value in flags.items():
+        if now[flag] != value:
+            update(flag, value)
+            changed.append(f"jax.config.{flag}")
+    return changed
 
 
 def keeps_global_state(check: Checker) -> Checker:
@@ -71,15 +79,10 @@ def keeps_global_state(check: Checker) -> Checker:
     @functools.wraps(check)
     def wrapper(*args: Any, **options: Any) -> Any:
         before, flags = [(state, state.get()) for state in _states()], _flags()
-        changed = []
-        try:
+        changed: list[str] = []
+        with putting_back() as stack:
+            stack.callback(lambda: changed.extend(_put_back(before, flags)))
             report = check(*args, **options)
-        finally:
-            for state, then in before:
-                if pickle.dumps(state.get()) != pickle.dumps(then):
-                    state.put(then)
-                    changed += [state.name] if state.name else []
-            changed += _put_back(flags)
         if not changed:
             return report
         note = f"the calls changed the global state of {', '.join(changed)}; it was put back"

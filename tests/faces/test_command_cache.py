@@ -1,6 +1,7 @@
 """The command line keeps the programs that it compiles, where its user has room for them."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from support.public_names import run_program
 
 from fcnet.cli import cache
-from fcnet.cli.cache import cache_folder, trim
+from fcnet.cli.cache import cache_folder, is_private, trim
 
 COMPILING = """
 import json, os
@@ -130,3 +131,70 @@ def test_what_is_too_much_is_removed(tmp_path: Path) -> None:
     trim(tmp_path, 5)
     assert not list(tmp_path.iterdir())
     assert cache.MOST_BYTES > 2**20
+
+
+ME, OTHER = 1000, 1001
+FOLDER = Path("/home/me/.cache/fcnet")
+CACHE, HOMES = FOLDER.parent, FOLDER.parents[2]
+
+
+def seen_as(monkeypatch: Any, folders: dict[Path, tuple[int, int]]) -> None:
+    """Have the system say who owns these folders, and their modes; all others are this user's."""
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        owner, mode = folders.get(Path(path), (ME, 0o755))
+        return os.stat_result((mode, 0, 0, 0, owner, 0, 0, 0, 0, 0))
+
+    monkeypatch.setattr(os, "geteuid", lambda: ME)
+    monkeypatch.setattr(os, "stat", stat)
+
+
+@pytest.mark.parametrize(
+    ("folder", "owner", "mode", "private"),
+    [
+        (FOLDER, ME, 0o700, True),
+        (HOMES, 0, 0o755, True),
+        (HOMES, 0, 0o1777, True),  # like /tmp
+        (FOLDER, OTHER, 0o700, False),
+        (FOLDER, 0, 0o755, False),
+        (FOLDER, ME, 0o775, False),
+        (FOLDER, ME, 0o757, False),
+        (FOLDER, ME, 0o1777, False),
+        (CACHE, OTHER, 0o755, False),
+        (CACHE, ME, 0o775, False),
+        (HOMES, 0, 0o777, False),
+    ],
+)
+def test_a_folder_that_others_can_change_is_not_trusted(
+    monkeypatch: Any, folder: Path, owner: int, mode: int, private: bool
+) -> None:
+    seen_as(monkeypatch, {folder: (owner, mode)})
+    assert is_private(FOLDER) == private
+
+
+def test_the_folders_above_a_link_and_above_its_target_count(
+    monkeypatch: Any, tmp_path: Path
+) -> None:
+    target, caches = tmp_path.resolve() / "target", tmp_path.resolve() / "caches"
+    (target / "fcnet").mkdir(parents=True)
+    caches.mkdir()
+    (caches / "link").symlink_to(target)
+    for open_to_all, private in ((tmp_path / "other", True), (target, False), (caches, False)):
+        seen_as(monkeypatch, {open_to_all: (ME, 0o777)})
+        assert is_private(caches / "link" / "fcnet") == private
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_nothing_is_kept_in_a_folder_that_is_not_trusted(
+    monkeypatch: Any, tmp_path: Path, private: bool
+) -> None:
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.setenv(name, "")  # so that what follows is undone
+        monkeypatch.delenv(name)
+    monkeypatch.delitem(sys.modules, "jax")
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "fcnet")
+    monkeypatch.setattr(cache, "is_private", lambda folder: private)
+    cache.keep_compiled()
+    kept = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    assert kept == (str(tmp_path / "fcnet") if private else None)

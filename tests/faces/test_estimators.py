@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fcnet
-from fcnet.estimators import FCNetClassifier, FCNetRegressor
+from fcnet.estimators import FCNetClassifier, FCNetRegressor, base
 from fcnet.estimators.training import held_out
 from fcnet.train.defaults import ALL_PASSES
 from fcnet.train.optimizer import OPTIMIZERS
@@ -360,6 +360,26 @@ def test_the_precision_is_that_of_the_examples(houses, dtype):
     model = FCNetRegressor(8, max_iter=3, random_state=0).fit(X, y)
     assert {leaf.dtype for leaf in (*model.coefs_, *model.intercepts_)} == {np.dtype(dtype)}
     assert model.predict(X.astype(np.float64)).dtype == dtype
+
+
+def test_half_precision_is_widened(houses):
+    """Sums of such columns, their squares and their weights are infinite in float16."""
+    X, y = (1e3 * array / array.std() for array in houses)
+    X, y, weights = (array.astype(np.float16) for array in (X, y, np.full(len(X), 6e4)))
+    assert weights.astype(float).sum() > np.finfo(np.float16).max
+    make = functools.partial(FCNetRegressor, 8, max_iter=3, early_stopping=True, random_state=0)
+    half = make().fit(X, y, weights)
+    wide = make().fit(X.astype(float), y.astype(float), weights.astype(float))
+    np.testing.assert_array_equal(half.predict(X), wide.predict(X.astype(float)))
+    assert half.predict(X).dtype == half.coefs_[0].dtype == np.float64
+    classes = FCNetClassifier(4, max_iter=2, random_state=0).fit(X, (y > y[0]).astype(np.float16))
+    assert np.isfinite(classes.predict_proba(X)).all()
+
+
+def test_half_precision_that_is_kept_narrow_is_noticed(houses, monkeypatch):
+    monkeypatch.setattr(base, "FLOATS", (np.float32, np.float64))
+    with pytest.raises(AssertionError):
+        test_half_precision_is_widened(houses)
 
 
 def test_counts_are_learned_by_the_poisson_loss():

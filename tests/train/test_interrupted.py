@@ -1,7 +1,6 @@
 """Ctrl-C at any moment: the process can go on, and the run continues to the same bits."""
 
 import signal
-import sys
 import threading
 import time
 from functools import partial
@@ -11,15 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.interrupts import lines_of, moments
 
 import fcnet
+import fcnet.signals
 import fcnet.train.run
 import fcnet.train.sweep
-from fcnet.train.run import noted_signals
+from fcnet.signals import noted_signals
 
 pytestmark = pytest.mark.usefixtures("signals_as_in_a_terminal")
 
-TRAINER = str(Path(fcnet.__file__).parent / "train")
+PLACES = (str(Path(fcnet.__file__).parent / "train"), fcnet.signals.__file__)
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -37,44 +38,16 @@ def assert_same_bits(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-def lines_of(work, signal_at=None):
-    """The number of lines of the trainer that run; at one of them, the terminal sends a SIGINT."""
-    seen = 0
-
-    def in_function(frame, event, argument):
-        nonlocal seen
-        seen += event == "line"
-        if seen == signal_at and event == "line":
-            signal.raise_signal(signal.SIGINT)
-        return in_function
-
-    def in_call(frame, event, argument):
-        return in_function if frame.f_code.co_filename.startswith(TRAINER) else None
-
-    before = sys.gettrace()
-    sys.settrace(in_call)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return seen
-
-
-def moments(count):
-    """Which of 1,000 parts of a run a signal comes in."""
-    return sorted(np.random.default_rng(0).choice(1000, count, replace=False).tolist())
-
-
 def check_moments(run, folder, parts):
     """Interrupt a run at each moment, and look at what is left; what is wrong raises."""
     expected = run(checkpoint=folder / "unbroken")
-    total = lines_of(partial(run, checkpoint=folder / "counted"))
+    total = lines_of(partial(run, checkpoint=folder / "counted"), PLACES)
     kinds = set()
     for part in parts:
         here = folder / str(part)
         handlers, x64 = [*map(signal.getsignal, NUMBERS)], jax.config.jax_enable_x64
         with pytest.raises(KeyboardInterrupt) as caught:
-            lines_of(partial(run, checkpoint=here), 1 + part * total // 1000)
+            lines_of(partial(run, checkpoint=here), PLACES, 1 + part * total // 1000)
         kinds.add(type(caught.value).__name__)
         assert [*map(signal.getsignal, NUMBERS)] == handlers
         assert jax.config.jax_enable_x64 == x64
@@ -117,11 +90,11 @@ def nothing():
 
 def test_the_handlers_come_back_wherever_a_signal_comes():
     before = [*map(signal.getsignal, NUMBERS)]
-    total = lines_of(nothing)
+    total = lines_of(nothing, PLACES)
     assert total > 10
     for line in range(1, total + 1):
         with pytest.raises(KeyboardInterrupt):
-            lines_of(nothing, line)
+            lines_of(nothing, PLACES, line)
         assert [*map(signal.getsignal, NUMBERS)] == before, line
 
 

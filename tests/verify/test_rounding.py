@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from fcnet.arrays import unit_roundoff
-from fcnet.verify.truth import rounding
+from fcnet.verify.truth import arithmetic, rounding
 from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides
 from fcnet.verify.truth.double import trace
 from fcnet.verify.truth.evaluate import evaluate
@@ -133,6 +133,30 @@ def test_samples_are_computed_in_parts_where_arrays_are_large(
     parts = sigma(lambda x: x * 3 * 5, x)
     assert np.mean(parts**2) == pytest.approx(np.mean(together**2), rel=0.1)
     assert not np.array_equal(parts, together)
+
+
+def check_scale(power: int) -> None:
+    """Sums of terms of another scale are moved by as much, or a bound of it, sqrt(2 K) as large."""
+    x = np.random.default_rng(0).normal(size=(4, 50))
+    scale = 2.0**power
+    for function in (lambda x: x.sum(1), lambda x: x @ jnp.ones(50)):
+        ratio = sigma(function, scale * x) / scale / sigma(function, x)
+        assert ((ratio > 0.99) & (ratio < 10)).all()
+
+
+@pytest.mark.parametrize("power", [-1000, -600, 300, 600, 1000])
+def test_sums_round_alike_whatever_their_scale(power: int) -> None:
+    """Also where the squares of the terms underflow or overflow, as beyond 2^512."""
+    check_scale(power)
+
+
+@pytest.mark.parametrize("power", [-600, 600])
+def test_a_rounding_that_is_lost_with_the_squares_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, power: int
+) -> None:
+    monkeypatch.setattr(arithmetic, "NORMAL", (0.0, np.inf))
+    with pytest.raises(AssertionError):
+        check_scale(power)
 
 
 def test_underflow_has_a_floor() -> None:

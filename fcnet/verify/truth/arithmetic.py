@@ -41,6 +41,9 @@ WHOLE = frozenset(
 )
 """Whole algorithms, all backward stable: moves of operands and results stand for their rounding."""
 
+NORMAL = (float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max))
+"""Numbers beyond these have lost digits by underflow, or are infinite."""
+
 
 class Pair(NamedTuple):
     """A value of the computation, exact and moved; one that never moves has no axis of samples."""
@@ -150,12 +153,18 @@ class MonteCarlo:
 
         Recursive summation rounds every partial sum. If K terms with the sum D and the sum of
         squares Q come in random order, the squares of the partial sums add up to K Q / 6 +
-        K D^2 / 3 on average; K Q / 2 here leaves room for other orders.
+        K D^2 / 3 on average; K Q / 2 here leaves room for other orders. Where squares underflow or
+        overflow, it is at most the sum of the sizes S, times the root of K.
         """
-        (squares,) = compute(eqn, [x * x if _real(x) else x for x in operands])
+        (Q,), (S,) = (
+            compute(eqn, [part(x) if _real(x) else x for x in operands])
+            for part in (np.square, abs)
+        )
         K = _terms(eqn, operands)
-        size = np.sqrt(np.maximum(K / 2, 1) * squares + np.maximum(K / 3 - 0.5, 0) * total**2)
-        return np.where(squares == 0, self.nudge, size + self.floor)
+        size = np.sqrt(np.maximum(K / 2, 1) * Q + np.maximum(K / 3 - 0.5, 0) * total**2)
+        least, most = NORMAL
+        size = np.where((least <= Q) & (size <= most), size, math.sqrt(K) * S)
+        return np.where(S == 0, self.nudge, size + self.floor)
 
     def _scan(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
         jaxpr, consts = opened(eqn.params["jaxpr"])

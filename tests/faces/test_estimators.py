@@ -376,6 +376,7 @@ def test_half_precision_is_widened(houses):
     assert np.isfinite(classes.predict_proba(X)).all()
 
 
+@pytest.mark.slow
 def test_half_precision_that_is_kept_narrow_is_noticed(houses, monkeypatch):
     monkeypatch.setattr(base, "FLOATS", (np.float32, np.float64))
     with pytest.raises(AssertionError):

@@ -19,8 +19,8 @@ MOST_BYTES = 2**28
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 VARIABLES = (
-    "compiled programs are kept in the user's cache folder, if nobody else can write to it, or in\n"
-    "JAX_COMPILATION_CACHE_DIR; JAX_ENABLE_COMPILATION_CACHE=false keeps none"
+    "compiled programs are kept in the user's cache folder, unless others can write there, or\n"
+    "in JAX_COMPILATION_CACHE_DIR; JAX_ENABLE_COMPILATION_CACHE=false keeps none"
 )
 
 

@@ -1,9 +1,7 @@
 """The arguments of any function: which leaves have a gradient, and calls with others in place."""
 
 import inspect
-import warnings
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +16,7 @@ from fcnet.arrays import (
     to_numpy,
     unit_roundoff,
 )
-from fcnet.verify.candidate import message_of
+from fcnet.verify.candidate import message_of, quietly
 from fcnet.verify.types import FORMATS, Answer, Finding, Format, Values, form_finding, format_of
 
 
@@ -94,12 +92,7 @@ def call(
 
     An exception is a finding.
     """
-    wide = double or any(
-        isinstance(leaf, jax.Array) and leaf.dtype == np.float64
-        for leaf in arguments.differentiable
-    )
-    with warnings.catch_warnings(), jax.enable_x64(True) if wide else nullcontext():
-        warnings.simplefilter("ignore")
+    with quietly(arguments.differentiable, double):
         given = arguments.fresh(values, double)
         try:
             value = function(*given)

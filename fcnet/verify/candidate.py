@@ -6,7 +6,7 @@ dtype.
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,7 +117,7 @@ class Candidate(NamedTuple):
     def arguments(self, case: Case, dtype: DTypeLike | None = None) -> tuple[Any, Any, Any]:
         """New arguments like the user's, with the values of a case."""
         params, x, y = self.like
-        with self.surroundings(dtype):
+        with quietly(self.leaves, np.float64 == dtype):
             return (
                 self.layout.write(case.params, params, dtype),
                 self.examples.write(case.X, x, dtype),
@@ -166,7 +166,7 @@ class Candidate(NamedTuple):
         """Call another function in the candidate's place, such as its compiled twin."""
         returned = None
         try:
-            with self.surroundings(dtype):
+            with quietly(self.leaves, np.float64 == dtype):
                 returned = function(*arguments)
                 read = self.read(case, arguments, returned)
         except (Exception, SystemExit) as error:
@@ -182,15 +182,14 @@ class Candidate(NamedTuple):
         after = after._replace(partial=None)  # the shape of a parameter hides the whole step
         return gradient_of_step(layout.present(case.params), after, self.learning_rate)
 
-    @contextmanager
-    def surroundings(self, dtype: DTypeLike | None = None) -> Iterator[None]:
-        """Without warnings, and in JAX with float64 if `dtype` or the user's arrays have it."""
-        double = np.float64 == dtype or any(
-            isinstance(leaf, jax.Array) and leaf.dtype == np.float64 for leaf in self.leaves
-        )
-        with warnings.catch_warnings(), jax.enable_x64(True) if double else nullcontext():
-            warnings.simplefilter("ignore")
-            yield
+
+@contextmanager
+def quietly(arrays: Iterable[Any], double: bool) -> Iterator[None]:
+    """Without warnings, and in JAX with float64 if that is asked for or an array of JAX has it."""
+    wide = double or any(isinstance(x, jax.Array) and x.dtype == np.float64 for x in arrays)
+    with warnings.catch_warnings(), jax.enable_x64(True) if wide else nullcontext():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _round(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -15,8 +15,8 @@ from fcnet.verify.table import (
     Arithmetic,
     Quantity,
     State,
+    Summand,
     Table,
-    Term,
     grid,
     shortest,
     written_out,
@@ -131,11 +131,11 @@ def _written_out(
     at = _index(array, int(array.excess.argmax()))
     none = [np.zeros_like(value) for value in given]
     direct = float(right_from(none)[i][at])
-    terms = [Term((direct,), "straight from the result")] if direct and given else []
+    terms = [Summand((direct,), "straight from the result")] if direct and given else []
     for j, value in enumerate(given):
         through = float(right_from([*none[:j], value, *none[j + 1 :]])[i][at]) - direct
         if through:
-            terms.append(Term((through,), f"through {paths[j]}"))
+            terms.append(Summand((through,), f"through {paths[j]}"))
     name = f"{names[i]}{list(at) if at else ''}"
-    sum = Arithmetic(shortest(terms) or (Term((float(array.right[at]),)),))
+    sum = Arithmetic(shortest(terms) or (Summand((float(array.right[at]),)),))
     return written_out(name, sum, float(array.right[at]), "yours", float(array.got[at]))

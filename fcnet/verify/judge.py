@@ -46,10 +46,7 @@ UNRELIABLE = {
 class Subject(Protocol):
     """What is judged: a candidate, and what is right.
 
-    A case is whatever the candidate is tried on; it has a name. Attributes:
-        name: of the candidate.
-        format: of what it returns.
-        sizes: (d, m_1, ..., m_r) of a network, else empty.
+    A case is whatever the candidate is tried on; it has a name.
     """
 
     @property

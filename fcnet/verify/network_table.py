@@ -22,8 +22,8 @@ from fcnet.verify.table import (
     Arithmetic,
     Quantity,
     State,
+    Summand,
     Table,
-    Term,
     grid,
     shortest,
     written_out,
@@ -339,7 +339,7 @@ class _Lines:
             seen.append(("b", e.db(k), tolerance))
         if self._slot("W", k) and a.any():
             from_dW = self.right.tolerance[k - 1].W @ abs(a) / (a @ a)
-            seen.append(("W", e.dW(k) @ a / (a @ a), tolerance + from_dW))
+            seen.append(("W", e.delta_from_dW(k), tolerance + from_dW))
         fitting = [
             witness
             for witness in seen
@@ -375,12 +375,12 @@ class _Lines:
         slope = float(self._slope(k)[i])
         if k < self.r:
             pairs = zip(e.W(k + 1)[:, i], e.true_delta(k + 1), strict=True)
-            terms = shortest([Term(tuple(map(float, pair))) for pair in pairs])
+            terms = shortest([Summand(tuple(map(float, pair))) for pair in pairs])
             return Arithmetic(terms, times=slope)
         # dJ/do is "prediction minus target" in most losses; else only its value is known.
         parts = (e.prediction[i], -e.y[i]) if self._is_difference() else (e.error[i],)
         linear = is_identity(self.cost.objective.output_activation)
-        terms = tuple(Term((float(part),)) for part in parts)
+        terms = tuple(Summand((float(part),)) for part in parts)
         return Arithmetic(terms, times=None if linear else slope)
 
     def _is_difference(self) -> bool:
@@ -444,7 +444,7 @@ class _Lines:
 
     def _sum(self, products: Sequence[tuple[float, ...]], plus: float | None) -> Arithmetic:
         """The mean, or the sum, of what each example adds."""
-        terms = shortest(Term(tuple(map(float, factors))) for factors in products)
+        terms = shortest(Summand(tuple(map(float, factors))) for factors in products)
         return Arithmetic(terms, over=self.n if self.cost.reduction == "mean" else 1, plus=plus)
 
     def _over_examples(self, formula: str) -> str:

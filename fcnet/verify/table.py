@@ -116,8 +116,8 @@ def grid(
     return tuple(map(tuple, values[np.ix_(rows, columns)].tolist()))
 
 
-class Term(NamedTuple):
-    """A product of numbers in a sum, and words on it."""
+class Summand(NamedTuple):
+    """A product of numbers that is added to others, and words on it."""
 
     factors: tuple[float, ...]
     words: str = ""
@@ -130,7 +130,7 @@ class Term(NamedTuple):
 class Arithmetic(NamedTuple):
     """(the sum of some terms) * times / over + plus; only the sum is always there."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[Summand, ...]
     times: float | None = None
     over: int = 1
     plus: float | None = None
@@ -155,17 +155,17 @@ class Arithmetic(NamedTuple):
         if self.over != 1:
             text += f" / {self.over}"
         if self.plus is not None:
-            text += _signed(Term((self.plus,)), digits, first=False)
+            text += _signed(Summand((self.plus,)), digits, first=False)
         return text
 
 
-def shortest(terms: Iterable[Term]) -> tuple[Term, ...]:
+def shortest(terms: Iterable[Summand]) -> tuple[Summand, ...]:
     """The largest terms in their order, and the sum of the others as one.
 
-    >>> len(shortest([Term((1.0, 2.0))] * 30))
+    >>> len(shortest([Summand((1.0, 2.0))] * 30))
     8
-    >>> shortest([Term((1.0, 2.0))] * 30)[-1]
-    Term(factors=(46.0,), words='23 more')
+    >>> shortest([Summand((1.0, 2.0))] * 30)[-1]
+    Summand(factors=(46.0,), words='23 more')
     """
     given = list(terms)
     if len(given) <= SHOWN:
@@ -173,13 +173,13 @@ def shortest(terms: Iterable[Term]) -> tuple[Term, ...]:
     values = [term.value(float) for term in given]
     kept = sorted(np.argsort([-abs(value) for value in values], kind="stable")[: SHOWN - 1])
     rest = math.fsum(value for i, value in enumerate(values) if i not in kept)
-    return (*(given[i] for i in kept), Term((rest,), f"{len(given) - len(kept)} more"))
+    return (*(given[i] for i in kept), Summand((rest,), f"{len(given) - len(kept)} more"))
 
 
 def written_out(name: str, sum: Arithmetic, right: float, yours: str, got: float) -> str:
     """An entry with its arithmetic, in as many digits as give the right number.
 
-    >>> sum = Arithmetic((Term((0.5, 1.2)), Term((-0.25, 2.0))), times=0.5)
+    >>> sum = Arithmetic((Summand((0.5, 1.2)), Summand((-0.25, 2.0))), times=0.5)
     >>> written_out("delta[1][2]", sum, 0.05, "your db1[2]", 0.1)
     'delta[1][2] = (0.5 * 1.2 - 0.25 * 2) * 0.5 = 0.05; your db1[2] is 0.1'
     """
@@ -205,7 +205,7 @@ def _inner(x: float, digits: int) -> str:
     return f"({text})" if text.startswith("-") else text
 
 
-def _signed(term: Term, digits: int, first: bool) -> str:
+def _signed(term: Summand, digits: int, first: bool) -> str:
     head, *others = term.factors
     is_negative = math.copysign(1, head) < 0  # so is -0.0, which stands for a subtracted 0
     text = " * ".join([_short(abs(head), digits), *(_inner(x, digits) for x in others)])

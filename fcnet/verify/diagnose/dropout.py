@@ -9,13 +9,12 @@ line can be judged as ever.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fcnet.arrays import unit_roundoff
 from fcnet.types import Activation
 from fcnet.verify.diagnose.line import Vector
+from fcnet.verify.truth.functions import activated
 from fcnet.verify.types import Answer, Answered, Cost, Finding
 
 VISIBLE = 1e-3
@@ -127,6 +126,4 @@ def _undone(single: Answered, mask: Vector, a: Vector, k: int) -> Answered:
 def _next(activation: Activation, single: Answered, k: int, a: Vector) -> Vector:
     """a^[k+1] from a^[k]."""
     W, b = single.case.params[k]
-    with jax.enable_x64(True):
-        z = np.asarray(W) @ a + (0 if b is None else np.asarray(b))
-        return np.asarray(activation.function(jnp.asarray(z)))
+    return activated(activation, np.asarray(W) @ a + np.asarray(b))

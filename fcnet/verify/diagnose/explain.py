@@ -70,7 +70,7 @@ def explain(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Explanat
     # A unit at a kink can hide a mistake that mixes units, so inputs without kinks are preferred.
     clear = [line for line in lines if line.explained.all()]
     lines = clear if any(line.wrong.any() for line in clear) else lines
-    lines = sorted(lines, key=_largest_error, reverse=True)
+    lines = sorted(lines, key=lambda line: float(line.error.max()), reverse=True)
     tried = [_try_mistake(m, lines) for m in mistakes if lines[0].place in m.places]
     fits = [fit for fit in tried if fit and fit.digits >= CHANCE]
     if not fits:
@@ -144,10 +144,6 @@ def _is_added(lines: Sequence[Line], values: Sequence[Any]) -> bool:
         isinstance(value, tuple) and np.array_equal(value[0], line.expected)
         for line, value in zip(lines, values, strict=True)
     )
-
-
-def _largest_error(line: Line) -> float:
-    return float(line.excess(line.expected, line.tolerance).max())
 
 
 def _try_mistake(mistake: Mistake, lines: Sequence[Line]) -> _Fit | None:
@@ -285,9 +281,7 @@ def _as_rank_one(worst: Line) -> str | None:
 
 
 def _as_example(worst: Line) -> str:
-    index = np.unravel_index(
-        np.argmax(worst.excess(worst.expected, worst.tolerance)), worst.got.shape
-    )
+    index = np.unravel_index(np.argmax(worst.error), worst.got.shape)
     got, right = apart(float(worst.got[index]), float(worst.expected[index]))
     return f"for instance {got} where {right} must be"
 

@@ -72,9 +72,14 @@ class Line:
         return np.where(same, 0, np.where(np.isnan(ratio), np.inf, ratio))
 
     @property
+    def error(self) -> Values:
+        """|got - expected| over the tolerance, entrywise."""
+        return self.excess(self.expected, self.tolerance)
+
+    @property
     def wrong(self) -> Bool[np.ndarray, "..."]:
         """Where the candidate differs from the notes."""
-        return self.excess(self.expected, self.tolerance) > 1
+        return self.error > 1
 
     def agrees(self, value: Values, slack: float = 1.0) -> bool:
         """Whether a mistake that gives `value` explains the candidate's value.

@@ -23,7 +23,7 @@ from fcnet.verify.diagnose.explain import (
     evidence,
     explain,
 )
-from fcnet.verify.diagnose.line import Line, Mistake, Vector
+from fcnet.verify.diagnose.line import Line, Mistake
 from fcnet.verify.diagnose.single import (
     Deltas,
     Single,
@@ -98,7 +98,7 @@ def _single_hypotheses(
     # dW = delta a^T shows delta on the examples where a is not zero, if its rank is one
     lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
     seen = [e for e, _ in lit]
-    shown = [{**known, k: _delta_from_dW(e, k)} for e, known in lit]
+    shown = [{**known, k: e.delta_from_dW(k)} for e, known in lit]
     if seen and not _any_wrong(gradient_steps(seen, "W", k, shown)):
         hypothesis, other = _suppose(seen, k, shown, mistakes), delta_steps(seen, k, shown)
         if not _any_wrong(line):  # in a coarse format both may pass for delta: the nearer is first
@@ -120,7 +120,7 @@ def _hypotheses_without_bias(
     """delta^[k] as dW shows it, or as it must be: in layer 1 no other witness tells which."""
     hypotheses = []
     lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
-    shown = [{**known, k: _delta_from_dW(e, k)} for e, known in lit]
+    shown = [{**known, k: e.delta_from_dW(k)} for e, known in lit]
     if lit:
         hypothesis = _suppose([e for e, _ in lit], k, shown, mistakes)
         if not hypothesis.faults:
@@ -140,12 +140,6 @@ def _suppose(
     gradients = [gradient_steps(singles, place, k, deltas) for place in places]
     lines = [delta_steps(singles, k, deltas), *gradients]
     return SingleHypothesis(singles, deltas, _faults_in(lines, mistakes))
-
-
-def _delta_from_dW(e: Single, k: int) -> Vector:  # noqa: N802 - the notes' symbol
-    """delta^[k] from dW^[k] = delta^[k] a^[k-1]^T, for an a that is not zero."""
-    a = e.a(k - 1)
-    return e.dW(k) @ a / (a @ a)
 
 
 def _delta_error(line: Sequence[Step]) -> float:

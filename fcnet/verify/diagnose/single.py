@@ -76,6 +76,11 @@ class Single:
         """The candidate's dJ/db^[k]."""
         return np.asarray(self.answer.gradient[self._index(k)].b)
 
+    def delta_from_dW(self, k: int) -> Vector:  # noqa: N802
+        """delta^[k] as dW^[k] = delta^[k] a^[k-1]^T shows it, if a^[k-1] is not zero."""
+        a = self.a(k - 1)
+        return self.dW(k) @ a / (a @ a)
+
     def descent(self, k: int) -> Matrix:
         """What a training step subtracts a multiple of from W^[k]: dW with the cost's own terms."""
         return self.dW(k) + np.asarray(self.term.gradient[self._index(k)].W)

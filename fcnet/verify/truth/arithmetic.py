@@ -16,7 +16,7 @@ import numpy as np
 from jax.extend import core
 
 from fcnet.verify.truth.evaluate import as_value, compute
-from fcnet.verify.truth.jaxprs import NESTED, interpret, opened, wrapped
+from fcnet.verify.truth.jaxprs import NESTED, bodies, interpret, opened, wrapped
 
 FLOAT_DECISIONS = frozenset({"sign", "floor", "ceil", "round"})
 """Primitives whose result is a decision, though its dtype is floating."""
@@ -216,16 +216,12 @@ class MonteCarlo:
 
 def decides(jaxpr: core.ClosedJaxpr) -> bool:
     """Whether a computation turns real numbers into decisions, at any depth."""
-    pending: list[Any] = [jaxpr.jaxpr]
-    while pending:
-        body = pending.pop()
-        pending += core.subjaxprs(body)
-        for eqn in body.eqns:
-            real = any(_real_type(atom) for atom in eqn.invars)
-            name = eqn.primitive.name
-            if real and (name in FLOAT_DECISIONS or not all(map(_real_type, eqn.outvars))):
-                return True
-    return False
+    return any(
+        any(map(_real_type, eqn.invars))
+        and (eqn.primitive.name in FLOAT_DECISIONS or not all(map(_real_type, eqn.outvars)))
+        for body in bodies(jaxpr.jaxpr)
+        for eqn in body.eqns
+    )
 
 
 def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from jax.extend import core
 
 from fcnet.arrays import unit_roundoff
+from fcnet.verify.truth.jaxprs import bodies
 
 
 @contextmanager
@@ -96,10 +97,7 @@ def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:
 
 def _arrays_in(jaxpr: core.ClosedJaxpr) -> Iterator[tuple[tuple[int, ...], Any]]:
     """The shapes and dtypes of all arrays in a computation, at any depth."""
-    pending = [jaxpr.jaxpr]
-    while pending:
-        body = pending.pop()
-        pending += core.subjaxprs(body)
+    for body in bodies(jaxpr.jaxpr):
         for variable in (*body.invars, *(v for eqn in body.eqns for v in eqn.outvars)):
             aval: Any = variable.aval
             if hasattr(aval, "dtype"):

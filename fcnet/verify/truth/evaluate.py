@@ -12,12 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.special
 from jax import lax
 from jax.extend import core
 
+from fcnet.keys import is_key
 from fcnet.verify.truth.double import Traced, float64
 from fcnet.verify.truth.jaxprs import NESTED, bind, interpret, wrapped
 
@@ -32,7 +32,7 @@ def evaluate(function: Traced, *args: Any) -> Any:
 
     >>> from fcnet.verify.truth.double import trace
     >>> x = np.array([1.0, 2.0, 3.0])
-    >>> evaluate(trace(lambda x: jnp.sum(x * x), x), x).item()
+    >>> evaluate(trace(lambda x: (x * x).sum(), x), x).item()
     14.0
     """
     jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
@@ -65,8 +65,7 @@ def _apply(eqn: core.JaxprEqn, operands: list[Any]) -> list[Any]:
 
 def as_value(x: Any) -> Any:
     """An array of NumPy; random keys, which NumPy does not have, stay JAX's."""
-    is_key = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.extended)
-    return x if is_key else np.asarray(x)
+    return x if is_key(x) else np.asarray(x)
 
 
 def compute(eqn: Any, operands: Sequence[Any]) -> list[Any]:

@@ -1,6 +1,6 @@
 """Jaxprs, the operations that JAX sees in a function, run one after the other on any values."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -43,6 +43,13 @@ def wrapped(eqn: core.JaxprEqn) -> tuple[core.Jaxpr, Any]:
 def opened(jaxpr: Any) -> tuple[core.Jaxpr, Any]:
     """A jaxpr and its constants; an open one has none."""
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
+
+
+def bodies(jaxpr: core.Jaxpr) -> Iterator[core.Jaxpr]:
+    """A jaxpr and those in it, at any depth."""
+    yield jaxpr
+    for inner in core.subjaxprs(jaxpr):
+        yield from bodies(inner)
 
 
 def bind(primitive: Any, params: Mapping[str, Any], operands: Sequence[Any]) -> list[Any]:

@@ -78,7 +78,7 @@ STARTS_EMPTY = ("fit", "train", "sweep")
 
 
 @cache
-def undisturbed(writer: str) -> tuple[dict[str, object], int]:
+def undisturbed(writer: str) -> tuple[dict[str, bytes], int]:
     """What is written where there is room, and the size of the largest file."""
     with tempfile.TemporaryDirectory() as name:
         WRITERS[writer](Path(name))

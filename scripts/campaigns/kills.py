@@ -105,13 +105,13 @@ def _start(kind: str, folder: Path, event: str | None = None, count: int = 0) ->
     return process
 
 
-def files(folder: Path) -> dict[str, object]:
+def files(folder: Path) -> dict[str, bytes]:
     """What a run left, without the checkpoints before the last."""
     return contents(folder, list(saved(folder / "checkpoints").values())[:-1])
 
 
 @cache
-def undisturbed(kind: str) -> tuple[dict[str, object], float]:
+def undisturbed(kind: str) -> tuple[dict[str, bytes], float]:
     """The files of a run that nothing kills, and the seconds that it takes."""
     with tempfile.TemporaryDirectory() as name:
         for _ in range(2):  # first to compile
@@ -167,7 +167,7 @@ def _story(kind: str, kills: int, rng: np.random.Generator) -> list[Result]:
 
 
 def _fault(
-    folder: Path, before: dict[int, Path], expected: dict[str, object], ended: bool
+    folder: Path, before: dict[int, Path], expected: dict[str, bytes], ended: bool
 ) -> tuple[str, str] | None:
     """What is wrong with the files that a kill left."""
     found, after = files(folder), saved(folder / "checkpoints")

@@ -154,7 +154,7 @@ class _Twins(NamedTuple):
         n = len(self.arguments.floating)
         results, back = jax.vjp(partial(self.values, function), list(leaves[:n]))
         given = zip(leaves[n:], results, strict=True)
-        return back([jnp.asarray(cotangent, like.dtype) for cotangent, like in given])[0]
+        return back([jnp.asarray(cotangent, jnp.result_type(like)) for cotangent, like in given])[0]
 
 
 def _form(called: Any) -> _Form:

@@ -195,24 +195,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         Y = self._encode(data.Y)
         loss = self._loss()
         n, d = data.X.shape
-        wanted = ALL_PASSES.batch_size
-        if not _is_auto(self.batch_size):
-            wanted = as_count("batch_size", self.batch_size, least=1)
-        batch_size = min(wanted, n)
+        batch_size = self._batch_size(n)
+        per_pass = -(-n // batch_size)
         weight = float(data.weights.sum())
         everything = weight + (0 if opt_state is None else self._weight)
-        penalty = ALL_PASSES.l2 / max(everything, LEAST_EXAMPLES)
-        if not _is_auto(self.alpha):
-            alpha = as_number("alpha", self.alpha)
-            if not 0 <= alpha < np.inf:
-                raise ValueError(f"alpha must be 0 or more, and finite, got {self.alpha!r}")
-            penalty = alpha * n / (batch_size * weight)
-        per_pass = -(-n // batch_size)
-        widths = np.atleast_1d(self.hidden_layer_sizes).tolist()
-        hidden = [as_count("hidden_layer_sizes", width, least=1) for width in widths]
-        sizes = (d, *hidden, Y.shape[1])
-        if warm:
-            self._check_sizes(sizes)
+        penalty = self._penalty(n, batch_size, weight, everything)
+        sizes = self._sizes(d, Y.shape[1], warm)
         dtype = self._dtype if warm else data.X.dtype
         seen, target = None, unscaled(Y.shape[1])
         if self._scales_targets(loss):
@@ -275,13 +263,38 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             "_weight": everything,
         }
 
-    def _check_sizes(self, sizes: tuple[int, ...]) -> None:
-        now = (self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_))
-        if now != sizes:
-            raise ValueError(
-                f"the fitted network has sizes {now}, but the data and hidden_layer_sizes now make "
-                f"sizes {sizes}: keep them the same, or set warm_start=False for a new network"
-            )
+    def _batch_size(self, n: int) -> int:
+        """The number of examples in a batch, of n."""
+        if _is_auto(self.batch_size):
+            return min(ALL_PASSES.batch_size, n)
+        return min(as_count("batch_size", self.batch_size, least=1), n)
+
+    def _penalty(self, n: int, batch_size: int, weight: float, everything: float) -> float:
+        """The factor of |W|^2 / 2, for n examples of this weight; `everything` counts earlier ones.
+
+        alpha is divided by the size of a batch, as in scikit-learn.
+        """
+        if _is_auto(self.alpha):
+            return ALL_PASSES.l2 / max(everything, LEAST_EXAMPLES)
+        alpha = as_number("alpha", self.alpha)
+        if not 0 <= alpha < np.inf:
+            raise ValueError(f"alpha must be 0 or more, and finite, got {self.alpha!r}")
+        return alpha * n / (batch_size * weight)
+
+    def _sizes(self, d: int, m_r: int, warm: bool) -> tuple[int, ...]:
+        """The sizes (d, m_1, ..., m_r); those of the fitted network, where training continues."""
+        widths = np.atleast_1d(self.hidden_layer_sizes).tolist()
+        hidden = [as_count("hidden_layer_sizes", width, least=1) for width in widths]
+        sizes = (d, *hidden, m_r)
+        if warm:
+            now = (self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_))
+            if now != sizes:
+                raise ValueError(
+                    f"the fitted network has sizes {now}, but the data and hidden_layer_sizes now "
+                    f"make sizes {sizes}: keep them the same, or set warm_start=False for a new "
+                    "network"
+                )
+        return sizes
 
     def _outputs(self, X: Any) -> np.ndarray:
         """The network's outputs for new examples, shape (n, m_r); standardised targets, if any."""

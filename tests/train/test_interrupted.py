@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from support.interrupts import lines_of, moments
+from support.problems import assert_same_bits
 
 import fcnet
 import fcnet.signals
@@ -32,10 +32,6 @@ def run():
         fcnet.fit, fcnet.init(key, (4, 5, 1)), X, jnp.abs(X[:, :1]),
         key=key, batch_size=6, steps=40, evaluate_every=10,
     )  # fmt: skip
-
-
-def assert_same_bits(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 def check_moments(run, folder, parts):

@@ -258,11 +258,7 @@ def test_numpy_arrays_are_checked_as_jax_computes_with_them():
 
 @pytest.mark.parametrize(("factor", "verdict"), [(2, "right"), (1, "wrong")])
 def test_a_plain_number_is_an_argument_too(factor, verdict):
-    @jax.custom_vjp
-    def square(x):
-        return x * x
-
-    square.defvjp(lambda x: (x * x, x), lambda x, g: (factor * g * x,))
-    report = fcnet.check_vjp(square, lambda x: x * x, 0.3)
+    rule = squaring(back=lambda x, g: (factor * x * g,))
+    report = fcnet.check_vjp(rule, square, 0.3)
     assert report.verdict == verdict, str(report)
     assert [finding.kind for finding in report.findings] == ["factor_half"] * (factor == 1)

@@ -93,7 +93,7 @@ ARRAY_LIBRARIES = (
         lambda array: np.array(array, np.float64),
         _make_numpy,
         _assign_numpy,
-        lambda array: [np.lib.array_utils.byte_bounds(np.asarray(array))],
+        lambda array: [np.lib.array_utils.byte_bounds(array)] if np.ndim(array) else [],
     ),
     ArrayLibrary(
         "JAX",

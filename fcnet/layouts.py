@@ -285,13 +285,16 @@ def check_parameter(name: str, leaf: object) -> None:
 def pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool | None]]:
     """The pairings by names, or else by positions, likeliest first, each with a convention for W.
 
+    Names that leave open which b belongs to which W, such as weights_input_hidden and bias_hidden,
+    are taken for positions.
+
     The convention is whether such names are used for a W of shape (in, out); None if for either.
     """
     named = _by_name(paths)
     if named is not None:
         notes = isinstance(params, Sequence) and all(isinstance(layer, Layer) for layer in params)
         yield named[0], False if notes else named[1]
-    elif paths and len(paths) % 2 == 0 and all(isinstance(key, int) for p in paths for key in p):
+    elif paths and len(paths) % 2 == 0 and all(map(_has_place_or_role, paths)):
         half = len(paths) // 2
         for one, other in ((paths[::2], paths[1::2]), (paths[:half], paths[half:])):
             yield list(zip(one, other, strict=True)), None
@@ -334,6 +337,12 @@ def layers_by_name(paths: list[Path]) -> tuple[list[dict[str, Path]], bool | Non
     numbers = {name: [word for word in name if isinstance(word, int)] for name in layers}
     order = sorted(layers, key=numbers.__getitem__) if len(texts) == 1 else layers
     return [layers[name] for name in order], convention
+
+
+def _has_place_or_role(path: Path) -> bool:
+    """Whether a path ends in a number, or a word in it means W or b."""
+    words = (str(word).lower() for key in path for word in _words(key))
+    return isinstance(path[-1], int) or any(word in WORDS for word in words)
 
 
 def _words(key: str | int) -> list[str | int]:

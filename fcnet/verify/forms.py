@@ -58,6 +58,10 @@ def without_numbers(leaf: Any) -> tuple[str, str] | None:
     return None
 
 
+HARMLESS = ": an update is right all the same, since it is broadcast to that shape"
+"""A hint for an array that `fills` the shape that is expected."""
+
+
 class WrongShape(NamedTuple):
     """A known cause of a wrong shape.
 
@@ -82,8 +86,19 @@ def cause_of(got: Shape, expected: Shape, causes: Sequence[WrongShape]) -> Wrong
     return next(cause for cause in causes if cause.fits(got, expected))
 
 
-def _without_ones(shape: Shape) -> Shape:
+def without_ones(shape: Shape) -> Shape:
+    """A shape without its axes of length 1."""
     return tuple(n for n in shape if n != 1)
+
+
+def fills(got: Shape, expected: Shape) -> bool:
+    """Whether a shape only lacks leading axes of length 1, which broadcasting adds.
+
+    >>> fills((3,), (1, 3)), fills((3,), (3, 1))
+    (True, False)
+    """
+    lacking = len(expected) - len(got)
+    return lacking > 0 and (1,) * lacking + got == expected
 
 
 def _is_broadcast(got: Shape, expected: Shape) -> bool:
@@ -103,7 +118,7 @@ def _summed_to(values: np.ndarray, expected: Shape) -> np.ndarray:
 def _summed_over(n: int, values: np.ndarray, expected: Shape) -> np.ndarray | None:
     """The sum over an axis of length n, if only one such sum has the shape that is expected."""
     sums = [values.sum(axis) for axis, m in enumerate(values.shape) if m == n]
-    fitting = [x for x in sums if _without_ones(x.shape) == _without_ones(expected)]
+    fitting = [x for x in sums if without_ones(x.shape) == without_ones(expected)]
     return fitting[0].reshape(expected) if len(fitting) == 1 else None
 
 
@@ -117,7 +132,7 @@ _TRANSPOSED = WrongShape(
     lambda values, expected: values.T,
 )
 _AXES_OF_ONE = WrongShape(
-    lambda got, expected: _without_ones(got) == _without_ones(expected),
+    lambda got, expected: without_ones(got) == without_ones(expected),
     ": axes of length 1 broadcast silently",
     lambda values, expected: values.reshape(expected),
 )

@@ -26,10 +26,14 @@ NO_PARAMETER = frozenset(
     {
         *("d", "grad", "grads", "gradient", "gradients", "nabla", "delta", "deltas", "update"),
         *("m", "v", "velocity", "momentum", "cache", "old", "prev", "last", "best", "decay"),
-        *("shape", "shapes", "size", "sizes", "updates"),
+        *("shape", "shapes", "size", "sizes", "updates", "scale", "std", "init", "initializer"),
+        *("reg", "regularizer", "regularization", "penalty", "lr", "rate"),
     }
 )
 """Words in the names of attributes beside the parameters: gradients, averages, numbers."""
+
+VALUES = re.compile(r"^[AaZzXxYy]_?\d*$")
+"""Names of what a forward pass keeps: A0, Z1. It may be in one dict with the parameters."""
 
 GRADIENTS = ("grads", "gradients", "grad")
 """Names of attributes that hold all gradients."""
@@ -136,20 +140,29 @@ class Holder(NamedTuple):
         return result
 
     def _is_like_owner(self, result: Any) -> bool:
+        if children(self.owner) is not None:
+            same = type(result) is type(self.owner)
+            return same and all(is_array(_at(result, path)) for path in self.paths)
         if type(result) is type(self.owner):
             return True
         names = {str(path[0]) for path in self.paths}
-        no_container = children(result) is None and children(self.owner) is None
-        return no_container and not is_array(result) and all(hasattr(result, n) for n in names)
+        no_container = children(result) is None and not is_array(result)
+        return no_container and all(hasattr(result, name) for name in names)
 
     def _gradient_of(self, path: Path) -> Any:
         """The array in dW1 for W1, in dweights[0] for weights[0], or in grads["W1"]."""
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
-        names = [style.format(str(path[last]).strip("_")) for style in STYLES[1:]]
+        bare = str(path[last]).strip("_")
+        private = str(path[last]).partition(bare)[0]
+        names = [
+            start + style.format(bare)
+            for start in dict.fromkeys(("", private))
+            for style in STYLES[1:]
+        ]
         above, rest = path[:last], path[last + 1 :]
-        places = [(*above, name, *rest) for name in names]
+        parents = dict.fromkeys((above, above[:-1] if above and above[-1] in WHOLE else above))
+        places = [(*parent, name, *rest) for parent in parents for name in names]
         for whole in GRADIENTS:
-            parents = {above, above[:-1] if above and str(above[-1]) in WHOLE else above}
             for parent in parents:
                 places += [(*parent, whole, name, *rest) for name in (path[last], *names)]
         values = (_at(self.owner, place) for place in places)
@@ -169,11 +182,10 @@ def holder_of(owner: Any) -> Holder:
     """
     places: dict[Path, Any] = dict(_parameters(owner, (), False, set()))
     first: dict[int, Path] = {}
-    shared = {
-        path: path if isinstance(array, (int, float)) else first.setdefault(id(array), path)
-        for path, array in places.items()
-    }
-    paths = tuple(path for path in places if shared[path] == path)
+    for path, array in places.items():
+        if not isinstance(array, (int, float)):
+            first.setdefault(id(array), path)
+    paths = tuple(path for path, array in places.items() if first.get(id(array), path) == path)
     if not paths:
         names = ", ".join(key for key in attributes(owner) if isinstance(key, str))
         raise TypeError(
@@ -182,7 +194,8 @@ def holder_of(owner: Any) -> Holder:
             "with W and b, as arrays of floating numbers. Or pass the arrays themselves as params, "
             "and a function of (params, x, y) that puts them into the object"
         )
-    return Holder(owner, paths, {path: to for path, to in shared.items() if path != to})
+    everywhere = ((path, first.get(id(array), path)) for path, array in _arrays(owner))
+    return Holder(owner, paths, {path: to for path, to in everywhere if path != to})
 
 
 def check_can_change(holder: Holder) -> None:
@@ -231,7 +244,8 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
     entries = children(value)
     if entries is not None:
         for key, entry in entries:
-            yield from _parameters(entry, (*path, key), named, seen)
+            if not VALUES.match(str(key)):
+                yield from _parameters(entry, (*path, key), named, seen)
         return
     if id(value) in seen:
         return
@@ -251,6 +265,24 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
         if found:
             break
     yield from found
+
+
+def _arrays(owner: Any) -> Iterator[tuple[Path, Any]]:
+    """The path of every array that can be reached from an object, whatever its name is.
+
+    An array that stands in several objects has several paths, one for each.
+    """
+    pending: list[tuple[Path, Any]] = [((), owner)]
+    seen: dict[int, Any] = {}
+    while pending:
+        path, value = pending.pop()
+        if is_array(value):
+            yield path, value
+        elif id(value) not in seen:
+            seen[id(value)] = value  # kept, so that no other object gets its identity
+            entries = children(value)
+            below = attributes(value).items() if entries is None else entries
+            pending += [((*path, key), entry) for key, entry in below]
 
 
 def is_parameter_name(name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from fcnet.arrays import is_array, shape_of
 from fcnet.layouts import Layout, Slot, layers_by_name
 from fcnet.trees import Path, leaves
+from fcnet.verify.forms import without_ones
 
 STYLES = ("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "nabla_{}")
 """How people name the gradient of the entry {} of a mapping."""
@@ -49,14 +50,17 @@ def in_order(
 ) -> tuple[list[int], str] | None:
     """Where the array of each slot is among arrays of these shapes, and the order in words.
 
-    "" for the order of the slots; None if the shapes fit no order.
+    "" for the order of the slots; None if the shapes fit no order, even without their axes of
+    length 1.
     """
     places = list(range(len(slots)))
-    for key, description in ((None, ""), *ORDERS):
-        order = sorted(places, key=lambda i: key(slots[i])) if key else places
-        back = sorted(places, key=order.__getitem__)
-        if [shapes[i] for i in back] == [slot.shape for slot in slots]:
-            return back, description
+    for form in (tuple, without_ones):
+        expected = [form(slot.shape) for slot in slots]
+        for key, description in ((None, ""), *ORDERS):
+            order = sorted(places, key=lambda i: key(slots[i])) if key else places
+            back = sorted(places, key=order.__getitem__)
+            if [form(shapes[i]) for i in back] == expected:
+                return back, description
     return None
 
 

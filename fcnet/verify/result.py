@@ -12,9 +12,11 @@ import numpy as np
 from fcnet.arrays import is_array, like, shape_of, to_numpy
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
+    HARMLESS,
     OF_ANY_FUNCTION,
     cause_of,
     describe,
+    fills,
     is_one_number,
     without_numbers,
 )
@@ -220,8 +222,11 @@ def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> tuple[list[Find
         return [], leaf
     cause = cause_of(got, shape, OF_ANY_FUNCTION)
     mended = cause.mend(to_numpy(leaf), shape)
-    message = f"{subject} has shape {got}, expected {shape}{cause.hint}"
-    return [form_finding("wrong_shape", message)], None if mended is None else like(mended, leaf)
+    harmless = not isinstance(leaf, list) and fills(got, shape)
+    hint = HARMLESS if harmless else cause.hint
+    message = f"{subject} has shape {got}, expected {shape}{hint}"
+    finding = form_finding("wrong_shape", message, "warning" if harmless else "error")
+    return [finding], None if mended is None else like(mended, leaf)
 
 
 def _is_nothing(leaf: Any) -> bool:

@@ -8,7 +8,15 @@ import numpy as np
 from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, Slot
 from fcnet.trees import Path, children, name_of
-from fcnet.verify.forms import cause_of, describe, is_one_number, of_examples, without_numbers
+from fcnet.verify.forms import (
+    HARMLESS,
+    cause_of,
+    describe,
+    fills,
+    is_one_number,
+    of_examples,
+    without_numbers,
+)
 from fcnet.verify.regroup import STYLES, in_order, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
 
@@ -164,19 +172,12 @@ def _check_shape(slot: Slot, leaf: Any, n: int) -> tuple[list[Finding], np.ndarr
     if got == slot.shape:
         return [], values
     cause = cause_of(got, slot.shape, of_examples(n))
-    harmless = not isinstance(leaf, list) and _fills(got, slot.shape)
-    update = ": an update is right all the same, since it is broadcast to that shape"
-    hint = update if harmless else cause.hint
+    harmless = not isinstance(leaf, list) and fills(got, slot.shape)
+    hint = HARMLESS if harmless else cause.hint
     like = "" if slot.gradient_name == slot.name else f" like {slot.name}"
     message = f"{slot.gradient_phrase} has shape {got}, expected {slot.shape}{like}{hint}"
     finding = _slot_finding(slot, "wrong_shape", message, "warning" if harmless else "error")
     return [finding], cause.mend(values, slot.shape)
-
-
-def _fills(got: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Whether it only lacks leading axes of length 1, which broadcasting adds."""
-    lacking = len(expected) - len(got)
-    return lacking > 0 and (1,) * lacking + got == expected
 
 
 def _slot_finding(slot: Slot, kind: str, message: str, severity: Severity = "error") -> Finding:

@@ -3,7 +3,7 @@
 Most code from scratch is of this kind: it changes its parameters, and returns no gradient.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -47,16 +47,30 @@ def check_learning_rate(learning_rate: Any) -> float | None:
 def after_step(params: Any, returned: Any) -> Any:
     """The parameters after a step: what was returned, or what was given and changed in place.
 
-    A step in place may return None or its loss.
+    A step in place may return None, its loss, or several numbers such as its loss and accuracy.
     """
     if returned is None:
         return params
-    return (returned, params) if is_in_place(returned) else returned
+    if is_in_place(returned):
+        return (returned, params)
+    return params if _are_numbers(returned) and not _are_numbers(params) else returned
+
+
+def _are_numbers(value: Any) -> bool:
+    """Whether it is a number, or a container of numbers alone."""
+    if _is_number(value):
+        return True
+    entries = value.values() if isinstance(value, Mapping) else value
+    return isinstance(value, (Mapping, list, tuple)) and all(map(_are_numbers, entries))
+
+
+def _is_number(value: Any) -> bool:
+    return is_array(value) and shape_of(value) == ()
 
 
 def is_in_place(returned: Any) -> bool:
     """Whether a step returned no parameters."""
-    return returned is None or (is_array(returned) and shape_of(returned) == ())
+    return returned is None or _is_number(returned)
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values

@@ -1,0 +1,239 @@
+"""Forms of public code that `check` reads as they are; each with a slip that it names.
+
+| form | right | with a slip |
+|---|---|---|
+| each of `FORMS` | right, no error | the line and the layer of the slip, nothing else |
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcnet
+from fcnet.arrays import overlap
+from fcnet.verify.holders import holder_of
+
+pytestmark = pytest.mark.untyped
+
+D, H, M, RATE = 3, 4, 2, 0.5
+
+
+def arrays(row_biases: bool = False) -> list[np.ndarray]:
+    rng = np.random.default_rng(3)
+    biases = [(1, H), (1, M)] if row_biases else [(H,), (M,)]
+    return [rng.normal(size=s) for s in ((D, H), biases[0], (H, M), biases[1])]
+
+
+X, Y = np.random.default_rng(4).normal(size=(5, D)), np.random.default_rng(5).normal(size=(5, M))
+
+
+def gradients(
+    W1: Any, b1: Any, W2: Any, b2: Any, x: Any, y: Any, slip: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """dW1, db1, dW2, db2 of z = x W + b with tanh; the slip leaves the mean out of db1."""
+    a = np.tanh(x @ W1 + b1)
+    d2 = (a @ W2 + b2 - y) / len(x)
+    d1 = d2 @ W2.T * (1 - a**2)
+    return x.T @ d1, d1.sum(0) * (len(x) if slip else 1), a.T @ d2, d2.sum(0)
+
+
+class Dense:
+    """A layer whose arrays are private, or in a dict of its own."""
+
+    def __init__(self, W: np.ndarray, b: np.ndarray) -> None:
+        self.weight_scale = 0.3
+        self._w, self._b = W, b
+        self._dw = self._db = None
+
+
+def shared(slip: bool) -> tuple[Any, Any]:
+    """The arrays of `params` stand in layers too, and only those are used."""
+    W1, b1, W2, b2 = arrays()
+    layers = {"one": SimpleNamespace(W=W1, b=b1), "two": SimpleNamespace(W=W2, b=b2)}
+    net = SimpleNamespace(params={"W1": W1, "b1": b1, "W2": W2, "b2": b2}, layers=layers)
+
+    def backward(x: Any, y: Any) -> Any:
+        one, two = net.layers.values()
+        g = gradients(one.W, one.b, two.W, two.b, x, y, slip)
+        return dict(zip(net.params, g, strict=True))
+
+    return net, backward
+
+
+def named_by_both_sides(slip: bool) -> tuple[Any, Any]:
+    """Weights have the names of two layers, biases that of one."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(
+        weights_input_hidden=W1, weights_hidden_output=W2, bias_hidden=b1, bias_output=b2
+    )
+
+    def backward(x: Any, y: Any) -> Any:
+        net_W1, net_W2, net_b1, net_b2 = vars(net).values()
+        dW1, db1, dW2, db2 = gradients(net_W1, net_b1, net_W2, net_b2, x, y, slip)
+        return dW1, dW2, db1, db2
+
+    return net, backward
+
+
+def numbered_from_zero(slip: bool) -> tuple[Any, Any]:
+    """w0 is the bias."""
+    W1, b1, W2, b2 = arrays(row_biases=True)
+    layers = [SimpleNamespace(W=W1, w0=b1), SimpleNamespace(W=W2, w0=b2)]
+
+    def backward(x: Any, y: Any) -> Any:
+        one, two = layers
+        return gradients(one.W, one.w0, two.W, two.w0, x, y, slip)
+
+    return layers, backward
+
+
+def with_gaps(slip: bool) -> tuple[Any, Any]:
+    """Layers without parameters have an empty list, and the gradient comes backwards."""
+    W1, b1, W2, b2 = arrays(row_biases=True)
+    net = SimpleNamespace(params=[[W1, b1], [], [W2, b2]])
+
+    def backward(x: Any, y: Any) -> Any:
+        one, _, two = net.params
+        g = gradients(*one, *two, x, y, slip)
+        return 0.0, [list(g[2:]), [], list(g[:2])]
+
+    return net, lambda x, y: backward(x, y)[1]
+
+
+def private(slip: bool) -> tuple[Any, Any]:
+    """The gradients are kept in private attributes, beside a number named after the weights."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(layers=[Dense(W1, b1), Dense(W2, b2)])
+
+    def backward(x: Any, y: Any) -> None:
+        one, two = net.layers
+        g = gradients(one._w, one._b, two._w, two._b, x, y, slip)
+        one._dw, one._db, two._dw, two._db = g
+
+    return net, backward
+
+
+def beside_a_dict(slip: bool) -> tuple[Any, Any]:
+    """params["W"] of a layer has its gradient in dW of the layer."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(params={"W": W, "b": b}) for W, b in ((W1, b1), (W2, b2))]
+
+    def backward(x: Any, y: Any) -> None:
+        one, two = layers
+        g = gradients(*one.params.values(), *two.params.values(), x, y, slip)
+        one.dW, one.db, two.dW, two.db = g
+
+    return layers, backward
+
+
+def pairs_of_a_list(slip: bool) -> tuple[Any, Any]:
+    """The network is a list of layers, and so is the gradient, of pairs."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(W=W1, b=b1), SimpleNamespace(W=W2, b=b2)]
+
+    def backward(x: Any, y: Any) -> Any:
+        one, two = layers
+        g = gradients(one.W, one.b, two.W, two.b, x, y, slip)
+        return [g[:2], g[2:]]
+
+    return layers, backward
+
+
+def with_values(slip: bool) -> tuple[Any, Any]:
+    """The forward pass has kept its values in the dict of the parameters."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(params={"W1": W1, "b1": b1, "W2": W2, "b2": b2, "A0": X, "Z1": X @ W1})
+
+    def backward(x: Any, y: Any) -> Any:
+        net.params |= {"A0": x, "Z1": x @ net.params["W1"]}
+        W1, b1, W2, b2 = (net.params[name] for name in ("W1", "b1", "W2", "b2"))
+        g = gradients(W1, b1, W2, b2, x, y, slip)
+        return dict(zip(("dW1", "db1", "dW2", "db2"), g, strict=True))
+
+    return net, backward
+
+
+def flat_biases(slip: bool) -> tuple[Any, Any]:
+    """Every W comes before every b, and b of shape (1, m) has a gradient of shape (m,)."""
+    W1, b1, W2, b2 = arrays(row_biases=True)
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        dW1, db1, dW2, db2 = gradients(*params.values(), x, y, slip)
+        return dW1, dW2, db1, db2
+
+    return {"W1": W1, "b1": b1, "W2": W2, "b2": b2}, backward
+
+
+FORMS = (
+    *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
+    *(pairs_of_a_list, with_values, flat_biases),
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("slip", [False, True])
+def test_code_is_read_as_it_is(form, slip):
+    params, backward = form(slip)
+    report = fcnet.check(backward, params, X, Y, batched=True, activation="tanh")
+    assert report.verdict == ("wrong" if slip else "right"), report
+    errors = [(f.line, f.layer, f.kind) for f in report.findings if f.severity == "error"]
+    assert errors == [(5, 1, "sum_for_mean")] * slip
+
+
+def test_a_network_of_other_layers_is_no_network_of_pairs():
+    W1, b1, *_ = arrays()
+    net = SimpleNamespace(params={"W1": W1, "b1": b1, "gamma": b1 + 1, "beta": b1 - 1})
+    with pytest.raises(TypeError, match=r"params\.gamma"):
+        fcnet.check(lambda x, y: None, net, X, Y, batched=True)
+
+
+def test_arrays_of_the_same_numbers_are_not_shared():
+    W1, b1, *_ = arrays()
+    net = SimpleNamespace(params={"W1": W1, "b1": b1}, cache=[W1, W1.copy()])
+    assert holder_of(net).aliases == {("cache", 0): ("params", "W1")}
+
+
+@pytest.mark.parametrize("returned", [None, (0.5, 0.25), {"loss": 0.5, "accuracy": 1}])
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_step_in_place_may_return_numbers(returned, slip):
+    def step(params: Any, x: Any, y: Any) -> Any:
+        for array, g in zip(params, gradients(*params, x, y, slip), strict=True):
+            array -= RATE * g
+        return returned
+
+    options: Any = {"batched": True, "activation": "tanh", "learning_rate": RATE}
+    report = fcnet.check(step, arrays(), X, Y, **options)
+    assert [(f.line, f.layer) for f in report.findings] == [(5, 1)] * slip, report
+
+
+def test_numbers_that_are_parameters_are_returned_ones():
+    def step(params: Any, x: Any, y: Any) -> Any:
+        (w, b), error = params, params[0] * x + params[1] - y
+        return w - RATE * float(error * x), b - RATE * float(error)
+
+    x, y = np.array(0.5), np.array(2.0)
+    report = fcnet.check(step, (0.75, 0.25), x, y, learning_rate=RATE)
+    assert report.ok, report
+
+
+@pytest.mark.parametrize(
+    ("shape", "severity"), [((2,), "warning"), ((2, 1), "error"), ((1, 1, 2), "error")]
+)
+def test_a_gradient_of_any_function_may_lack_leading_axes(shape, severity):
+    def gradient(v: Any) -> Any:
+        return (2 * v).reshape(shape)
+
+    v = np.array([[1.0, -3.0]])
+    report = fcnet.check_gradient(gradient, lambda v: jnp.sum(v**2), v)
+    assert [(f.kind, f.severity) for f in report.findings] == [("wrong_shape", severity)]
+    assert report.ok == (severity == "warning")
+
+
+def test_numbers_share_no_memory():
+    one, other = np.float64(0.5), np.float64(0.5)
+    assert not overlap(one, other)
+    array = np.zeros(3)
+    assert overlap(array, array[1:])

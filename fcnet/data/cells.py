@@ -61,6 +61,7 @@ class Numbers(NamedTuple):
     other: Bool[np.ndarray, " n"]
 
 
+@cache
 def arrow() -> Any:
     """Arrow. Needs the extra `tables`."""
     with extra("tables"):
@@ -68,6 +69,7 @@ def arrow() -> Any:
     return pyarrow
 
 
+@cache
 def compute() -> Any:
     """Arrow's functions. Needs the extra `tables`."""
     with extra("tables"):

@@ -46,23 +46,16 @@ def sweep(
     from fcnet.cli.task import make_task, progress_bar
     from fcnet.plot.fits import loss_curve, median
     from fcnet.train.checkpoint import saved
-    from fcnet.train.optimizer import OPTIMIZERS
     from fcnet.train.start import init_small
 
     started = time.perf_counter()
     out = task.out
     if (out / "model.safetensors").exists() or saved(out / "checkpoints"):
         raise ValueError(f"{out} holds a model already, or a run: choose another --out")
-    decayed = [
-        name
-        for name, factory in OPTIMIZERS.items()
-        if "weight_decay" in signature(factory.func).parameters
-    ]
-    if weight_decays and task.optimizer not in decayed:
-        raise ValueError(
-            f"--weight-decays needs --optimizer {' or '.join(decayed)}, got {task.optimizer!r}"
-        )
-    names = ("learning_rate", *(("weight_decay",) if weight_decays else ()))
+    names: tuple[str, ...] = ("learning_rate",)
+    if weight_decays:
+        _check_has_decay(task.optimizer)
+        names = (*names, "weight_decay")
     settings = list(product(*filter(len, (learning_rates, weight_decays))))
     ready = make_task(task)
     print(
@@ -94,11 +87,7 @@ def sweep(
     if result.best is None or result.best_params is None:
         raise ArithmeticError("every network diverged: try smaller learning rates")
     model = ready.save(result.best_params)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_file(out / "members.csv", table.getvalue().encode())
+    write_file(out / "members.csv", _as_csv(rows))
     medians = median(losses.reshape(len(losses), len(settings), seeds))
     curves = {
         ", ".join(_named(names, setting)): medians[:, i]
@@ -115,6 +104,28 @@ def sweep(
     ready.print_scores(model)
     print(f"In {out}: its model.safetensors, schema.json, members.csv and curves.png.")
     print(f"Took {time.perf_counter() - started:.1f} s.")
+
+
+def _check_has_decay(optimizer: str) -> None:
+    from fcnet.train.optimizer import OPTIMIZERS
+
+    decayed = [
+        name
+        for name, factory in OPTIMIZERS.items()
+        if "weight_decay" in signature(factory.func).parameters
+    ]
+    if optimizer not in decayed:
+        raise ValueError(
+            f"--weight-decays needs --optimizer {' or '.join(decayed)}, got {optimizer!r}"
+        )
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> bytes:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue().encode()
 
 
 def _named(names: tuple[str, ...], setting: tuple[float, ...]) -> list[str]:

@@ -227,8 +227,8 @@ def _as_problem(params: Model, X: ArrayLike, Y: ArrayLike) -> tuple[Model, Array
     check_same_length(X, Y)
     check_finite("X", X)
     check_finite("Y", Y)
-    if not jax.tree.leaves(params):
-        raise ValueError("params has no arrays: expected a pytree with at least one")
+    if not sum(map(np.size, jax.tree.leaves(params))):
+        raise ValueError("params has no numbers: expected a pytree of arrays, not all empty")
     return jax.tree_util.tree_map_with_path(_as_leaf, params), X, Y
 
 

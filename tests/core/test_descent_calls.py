@@ -181,7 +181,9 @@ def test_bad_choices(loop: Any, changed: Any, error: Any, match: str) -> None:
         ),
         (lambda p, X, Y: (p, X, Y.at[0, 0].set(jnp.inf)), ValueError, "Y must be finite"),
         (lambda p, X, Y: (p, list(X), Y), TypeError, "X must be an array"),
-        (lambda p, X, Y: ((), X, Y), ValueError, "params has no arrays"),
+        (lambda p, X, Y: ((), X, Y), ValueError, "params has no numbers"),
+        (lambda p, X, Y: (range(0), X, Y), ValueError, "params has no numbers"),
+        (lambda p, X, Y: ((jnp.ones((0, 3)),), X, Y), ValueError, "params has no numbers"),
         (lambda p, X, Y: (jax.tree.map(jnp.int32, p), X, Y), TypeError, "must be floating"),
         (lambda p, X, Y: ((p[0], p[0]), X, Y), ValueError, r"params\[1\].W has shape"),
         (

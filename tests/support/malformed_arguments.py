@@ -231,7 +231,12 @@ SWEEP: dict[str, Bad] = {
     | NO_NUMBERS
     | as_learning_rate(NOT_A_NUMBER | one_of(np.ones(3), jnp.ones((2, 1)))),
 }
-ENSEMBLE: dict[str, Bad] = {"params": SWEEP["params"] | one_of(SINGLE), "X": data(4, 3)}
+ENSEMBLE: dict[str, Bad] = {
+    "params": SWEEP["params"] | one_of(SINGLE),
+    "X": JUNK  # of any number of rows, since nothing else tells it
+    | array_of_shape(lambda shape: len(shape) != 2 or shape[1] != 3)
+    | with_one_entry((4, 3), NOT_FINITE),
+}
 SPECIAL = {"fit": FIT, "sweep": SWEEP, "ensemble": ENSEMBLE, "check": CHECK}
 
 DESCENT = {"gradient_descent", "sgd", "minibatch_sgd"}

@@ -1,10 +1,12 @@
 """Files that are replaced as a whole, and files that hold their own checksum."""
 
+import csv
 import hashlib
 import io
 import json
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -71,12 +73,27 @@ def replace_file(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):  # most often because it has its new name
             temporary.unlink()
-    with suppress(OSError):  # some systems do not flush the list of a folder's names
-        folder = os.open(path.parent, os.O_RDONLY)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk; Windows has no such call."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
+
+
+def as_csv(rows: Iterable[Iterable[Any]]) -> bytes:
+    """Rows as lines of CSV, with quotes where they are needed.
+
+    >>> as_csv([["name", "x"], ["a,b", 0.5]]).splitlines()
+    [b'name,x', b'"a,b",0.5']
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def write_figure(path: str | os.PathLike[str], figure: Any) -> None:

@@ -1,12 +1,10 @@
 """`fcnet predict`: a trained network on the rows of a file."""
 
-import csv
-import io
 import sys
 from pathlib import Path
 
 from fcnet.cli.options import DATA, FORMAT, MODEL, Command, file
-from fcnet.files import write_file
+from fcnet.files import as_csv, write_file
 from fcnet.text import escaped
 
 
@@ -41,18 +39,17 @@ def predict(
     ]
     mean = np.concatenate([part for part, _ in found])
     rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(rows)
+    written = as_csv(rows)
     if out is None:
-        terminal = sys.stdout.isatty()
-        sys.stdout.write(escaped(written.getvalue()) if terminal else written.getvalue())
+        shown = written.decode()
+        sys.stdout.write(escaped(shown) if sys.stdout.isatty() else shown)
     else:
-        write_file(out, written.getvalue().encode())
+        write_file(out, written)
     targets = [Y for _, Y in found if Y is not None]
     if len(targets) == len(found):
         rated = scores(loaded, mean, np.concatenate(targets))
-        shown = ", ".join(f"{score} {value}" for score, value in rated.items())
-        print(f"{len(mean):,} rows, including training rows: {shown}", file=sys.stderr)
+        listed = ", ".join(f"{score} {value}" for score, value in rated.items())
+        print(f"{len(mean):,} rows, including training rows: {listed}", file=sys.stderr)
 
 
 COMMAND = Command(

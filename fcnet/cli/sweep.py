@@ -1,7 +1,5 @@
 """`fcnet sweep`: networks of many seeds and hyper-parameters trained at once on a file's rows."""
 
-import csv
-import io
 import time
 from functools import partial
 from inspect import signature
@@ -20,7 +18,7 @@ from fcnet.cli.options import (
     takes_task,
     task_options,
 )
-from fcnet.files import write_file
+from fcnet.files import as_csv, write_file
 
 
 def sweep(
@@ -87,7 +85,7 @@ def sweep(
     if result.best is None or result.best_params is None:
         raise ArithmeticError("every network diverged: try smaller learning rates")
     model = ready.save(result.best_params)
-    write_file(out / "members.csv", _as_csv(rows))
+    write_file(out / "members.csv", as_csv([rows[0], *(row.values() for row in rows)]))
     medians = median(losses.reshape(len(losses), len(settings), seeds))
     curves = {
         ", ".join(_named(names, setting)): medians[:, i]
@@ -118,14 +116,6 @@ def _check_has_decay(optimizer: str) -> None:
         raise ValueError(
             f"--weight-decays needs --optimizer {' or '.join(decayed)}, got {optimizer!r}"
         )
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> bytes:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return table.getvalue().encode()
 
 
 def _named(names: tuple[str, ...], setting: tuple[float, ...]) -> list[str]:

@@ -29,7 +29,7 @@ from jax.sharding import Mesh
 
 from fcnet.checks import as_count
 from fcnet.extras import extra
-from fcnet.files import NO_SUM, is_whole, replace_file, seal
+from fcnet.files import NO_SUM, flush_folder, is_whole, replace_file, seal
 from fcnet.keys import as_numpy, from_words, is_key
 from fcnet.text import from_json
 from fcnet.train.lock import locked
@@ -60,6 +60,7 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str])
     raw = save(dict(arrays), {**text, "fcnet_checkpoint": VERSION, "sha256": NO_SUM})
     try:
         replace_file(path, seal(raw, "sha256"))
+        flush_folder(path.parent)
     except OSError as error:
         raise CheckpointError(
             f"cannot write the checkpoint {path}: {error.strerror}; those before it are "

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
 from fcnet.checks import as_jax, on_host
-from fcnet.files import write_file
+from fcnet.files import as_csv, write_file
 from fcnet.types import Objective, Params
 
 Factory: TypeAlias = Callable[..., optax.GradientTransformation | optax.MultiSteps]
@@ -147,8 +147,7 @@ class History(NamedTuple):
             names = [name] if values.ndim == 1 else [f"{name}[{k}]" for k in range(values.shape[1])]
             for title, column in zip(names, values.reshape(len(values), -1).T, strict=True):
                 columns[title] = ["" if np.isnan(v) else repr(v) for v in column.tolist()]
-        lines = [columns, *zip(*columns.values(), strict=True)]
-        write_file(path, "".join(",".join(line) + "\n" for line in lines).encode())
+        write_file(path, as_csv([columns, *zip(*columns.values(), strict=True)]))
 
 
 class Snapshot(NamedTuple):

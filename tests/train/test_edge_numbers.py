@@ -128,3 +128,15 @@ def test_a_wrong_label_is_noticed():
     assert value == 400
     assert gradient[0].b == 1
     assert result.params[0].b < params[0].b
+
+
+@pytest.mark.untyped
+def test_half_precision_ends_early_and_the_error_says_what_helps():
+    """Adam's epsilon, 1e-8, is 0 in float16, and so is its second moment where gradients are 0."""
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), one_layer(0.0))
+    zeros = jnp.zeros((4, 1), jnp.float16)
+    run = partial(fit, key=jax.random.key(0), sampling="full", steps=3, evaluate_every=None)
+    with pytest.raises(fcnet.NonFiniteError, match='or precision="float32", since float16 ends'):
+        run(half, zeros, zeros)
+    assert run(half, zeros, zeros, precision="float32").step == 3
+    assert "float16" not in str(fcnet.NonFiniteError(1, one_layer(0.0)))

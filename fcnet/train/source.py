@@ -283,19 +283,24 @@ def streamed(
     length = least(mesh, int(first.last))
     if not length:
         raise ValueError("X gave no batch: expected an iterable of batches (X, Y)")
-    seen: Data = jax.tree.map(lambda rows: rows[:length].reshape(-1, *rows.shape[2:]), first.data)
+    return Source(block, load, False, mesh), _measured(first.data, length, most, mesh)
+
+
+def _measured(data: Data, length: int, most: int, mesh: Mesh | None) -> Data:
+    """At most `most` examples of the first `length` batches of a block, for the history."""
+    seen: Data = jax.tree.map(lambda rows: rows[:length].reshape(-1, *rows.shape[2:]), data)
     if is_shared(mesh):
-        seen = gathered(seen.rows(np.arange(length * own)[: most // jax.process_count()]))
-    elif seen.weights is not None:
-        seen = seen.rows(np.flatnonzero(seen.weights)[:most])
+        seen = gathered(seen.rows(np.arange(len(seen.X))[: most // jax.process_count()]))
     else:
-        seen = seen.rows(np.arange(length * own)[:most])
+        w = seen.weights
+        counted = np.arange(len(seen.X)) if w is None else np.flatnonzero(w)
+        seen = seen.rows(counted[:most])
     if seen.weights is not None and not seen.weights.any():
         raise ValueError(
             f"all weights of the batches 0 to {length - 1} are 0, so that the history cannot "
             "measure them: give at least one of them a positive weight"
         )
-    return Source(block, load, False, mesh), seen
+    return seen
 
 
 def _passes(batches: Iterable[Any]) -> Iterator[Any]:

@@ -127,10 +127,8 @@ def _as_real(name: str, value: ArrayLike, dtype: DTypeLike | None) -> Array | np
         kind = array.dtype
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}") from error
-    if np.ma.is_masked(value):
-        raise ValueError(f"{name} has masked entries: remove or impute them first")
-    real = jnp.issubdtype(kind, jnp.floating) or jnp.issubdtype(kind, jnp.integer)
-    if not real or kind.itemsize > 8:
+    check_unmasked(name, value)
+    if not is_real(kind) or kind.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of at most 64 bits, got dtype {kind}")
     if isinstance(array, Array):
         return jnp.asarray(array, dtype)
@@ -143,6 +141,22 @@ def _as_real(name: str, value: ArrayLike, dtype: DTypeLike | None) -> Array | np
             "cast with .astype(float)"
         )
     return cast
+
+
+def is_real(dtype: np.dtype) -> bool:
+    """Whether a dtype is of floating or of whole numbers; to NumPy, a timedelta is one too.
+
+    >>> is_real(np.dtype("m8[s]")), is_real(jnp.dtype("bfloat16"))
+    (False, True)
+    """
+    is_number = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    return is_number and dtype.kind != "m"
+
+
+def check_unmasked(name: str, value: object) -> None:
+    """Raise for masked entries of NumPy's, which `np.asarray` would take for known ones."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries: remove or impute them first")
 
 
 def as_jax(array: Array | np.ndarray) -> Array:

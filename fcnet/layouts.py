@@ -14,6 +14,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from fcnet.arrays import assign, dtype_of, is_array, is_floating, like, shape_of, to_numpy
+from fcnet.checks import check_unmasked
 from fcnet.trees import Path, leaves, name_of, rebuild
 from fcnet.types import Layer, Params
 
@@ -243,7 +244,7 @@ def layouts_of(params: object) -> list[Layout]:
 
     Raises:
         TypeError: for leaves that are not floating arrays, or that make no pairs of W and b.
-        ValueError: for shapes that do not chain from layer to layer.
+        ValueError: for masked entries, or shapes that do not chain from layer to layer.
 
     >>> layout, = layouts_of({"W1": np.ones((4, 3)), "b1": np.ones((1, 3)),
     ...                       "W2": np.ones((3, 1)), "b2": np.ones((1, 1))})
@@ -269,7 +270,8 @@ def layouts_of(params: object) -> list[Layout]:
 
 
 def check_parameter(name: str, leaf: object) -> None:
-    """Raise TypeError unless `leaf` is a floating array that can have a gradient."""
+    """Raise unless `leaf` is a floating array, all of whose entries can have a gradient."""
+    check_unmasked(name, leaf)
     if not is_array(leaf):
         raise TypeError(
             f"{name} must be an array of NumPy, JAX or PyTorch, or lists of numbers, "

@@ -56,6 +56,7 @@ def sweep(
         names = (*names, "weight_decay")
     settings = list(product(*filter(len, (learning_rates, weight_decays))))
     ready = make_task(task)
+    out.mkdir(parents=True, exist_ok=True)  # or a long sweep would end in an error
     print(
         f"{len(settings)} settings of {seeds} seeds: {len(settings) * seeds} networks", flush=True
     )

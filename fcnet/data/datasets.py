@@ -6,14 +6,14 @@ All of it is NumPy, in float64, on the host: the networks cast to the dtype of t
 import csv
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from fcnet.checks import as_count, check_key, check_type
+from fcnet.checks import as_count, check_key, check_type, check_unmasked, is_real
 from fcnet.extras import extra
 from fcnet.splits import held_count, hold_out
 
@@ -41,7 +41,8 @@ def as_dataset(columns: Mapping[str, np.ndarray], features: Sequence[str], targe
 
     Raises:
         ValueError: for an unknown column, no features, a target that is among the features or is
-            text, columns of different lengths, or a missing value, with its row.
+            text, columns of different lengths or of none, or a missing value, with its row.
+        TypeError: for a column that holds neither numbers nor text, such as dates.
 
     >>> as_dataset({"zip": np.array(["b", "a"]), "price": np.array([2, 1])}, ["zip"], "price").X
     array([[0., 1.],
@@ -55,35 +56,65 @@ def as_dataset(columns: Mapping[str, np.ndarray], features: Sequence[str], targe
             raise ValueError(f"no column {name!r}; the columns are {', '.join(columns)}")
     if target in features:
         raise ValueError(f"the target {target!r} is among the features: leave it out")
-    lengths = {name: len(columns[name]) for name in (*features, target)}
+    read = {name: _as_column(name, columns[name]) for name in (*features, target)}
+    lengths = {name: len(column) for name, column in read.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns must have the same length, got {lengths}")
-    if not _is_numeric(columns[target]):
+    if not lengths[target]:
+        raise ValueError("columns have no rows, expected at least one")
+    if _is_text(read[target]):
         raise ValueError(f"the target {target!r} is text, expected numbers")
-    names, blocks = zip(*(_inputs(name, columns[name]) for name in features), strict=True)
-    _, Y = _inputs(target, columns[target])
+    names, blocks = zip(*(_inputs(name, read[name]) for name in features), strict=True)
+    _, Y = _inputs(target, read[target])
     return Dataset(np.hstack(blocks), Y, tuple(name for part in names for name in part), (target,))
 
 
-def _is_numeric(column: np.ndarray) -> bool:
-    return column.dtype.kind in "biuf"
+def _as_column(name: str, column: Any) -> np.ndarray:
+    """A column in float64, or its text; nothing in it is missing.
 
-
-def _inputs(name: str, column: np.ndarray) -> tuple[tuple[str, ...], Float[np.ndarray, "n m"]]:
-    """The inputs that a column becomes, shape (n, m), with their names."""
-    if _is_numeric(column):
-        numbers = column.astype(np.float64)
-        missing = ~np.isfinite(numbers)
+    Numbers in an array of dtype object, as pandas makes them of some columns, are refused, since
+    they would be as many categories.
+    """
+    check_unmasked(f"column {name!r}", column)
+    array = np.asarray(column)
+    if array.ndim != 1:
+        raise ValueError(f"column {name!r} has shape {array.shape}, expected (n,)")
+    names = str(getattr(column, "dtype", None)) == "category"  # of pandas, even if of numbers
+    if (is_real(array.dtype) or array.dtype == bool) and not names:
+        array = array.astype(np.float64)
+        missing = ~np.isfinite(array)
     else:
-        missing = np.array([value in ("", None) or value != value for value in column], bool)
+        values = ["" if _is_missing(value) else value for value in array.tolist()]
+        other = {type(value).__name__ for value in values if not isinstance(value, str)}
+        if other and not names:
+            raise TypeError(
+                f"column {name!r} holds {', '.join(sorted(other))} in dtype {array.dtype}, "
+                "expected numbers, as .astype(float) makes them, or text, as .astype(str) does"
+            )
+        array = np.array([str(value) for value in values], str)
+        missing = array == ""
     if missing.any():
         raise ValueError(
             f"column {name!r} has {missing.sum()} missing or infinite values, the first in row "
             f"{missing.argmax()}: leave the column out, or remove or impute those rows"
         )
-    if _is_numeric(column):
-        return (name,), numbers[:, None]
-    values, which = np.unique(column.astype(str), return_inverse=True)
+    return array
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether an entry is None, NaN, or what pandas has for one that is missing."""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
+
+
+def _is_text(column: np.ndarray) -> bool:
+    return column.dtype.kind == "U"
+
+
+def _inputs(name: str, column: np.ndarray) -> tuple[tuple[str, ...], Float[np.ndarray, "n m"]]:
+    """The inputs that a column becomes, shape (n, m), with their names."""
+    if not _is_text(column):
+        return (name,), column[:, None]
+    values, which = np.unique(column, return_inverse=True)
     hot = which[:, None] == np.arange(len(values))
     return tuple(f"{name}={value}" for value in values), hot.astype(np.float64)
 

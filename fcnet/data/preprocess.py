@@ -6,7 +6,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from fcnet.checks import check_type
+from fcnet.checks import check_type, check_unmasked
 
 
 class Standardizer(NamedTuple):
@@ -45,12 +45,13 @@ def moments(X: Float[np.ndarray, "n d"], weights: Float[np.ndarray, " n"] | None
     >>> moments(np.array([[1.0], [3.0]])).deviation.tolist()
     [1.0]
     """
-    mean = np.average(X, axis=0, weights=weights)
+    shares = None if weights is None else weights / weights.max()  # or products might overflow
+    mean = np.average(X, axis=0, weights=shares)
     least, most = X.min(axis=0), X.max(axis=0)
     off = X - mean
     unit = np.ldexp(1.0, np.frexp(np.maximum(most - mean, mean - least))[1])
     off /= unit  # or the squares might overflow
-    deviation = unit * np.sqrt(np.average(off * off, axis=0, weights=weights))
+    deviation = unit * np.sqrt(np.average(off * off, axis=0, weights=shares))
     weight = len(X) if weights is None else float(weights.sum())
     binary = (least >= 0) & (most <= 1)
     if binary.any():
@@ -82,9 +83,10 @@ def standardizer_of(found: Moments) -> Standardizer:
     """The mean and the standard deviation of each column.
 
     Two kinds of columns have the scale 1, so that they are only centred: constant columns, which
-    become 0, and columns of 0 and 1, since a rare category would become an input of 20 or 30.
+    become 0, and columns of 0 and 1, since a rare category would become an input of 20 or 30. What
+    differs by weights that vanish beside the others is constant too.
     """
-    keep = (found.least == found.most) | found.binary
+    keep = (found.least == found.most) | found.binary | (found.deviation == 0)
     return Standardizer(found.mean, np.where(keep, 1.0, found.deviation))
 
 
@@ -100,14 +102,16 @@ def fit_standardizer(
         weights: one for each example, above 0, for a weighted mean and deviation.
 
     Raises:
-        ValueError: for no examples, or a value that is missing (NaN) or infinite.
+        ValueError: for no examples, for a value that is missing (NaN or masked) or infinite, or for
+            weights of another shape or not above 0.
+        TypeError: for anything but real numbers.
 
     >>> fit_standardizer(np.array([[1.0, 5.0, 0.0], [7.0, 5.0, 1.0]])).scale.tolist()
     [3.0, 1.0, 1.0]
     >>> fit_standardizer(np.array([[100.0], [300.0]]))
     Standardizer(mean=array([200.]), scale=array([100.]))
     """
-    X = np.asarray(X, np.float64)
+    X = _as_doubles("X", X)
     if X.ndim != 2 or not X.size:
         raise ValueError(f"X has shape {X.shape}, expected (n, d), at least one example")
     if not np.isfinite(X).all():
@@ -116,6 +120,14 @@ def fit_standardizer(
             f"X must be finite, got {X[row, column]} in row {row}, column {column}: leave such "
             "rows or columns out, or impute them"
         )
+    if weights is not None:
+        weights = _as_doubles("weights", weights)
+        if weights.shape != X.shape[:1]:
+            raise ValueError(
+                f"weights has shape {weights.shape}, expected {X.shape[:1]}: one for each example"
+            )
+        if not ((weights > 0) & (weights < np.inf)).all():
+            raise ValueError("weights must be above 0 and finite: leave out what does not count")
     return standardizer_of(moments(X, weights))
 
 
@@ -141,10 +153,19 @@ def unstandardize(
 
 def _columns(standardizer: Standardizer, X: ArrayLike) -> Float[np.ndarray, "n d"]:
     check_type("standardizer", standardizer, Standardizer, "a Standardizer of fit_standardizer")
-    array = np.asarray(X, np.float64)
+    array = _as_doubles("X", X)
     if array.ndim != 2 or array.shape[1:] != standardizer.mean.shape:
         raise ValueError(
             f"X has shape {array.shape}, expected (n, {len(standardizer.mean)}), the columns that "
             "the standardizer was fitted to"
         )
     return array
+
+
+def _as_doubles(name: str, values: ArrayLike) -> Float[np.ndarray, "..."]:
+    """Real numbers in double precision."""
+    check_unmasked(name, values)
+    array = np.asarray(values)
+    if array.dtype.kind in "cmMSU":  # from which NumPy would make some numbers
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    return array.astype(np.float64, copy=False)

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy.sparse import issparse
 
 from fcnet.activations import get_activation
-from fcnet.checks import as_count, as_examples, as_positive
+from fcnet.checks import as_count, as_examples, as_positive, check_type, check_unmasked
 from fcnet.data.preprocess import (
     Moments,
     Standardizer,
@@ -22,6 +23,7 @@ from fcnet.estimators.training import (
     WeightedRows,
     as_groups,
     as_number,
+    check_no_dates,
     held_out,
     to_arrays,
     to_params,
@@ -32,6 +34,7 @@ from fcnet.network import outputs
 from fcnet.sampling import INT32_MAX
 from fcnet.train.defaults import ALL_PASSES, LEAST_EXAMPLES
 from fcnet.train.fit import fit
+from fcnet.train.mesh import to_host
 from fcnet.train.penalty import penalised
 from fcnet.train.start import init_small
 from fcnet.types import Loss
@@ -43,12 +46,14 @@ with extra("sklearn"):
 
 E = TypeVar("E", bound="NetworkEstimator")  # typing.Self fails when tests check types
 
+SWITCH: Any = (bool, np.bool_)
 FLOATS = (np.float64, np.float32)
 
 
 class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     """The common part. A subclass defines the loss, and how targets become Y."""
 
+    _switches: tuple[str, ...] = ("warm_start", "early_stopping")
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     loss_curve_: list[float]
@@ -122,6 +127,8 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             ValueError: for data that do not fit, with what was expected.
             fcnet.NonFiniteError: if training diverges.
         """
+        for name in self._switches:
+            check_type(name, getattr(self, name), SWITCH, "True or False")
         warm = bool(self.warm_start) and hasattr(self, "coefs_")
         if not warm:
             self.__dict__.pop("coefs_", None)  # if this fit fails, no fitted network remains
@@ -172,10 +179,15 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _examples(self, X: Any, y: Any, weights: Any, *, reset: bool) -> WeightedRows:
         """The arguments as arrays, X of a floating dtype, without examples of weight 0."""
+        for name, values in (("X", X), ("y", y), ("sample_weight", weights)):
+            check_unmasked(name, values)
+        check_no_dates(X)
         numeric = is_regressor(self)
         X, y = validate_data(
             self, X, y, dtype=FLOATS, multi_output=True, y_numeric=numeric, reset=reset
         )
+        if issparse(y):
+            y = y.toarray()
         weights = _check_sample_weight(weights, X, dtype=X.dtype, ensure_non_negative=True)
         if not weights.any():
             raise ValueError("sample_weight is zero for all samples: expected a positive one")
@@ -258,7 +270,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             "_seen": seen,
             "_dtype": dtype,
             "_target_dtype": target_dtype,
-            "_opt_state": jax.tree.map(np.array, result.opt_state),
+            "_opt_state": to_host(result.opt_state),
             "_passes": passes_made + (self._passes if warm else 0),
             "_weight": everything,
         }
@@ -299,6 +311,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> np.ndarray:
         """The network's outputs for new examples, shape (n, m_r); standardised targets, if any."""
         check_is_fitted(self, "coefs_")
+        check_unmasked("X", X)
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         with jax.enable_x64(self._dtype == np.float64):
             params = to_params(self.coefs_, self.intercepts_, self._target, self._dtype)

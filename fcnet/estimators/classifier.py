@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from fcnet.estimators.base import NetworkEstimator
 from fcnet.estimators.training import check_one_kind
@@ -47,7 +48,7 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         """
         if not hasattr(self, "coefs_"):
             if type_of_target(y, input_name="y").startswith("multilabel"):
-                self._learn_labels(np.asarray(y))
+                self._learn_labels(y.toarray() if issparse(y) else np.asarray(y))
             elif classes is None:
                 raise ValueError("classes must be given in the first call to partial_fit")
             else:

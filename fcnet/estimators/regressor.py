@@ -66,6 +66,8 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     ([1.5, 1.5], 200)
     """
 
+    _switches = ("warm_start", "early_stopping", "scale_target")
+
     def __init__(
         self,
         hidden_layer_sizes: Any = ALL_PASSES.hidden,

@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Bool, Float, Int, Num
 
-from fcnet.checks import as_jax
+from fcnet.checks import as_jax, check_unmasked
 from fcnet.data.preprocess import Standardizer
 from fcnet.splits import hold_out
 from fcnet.types import Layer, Params
@@ -89,6 +89,7 @@ def as_groups(groups: ArrayLike | None, weights: ArrayLike | None, n: int) -> np
     """
     if groups is None:
         return None
+    check_unmasked("groups", groups)
     labels = np.asarray(groups)
     each = np.ones(n) if weights is None or np.ndim(weights) == 0 else np.asarray(weights)
     if labels.shape != each.shape:
@@ -107,13 +108,32 @@ def check_one_kind(name: str, labels: np.ndarray) -> None:
     Traceback (most recent call last):
     TypeError: y must hold labels of one kind, and none missing, got NoneType, str
     """
-    if labels.dtype != object:
-        return
-    kinds = {"str" if isinstance(v, str) else type(v).__name__ for v in labels.flat}
+    kinds: set[str] = set()
+    if labels.dtype == object:
+        kinds = {"str" if isinstance(v, str) else type(v).__name__ for v in labels.flat}
     if len(kinds) > 1 or kinds & {"NoneType", "NAType"}:
         raise TypeError(
             f"{name} must hold labels of one kind, and none missing, got {', '.join(sorted(kinds))}"
         )
+    if (missing := labels != labels).any():  # NaN, or a date that is none
+        raise TypeError(f"{name} must hold no missing labels, got {labels[missing][0]}")
+
+
+def check_no_dates(X: object) -> None:
+    """Raise for dates and times, which NumPy would count in units of their own.
+
+    >>> check_no_dates(np.array([["2020-01-31"]], "M8[D]"))
+    Traceback (most recent call last):
+    TypeError: X holds datetime64[D], expected numbers: make it one, such as of days
+    """
+    dtype = getattr(X, "dtype", None)
+    for kind in [dtype] if dtype is not None else list(getattr(X, "dtypes", ())):  # of a data frame
+        if getattr(kind, "kind", "") in ("m", "M") or str(kind).startswith(TIMES):
+            raise TypeError(f"X holds {kind}, expected numbers: make it one, such as of days")
+
+
+TIMES = ("Date", "Duration", "Time")
+"""What polars calls dates and times."""
 
 
 def to_params(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from fcnet.checks import check_type
+from fcnet.checks import check_type, check_unmasked
 from fcnet.extras import extra
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def same_shape(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _numbers(values: ArrayLike) -> np.ndarray:
+    check_unmasked("an array to draw", values)
     try:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:

@@ -75,8 +75,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         CheckpointError: for a file that is damaged, no checkpoint, or of another version.
     """
     with extra("checkpoint"):
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
+        from safetensors import SafetensorError, safe_open
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -85,7 +84,9 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise CheckpointError(f"{path} is damaged or no checkpoint: its checksum is wrong")
     size = int.from_bytes(raw[:8], "little")
     try:
-        arrays, text = load(raw), from_json(raw[8 : 8 + size])["__metadata__"]
+        text = from_json(raw[8 : 8 + size])["__metadata__"]
+        with safe_open(path, framework="numpy") as file:  # `load` does not read bfloat16
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is no checkpoint: {error}") from error
     if text.get("fcnet_checkpoint") != VERSION:

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_jax, check_finite, on_host, reraise
+from fcnet.checks import as_array, as_jax, check_finite, check_unmasked, on_host, reraise
 from fcnet.keys import generator_of
 from fcnet.losses import as_batch, as_shares
 from fcnet.splits import classes_of, held_count
@@ -110,9 +110,10 @@ def on_disk(
 
 def _check_table(params: Params, X: np.ndarray, Y: np.ndarray, objective: Objective) -> int:
     """The number of rows, once dtypes and shapes fit the network; no value is read."""
-    as_array("X", X.ravel()[:1])
-    as_array("Y", Y.ravel()[:1])
-    unread = [np.broadcast_to(np.zeros((), X.dtype), array.shape) for array in (X, Y)]
+    for name, array in (("X", X), ("Y", Y)):
+        check_unmasked(name, array)
+        as_array(name, np.zeros(1, array.dtype))
+    unread = [np.broadcast_to(np.float32(0), array.shape) for array in (X, Y)]
     jax.eval_shape(lambda X, Y: as_batch(params, X, Y, objective.loss), *unread)
     return len(X)
 

@@ -17,9 +17,9 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_count, as_jax, look_up_name, on_host
+from fcnet.checks import as_array, as_count, as_jax, check_unmasked, look_up_name, on_host
 from fcnet.keys import split_keys
-from fcnet.losses import sum_dtype
+from fcnet.losses import as_shares, sum_dtype
 from fcnet.sampling import INT32_MAX, block_length
 from fcnet.train.data import (
     Table,
@@ -340,10 +340,11 @@ def _stacked(
             np.concatenate([_padded(array, B) for array in c]) for c in zip(*whole, strict=True)
         ]
         data = as_data(params, columns[0], columns[1], None, objective)
+        if len(columns) == 3:
+            as_shares(columns[2], len(columns[2]), data.X.dtype)  # whose sum must be finite
+            data = data._replace(weights=as_array("weights", columns[2], sum_dtype(data.X.dtype)))
     except ValueError as error:
         raise ValueError(f"{error}, in batches {begin} to {begin + len(batches) - 1}") from error
-    if len(columns) == 3:
-        data = data._replace(weights=as_jax(columns[2].astype(sum_dtype(data.X.dtype))))
     full = (sizes[: len(batches)] == B).all() and not weighted
     return in_steps(data, B, None if full else np.arange(B) < sizes[:, None])
 
@@ -363,7 +364,8 @@ def _as_rows(batch: Any, number: int, B: int) -> tuple[np.ndarray, ...]:
             f"numbers of rows, from 1 to batch_size={B}"
         )
     numbers = np.arange(len(arrays[0]))
-    for name, array in zip(("X", "Y", "weights"), arrays, strict=False):
+    for name, value, array in zip(("X", "Y", "weights"), batch, arrays, strict=False):
+        check_unmasked(f"batch {number}: {name}", value)
         as_array(f"batch {number}: {name}", array.ravel()[:1])
         check_finite_rows(f"batch {number}: {name}", array, numbers)
     if len(arrays) == 3 and (arrays[2].ndim != 1 or (arrays[2] < 0).any()):

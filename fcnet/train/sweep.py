@@ -23,6 +23,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
+from fcnet.checks import as_count
 from fcnet.keys import fold_in, split_keys
 from fcnet.losses import as_objective
 from fcnet.train.data import (
@@ -79,7 +80,13 @@ class SweepResult(NamedTuple):
     best_params: Params | None
 
     def member(self, k: int) -> Params:
-        """The parameters of member k after the last step."""
+        """The parameters of member k after the last step; k < 0 counts from the end.
+
+        Raises:
+            ValueError: for a k of no member, for which JAX would take the nearest one.
+        """
+        K = len(self.finite)
+        k = as_count("k", k, least=-K, most=K - 1)
         return jax.tree.map(lambda leaf: leaf[k], self.params)
 
 

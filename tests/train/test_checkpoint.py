@@ -78,6 +78,21 @@ def test_a_run_goes_on_as_if_it_had_never_stopped(run, tmp_path, changed):
     assert_same_bits(run(checkpoint=tmp_path, resume=True, **changed), unbroken)
 
 
+def test_a_run_in_bfloat16_goes_on(run, tmp_path):
+    """NumPy has no such dtype of its own; neither have all readers of safetensors."""
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), run.args[0])
+    for k, changed in enumerate(
+        ({"params": params}, {"optimizer": partial(optax.adam, mu_dtype=jnp.bfloat16)})
+    ):
+        start, more = changed.get("params", run.args[0]), {**run.keywords, **changed}
+        more.pop("params", None)
+        again = partial(fit, start, *run.args[1:], **more)
+        cut(again, tmp_path / str(k))
+        gone_on = again(checkpoint=tmp_path / str(k), resume=True)
+        assert any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(gone_on[:2]))
+        assert_same_bits(gone_on, again())
+
+
 def test_a_resumed_run_evaluates_no_start(run, tmp_path, monkeypatch):
     cut(run, tmp_path)
     evaluate, measured = host.evaluate, []

@@ -185,6 +185,16 @@ def test_a_member_that_diverges_does_not_stop_the_others(problem):
     assert not all_lost.finite.any()
 
 
+def test_there_is_no_member_beyond_the_last(problem):
+    """JAX would take the nearest one."""
+    params, X, Y, keys = problem
+    result = sweep(params, X, Y, key=keys, batch_size=6, steps=0)
+    assert_close(result.member(-1), member(params, K - 1), 0)
+    for k in (K, -K - 1):
+        with pytest.raises(ValueError, match=f"k must be between -{K} and {K - 1}, got {k}"):
+            result.member(k)
+
+
 @pytest.mark.slow
 def test_the_callers_double_precision_reaches_the_workers(problem, x64):
     params, X, Y, keys = problem

@@ -367,13 +367,11 @@ def test_half_precision_is_widened(houses):
     X, y = (1e3 * array / array.std() for array in houses)
     X, y, weights = (array.astype(np.float16) for array in (X, y, np.full(len(X), 6e4)))
     assert weights.astype(float).sum() > np.finfo(np.float16).max
-    make = functools.partial(FCNetRegressor, 8, max_iter=3, early_stopping=True, random_state=0)
+    make = functools.partial(FCNetRegressor, 8, max_iter=3, random_state=0)
     half = make().fit(X, y, weights)
     wide = make().fit(X.astype(float), y.astype(float), weights.astype(float))
     np.testing.assert_array_equal(half.predict(X), wide.predict(X.astype(float)))
     assert half.predict(X).dtype == half.coefs_[0].dtype == np.float64
-    classes = FCNetClassifier(4, max_iter=2, random_state=0).fit(X, (y > y[0]).astype(np.float16))
-    assert np.isfinite(classes.predict_proba(X)).all()
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ def joined(blocks: Sequence[Cells]) -> Cells:
     return arrow().chunked_array(chunks)
 
 
-def as_doubles(cells: Cells, decimal: str = ".") -> Cells:
+def as_doubles(cells: Cells, decimal: str) -> Cells:
     """Numbers, or texts that are plain numbers or empty, as cells that are numbers or null."""
     values = as_numbers(cells, ("",), decimal).values
     buffers = [mask(~np.isnan(values)).buffers()[1], arrow().py_buffer(values)]

@@ -90,7 +90,7 @@ def as_training_data(
     sampling: str,
     batch_size: int | None,
     objective: Objective,
-    mesh: Mesh | None = None,
+    mesh: Mesh | None,
 ) -> TrainingData:
     """The data of `fit`: arrays to draw batches from, or an iterable of batches if Y is None."""
     split_key, draw_key, sample_key = split_keys(key, 3)
@@ -242,7 +242,7 @@ def streamed(
     B: int,
     objective: Objective,
     most: int,
-    mesh: Mesh | None = None,
+    mesh: Mesh | None,
 ) -> tuple[Source, Data]:
     """The batches of an iterable: a list, a generator, a loader of Grain's.
 

@@ -138,7 +138,7 @@ FOR_BATCHES = (
 """The inputs tried: for all candidates, for those of single examples, for those of batches."""
 
 
-def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None = None) -> list[Case]:
+def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[Case]:
     """Inputs beside the user's own: eight for a candidate of single examples, ten for a batch.
 
     The first, a random one, has as many examples as the user's own. The others have 1 or 7; one has

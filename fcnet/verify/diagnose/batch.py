@@ -177,8 +177,8 @@ def batch_of(
     case: Case,
     reference: Reference,
     answer: Answer,
-    alone: Sequence[Answer] = (),
-    strictness: float = 1.0,
+    alone: Sequence[Answer],
+    strictness: float,
 ) -> Batch:
     """The batch of a case. Its rows are what was returned for each alone, or else the true ones."""
     n = len(case.X)

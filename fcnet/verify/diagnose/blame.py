@@ -168,7 +168,7 @@ def _places_of(faults: Sequence[Fault]) -> set[tuple[str, int]]:
     return {(fault.place, fault.k) for fault in faults}
 
 
-def _finding_of(cost: Cost, cause: Cause, names: Names, remark: str = "") -> Finding:
+def _finding_of(cost: Cost, cause: Cause, names: Names, remark: str) -> Finding:
     fault = cause.fault
     place, k = PLACES[fault.place], fault.k
     dW, db = (f"your {names.get((role, k))}" for role in "Wb")

@@ -160,7 +160,7 @@ class BatchHypothesis(NamedTuple):
 
 
 def batch_faults(
-    batches: Sequence[Batch], mistakes: Sequence[Mistake], known_only: bool = False
+    batches: Sequence[Batch], mistakes: Sequence[Mistake], known_only: bool
 ) -> list[Fault]:
     """The lines that are wrong in batches, given their rows, from the output down.
 

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -197,20 +198,24 @@ def scores(model: TableModel, mean: np.ndarray, Y: np.ndarray) -> dict[str, str]
         mean, Y = (np.column_stack([rows, 1 - rows.sum(axis=1)]) for rows in (mean, Y))
 
     with jax.enable_x64(True):
-        outcome = as_jax(mean), as_jax(Y)
-        value = float(jax.jit(lambda mean, Y: loss.metric(mean, Y, jnp.ones(len(Y))))(*outcome))
-        rmse = float(jax.jit(_rmse)(*outcome))
+        value = float(_measured(loss.metric, as_jax(mean), as_jax(Y)))
     found = {METRIC_NAMES[loss.metric]: f"{value:.3f}"}
     if not loss.is_scalable:
         return found
+    rmse = _rmse(mean, Y)
     return {"RMSE": f"{rmse:,.0f}" if 1000 <= rmse < 1e9 else f"{rmse:.4g}", **found}
 
 
-def _rmse(mean: jax.Array, Y: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnames="metric")
+def _measured(metric: Callable[..., jax.Array], mean: jax.Array, Y: jax.Array) -> jax.Array:
+    return metric(mean, Y, jnp.ones(len(Y)))
+
+
+def _rmse(mean: np.ndarray, Y: np.ndarray) -> float:
     """The root mean square error."""
-    missed = jnp.abs(mean - Y)
-    largest = jnp.maximum(missed.max(), np.finfo(missed.dtype).tiny)  # or squares might overflow
-    return largest * jnp.sqrt(jnp.mean((missed / largest) ** 2))
+    missed = abs(mean - Y)
+    largest = max(missed.max(), np.finfo(missed.dtype).tiny)  # or squares might overflow
+    return float(largest * np.sqrt(np.mean((missed / largest) ** 2)))
 
 
 ALIKE = 20

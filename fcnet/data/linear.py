@@ -62,4 +62,4 @@ def linear_model(
 
         start = np.zeros(shape[0] * (shape[1] + 1))
         found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), layers(found.x))
+    return layers(found.x.astype(np.float32))

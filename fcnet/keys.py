@@ -5,12 +5,15 @@ where a key is known, nothing is compiled for a new one. In a program, JAX's own
 loop of rounds, takes several times as long to compile.
 """
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.extend.random import threefry_prng_impl
+from jax.typing import DTypeLike
 
 from fcnet.checks import as_jax, check_key
 
@@ -18,6 +21,11 @@ from fcnet.checks import as_jax, check_key
 def is_key(leaf: Any) -> bool:
     """Whether an array holds random keys of the new kind."""
     return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def is_threefry(keys: Array) -> bool:
+    """Whether Threefry makes the numbers of these keys, as it does by default."""
+    return not is_key(keys) or str(jax.random.key_impl(keys)) == "threefry2x32"
 
 
 def as_numpy(leaf: Any) -> Any:
@@ -48,7 +56,7 @@ def fold_in(keys: Array, numbers: Any) -> Array:
     >>> jax.random.fold_in(other, 1) == fold_in(other, 1)
     Array([ True,  True], dtype=bool)
     """
-    if is_key(keys) and str(jax.random.key_impl(keys)) != "threefry2x32":
+    if not is_threefry(keys):
         return jnp.vectorize(jax.random.fold_in)(keys, numbers)
     words = as_numpy(keys)
     return from_words(threefry(words[..., 0], words[..., 1], numbers), keys)
@@ -69,6 +77,32 @@ def threefry(first: Any, second: Any, numbers: Any) -> Any:
             a = a + schedule[i % 3]
             b = b + schedule[(i + 1) % 3] + np.uint32(i)
     return (jnp if isinstance(a, Array) else np).stack([a, b], -1)
+
+
+def _bits(words: Array, width: int, shape: tuple[int, ...]) -> Array:
+    """Random words of so many bits each, as `jax.random.bits` makes them of the words of a key."""
+    numbers = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
+    both = threefry(words[0], words[1], numbers)
+    high, low = both[..., 0], both[..., 1]
+    if width == 64:
+        return high.astype(jnp.uint64) << 32 | low
+    return (high ^ low).astype(f"uint{width}")
+
+
+THREEFRY = threefry_prng_impl._replace(random_bits=_bits, name="fcnet_threefry", tag="fcnet")
+"""JAX's generator, with `threefry` for its loop of rounds."""
+
+
+def normal(key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """`jax.random.normal`.
+
+    >>> key = jax.random.key(3)
+    >>> (normal(key, (4,), "float32") == jax.random.normal(key, (4,), "float32")).tolist()
+    [True, True, True, True]
+    """
+    if is_threefry(key):
+        key = jax.random.wrap_key_data(as_numpy(key), impl=THREEFRY)
+    return jax.random.normal(key, shape, dtype)
 
 
 def split_keys(key: Array, count: int) -> list[Array]:

@@ -21,7 +21,7 @@ from fcnet.checks import (
     check_key,
     on_host,
 )
-from fcnet.keys import split_keys
+from fcnet.keys import normal, split_keys
 from fcnet.types import Activation, Layer, Pairs, Params, Trace
 
 
@@ -66,7 +66,7 @@ def _draw(
     One program draws those of all layers. On a CPU, none is compiled to scale them.
     """
     scale = np.sqrt(np.asarray(2 / m_below, as_floating("dtype", None))).astype(dtype)
-    numbers = on_host(jax.random.normal(key, (most,), dtype))[: m * m_below]
+    numbers = on_host(normal(key, (most,), dtype))[: m * m_below]
     return as_jax(numbers.reshape(m, m_below) * scale)
 
 

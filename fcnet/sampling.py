@@ -123,11 +123,13 @@ def floyd_in_turn(draws: Int[Array, "B rows"], last: Int[Array, " B"]) -> Int[Ar
     Each step compares one draw of every batch with all that are taken. The cost is B^2.
     """
 
-    def take(j: Array, taken: Array) -> Array:
-        is_taken = (taken == draws[j]).any(0)
-        return taken.at[j].set(jnp.where(is_taken, last[j], draws[j]))
+    def take(taken: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        j, draw, instead = row
+        chosen = jnp.where((taken == draw).any(0), instead, draw)
+        return lax.dynamic_update_index_in_dim(taken, chosen, j, 0), None
 
-    return lax.fori_loop(0, last.size, take, jnp.full_like(draws, -1))
+    rows = (jnp.arange(last.size, dtype=jnp.uint32), draws, last)
+    return lax.scan(take, jnp.full_like(draws, -1), rows)[0]
 
 
 @partial(jax.vmap, in_axes=(1, None), out_axes=1)

@@ -56,22 +56,22 @@ def as_data(
     weights: ArrayLike | None,
     objective: Objective,
 ) -> Data:
-    """Checked examples in rows, in the dtype of the parameters, with weights of mean 1.
-
-    The weights come in the dtype for sums.
-    """
+    """Checked examples in rows, in the dtype of the parameters, with their weights."""
     examples, targets = as_batch(params, X, Y, objective.loss)
-    if weights is None:
-        return Data(examples, targets, None)
     return Data(examples, targets, as_weights(weights, len(examples), params))
 
 
-def as_weights(weights: ArrayLike, n: int, params: Params) -> Array:
-    """One weight for each example, 0 or more, of mean 1."""
+def as_weights(weights: ArrayLike | None, n: int, params: Params) -> Array | None:
+    """One weight for each example, 0 or more, of mean 1, in the dtype for sums.
+
+    None where all weights are equal.
+    """
+    if weights is None:
+        return None
     shares = on_host(as_shares(weights, n, params[0].W.dtype))
     if not shares.any():
         raise ValueError("weights are all 0: expected at least one example that counts")
-    return as_jax(shares * n)
+    return None if (shares == shares[0]).all() else as_jax(shares * n)
 
 
 def as_table(
@@ -93,7 +93,8 @@ def on_disk(
 ) -> Table:
     """The table of memory-mapped arrays: shapes are checked now, values when a row is taken."""
     n = _check_table(params, X, Y, objective)
-    each = None if weights is None else np.asarray(as_weights(weights, n, params))
+    shares = as_weights(weights, n, params)
+    each = None if shares is None else np.asarray(shares)
 
     def rows(chosen: np.ndarray) -> Data:
         examples, targets = np.asarray(X[chosen]), np.asarray(Y[chosen])

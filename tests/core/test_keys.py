@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fcnet
-from fcnet.keys import as_numpy, fold_in, is_key, key_of, split_keys, threefry
+from fcnet.keys import as_numpy, fold_in, is_key, key_of, normal, split_keys, threefry
 
 NUMBERS = np.array([0, 1, 2, 1000, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
 KEYS = {
@@ -86,3 +86,14 @@ def test_the_hash_is_that_of_its_authors():
     """The answer for 20 rounds that Salmon et al. publish with their library Random123."""
     zero = np.zeros((), np.uint32)
     assert threefry(zero, zero, 0).tolist() == [0x6B200159, 0x99BA4EFE]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+def test_normal_numbers_are_those_of_jax(key, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        expected = jax.random.normal(key, (3, 5), dtype)
+        np.testing.assert_array_equal(normal(key, (3, 5), dtype), expected)
+        np.testing.assert_array_equal(jax.jit(lambda k: normal(k, (3, 5), dtype))(key), expected)
+        with pytest.raises(AssertionError):
+            np.testing.assert_array_equal(normal(fold_in(key, 1), (3, 5), dtype), expected)

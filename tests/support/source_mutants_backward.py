@@ -231,8 +231,8 @@ SAMPLING = mutants(
     "sampling.py",
     (
         "with replacement",
-        "jnp.where(is_taken, last[j], draws[j])",
-        "draws[j]",
+        "jnp.where((taken == draw).any(0), instead, draw)",
+        "draw",
         estimates.test_so_do_the_steps_that_are_taken,
     ),
     (

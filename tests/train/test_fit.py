@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support.problems import assert_close
+from support.problems import assert_close, assert_same_bits
 
 import fcnet
 from fcnet.train.fit import fit
@@ -179,6 +179,15 @@ def test_early_stopping_returns_the_best_parameters(problem, key):
 
 
 @pytest.mark.usefixtures("x64")
+def test_equal_weights_are_no_weights(problem, key):
+    run = partial(fcnet.fit, *problem, key=key, batch_size=6, steps=9, sampling="epoch")
+    plain, equal = run(), run(weights=np.full(23, 3.0))
+    assert_same_bits(equal.params, plain.params)
+    assert_same_bits(equal.history, plain.history)
+    with pytest.raises(AssertionError):
+        assert_same_bits(run(weights=np.arange(23.0)).params, plain.params)
+
+
 def test_validation_examples_may_have_weights(problem, key):
     params, X, Y = problem
     weights = jnp.arange(1.0, 12.0)

@@ -74,7 +74,7 @@ def _tensor_memory(tensor: Any) -> list[Span]:
 
 def _make_numpy(values: np.ndarray, like: Any, dtype: np.dtype) -> Any:
     array = values.astype(dtype)
-    return array[()] if isinstance(like, np.generic) else array
+    return array[()] if isinstance(like, np.generic) else array.view(type(like))  # np.matrix
 
 
 def _assign_numpy(array: Any, values: np.ndarray) -> None:

@@ -33,14 +33,14 @@ class Arguments(NamedTuple):
         leaves: all leaves in order, with None and what is no array.
         names: of the leaves, such as "params['W'][0]".
         floating: the places of the leaves that hold floating-point numbers.
-        first: the number of leaves of the first argument.
+        own: the arguments themselves; their dicts keep the order of their keys, where JAX sorts it.
     """
 
     structure: Any
     leaves: tuple[Any, ...]
     names: tuple[str, ...]
     floating: tuple[int, ...]
-    first: int
+    own: tuple[Any, ...]
 
     @property
     def differentiable(self) -> tuple[Any, ...]:
@@ -51,6 +51,10 @@ class Arguments(NamedTuple):
     def format(self) -> Format:
         """The coarsest format of the floating arguments."""
         return format_of(max(map(dtype_of, self.differentiable), key=unit_roundoff))
+
+    def leading(self, count: int) -> int:
+        """The number of leaves of the first arguments."""
+        return sum(argument.num_leaves for argument in self.structure.children()[:count])
 
     def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments for a JAX function, with these floating leaves."""
@@ -71,7 +75,7 @@ class Arguments(NamedTuple):
     def _with(self, leaves: list[Any], values: Sequence[Any]) -> tuple[Any, ...]:
         for i, value in zip(self.floating, values, strict=True):
             leaves[i] = value
-        return jax.tree.unflatten(self.structure, leaves)
+        return _ordered(self.own, jax.tree.unflatten(self.structure, leaves))
 
 
 class Called(NamedTuple):
@@ -136,8 +140,7 @@ def take_apart(
             raise TypeError(f"{names[i]} holds {dtype_of(leaves[i])}, expected one of {known}")
         if not np.isfinite(to_numpy(leaves[i])).all():
             raise ValueError(f"{names[i]} must be finite, got {leaves[i]}")
-    first = len(jax.tree.leaves(args[0], is_leaf=is_none))
-    return Arguments(structure, leaves, names, floating, first)
+    return Arguments(structure, leaves, names, floating, tuple(args))
 
 
 def _name(function: Callable[..., Any], path: tuple[Any, ...]) -> str:
@@ -152,6 +155,15 @@ def _name(function: Callable[..., Any], path: tuple[Any, ...]) -> str:
     )
     head = parameters[place].name if named else f"args[{place}]"
     return head + jax.tree_util.keystr(path[1:])
+
+
+def _ordered(own: Any, tree: Any) -> Any:
+    """The same containers, with the keys of each dict in the order of the user's own."""
+    if type(own) is dict:
+        return {key: _ordered(entry, tree[key]) for key, entry in own.items()}
+    if type(own) in (tuple, list):
+        return type(own)(map(_ordered, own, tree))
+    return tree
 
 
 def as_answer(arrays: Sequence[Any]) -> Answer:

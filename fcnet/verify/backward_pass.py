@@ -86,11 +86,12 @@ class BackwardPass:
         return [s.gradient_name for s in slots if (s.role, s.layer) in self.unread]
 
     def moved(self, case: Case, size: float, draw: np.random.Generator) -> Case:
-        """The case with moved parameters and inputs, and the same targets."""
+        """The case with moved parameters and inputs, and the same targets if these are others."""
         params, X = jax.tree.map(
             lambda leaf: leaf * (1 + size * draw.uniform(-1, 1, leaf.shape)), (case.params, case.X)
         )
-        return self.candidate.representable(case._replace(params=params, X=X))
+        Y = X if case.reproduces else case.Y
+        return self.candidate.representable(case._replace(params=params, X=X, Y=Y))
 
     def compare(self, case: Case, answer: Answer, format: Format) -> Comparison:
         """An answer beside the reference in a format."""

@@ -21,6 +21,7 @@ from fcnet.verify.diagnose.descriptions import (
     described,
     description_findings,
     fits,
+    loss_notes,
 )
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
@@ -179,7 +180,8 @@ def check(
     if losses and all_right:
         report = replace(report, numbers=subject.numbers(trials[0]))
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
-    return add_saturation(replace(report, leaves=judged), subject, plain[0])
+    said = (*report.notes, *loss_notes(report.findings))
+    return add_saturation(replace(report, leaves=judged, notes=said), subject, plain[0])
 
 
 def other_layout(

@@ -24,7 +24,7 @@ from fcnet.verify.truth.double import Traced, trace
 from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.rounding import KAPPA, TOGETHER, jumps, sample_count, spread
 from fcnet.verify.truth.ties import breaks_ties
-from fcnet.verify.types import Answer, Finding, Format, Leaf, Values, form_finding
+from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf, Values, form_finding
 
 OWN = "your input"
 """The name of the case that the user gave."""
@@ -268,13 +268,19 @@ def call_again(claim: Claim, case: ArrayCase, answer: Answer) -> tuple[list[Find
 def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
     """The arrays with an error beyond rounding on any case, as they are on all cases.
 
-    An error of up to twice what rounding explains is not blamed where another array has a larger.
+    An error of up to twice what rounding explains is not blamed where another array has a larger;
+    nor is one of up to what float32 explains, such as that of a difference of parameters.
     """
     worst = [
         largest_excess(trial.comparison.excess[i] for trial in trials)
         for i in range(len(claim.arrays))
     ]
-    least = 2.0 if max(worst) > 2 else 1.0
+    roundoffs = [max(claim.format.u, array.roundoff) for array in claim.arrays]
+    coarse = [max(2.0, FORMATS["float32"].u / u) for u in roundoffs]
+    grades = [
+        sum(excess > bound for bound in (1.0, 2.0, most))
+        for excess, most in zip(worst, coarse, strict=True)
+    ]
     rights = {
         path: tuple(_known(trial.comparison.right[i], trial, i) for trial in trials)
         for i, path in enumerate(claim.paths)
@@ -294,7 +300,7 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
             unit_roundoff=claim.format.u,
         )
         for i, (path, place, phrase, quantity, _) in enumerate(claim.arrays)
-        if worst[i] > least
+        if grades[i] == max(grades) > 0
     ]
 
 

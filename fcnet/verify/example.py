@@ -74,12 +74,14 @@ def _simple(candidate: Candidate, loss: Loss, n: int) -> Shown:
     axis = candidate.examples.axis
     shape = tuple(n if i == axis else m for i, m in enumerate(shape_of(x)))
     xs = draw(x, shape)
+    X = candidate.examples._replace(shape=shape).read(xs)
     Y = random_targets(rng, n, candidate.own.Y, loss, candidate.batched)
-    ys = candidate.targets.write(Y if is_special(candidate.own.Y) else np.round(Y * 4) / 4, y)
+    Y = X if candidate.own.reproduces else Y if is_special(candidate.own.Y) else np.round(Y * 4) / 4
+    ys = candidate.targets.write(Y, y)
     case = Case(
         f"{n} simple example{'s' * (n > 1)}",
         candidate.layout.read(own),
-        candidate.examples._replace(shape=shape).read(xs),
+        X,
         candidate.targets._replace(shape=shape_of(ys)).read(ys),
     )
     return Shown(case, _code(own, xs, ys))

@@ -55,9 +55,10 @@ def check_gradient(
 
     Args:
         gradient: returns what `jax.grad(function)` does, the gradient with respect to the first
-            argument; or a tuple with an entry for every argument. It may stand in a pair with the
-            value of the function, which is then judged too. A dict may come last, with the
-            gradients of named values, {"h": dh}. Any arrays: NumPy, JAX, PyTorch.
+            argument; or a tuple with an entry for every argument, or for the first ones. It may
+            stand in a pair with the value of the function, which is then judged too. A dict may
+            come last, with the gradients of named values, {"h": dh}. Any arrays: NumPy, JAX,
+            PyTorch.
         function: a JAX function that returns a scalar, the reference.
         args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
             (integers, None) are not changed; their gradient may be None, float0 or zeros.
@@ -139,9 +140,10 @@ def _claim(
             return None
         return read(arguments, shapes, called.value, result.form).answer
 
-    whole, value, named = result.form
+    entries, value, named = result.form
     names = tuple(arguments.names[i] for i in arguments.floating)
-    places = [i for i, j in enumerate(arguments.floating) if whole or j < arguments.first]
+    claimed = arguments.leading(1 if entries is None else entries)
+    places = [i for i, j in enumerate(arguments.floating) if j < claimed]
     steps = [Claimed(name, quantity=name) for name in named]
     gradients = [Claimed(names[i], place=i) for i in places]
     return Claim(

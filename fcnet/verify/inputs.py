@@ -142,7 +142,8 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[C
     """Inputs beside the user's own: eight for a candidate of single examples, ten for a batch.
 
     The first, a random one, has as many examples as the user's own. The others have 1 or 7; one has
-    as many as the first layer of 2 to 64 units is wide.
+    as many as the first layer of 2 to 64 units is wide. Targets are like the user's own; those of
+    an autoencoder are the examples.
 
     Args:
         candidate: gives the sizes, and what its arrays can hold.
@@ -162,6 +163,8 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[C
         if n:
             changed, X = special.change(params, rng.normal(size=(n, sizes[0])))
             Y = random_targets(rng, n, candidate.own.Y, cost.objective.loss, candidate.batched)
+            if candidate.own.reproduces:
+                X, Y = (X, X) if np.all(cost.objective.loss.labels.accepts(X)) else (Y, Y)
             case = Case(special.name, _scaled_down(changed, X, cost), X, Y)
             cases.append(candidate.representable(case))
     return cases

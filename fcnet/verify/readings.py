@@ -23,6 +23,8 @@ from fcnet.layouts import (
 )
 from fcnet.trees import Path, leaves, name_of
 
+OTHER_LAYERS = "; for other layers, such as batch norm, use fcnet.check_gradient"
+
 Shapes = dict[Path, tuple[int, ...]]
 Slots = tuple[Slot, ...]
 
@@ -62,7 +64,7 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
     if fitting:
         return fitting
     if sizes is None and error is not None:
-        raise error
+        raise type(error)(f"{error}{OTHER_LAYERS}") from None
     got = ", ".join(f"{name_of(path)} {shape}" for path, shape in shapes.items())
     known = " or ".join(str(layout.sizes) for layout in readings)
     raise ValueError(
@@ -121,22 +123,35 @@ def _others(params: object, shapes: Shapes, sizes: tuple[int, ...] | None) -> It
     if all(b is None for _, b in pairing):
         for transposed in turned:
             for first in (True, False):
-                yield from _with_bias_column([W for W, _ in pairing], shapes, transposed, first)
+                for from_first in (True, False):
+                    weights = [W for W, _ in pairing]
+                    yield from _with_bias_columns(weights, shapes, transposed, first, from_first)
 
 
-def _with_bias_column(
-    weights: list[Path], shapes: Shapes, transposed: bool, first: bool
+def _with_bias_columns(
+    weights: list[Path], shapes: Shapes, transposed: bool, first: bool, from_first: bool
 ) -> Iterator[Slots]:
-    """Each matrix holds W beside b as its first or last column; its row, if W is (in, out)."""
+    """A matrix may hold W beside b as its first or last column; its row, if W is (in, out).
+
+    `from_first` says whether the matrix of layer 1 does; of the others their shapes show it.
+    """
     slots: list[Slot] = []
     below = None
     for k, path in enumerate(weights, start=1):
         shape = shapes[path][::-1] if transposed else shapes[path]
-        if len(shape) != 2 or shape[1] < 2 or below not in (None, shape[1] - 1):
+        if len(shape) != 2:
             return
+        with_bias = from_first if below is None else below == shape[1] - 1
+        if below not in (None, shape[1] - with_bias) or shape[1] == with_bias:
+            return
+        if with_bias:
+            slots += _bias_column(k, path, shapes[path], 0, shape, transposed, first)
+        else:
+            turned = transposed and min(shape) > 1
+            slots.append(Slot(k, "W", path, name_of(path), shapes[path], shape, turned))
         below = shape[0]
-        slots += _bias_column(k, path, shapes[path], 0, shape, transposed, first)
-    yield tuple(slots)
+    if any(slot.part for slot in slots):
+        yield tuple(slots)
 
 
 def _bias_column(

@@ -32,13 +32,14 @@ class ResultForm(NamedTuple):
     """One way to read a result.
 
     Attributes:
-        whole: whether the gradient has an entry for every argument, or is that of the first alone.
+        entries: how many arguments have an entry in it, from the first on; None if the gradient is
+            that of the first, alone.
         value: the place of the value in a pair with the gradient; None if there is no value.
         named: the named values whose gradients come last in a dict, in the order of the backward
             pass; () if there are none.
     """
 
-    whole: bool
+    entries: int | None
     value: int | None
     named: tuple[str, ...] = ()
 
@@ -92,16 +93,17 @@ def fitting_forms(
     if shapes and (keys := returned_names(returned)):
         known = [name for name in reversed(tuple(shapes)) if name in keys]
         names.insert(0, (*known, *(name for name in keys if name not in shapes)))
+    all_of_them = len(arguments.structure.children())
     ways = [
-        ResultForm(whole, value, named)
+        ResultForm(entries, value, named)
         for named in names
-        for whole in (True, False)
+        for entries in (all_of_them, None, *range(all_of_them - 1, 0, -1))
         for value in (None, 0, 1)
     ]
     fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
     found = {way: read(arguments, shapes, returned, way) for way in fitting}
     exact = [way for way, result in found.items() if not result.misshapen]
-    return exact or fitting[:1] or [ResultForm(whole=False, value=None)]
+    return exact or fitting[:1] or [ResultForm(entries=None, value=None)]
 
 
 def returned_names(returned: Any) -> tuple[Any, ...]:
@@ -131,9 +133,10 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
 
     A list of numbers stands for an array.
     """
-    whole = arguments.structure
+    each = arguments.structure.children()
+    first = each[0] if form.entries is None else jax.tree_util.treedef_tuple(each[: form.entries])
     try:
-        leaves = (whole if form.whole else whole.children()[0]).flatten_up_to(parts.gradient)
+        leaves = first.flatten_up_to(parts.gradient)
     except ValueError:
         return None
     fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
@@ -199,6 +202,7 @@ def misfit(arguments: Arguments, gradient: Any) -> Finding:
     )
     if len(args) > 1:
         message += f"; or a tuple of {len(args)} gradients, one for each argument"
+        message += ", or of those of the first ones" if len(args) > 2 else ""
     expected, got = _keys(args[0]), _keys(gradient)
     for what, keys in (("lacks", expected - got), ("also has", got - expected)):
         if keys and got and expected != {""}:

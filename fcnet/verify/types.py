@@ -112,6 +112,11 @@ class Case(NamedTuple):
     X: Float[np.ndarray, "n d"]
     Y: Float[np.ndarray, "n m_r"]
 
+    @property
+    def reproduces(self) -> bool:
+        """Whether the targets are the examples, as for an autoencoder; code may use either."""
+        return np.array_equal(self.X, self.Y)
+
 
 class TermValue(NamedTuple):
     """The value and the gradient of a term on one case, or bounds of the errors of both."""

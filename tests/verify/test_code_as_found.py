@@ -237,3 +237,123 @@ def test_numbers_share_no_memory():
     assert not overlap(one, other)
     array = np.zeros(3)
     assert overlap(array, array[1:])
+
+
+def layer(x: Any, W: Any, b: Any, dout: Any) -> Any:
+    return jnp.sum(jnp.tanh(x @ W + b) * dout)
+
+
+@pytest.mark.parametrize(("entries", "factor"), [(1, 1), (2, 1), (3, 1), (2, 2), (3, 2)])
+def test_the_first_arguments_may_have_a_gradient(entries, factor):
+    """As a layer has whose backward pass gets dout beside its cache."""
+
+    def backward(x: Any, W: Any, b: Any, dout: Any) -> Any:
+        d = dout * (1 - np.tanh(x @ W + b) ** 2)
+        return (d @ W.T, factor * x.T @ d, d.sum(0))[:entries]
+
+    W, b, *_ = arrays()
+    report = fcnet.check_gradient(backward, layer, X, W, b, np.cos(X @ W))
+    assert [leaf.path for leaf in report.leaves] == ["x", "W", "b"][:entries]
+    assert [f.kind for f in report.findings] == ["factor_2"] * (factor - 1)
+
+
+def test_a_tuple_of_other_gradients_is_refused():
+    W, b, *_ = arrays()
+    report = fcnet.check_gradient(lambda x, W, b, d: (W, b), layer, X, W, b, np.cos(X @ W))
+    assert "or of those of the first ones" in report.findings[0].message or not report.ok
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_differences_of_parameters_are_not_blamed_beside_a_wrong_array(slip):
+    """A training step seen as a gradient has lost digits in every array."""
+
+    def step(params: Any, x: Any, y: Any) -> Any:
+        g = dict(zip(params, gradients(*params.values(), x, y, slip), strict=True))
+        after = {name: value - 0.01 * g[name] for name, value in params.items()}
+        return {name: (value - after[name]) / 0.01 for name, value in params.items()}
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = (params[name] for name in ("W1", "b1", "W2", "b2"))
+        return jnp.sum((jnp.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2) / (2 * len(x))
+
+    params = dict(zip(("W1", "b1", "W2", "b2"), arrays(), strict=True))
+    report = fcnet.check_gradient(step, loss, params, X, Y)
+    errors = [f.message for f in report.findings if f.severity == "error"]
+    assert [message.split("'")[1] for message in errors] == ["b1"] * slip
+    assert report.ok != slip
+
+
+@pytest.mark.parametrize("target", ["x", "y"])
+@pytest.mark.parametrize("slip", [False, True])
+def test_an_autoencoder_may_use_its_examples_for_targets(target, slip):
+    rng = np.random.default_rng(6)
+    params = [rng.normal(size=s) for s in ((D, H), (H,), (H, D), (D,))]
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        return gradients(*params, x, {"x": x, "y": y}[target], slip)
+
+    report = fcnet.check(backward, params, X, X, batched=True, activation="tanh")
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+
+
+@pytest.mark.parametrize("has_bias", [(True, False), (False, True)])
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_bias_row_may_be_in_some_matrices_only(has_bias, slip):
+    """A row of ones is put beside the inputs, or beside the hidden units, alone."""
+    rng = np.random.default_rng(7)
+    sizes = zip((D, H), (H, M), has_bias, strict=True)
+    params = [rng.normal(size=(d + bias, m)) for d, m, bias in sizes]
+
+    def with_ones(a: Any, bias: bool) -> Any:
+        return np.c_[a, np.ones(len(a))] if bias else a
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, W2 = params
+        a0 = with_ones(x, has_bias[0])
+        a1 = np.tanh(a0 @ W1)
+        below = with_ones(a1, has_bias[1])
+        d2 = (below @ W2 - y) / len(x)
+        d1 = (d2 @ W2.T)[:, :H] * (1 - a1 if slip else 1 - a1**2)
+        return a0.T @ d1, below.T @ d2
+
+    report = fcnet.check(backward, params, X, Y, batched=True, activation="tanh")
+    found = [(f.line, f.layer, f.kind) for f in report.findings]
+    assert found == [(4, 1, "one_minus_activation")] * slip, report
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_matrix_stays_a_matrix(slip):
+    """The product of two of np.matrix is A * B."""
+    params = {name: np.asmatrix(value) for name, value in zip("Wb", arrays(True), strict=False)}
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        E = (x * params["W"] + params["b"] - y) / len(x)
+        return {"W": x.T * E, "b": E.mean(0) if slip else E.sum(0)}
+
+    targets = np.asmatrix(np.cos(X @ np.ones((D, H))))
+    report = fcnet.check(backward, params, np.asmatrix(X), targets, batched=True)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "divided_twice")] * slip
+
+
+@pytest.mark.parametrize(("c", "words"), [(2, "twice the loss"), (2 / 3, "the mean of"), (5, "")])
+def test_a_note_says_how_to_pass_another_loss(c, words):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W, b = params
+        E = c * (x @ W + b - y) / len(x)
+        return x.T @ E, E.sum(0)
+
+    rng = np.random.default_rng(8)
+    params = [rng.normal(size=(D, 3)), rng.normal(size=3)]
+    report = fcnet.check(backward, params, X, rng.normal(size=(5, 3)), batched=True)
+    notes = [note for note in report.notes if "fcnet.Loss" in note]
+    assert not report.ok
+    assert len(notes) == (words != "")
+    assert all(words in note for note in notes)
+
+
+def test_other_layers_are_told_where_to_go():
+    W1, b1, *_ = arrays()
+    params = {"W1": W1, "b1": b1, "gamma": b1 + 1}
+    with pytest.raises(TypeError, match=r"batch norm, use fcnet\.check_gradient"):
+        fcnet.check(lambda params, x, y: params, params, X, Y, batched=True)

@@ -32,6 +32,15 @@ LIKELY = frozenset({"sum_for_mean", "mean_for_sum", "missing_derivative"})
 """Kinds of mistakes that people make as often as they describe another cost: both are said."""
 
 
+OTHER_LOSSES = {
+    "factor_2": "twice the loss, such as (o - y)^2 without the 1/2",
+    "mean_squared_error": "the mean of (o - y)^2 over the outputs",
+}
+"""By kinds of mistakes in line 2, the loss for which it is none."""
+
+NOTE = "line 2 is right for {}: if you mean that, pass loss=fcnet.Loss(name, J, dJ_do)"
+
+
 class Description(NamedTuple):
     """A network and a loss: what `check` takes as keywords."""
 
@@ -222,6 +231,12 @@ def backward(
             slopes = _slopes(hidden, passed.z[k - 1], convention)
             signal = Signal(delta @ W, size @ abs(W)).times(slopes)
     return tuple(gradient), tuple(terms)
+
+
+def loss_notes(findings: Sequence[Finding]) -> list[str]:
+    """How to pass the loss for which line 2 would be right."""
+    kinds = [finding.kind for finding in findings if finding.line == 2]
+    return [NOTE.format(OTHER_LOSSES[kind]) for kind in kinds if kind in OTHER_LOSSES]
 
 
 def _accepts(loss: Loss, Y: Rows) -> bool:

@@ -36,7 +36,6 @@ class Calls(NamedTuple):
 
     Attributes:
         first: on the user's own input, with the user's own objects.
-        again: on the same input, in new objects.
         other: on another input, with other parameters and as many examples.
         kept: what `first` returned, read once more after the call on the other input.
         back: on the user's own input, in the objects of `other` with their values replaced.
@@ -44,7 +43,6 @@ class Calls(NamedTuple):
     """
 
     first: Call
-    again: Call
     other: Call
     kept: Returned
     back: Call
@@ -93,7 +91,7 @@ def check_protocol(
     second = candidate.call(other, arguments)
     kept = candidate.read(own, first.arguments, first.returned)
     back = candidate.call(own, candidate.refill(arguments, own))
-    calls = Calls(first, again, second, kept, back, own_reference, other_reference)
+    calls = Calls(first, second, kept, back, own_reference, other_reference)
 
     findings = [*first.findings, *check_mutation(candidate, first)]
     findings += check_aliases(candidate, first)

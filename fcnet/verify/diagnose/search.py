@@ -90,15 +90,14 @@ def _single_hypotheses(
     """delta^[k] as db shows it, as dW shows it, or as it must be."""
     if not singles[0].has_bias(k):
         return _hypotheses_without_bias(singles, k, above, mistakes)
-    deltas = [{**known, k: e.db(k)} for e, known in zip(singles, above, strict=True)]
+    deltas: Sequence[Deltas] = [
+        {**known, k: e.db(k)} for e, known in zip(singles, above, strict=True)
+    ]
     line = delta_steps(singles, k, deltas)
     hypotheses = [_suppose(singles, k, deltas, mistakes)]
     if not hypotheses[0].faults:
         return hypotheses
-    # dW = delta a^T shows delta on the examples where a is not zero, if its rank is one
-    lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
-    seen = [e for e, _ in lit]
-    shown = [{**known, k: e.delta_from_dW(k)} for e, known in lit]
+    seen, shown = _shown_by_dW(singles, k, above)  # if the rank of dW is one
     if seen and not _any_wrong(gradient_steps(seen, "W", k, shown)):
         hypothesis, other = _suppose(seen, k, shown, mistakes), delta_steps(seen, k, shown)
         if not _any_wrong(line):  # in a coarse format both may pass for delta: the nearer is first
@@ -119,10 +118,9 @@ def _hypotheses_without_bias(
 ) -> list[SingleHypothesis]:
     """delta^[k] as dW shows it, or as it must be: in layer 1 no other witness tells which."""
     hypotheses = []
-    lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
-    shown = [{**known, k: e.delta_from_dW(k)} for e, known in lit]
-    if lit:
-        hypothesis = _suppose([e for e, _ in lit], k, shown, mistakes)
+    seen, shown = _shown_by_dW(singles, k, above)
+    if seen:
+        hypothesis = _suppose(seen, k, shown, mistakes)
         if not hypothesis.faults:
             return [hypothesis]
         hypotheses = [hypothesis]
@@ -130,6 +128,14 @@ def _hypotheses_without_bias(
         {**known, k: e.back(k, known) * e.slope(k)} for e, known in zip(singles, above, strict=True)
     ]
     return [*hypotheses, _suppose(singles, k, must, mistakes)]
+
+
+def _shown_by_dW(  # noqa: N802
+    singles: Sequence[Single], k: int, above: Sequence[Deltas]
+) -> tuple[list[Single], list[Deltas]]:
+    """The examples where a^[k-1] is not zero, so that dW^[k] shows delta^[k], and their deltas."""
+    lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
+    return [e for e, _ in lit], [{**known, k: e.delta_from_dW(k)} for e, known in lit]
 
 
 def _suppose(

@@ -408,6 +408,17 @@ def as_positive(name: str, value: ArrayLike) -> Array:
     return array
 
 
+def check_untraced(name: str, *arguments: Any) -> None:
+    """Raise while JAX traces a program, or where an argument has no values because it does."""
+    leaves = [*jax.tree.leaves(arguments), jax.device_put(0)]
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        raise TypeError(
+            f"{name} runs programs of its own, and cannot be part of one: call it outside jax.jit, "
+            "vmap, grad and scan. fcnet.sweep trains several networks at once, and JAX can trace "
+            "fcnet.minibatch_sgd"
+        )
+
+
 def check_key(key: object) -> None:
     """Raise unless `key` is a single random key, of the new kind or the old."""
     check_process()

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.checks import as_params, check_key
+from fcnet.checks import as_params, check_key, check_untraced
 from fcnet.losses import as_objective
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
@@ -135,7 +135,8 @@ def fit(
         A `FitResult`.
 
     Raises:
-        ValueError, TypeError: for arguments outside these bounds, before anything is computed.
+        ValueError, TypeError: for arguments outside these bounds, before anything is computed; and
+            while JAX traces a program, such as inside `jax.jit`.
         NonFiniteError: if the loss, the parameters or the optimiser's arrays stop being finite. It
             names the step and holds the parameters before it.
         Interrupted: after SIGINT or SIGTERM, once the block of steps is done and saved. It holds
@@ -155,6 +156,7 @@ def fit(
     """
     arithmetic = as_precision(precision)
     with arithmetic.scope():
+        check_untraced("fit", params, X, Y, key, weights, hyperparameters)
         objective = as_objective(activation, output_activation, loss)
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         derivative = as_gradient(gradient)

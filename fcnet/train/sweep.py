@@ -23,7 +23,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
-from fcnet.checks import as_count
+from fcnet.checks import as_count, check_untraced
 from fcnet.keys import fold_in, split_keys
 from fcnet.losses import as_objective
 from fcnet.train.data import (
@@ -151,6 +151,7 @@ def sweep(
     """
     arithmetic = as_precision(precision)
     with arithmetic.scope():
+        check_untraced("sweep", params, X, Y, key, weights, hyperparameters)
         objective = as_objective(activation, output_activation, loss)
         chosen, defaults = as_factory(optimizer)
         numbers = {**defaults, **named(hyperparameters)}
@@ -309,7 +310,8 @@ def _train(
 
         def keep(kept: Kept, state: State) -> Kept:
             entry = measure(state)
-            measured.append(np.asarray(entry))
+            absent = ((0, 4 - len(entry)), (0, 0))
+            measured.append(np.pad(np.asarray(entry), absent, constant_values=np.nan))
             return keep_better(kept, Kept(state.params, entry[plan.ranked]))
 
         if plan.schedule.evaluates(0):
@@ -346,14 +348,15 @@ def advance_members(
 @partial(jax.jit, static_argnames="objective")
 def measure_members(
     state: State, seen: Data, held_out: Data | None, *, objective: Objective
-) -> Float[Array, "4 K"]:
-    """Each member's loss and metric, and those on the held-out examples; NaN once it diverged."""
+) -> Float[Array, "rows K"]:
+    """Each member's loss and metric, and those on the held-out examples; NaN once it diverged.
+
+    Without held-out examples there are two rows, since JAX's flag debug_nans stops at each NaN.
+    """
 
     def one(state: State) -> Array:
-        training = evaluate(objective, state.params, seen)
-        nothing = (jnp.full_like(training[0], jnp.nan),) * 2
-        validation = nothing if held_out is None else evaluate(objective, state.params, held_out)
-        measured = jnp.stack([*training, *validation])
+        parts = (seen,) if held_out is None else (seen, held_out)
+        measured = jnp.stack([m for part in parts for m in evaluate(objective, state.params, part)])
         return jnp.where(all_finite(state.arrays), measured, jnp.nan)
 
     return lax.map(one, state).T

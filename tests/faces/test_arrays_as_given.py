@@ -226,3 +226,43 @@ def test_labels_in_a_sparse_matrix_are_those_of_its_array() -> None:
             for y in (csr_array(labels), labels)
         )
         np.testing.assert_array_equal(found, expected)
+
+
+RATES = {"learning_rate": np.array([0.1, 0.2])}
+TRACED: dict[str, Callable[[], Any]] = {
+    "fit in jit": lambda: jax.jit(lambda p: fcnet.fit(p, X, Y, **RUN).params)(PARAMS),
+    "fit in jit of nothing": lambda: jax.jit(lambda: fcnet.fit(PARAMS, X, Y, **RUN).params)(),
+    "fit in vmap": lambda: jax.vmap(
+        lambda key: fcnet.fit(PARAMS, X, Y, **{**RUN, "key": key}).params
+    )(jax.random.split(KEY)),
+    "fit in grad": lambda: jax.grad(
+        lambda rate: fcnet.fit(
+            PARAMS, X, Y, hyperparameters={"learning_rate": rate}, **RUN
+        ).history.loss[-1]
+    )(0.1),
+    "sweep in jit": lambda: jax.jit(
+        lambda p: fcnet.sweep(p, X, Y, hyperparameters=RATES, **RUN).params
+    )(PARAMS),
+}
+
+
+@pytest.mark.parametrize("call", TRACED)
+def test_a_run_inside_a_program_is_refused_in_words(call) -> None:
+    name = call.split()[0]
+    with pytest.raises(TypeError, match=f"{name} runs programs of its own, and cannot be part"):
+        TRACED[call]()
+    outside = jax.pure_callback(lambda: fcnet.fit(PARAMS, X, Y, **RUN).params, PARAMS)
+    jax.tree.map(np.testing.assert_array_equal, outside, fcnet.fit(PARAMS, X, Y, **RUN).params)
+
+
+def test_a_sweep_makes_no_nan_of_its_own() -> None:
+    """JAX's flag debug_nans stops at each; without validation examples there is no such loss."""
+    jax.config.update("jax_debug_nans", True)
+    try:
+        result = fcnet.sweep(PARAMS, X, Y, hyperparameters=RATES, **RUN)
+        with pytest.raises(FloatingPointError):
+            jax.jit(lambda x: x * np.nan)(1.0)
+    finally:
+        jax.config.update("jax_debug_nans", False)
+    assert np.isnan(result.history.validation_loss).all()
+    assert result.finite.all()

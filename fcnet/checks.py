@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from fcnet.forks import check_process
+from fcnet.trees import leaves
 from fcnet.types import Activation, Labels, Layer, Loss, Params, Trace
 
 Row = TypeVar("Row", Activation, Loss)
@@ -408,10 +409,10 @@ def as_positive(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def check_untraced(name: str, *arguments: Any) -> None:
+def check_untraced(name: str, trees: Any, *arrays: Any) -> None:
     """Raise while JAX traces a program, or where an argument has no values because it does."""
-    leaves = [*jax.tree.leaves(arguments), jax.device_put(0)]
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+    values = [*(leaf for _, leaf in leaves(trees)), *arrays, jax.device_put(0)]
+    if any(isinstance(value, jax.core.Tracer) for value in values):
         raise TypeError(
             f"{name} runs programs of its own, and cannot be part of one: call it outside jax.jit, "
             "vmap, grad and scan. fcnet.sweep trains several networks at once, and JAX can trace "

@@ -128,7 +128,11 @@ def fit_standardizer(
             )
         if not ((weights > 0) & (weights < np.inf)).all():
             raise ValueError("weights must be above 0 and finite: leave out what does not count")
-    return standardizer_of(moments(X, weights))
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = standardizer_of(moments(X, weights))
+    if not np.isfinite(found).all():
+        raise ValueError(f"X has numbers up to {abs(X).max():g}, which have no mean or deviation")
+    return found
 
 
 def standardize(standardizer: Standardizer, X: Float[ArrayLike, "n d"]) -> Float[np.ndarray, "n d"]:

@@ -156,7 +156,7 @@ def fit(
     """
     arithmetic = as_precision(precision)
     with arithmetic.scope():
-        check_untraced("fit", params, X, Y, key, weights, hyperparameters)
+        check_untraced("fit", (params, hyperparameters), X, Y, key, weights)
         objective = as_objective(activation, output_activation, loss)
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         derivative = as_gradient(gradient)

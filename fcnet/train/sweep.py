@@ -151,7 +151,7 @@ def sweep(
     """
     arithmetic = as_precision(precision)
     with arithmetic.scope():
-        check_untraced("sweep", params, X, Y, key, weights, hyperparameters)
+        check_untraced("sweep", (params, hyperparameters), X, Y, key, weights)
         objective = as_objective(activation, output_activation, loss)
         chosen, defaults = as_factory(optimizer)
         numbers = {**defaults, **named(hyperparameters)}

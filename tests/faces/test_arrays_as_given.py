@@ -203,6 +203,13 @@ def test_weights_of_a_stream_have_a_finite_sum(weight) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), large, none)
 
 
+@pytest.mark.parametrize("rows", [[[1.7e308], [-1.7e308]], [[1.7e308], [1e308]]])
+def test_numbers_without_a_mean_are_refused(rows) -> None:
+    with pytest.raises(ValueError, match=r"X has numbers up to 1\.7e\+308, which have no mean"):
+        data.fit_standardizer(np.array(rows))
+    assert data.fit_standardizer(np.array(rows) / 1e8).scale < 1.8e300
+
+
 def test_weights_far_apart_leave_the_heavy_examples() -> None:
     weights = np.r_[1e308, np.full(7, 1e-308)]
     scales = data.fit_standardizer(X, weights)

@@ -181,3 +181,16 @@ def test_a_model_is_not_overwritten(
         assert main(["train", str(file), "--target", "price", "--out", str(out), *resume]) == 1
         assert "holds a model without its run" in capsys.readouterr().err
     assert (out / "model.safetensors").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_before_training(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(*given: object, **named: object) -> None:
+        raise AssertionError("it trained")
+
+    monkeypatch.setattr("fcnet.sweep", trained)
+    assert swept(file, file, "--learning-rates", "0.01") == 1  # in place of a folder, a file
+    assert "FileExistsError" in capsys.readouterr().err
+    assert swept(file, file.parent / "run", "--learning-rates", "0.01") == 1
+    assert "it trained" in capsys.readouterr().err

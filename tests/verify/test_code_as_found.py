@@ -357,3 +357,18 @@ def test_other_layers_are_told_where_to_go():
     params = {"W1": W1, "b1": b1, "gamma": b1 + 1}
     with pytest.raises(TypeError, match=r"batch norm, use fcnet\.check_gradient"):
         fcnet.check(lambda params, x, y: params, params, X, Y, batched=True)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_biases_that_are_subtracted_are_told(slip):
+    """As thresholds are: z = x W - b."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        dW1, db1, dW2, db2 = gradients(W1, -b1, W2, -b2, x, y, slip)
+        return dW1, -db1, dW2, -db2
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    told = [finding.message for finding in report.findings if "z = W a - b" in finding.message]
+    assert not report.ok
+    assert len(told) == (not slip) == (len(report.findings) == 1)

@@ -7,6 +7,7 @@ from functools import cached_property
 import jax
 import numpy as np
 
+from fcnet.types import Params
 from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass, rows_of
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.blame import Observation, diagnose
@@ -16,6 +17,7 @@ from fcnet.verify.diagnose.descriptions import (
     describe,
     described,
     description_findings,
+    fits,
     has_loss,
     other_description,
 )
@@ -33,6 +35,12 @@ RETURNS_PARAMETERS = (
 NO_STEP = (
     "its parameters are the same after the call as before: return the new ones, or change those "
     "that it is given in place and return None; arrays of JAX cannot be changed in place"
+)
+
+
+SUBTRACTS_BIASES = (
+    "this is the exact gradient with z = W a - b, and check has z = W a + b: give it a function of "
+    "the negative biases, which takes -b for b and returns -db for db"
 )
 
 
@@ -58,6 +66,8 @@ class Causes:
         if rate := self._rate_returned():
             message = RETURNS_PARAMETERS.format(rate=f"{rate:g}")
             return [form_finding("returns_parameters", message)]
+        if self._subtracts_biases():
+            return [form_finding("other_description", SUBTRACTS_BIASES)]
         other = self.description
         found = self._described_as(other) if other else self._wrong_lines()
         message = "the gradient is wrong, but fits no known mistake"
@@ -108,6 +118,24 @@ class Causes:
         answered = Answered(call.case, call.answer)
         return has_loss(self.description, answered, term, self.subject.format)
 
+    def _subtracts_biases(self) -> bool:
+        """Whether all answers are right for z = W a - b, and there is a b."""
+        if self.subject.unread:
+            return False
+        cost, format = self.subject.cost, self.subject.format
+        parts = [(t.case, without(t.answer, cost.terms, t.case)) for t in self.trials]
+        return any(b is not None and b.any() for case, _ in parts for _, b in case.params) and all(
+            fits(
+                described(cost),
+                Answered(
+                    case._replace(params=_with_negative_biases(case.params)),
+                    part._replace(gradient=_with_negative_biases(part.gradient)),
+                ),
+                format,
+            )
+            for case, part in parts
+        )
+
     def _rate_returned(self) -> float:
         """The learning rate of a step that returned the new parameters unasked, or 0."""
         subject = self.subject
@@ -151,6 +179,10 @@ class Causes:
             for trial in self.trials
             for finding in find_non_finite(self.subject.candidate, trial.case, trial.answer)
         ]
+
+
+def _with_negative_biases(layers: Params) -> Params:
+    return tuple(layer if layer.b is None else layer._replace(b=-layer.b) for layer in layers)
 
 
 def wrong_lines(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:

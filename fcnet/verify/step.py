@@ -53,15 +53,14 @@ def after_step(params: Any, returned: Any) -> Any:
         return params
     if is_in_place(returned):
         return (returned, params)
-    return params if _are_numbers(returned) and not _are_numbers(params) else returned
+    alike = is_array(params) or _are_numbers(params)
+    return returned if alike or not _are_numbers(returned) else params
 
 
 def _are_numbers(value: Any) -> bool:
-    """Whether it is a number, or a container of numbers alone."""
-    if _is_number(value):
-        return True
+    """Whether it is a container of numbers alone; lists in it are arrays."""
     entries = value.values() if isinstance(value, Mapping) else value
-    return isinstance(value, (Mapping, list, tuple)) and all(map(_are_numbers, entries))
+    return isinstance(value, (Mapping, list, tuple)) and all(map(_is_number, entries))
 
 
 def _is_number(value: Any) -> bool:

@@ -372,3 +372,19 @@ def test_biases_that_are_subtracted_are_told(slip):
     told = [finding.message for finding in report.findings if "z = W a - b" in finding.message]
     assert not report.ok
     assert len(told) == (not slip) == (len(report.findings) == 1)
+
+
+@pytest.mark.parametrize("form", [list, tuple])
+def test_new_parameters_may_be_lists_of_numbers(form):
+    def step(params: Any, x: Any, y: Any) -> Any:
+        pairs = zip(params, gradients(*params, x, y, False), strict=True)
+        return form((array - RATE * g).tolist() for array, g in pairs)
+
+    options: Any = {"batched": True, "activation": "tanh", "learning_rate": RATE}
+    assert fcnet.check(step, arrays(), X, Y, **options).ok
+    theta = np.array([0.5, -1.0, 0.25])
+
+    def vector(theta: Any, x: Any, y: Any) -> Any:
+        return form((theta - RATE * x.T @ (x @ theta - y) / len(x)).tolist())
+
+    assert fcnet.check(vector, theta, X, Y[:, 0], batched=True, learning_rate=RATE).ok

@@ -42,7 +42,10 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
         ValueError: for shapes and sizes that fit no layout.
 
     >>> [layout.sizes for layout in readings_of([np.ones((4, 3)), np.ones((3, 1))])]
-    [(4, 3), (4, 3, 1)]
+    [(4, 3), (4, 3, 1), (3, 3, 1), (3, 3, 1)]
+
+    The last two have b1 in the first row of the first array, or in its last row.
+
     >>> [[slot.name for slot in layout.slots] for layout in readings_of(np.ones(6), (2, 2, 1))][0]
     ['W1 in params', 'W2 in params']
     """

@@ -380,8 +380,8 @@ def check_same_length(X: Array, Y: Array) -> int:
     return X.shape[0]
 
 
-def check_type(name: str, value: object, kind: type, expected: str) -> None:
-    """Raise TypeError unless a value is of a type, which `expected` says in words."""
+def check_type(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
+    """Raise TypeError unless a value is of a type, or of one of several; `expected` names them."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {expected}, got {value!r:.60}")
 

@@ -68,7 +68,7 @@ def _least(loss: Loss, X: Float[Array, "n d"], Y: Float[Array, "n m_r"]) -> Para
     def cost(flat: Array) -> Array:
         return mean_loss(layers(flat), X, Y, loss=loss)
 
-    def step(at: tuple[int, Array, Any, Array]) -> tuple[int, Array, Any, Array]:
+    def step(at: tuple[Array, Array, Any, Array]) -> tuple[Array, Array, Any, Array]:
         i, flat, state, _ = at
         ((dW, db),) = batch_backprop(layers(flat), X, Y, loss=loss)
         gradient = jnp.concatenate([dW.ravel(), db])
@@ -77,7 +77,7 @@ def _least(loss: Loss, X: Float[Array, "n d"], Y: Float[Array, "n m_r"]) -> Para
         )
         return i + 1, flat + updates, state, jnp.linalg.norm(gradient)
 
-    def goes_on(at: tuple[int, Array, Any, Array]) -> Array:
+    def goes_on(at: tuple[Array, Array, Any, Array]) -> Array:
         return (at[0] < STEPS) & (at[3] > FLAT)
 
     start = jnp.zeros((X.shape[1] + 1) * Y.shape[1])

@@ -74,7 +74,7 @@ def both(case: Case, dtype: str) -> list[Any]:
 
 
 @pytest.mark.notes("Algorithm 5", "(3.16)")
-@settings(max_examples=600)
+@settings(max_examples=400)
 @given(case=cases)
 def test_agrees_with_autodiff(case: Case) -> None:
     assume(case.sizes[-1] > 1 or case.loss != "softmax_cross_entropy")

@@ -72,7 +72,7 @@ def test_an_evaluation_is_finite_where_its_sums_are_not(name):
     np.testing.assert_allclose(np.float64(metric), 0 if name == "one" else 1 - missed, rtol=1e-3)
 
 
-@pytest.mark.parametrize("weights", [None, np.full(N, 1e6)])
+@pytest.mark.parametrize("weights", [None, pytest.param(np.full(N, 1e6), marks=pytest.mark.slow)])
 def test_float16_trains_on_batches_whose_sums_overflow(weights):
     params, X, Y = problem("float16")
     given = {

@@ -225,7 +225,11 @@ def test_coarser_arithmetic_trains_too(run, name, precision):
         pytest.param(
             optax.lbfgs, {"learning_rate": jnp.array([0.5, 1.0, 0.8])}, marks=pytest.mark.slow
         ),
-        (optax.polyak_sgd, {"max_learning_rate": jnp.array([0.1, 0.5, 0.2])}),
+        pytest.param(
+            optax.polyak_sgd,
+            {"max_learning_rate": jnp.array([0.1, 0.5, 0.2])},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_member_of_a_sweep_ends_where_its_own_run_does(run, problem, optimizer, numbers):
@@ -272,6 +276,7 @@ def test_numbers_override_the_defaults_one_by_one(run):
         assert_close(some.params, run(optimizer="adam").params, 1e-6)
 
 
+@pytest.mark.slow
 def test_multi_steps_are_optax_own_loop(problem, run):
     """As an object, from a factory, in a sweep, and around an optimiser that reads the loss."""
     for inner in (optax.sgd(0.3), optax.polyak_sgd(max_learning_rate=0.5)):

@@ -1,6 +1,7 @@
 """`fcnet sweep`: networks of many seeds and hyper-parameters trained at once on a file's rows."""
 
 import time
+from contextlib import suppress
 from functools import partial
 from inspect import signature
 from itertools import product
@@ -84,6 +85,8 @@ def sweep(
     ]
     _print_settings(names, settings, least.reshape(len(settings), seeds))
     if result.best is None or result.best_params is None:
+        with suppress(OSError):  # of a folder that holds other files
+            out.rmdir()
         raise ArithmeticError("every network diverged: try smaller learning rates")
     model = ready.save(result.best_params)
     write_file(out / "members.csv", as_csv([rows[0], *(row.values() for row in rows)]))

@@ -411,7 +411,8 @@ def as_positive(name: str, value: ArrayLike) -> Array:
 
 def check_untraced(name: str, trees: Any, *arrays: Any) -> None:
     """Raise while JAX traces a program, or where an argument has no values because it does."""
-    values = [*(leaf for _, leaf in leaves(trees)), *arrays, jax.device_put(0)]
+    new = jax.device_put(0)  # a tracer within jax.jit, even where all arguments are constants
+    values = [*(leaf for _, leaf in leaves(trees)), *arrays, new]
     if any(isinstance(value, jax.core.Tracer) for value in values):
         raise TypeError(
             f"{name} runs programs of its own, and cannot be part of one: call it outside jax.jit, "

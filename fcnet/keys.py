@@ -80,7 +80,7 @@ def threefry(first: Any, second: Any, numbers: Any) -> Any:
 
 
 def _bits(words: Array, width: int, shape: tuple[int, ...]) -> Array:
-    """Random words of so many bits each, as `jax.random.bits` makes them of the words of a key."""
+    """`jax.random.bits` of the key with these words, `width` bits for each entry of the array."""
     numbers = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
     both = threefry(words[0], words[1], numbers)
     high, low = both[..., 0], both[..., 1]

@@ -228,7 +228,7 @@ class NonFiniteError(ArithmeticError):
 
     def __init__(self, step: int, params: Params, evaluation: bool = False) -> None:
         """Name the step and what usually helps."""
-        dtype = params[0].W.dtype
+        is_half = params[0].W.dtype == jnp.float16
         super().__init__(
             (
                 f"the loss of the training examples is not finite after step {step}, although "
@@ -240,8 +240,7 @@ class NonFiniteError(ArithmeticError):
             + f"; the parameters after step {step} are this error's .params. Try a smaller "
             "learning rate, standardised inputs and targets, or optax.clip_by_global_norm in the "
             "optimizer"
-            + (dtype == jnp.float16)
-            * '; or precision="float32", since float16 ends at 65504'
+            + ('; or precision="float32", since float16 ends at 65504' if is_half else "")
         )
         self.step = step
         self.params = params

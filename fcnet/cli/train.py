@@ -18,6 +18,9 @@ from fcnet.cli.options import (
 )
 from fcnet.train.defaults import PATIENCE, UNTIL_BEST
 
+SAVE_EVERY = 1000
+"""The steps between two checkpoints: of a small network, those of 0.1 s."""
+
 
 def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) -> None:
     """Train on the rows of a file, and leave a model, its learning curve and checkpoints in `out`.
@@ -49,7 +52,7 @@ def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) 
             **ready.training(learning_rate),
             key=ready.fit_key,
             patience=(patience or None) if held_out else None,
-            checkpoint=checkpoints,
+            checkpoint=fcnet.Checkpoints(checkpoints, every=SAVE_EVERY),
             resume=resume,
             progress=progress,
         )

@@ -102,7 +102,8 @@ class Checkpoints(NamedTuple):
 
     Attributes:
         folder: a path; the folder is made if it is missing.
-        every: the number of evaluations between two checkpoints.
+        every: one checkpoint is written in as many steps, after the first evaluation in them: 1
+            saves every evaluation. The end of a run is saved besides.
         keep: how many of the last are kept, beside the one with the least validation loss; without
             validation examples, the least training loss.
 
@@ -165,6 +166,11 @@ class Store(NamedTuple):
                 failure = error
         if not least(self.mesh, failure is None):
             raise failure or CheckpointError(f"process 0 {fails}")
+
+    def is_due(self, snapshot: Snapshot) -> bool:
+        """Whether the last evaluation is the first, or the first in another `every` steps."""
+        blocks = snapshot.history.step[-2:] // self.every
+        return len(blocks) == 1 or bool(blocks[0] < blocks[1])
 
     def save(self, snapshot: Snapshot) -> Path:
         """Write the checkpoint of a snapshot, and then remove those that need not be kept.

@@ -131,7 +131,7 @@ def run(plan: Plan, snapshot: Snapshot, compiled: Future[Any] | None = None) -> 
             stopped = "data"
         if step not in snapshot.entries[-1:, STEP]:  # no evaluation was due here
             snapshot = _evaluated(plan, snapshot, step, state)
-        if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every:
+        if plan.store is not None and not plan.store.is_due(snapshot):
             plan.store.save(snapshot)
         if number := agreed_signal(mesh, received):
             raise _interrupted(plan, snapshot, number)
@@ -159,7 +159,7 @@ def _evaluated(plan: Plan, snapshot: Snapshot, step: int, state: State) -> Snaps
     if plan.patience is not None and _validation(entry) < _validation(entries[best]):
         best, kept = len(entries), host.params
     snapshot = Snapshot(step, host, appended(entries, entry), best, kept)
-    if plan.store is not None and (len(snapshot.entries) - 1) % plan.store.every == 0:
+    if plan.store is not None and plan.store.is_due(snapshot):
         plan.store.save(snapshot)
     if plan.progress is not None:
         plan.progress(step, snapshot.history)

@@ -148,9 +148,12 @@ def test_the_last_and_the_best_are_kept(run, tmp_path):
     assert list(saved(tmp_path)) == [best, 80, 90]
 
 
-def test_every_fourth_evaluation_is_saved(run, tmp_path):
-    run(checkpoint=Checkpoints(tmp_path, every=4, keep=9))
-    assert list(saved(tmp_path)) == [0, 40, 60]
+@pytest.mark.parametrize(
+    ("every", "steps"), [(10, [*range(0, 61, 10)]), (25, [0, 30, 50, 60]), (40, [0, 40, 60])]
+)
+def test_a_checkpoint_is_written_after_as_many_steps(run, tmp_path, every, steps):
+    run(checkpoint=Checkpoints(tmp_path, every=every, keep=9))
+    assert list(saved(tmp_path)) == steps
 
 
 @pytest.mark.parametrize(

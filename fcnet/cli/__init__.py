@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import fcnet
 from fcnet.cli import check, completion, demo, export, notes, predict, sweep, train, walk
-from fcnet.cli.cache import VARIABLES, keep_compiled, leave_cores_to_xla
+from fcnet.cli.cache import VARIABLES, collect_seldom, keep_compiled, leave_cores_to_xla
 from fcnet.cli.options import STATUSES
 from fcnet.text import escaped
 
@@ -145,6 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failure = command.failure
         keep_compiled()
         leave_cores_to_xla()
+        collect_seldom()
         _flush()
         status = command.run(**options)
         _flush()

@@ -1,5 +1,6 @@
 """The command line keeps the programs that it compiles, where its user has room for them."""
 
+import gc
 import json
 import os
 import sys
@@ -81,17 +82,24 @@ def test_a_command_keeps_programs_and_help_makes_no_folder(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("before", "given", "expected"), [("", "", "1"), ("", "3", "3"), ("import numpy", "", "None")]
+    ("before", "given", "threads", "threshold"),
+    [
+        ("", "", "1", 100_000),
+        ("", "3", "3", 100_000),
+        ("import jax", "", "None", gc.get_threshold()[0]),
+    ],
 )
-def test_a_command_leaves_the_cores_to_xla(before: str, given: str, expected: str) -> None:
+def test_a_command_has_the_process_to_itself(
+    before: str, given: str, threads: str, threshold: int
+) -> None:
     script = (
-        f"import os; os.environ.pop('OPENBLAS_NUM_THREADS'); given = {given!r}\n"
+        f"import gc, os; os.environ.pop('OPENBLAS_NUM_THREADS'); given = {given!r}\n"
         f"if given: os.environ['OPENBLAS_NUM_THREADS'] = given\n{before}\n"
         "from fcnet.cli import main; main(['notes'])\n"
-        "print('threads:', os.environ.get('OPENBLAS_NUM_THREADS'))"
+        "print(os.environ.get('OPENBLAS_NUM_THREADS'), gc.get_threshold()[0])"
     )
     done = run_program(script, OPENBLAS_NUM_THREADS="2")
-    assert done.stdout.splitlines()[-1] == f"threads: {expected}"
+    assert done.stdout.splitlines()[-1] == f"{threads} {threshold}"
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def _fresh(name: str, cache: str, folder: str) -> list[list[float]]:
         "JAX_ENABLE_COMPILATION_CACHE": str(cache != NO_CACHE).lower(),
         "JAX_COMPILATION_CACHE_DIR": folder,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONDONTWRITEBYTECODE": "",  # or modules would be compiled again for each command
     }
     call = [sys.executable, Path(__file__).with_name("fresh.py"), name]
     done = subprocess.run(

@@ -74,9 +74,9 @@ class BackwardPass:
         partial = call.read.partial
         if partial is None or unread_of(partial) != self.unread:
             return call.answer
-        right, n = self.truth(call.case, self.format), len(call.case.X)
+        right, n = self.truth(call.case, self.format), call.case.n
         rows = self.row_by_row(call.case) if any(role == "W" for role, _ in self.unread) else ()
-        share = 1 / n if self.cost.reduction == "mean" else 1.0
+        share = self.cost.share(n)
         return completed(partial, right, share, rows)
 
     @property
@@ -111,7 +111,7 @@ class BackwardPass:
 
     def row_by_row(self, case: Case) -> tuple[Answer, ...]:
         """The data's part of each example of a small batch as a batch of one."""
-        n = len(case.X)
+        n = case.n
         if not 1 < n <= ROWS_ALONE:
             return ()
         answers = [(row, self.answer(row)) for row in rows_of(case)]
@@ -148,7 +148,7 @@ class BackwardPass:
             if trial and not trial.comparison.ok:
                 said = f"{call_of(self.candidate)}: {self.worst_entry(trial.comparison)}"
                 return Example(f"{with_imports(code)}\n# {said}", self.numbers(trial))
-        least = sorted(failing, key=lambda trial: len(trial.case.X))[:1]
+        least = sorted(failing, key=lambda trial: trial.case.n)[:1]
         return Example("", *map(self.numbers, least))
 
     def numbers(self, trial: Trial) -> Table:
@@ -181,4 +181,4 @@ class BackwardPass:
 
 def rows_of(case: Case) -> list[Case]:
     """The examples of a batch, each as a batch of one."""
-    return [case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(len(case.X))]
+    return [case._replace(X=case.X[i : i + 1], Y=case.Y[i : i + 1]) for i in range(case.n)]

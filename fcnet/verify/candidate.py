@@ -175,7 +175,7 @@ class Candidate(NamedTuple):
 
     def read(self, case: Case, arguments: tuple[Any, Any, Any], returned: Any) -> Returned:
         """The gradient that a call returned, or that its step shows, in the notes' layout."""
-        layout, like, n = self.layout, self.like[0], len(case.X)
+        layout, like, n = self.layout, self.like[0], case.n
         if self.learning_rate is None:
             return read_returned(layout, like, returned, n)
         after = read_returned(layout, like, after_step(arguments[0], returned), n)

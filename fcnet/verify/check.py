@@ -135,7 +135,7 @@ def check(
     cost = cost._replace(terms=terms(candidate))
     derived = varied_inputs(candidate, cost, key)
     cases = [candidate.own, *derived]
-    plain = [cases[1], *(case for case in cases[2:] if len(case.X) != len(cases[1].X))]
+    plain = [cases[1], *(case for case in cases[2:] if case.n != cases[1].n)]
     silent = cache(partial(silent_answers, candidate, plain[:2], cost.objective.activation))
     as_described = BackwardPass(cost, candidate, candidate.format, silent)
     references = [as_described.truth(case, as_described.format) for case in cases]

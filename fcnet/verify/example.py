@@ -55,7 +55,7 @@ def inputs_to_show(candidate: Candidate, loss: Loss, failing: Sequence[Case]) ->
     """
     try:
         inputs = [_simple(candidate, loss, n) for n in ((1, 2, 3) if candidate.batched else (1,))]
-        least = sorted(failing, key=lambda case: len(case.X))[:1]
+        least = sorted(failing, key=lambda case: case.n)[:1]
         return inputs + [Shown(case, literal(candidate, case)) for case in least]
     except TypeError:
         return []

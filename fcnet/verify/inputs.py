@@ -151,7 +151,7 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[C
         key: a random key; the same key, or none, gives the same inputs.
     """
     rng = generator_of(key)
-    sizes, own_n = candidate.layout.sizes, len(candidate.own.X)
+    sizes, own_n = candidate.layout.sizes, candidate.own.n
     network: list[Any] = [
         (rng.normal(size=(m, below)) * np.sqrt(2 / below), (rng.normal(size=m) + 1) / 2)
         for below, m in pairwise(sizes)

@@ -151,8 +151,8 @@ def network_table(
     remarks = [
         INDICES,
         FORWARD,
-        *([SUMS] if lines.n > 1 else []),
-        *([FEWER.format(lines.n, EXAMPLES)] if lines.n > EXAMPLES else []),
+        *([SUMS] if case.n > 1 else []),
+        *([FEWER.format(case.n, EXAMPLES)] if case.n > EXAMPLES else []),
         *([TERM] if cost.terms else []),
         *([STEP.format(learning_rate)] if learning_rate else []),
         *lines.kinks(units),
@@ -243,16 +243,6 @@ class _Lines:
     unread: Unread
 
     @property
-    def n(self) -> int:
-        """The number of examples."""
-        return len(self.case.X)
-
-    @property
-    def r(self) -> int:
-        """The number of layers."""
-        return len(self.case.params)
-
-    @property
     def sizes(self) -> list[int]:
         """d, m_1, ..., m_r."""
         return [a.shape[1] for a in self.right.trace.a]
@@ -273,8 +263,8 @@ class _Lines:
         """Every quantity, in the order in which Algorithm 5 computes them."""
         yield from self.forward()
         own: Deltas = {}
-        for k in range(self.r, 0, -1):
-            if self.n == 1:
+        for k in range(self.case.r, 0, -1):
+            if self.case.n == 1:
                 delta, own = self.delta(k, own)
                 yield delta
             else:
@@ -286,13 +276,13 @@ class _Lines:
         a, z = ([*map(np.asarray, layers)] for layers in self.right.trace)
         linear = is_identity(self.cost.objective.output_activation)
         yield Entry(name="a[0]", formula="x", right=a[0], column_layer=0)
-        yield Entry(name="y", right=self.case.Y, column_layer=self.r)
-        for k in range(1, self.r + 1):
+        yield Entry(name="y", right=self.case.Y, column_layer=self.case.r)
+        for k in range(1, self.case.r + 1):
             bias = f" + b[{k}]" if ("b", k) in self.slots else ""
-            sigma = "sigma({})" if k < self.r else "{}" if linear else "sigma_r({})"
+            sigma = "sigma({})" if k < self.case.r else "{}" if linear else "sigma_r({})"
             one = partial(Entry, line=1, layer=k, column_layer=k)
             yield one(name=f"z[{k}]", formula=f"W[{k}] a[{k - 1}]{bias}", right=z[k - 1])
-            name = f"a[{k}]" if k < self.r else f"o = a[{k}]"
+            name = f"a[{k}]" if k < self.case.r else f"o = a[{k}]"
             yield one(name=name, formula=sigma.format(f"z[{k}]"), right=a[k])
         if self.answer.loss is not None:
             losses = losses_of(self.cost.objective.loss, a[-1], self.case.Y)
@@ -316,7 +306,7 @@ class _Lines:
 
     def _delta(self, k: int) -> Entry:
         """Lines 2 and 4: the right delta^[k]."""
-        place = "2" if k == self.r else "4"
+        place = "2" if k == self.case.r else "4"
         return Entry(
             line=int(place),
             layer=k,
@@ -354,16 +344,17 @@ class _Lines:
             middle=right.right if middle is None else np.asarray(middle[k - 1].b - term.b)[None],
             allowed=np.asarray(allowed)[None],
             source=f"your delta[{k}], which your {_name(self.slots[role, k])} shows,",
-            follows=bool(fitting) or (None if k == self.r and self._has_other_loss() else False),
+            follows=bool(fitting) or (None if self._has_other_loss(k) else False),
             name_of=lambda at: f"your delta[{k}][{at[1]}]",
             arithmetic=partial(self._delta_arithmetic, k),
         )
         return right._replace(seen=shown), {**above, k: got}
 
-    def _has_other_loss(self) -> bool:
-        """Whether a loss was returned, and line 1 differs: then line 2 may follow from it."""
+    def _has_other_loss(self, k: int) -> bool:
+        """Whether a wrong loss was returned, from which delta^[r] may follow."""
         loss, right = self.answer.loss, self.right
-        return loss is not None and not abs(loss - right.loss) <= right.loss_tolerance
+        is_wrong = loss is not None and not abs(loss - right.loss) <= right.loss_tolerance
+        return k == self.case.r and is_wrong
 
     def _slope(self, k: int) -> Values:
         """sigma'(z^[k]) of one example, as in the reference: on the right side of a kink at 0."""
@@ -373,7 +364,7 @@ class _Lines:
     def _delta_arithmetic(self, k: int, at: Index) -> Arithmetic:
         e, i = self.single, at[1]
         slope = float(self._slope(k)[i])
-        if k < self.r:
+        if k < self.case.r:
             pairs = zip(e.W(k + 1)[:, i], e.true_delta(k + 1), strict=True)
             terms = shortest([Summand(tuple(map(float, pair))) for pair in pairs])
             return Arithmetic(terms, times=slope)
@@ -431,7 +422,7 @@ class _Lines:
         return None if (role, k) in self.unread else self.slots.get((role, k))
 
     def _follows(self, role: str, k: int, own: Deltas) -> bool | None:
-        if self.n > 1:
+        if self.case.n > 1:
             return None
         return not gradient_steps([self.single], role, k, [own])[0].wrong.any()
 
@@ -445,10 +436,12 @@ class _Lines:
     def _sum(self, products: Sequence[tuple[float, ...]], plus: float | None) -> Arithmetic:
         """The mean, or the sum, of what each example adds."""
         terms = shortest(Summand(tuple(map(float, factors))) for factors in products)
-        return Arithmetic(terms, over=self.n if self.cost.reduction == "mean" else 1, plus=plus)
+        over = self.case.n if self.cost.reduction == "mean" else 1
+        return Arithmetic(terms, over=over, plus=plus)
 
     def _over_examples(self, formula: str) -> str:
-        return formula if self.n == 1 else f"{self.cost.reduction} over the examples of {formula}"
+        over = "" if self.case.n == 1 else f"{self.cost.reduction} over the examples of "
+        return f"{over}{formula}"
 
     def kinks(self, units: Sequence[Sequence[int]]) -> list[str]:
         """A remark on the units at a kink, of those that are shown."""

@@ -50,7 +50,7 @@ def _share_right(candidate: Candidate, answer: Answer | None, cost: Cost) -> flo
     if answer is None:
         return -1.0
     own = candidate.own
-    right = reference(cost, own, candidate.format, len(own.X))
+    right = reference(cost, own, candidate.format, own.n)
     right = right._replace(gradient=candidate.layout.present(right.gradient))
     comparison = compare(answer, right, own.name)
     pairs = zip(comparison.excess, comparison.informative, strict=True)
@@ -67,7 +67,7 @@ def _share_of_products(candidate: Candidate, cost: Cost) -> float:
     answer = candidate.call(case).answer
     if answer is None:
         return -1.0
-    trace = reference(cost, case, candidate.format, len(own.X)).trace
+    trace = reference(cost, case, candidate.format, own.n).trace
     term = candidate.layout.present(total(cost.terms, case).gradient)
     gradient = jax.tree.map(np.subtract, answer.gradient, term)
     fits = []

@@ -181,7 +181,7 @@ def check_loss(call: Call, right: Reference) -> list[Finding]:
     """Whether the loss that the candidate returns, if it does, is that of the network."""
     if call.answer is None or call.answer.loss is None:
         return []
-    loss, expected, n = call.answer.loss, right.loss, len(call.case.X)
+    loss, expected, n = call.answer.loss, right.loss, call.case.n
     if abs(loss - expected) <= right.loss_tolerance:
         return []
     words = {factor.value: factor.word for factor in FACTORS}
@@ -218,7 +218,7 @@ def decay_of_losses(calls: Sequence[Call], references: Sequence[Reference]) -> f
     losses = [math.nan if one is None or one.loss is None else one.loss for one in answers]
     off = np.subtract(losses, [right.loss for right in references])
     squares = [sum(float((W * W).sum()) for W, _ in call.case.params) / 2 for call in calls]
-    numbers = [len(call.case.X) for call in calls]
+    numbers = [call.case.n for call in calls]
     allowed = [right.loss_tolerance for right in references]
     for shares in (np.ones(len(calls)), numbers[0] / np.array(numbers)):
         c = off[0] / max(squares[0], 1e-300)

@@ -44,6 +44,10 @@ class Cost(NamedTuple):
         hidden = [self.objective.activation] * (r - 1)
         return [*hidden, self.objective.output_activation]
 
+    def share(self, n: int) -> float:
+        """What the loss of each of n examples is multiplied by: 1/n for the mean, 1 for the sum."""
+        return 1 / n if self.reduction == "mean" else 1.0
+
 
 class Format(NamedTuple):
     """A floating-point format: its unit roundoff u, what underflow loses, its largest number.
@@ -111,6 +115,16 @@ class Case(NamedTuple):
     params: Params
     X: Float[np.ndarray, "n d"]
     Y: Float[np.ndarray, "n m_r"]
+
+    @property
+    def n(self) -> int:
+        """The number of examples."""
+        return len(self.X)
+
+    @property
+    def r(self) -> int:
+        """The number of layers."""
+        return len(self.params)
 
     @property
     def reproduces(self) -> bool:

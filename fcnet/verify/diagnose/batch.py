@@ -91,17 +91,17 @@ class Batch:
     @property
     def n(self) -> int:
         """The number of examples."""
-        return len(self.case.X)
+        return self.case.n
 
     @property
     def r(self) -> int:
         """The number of layers."""
-        return len(self.case.params)
+        return self.case.r
 
     @property
     def share(self) -> float:
-        """What each row's gradient is multiplied by: 1/n for the mean, 1 for the sum."""
-        return 1 / self.n if self.cost.reduction == "mean" else 1.0
+        """What each row's gradient is multiplied by."""
+        return self.cost.share(self.n)
 
     def a(self, k: int) -> Rows:
         """a^[k] of all rows, for k = 0..r."""
@@ -181,7 +181,7 @@ def batch_of(
     strictness: float,
 ) -> Batch:
     """The batch of a case. Its rows are what was returned for each alone, or else the true ones."""
-    n = len(case.X)
+    n = case.n
     layers = zip(*(answer.gradient for answer in alone), strict=True)
     given = [_given(layer, reference, k) for k, layer in enumerate(layers, start=1)]
     pairs = zip(reference.deltas, reference.trace.a[:-1], strict=True)
@@ -195,7 +195,7 @@ def batch_of(
             single_of(cost, *row(cost, case, reference, i), answer, strictness) for i in range(n)
         ],
         rows=given or true,
-        weights=np.ones((len(case.params), n)),
+        weights=np.ones((case.r, n)),
         true=not given,
         strictness=strictness,
     )
@@ -221,7 +221,7 @@ def row(cost: Cost, case: Case, reference: Reference, i: int) -> tuple[Case, Ref
     """
     own = slice(i, i + 1)
     a, z = reference.trace
-    n = len(case.X) if cost.reduction == "mean" else 1
+    n = case.n if cost.reduction == "mean" else 1
     return case._replace(X=case.X[own], Y=case.Y[own]), reference._replace(
         trace=Trace(tuple(x[own] for x in a), tuple(x[own] for x in z)),
         deltas=tuple(delta[own] for delta in reference.deltas),

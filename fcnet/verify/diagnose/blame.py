@@ -76,7 +76,7 @@ def diagnose(cost: Cost, items: Sequence[Observation], names: Names) -> list[Fin
     with np.errstate(all="ignore"):  # a wrong candidate may return any values
         tries = (causes_of(cost, items, strictness) for strictness in STRICTNESS)
         causes = next((causes for causes in tries if causes), [])
-    own_n = len(items[0].case.X) if items else 1
+    own_n = items[0].case.n if items else 1
     return [
         _finding_of(cost, cause, names, _whole_factor(cause, causes, own_n)) for cause in causes
     ]
@@ -95,7 +95,7 @@ def _whole_factor(cause: Cause, causes: Sequence[Cause], n: int) -> str:
 def causes_of(cost: Cost, items: Sequence[Observation], strictness: float) -> list[Cause]:
     """The wrong lines from the output down, each once."""
     batches = _useful_batches(items)
-    singles = [item for item in items if len(item.case.X) == 1]
+    singles = [item for item in items if item.case.n == 1]
     singles += [end for item in batches for end in _ends(cost, item)]
     examples = [single_of(cost, *item[:3], strictness) for item in singles]
     alone = single_faults(examples, MISTAKES)
@@ -123,15 +123,15 @@ def _is_the_same(fault: Fault, alone: Sequence[Fault]) -> bool:
 
 def _useful_batches(items: Sequence[Observation]) -> list[Observation]:
     """The batches of few rows, which take little time and show as much; others if there is none."""
-    batches = [item for item in items if 1 < len(item.case.X) <= MOST_ROWS]
-    return [item for item in batches if len(item.case.X) <= FEW_ROWS] or batches
+    batches = [item for item in items if 1 < item.case.n <= MOST_ROWS]
+    return [item for item in batches if item.case.n <= FEW_ROWS] or batches
 
 
 def _ends(cost: Cost, item: Observation) -> list[Observation]:
     """The first and the last row of a batch as examples alone."""
     return [
         Observation(*row(cost, item.case, item.reference, i), item.alone[i])
-        for i in (0, len(item.case.X) - 1)
+        for i in (0, item.case.n - 1)
         if item.alone
     ]
 
@@ -147,7 +147,7 @@ def _batch_explanation(
 
     A mistake in combining rows may spoil a batch of one too. So the rows are the true ones here.
     """
-    single = [item for item in items if len(item.case.X) == 1]
+    single = [item for item in items if item.case.n == 1]
     plain = [i._replace(alone=()) for i in (*single, *batches) if i.answer.is_finite]
     tables = BATCH_MISTAKES if same_places else (*BATCH_MISTAKES, *ROW_MISTAKES)
     return _faults_of_batches(cost, plain, tables, strictness, known_only=True)

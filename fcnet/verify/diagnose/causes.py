@@ -77,8 +77,8 @@ class Causes:
     def dropout(self) -> list[Finding]:
         """Where dropout is on, and what is wrong beside it; nothing if it explains nothing."""
         subject = self.subject
-        small = [trial.case for trial in self.trials if 1 < len(trial.case.X) <= ROWS_ALONE]
-        alone = [trial.case for trial in self.trials if len(trial.case.X) == 1]
+        small = [trial.case for trial in self.trials if 1 < trial.case.n <= ROWS_ALONE]
+        alone = [trial.case for trial in self.trials if trial.case.n == 1]
         cases = [*alone, *(row for case in small[:1] for row in rows_of(case))]
         if subject.unread or subject.candidate.learning_rate or not cases:
             return []
@@ -203,7 +203,7 @@ def with_own_terms(subject: BackwardPass) -> tuple[list[Finding], BackwardPass]:
     """A finding if the candidate's terms are not those of the cost, and who has its terms."""
     if subject.unread:
         return [], subject
-    n, names = len(subject.candidate.own.X), subject.gradient_names
+    n, names = subject.candidate.own.n, subject.gradient_names
     found, cost = odd_terms(subject.silent(), subject.cost, n, names, subject.format)
     return found, replace(subject, cost=cost)
 

@@ -46,7 +46,7 @@ def silent_cases(case: Case, hidden: Activation) -> list[Silent]:
         case: its parameters should have no special values.
         hidden: the activation of the hidden layers.
     """
-    zero, r = np.zeros_like(case.X), len(case.params)
+    zero, r = np.zeros_like(case.X), case.r
     if r == 1:
         return [Silent(case._replace(X=zero), (("W", 1),))]
     below: list[Any]
@@ -127,7 +127,7 @@ def read_decay(
         c = _multiple(got - term, theta, rounding, format)
         if c is None:
             return None
-        found.setdefault(place, {})[len(case.X)] = c
+        found.setdefault(place, {})[case.n] = c
     numbers = max(found.values(), key=len, default={})
     if ("W", 1) not in found or any(len(cs) < len(numbers) for cs in found.values()):
         return None
@@ -135,7 +135,7 @@ def read_decay(
     known = {place: c for place, c in read.items() if c is not None}
     if len(known) < len(read):
         return None
-    r = len(answers[0].case.params)
+    r = answers[0].case.r
     W, b = (
         tuple(known.get((role, k), known.get((role, k - 1), ZERO)) for k in range(1, r + 1))
         for role in "Wb"
@@ -305,7 +305,7 @@ def _advice(seen: SeenDecay, has: dict[Place, float], n: int) -> list[str]:
 
 def decay_note(cost: Cost, case: Case) -> str:
     """What the decay of a cost adds on a case, as a note on the loss that was judged."""
-    has = _factors(decay_of(cost, len(case.params)), len(case.X))
+    has = _factors(decay_of(cost, case.r), case.n)
     factors = {role: {c for (own, _), c in has.items() if own == role} for role in "Wb"}
     (c, *others), biases = factors["W"], factors["b"] - {0.0}
     if others or biases - {c}:

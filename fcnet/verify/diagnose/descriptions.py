@@ -88,7 +88,7 @@ def other_description(
         Of several the one with the fewest other keywords; None if none fits on all inputs, or if
         the described one fits as well.
     """
-    own, r = described(cost), len(answered[0].case.params)
+    own, r = described(cost), answered[0].case.r
     # an input that has nothing special about it tells the most descriptions apart
     usual = answered[min(1, len(answered) - 1)]
     others = sorted(neighbours(own, r), key=lambda d: len(own.changed(d)))
@@ -218,11 +218,11 @@ def backward(
     `signal` is delta^[r] if it is known.
     """
     hidden, output, loss, reduction = description
-    share = 1 / len(case.X) if reduction == "mean" else 1.0
+    share = 1 / case.n if reduction == "mean" else 1.0
     signal = signal or output_signal(output, loss, passed.z[-1], case.Y, convention)
     gradient: list[Any] = []
     terms: list[Any] = []
-    for k in reversed(range(first, len(case.params))):
+    for k in reversed(range(first, case.r)):
         delta, size = signal
         gradient.insert(0, Layer(share * (delta.T @ passed.a[k]), share * delta.sum(0)))
         terms.insert(0, Layer(share * (size.T @ passed.sizes[k]), share * size.sum(0)))

@@ -58,7 +58,7 @@ def undo_dropout(cost: Cost, singles: Sequence[Answered]) -> tuple[list[Dropout]
     """
     found: list[Dropout] = []
     a = [single.case.X[0] for single in singles]
-    for k, activation in enumerate(cost.activations(len(singles[0].case.params))):
+    for k, activation in enumerate(cost.activations(singles[0].case.r)):
         used = [_used(single.answer, k) for single in singles]
         factor = _factor(a, used, 1e3 * unit_roundoff(singles[0].answer.dtype) + 1e-9)
         if factor is not None:

@@ -45,7 +45,7 @@ class Single:
     @property
     def r(self) -> int:
         """The number of layers."""
-        return len(self.case.params)
+        return self.case.r
 
     @property
     def y(self) -> Vector:

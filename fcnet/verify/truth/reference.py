@@ -41,13 +41,13 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
     Returns:
         The reference, NumPy arrays of float64.
     """
-    n, u = len(case.X), format.u
+    n, u = case.n, format.u
     lost = KAPPA / 2 * format.lost  # a sum rounds by half a unit in the last place at most
     row = np.arange(1 << (max(n, rows or n) - 1).bit_length())
-    weights = np.where(row < n, 1 / n if cost.reduction == "mean" else 1.0, 0.0)
+    weights = np.where(row < n, cost.share(n), 0.0)
     padded = np.minimum(row, n - 1)
     inputs = (case.params, case.X[padded], case.Y[padded])
-    activations = cost.activations(len(case.params))
+    activations = cost.activations(case.r)
     may_kink = list(map(has_kink, activations))
     data = Cost(cost.objective)  # one trace for all reductions and terms
     samples = sample_count(sum(leaf.size for leaf in jax.tree.leaves(case.params)))

@@ -59,7 +59,7 @@ class Decay:
 
     def __call__(self, case: Case) -> TermValue:
         """The term on a case."""
-        n = len(case.X)
+        n = case.n
         gradient = tuple(
             Layer(*(c(n) * theta for theta, c in zip(layer, coefficients, strict=True)))
             for layer, *coefficients in zip(case.params, self.W, self.b, strict=True)

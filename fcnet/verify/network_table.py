@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from fcnet.layouts import Slot
 from fcnet.verify.compare import excess_of
 from fcnet.verify.diagnose.blame import formula_of, is_identity
-from fcnet.verify.diagnose.single import Deltas, Single, delta_steps, gradient_steps, single_of
+from fcnet.verify.diagnose.single import Single, Upstream, delta_steps, gradient_steps, single_of
 from fcnet.verify.shown import shortened
 from fcnet.verify.table import (
     SHOWN,
@@ -262,13 +262,13 @@ class _Lines:
     def entries(self) -> Iterator[Entry]:
         """Every quantity, in the order in which Algorithm 5 computes them."""
         yield from self.forward()
-        own: Deltas = {}
+        own = Upstream(self.single) if self.case.n == 1 else None
         for k in range(self.case.r, 0, -1):
-            if self.case.n == 1:
+            if own is None:
+                yield self._delta(k)
+            else:
                 delta, own = self.delta(k, own)
                 yield delta
-            else:
-                yield self._delta(k)
             yield from self.gradients(k, own)
 
     def forward(self) -> Iterator[Entry]:
@@ -316,7 +316,7 @@ class _Lines:
             column_layer=k,
         )
 
-    def delta(self, k: int, above: Deltas) -> tuple[Entry, Deltas]:
+    def delta(self, k: int, above: Upstream) -> tuple[Entry, Upstream]:
         """Lines 2 and 4 on one example; and the candidate's own delta from there up.
 
         Where dJ/db is not delta^[k] by the candidate's own delta^[k+1], but dJ/dW shows one that
@@ -333,10 +333,10 @@ class _Lines:
         fitting = [
             witness
             for witness in seen
-            if not delta_steps([e], k, [{**above, k: witness[1]}])[0].wrong.any()
+            if not delta_steps([above.with_delta(k, witness[1])], k)[0].wrong.any()
         ]
         if not seen:
-            return right, {**above, k: e.back(k, above) * self._slope(k)}
+            return right, above.with_delta(k, above.back(k) * self._slope(k))
         role, got, allowed = (fitting or seen)[0]
         middle, term = self.right.by_convention.get(0.5), self.term.gradient[k - 1]
         shown = Seen(
@@ -348,7 +348,7 @@ class _Lines:
             name_of=lambda at: f"your delta[{k}][{at[1]}]",
             arithmetic=partial(self._delta_arithmetic, k),
         )
-        return right._replace(seen=shown), {**above, k: got}
+        return right._replace(seen=shown), above.with_delta(k, got)
 
     def _has_other_loss(self, k: int) -> bool:
         """Whether a wrong loss was returned, from which delta^[r] may follow."""
@@ -378,7 +378,7 @@ class _Lines:
         e = self.single
         return np.allclose(e.error, e.prediction - e.y, rtol=1e-9, atol=0)
 
-    def gradients(self, k: int, own: Deltas) -> Iterator[Entry]:
+    def gradients(self, k: int, own: Upstream | None) -> Iterator[Entry]:
         """Line 5: dJ/dW^[k] and dJ/db^[k], beside what the candidate's own delta^[k] gives."""
         for role in "Wb":
             right, middle, got, tolerance, slack, term = (
@@ -421,10 +421,8 @@ class _Lines:
         """The user's array, if it can be read."""
         return None if (role, k) in self.unread else self.slots.get((role, k))
 
-    def _follows(self, role: str, k: int, own: Deltas) -> bool | None:
-        if self.case.n > 1:
-            return None
-        return not gradient_steps([self.single], role, k, [own])[0].wrong.any()
+    def _follows(self, role: str, k: int, own: Upstream | None) -> bool | None:
+        return None if own is None else not gradient_steps([own], role, k)[0].wrong.any()
 
     def _gradient_arithmetic(self, role: str, k: int, at: Index) -> Arithmetic:
         i, j = at

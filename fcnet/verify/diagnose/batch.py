@@ -11,9 +11,9 @@ from fcnet.arrays import unit_roundoff
 from fcnet.types import Layer, Trace
 from fcnet.verify.diagnose.line import Line
 from fcnet.verify.diagnose.single import (
-    Deltas,
     Single,
     Step,
+    Upstream,
     delta_steps,
     gradient_steps,
     single_of,
@@ -126,13 +126,12 @@ class Batch:
     def steps(self, place: str, k: int) -> list[Step]:
         """The line of Algorithm 5 at `place` and layer k, on every row."""
         if (place, k) not in self._steps:
-            deltas: list[Deltas] = [
-                {j: self.delta(j)[i] for j in range(k, self.r + 1)} for i in range(self.n)
+            upstream = [
+                Upstream(example, {j: self.delta(j)[i] for j in range(k, self.r + 1)})
+                for i, example in enumerate(self.examples)
             ]
             self._steps[place, k] = (
-                delta_steps(self.examples, k, deltas)
-                if place in "24"
-                else gradient_steps(self.examples, place, k, deltas)
+                delta_steps(upstream, k) if place in "24" else gradient_steps(upstream, place, k)
             )
         return self._steps[place, k]
 

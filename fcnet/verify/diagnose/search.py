@@ -9,8 +9,10 @@ there are several hypotheses, and the one that leaves the fewest and simplest mi
 A layer without a bias has the last two of these witnesses.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
 from fcnet.verify.diagnose.batch import Batch, BatchLine, batch_lines
 from fcnet.verify.diagnose.explain import (
@@ -25,9 +27,9 @@ from fcnet.verify.diagnose.explain import (
 )
 from fcnet.verify.diagnose.line import Line, Mistake
 from fcnet.verify.diagnose.single import (
-    Deltas,
     Single,
     Step,
+    Upstream,
     delta_steps,
     gradient_steps,
 )
@@ -43,18 +45,52 @@ def complexity(faults: Sequence[Fault]) -> int:
     return sum(fault.why.complexity for fault in faults)
 
 
-class SingleHypothesis(NamedTuple):
-    """What a layer may have computed on single examples.
+Input = TypeVar("Input", Upstream, Batch)
+
+
+@dataclass(frozen=True)
+class Hypothesis(Generic[Input]):
+    """What a layer may have computed.
 
     Attributes:
-        singles: the examples that show its delta.
-        deltas: of each, the delta of this layer and of those above.
+        inputs: those that show it, with the candidate's values from this layer up; none where these
+            values are unknown.
         faults: the lines of the layer that are then wrong.
     """
 
-    singles: Sequence[Single]
-    deltas: Sequence[Deltas]
+    inputs: Sequence[Input]
     faults: list[Fault]
+
+
+def _search(
+    inputs: Sequence[Input],
+    r: int,
+    hypotheses_of: Callable[[Sequence[Input], int], Iterable[Hypothesis[Input]]],
+    known_only: bool = False,
+) -> list[Fault]:
+    """The faults of the simplest hypothesis on each layer, from the output down.
+
+    The layer below is a witness: the complexity of its faults under each hypothesis is added. With
+    `known_only` nothing is found if on some layer every hypothesis has an unknown fault.
+    """
+    found: list[Fault] = []
+    for k in range(r, 0, -1):
+        hypotheses = list(hypotheses_of(inputs, k))
+        if known_only:
+            hypotheses = [h for h in hypotheses if all(f.why.kind != "unknown" for f in h.faults)]
+            if not hypotheses:
+                return []
+        costs = [complexity(h.faults) for h in hypotheses]
+        if len(hypotheses) > 1 and k > 1:
+            below = [hypotheses_of(h.inputs, k - 1) if h.inputs else () for h in hypotheses]
+            least = [min((complexity(h.faults) for h in hs), default=0) for hs in below]
+            costs = [own + further for own, further in zip(costs, least, strict=True)]
+        best = hypotheses[costs.index(min(costs))]
+        found += best.faults
+        inputs = best.inputs
+        if not inputs:
+            break
+    return found
 
 
 def single_faults(singles: Sequence[Single], mistakes: Sequence[Mistake]) -> list[Fault]:
@@ -62,107 +98,75 @@ def single_faults(singles: Sequence[Single], mistakes: Sequence[Mistake]) -> lis
 
     Examples whose gradient is not finite show little: they are used only if no other shows a fault.
     """
-    finite = [e for e in singles if e.answer.is_finite]
-    return (_search_singles(finite, mistakes) if finite else []) or (
-        _search_singles(singles, mistakes) if singles else []
-    )
-
-
-def _search_singles(singles: Sequence[Single], mistakes: Sequence[Mistake]) -> list[Fault]:
-    found: list[Fault] = []
-    deltas: Sequence[Deltas] = [{} for _ in singles]
-    for k in range(singles[0].r, 0, -1):
-        hypotheses = _single_hypotheses(singles, k, deltas, mistakes)
-        costs = [complexity(hypothesis.faults) for hypothesis in hypotheses]
-        if len(hypotheses) > 1 and k > 1:  # the third witness: layer k-1 under each hypothesis
-            below = [_single_hypotheses(r.singles, k - 1, r.deltas, mistakes) for r in hypotheses]
-            least = [min(complexity(r.faults) for r in hypotheses) for hypotheses in below]
-            costs = [own + further for own, further in zip(costs, least, strict=True)]
-        hypothesis = hypotheses[costs.index(min(costs))]
-        found += hypothesis.faults
-        singles, deltas = hypothesis.singles, hypothesis.deltas
-    return found
+    hypotheses_of = partial(_single_hypotheses, mistakes=mistakes)
+    for some in ([e for e in singles if e.answer.is_finite], singles):
+        if some and (found := _search([*map(Upstream, some)], some[0].r, hypotheses_of)):
+            return found
+    return []
 
 
 def _single_hypotheses(
-    singles: Sequence[Single], k: int, above: Sequence[Deltas], mistakes: Sequence[Mistake]
-) -> list[SingleHypothesis]:
+    above: Sequence[Upstream], k: int, mistakes: Sequence[Mistake]
+) -> list[Hypothesis[Upstream]]:
     """delta^[k] as db shows it, as dW shows it, or as it must be."""
-    if not singles[0].has_bias(k):
-        return _hypotheses_without_bias(singles, k, above, mistakes)
-    deltas: Sequence[Deltas] = [
-        {**known, k: e.db(k)} for e, known in zip(singles, above, strict=True)
-    ]
-    line = delta_steps(singles, k, deltas)
-    hypotheses = [_suppose(singles, k, deltas, mistakes)]
+    if not above[0].example.has_bias(k):
+        return _hypotheses_without_bias(above, k, mistakes)
+    own = [one.with_delta(k, one.example.db(k)) for one in above]
+    line = delta_steps(own, k)
+    hypotheses = [_suppose(own, k, mistakes)]
     if not hypotheses[0].faults:
         return hypotheses
-    seen, shown = _shown_by_dW(singles, k, above)  # if the rank of dW is one
-    if seen and not _any_wrong(gradient_steps(seen, "W", k, shown)):
-        hypothesis, other = _suppose(seen, k, shown, mistakes), delta_steps(seen, k, shown)
+    shown = _shown_by_dW(above, k)  # if the rank of dW is one
+    if shown and not _any_wrong(gradient_steps(shown, "W", k)):
+        hypothesis, other = _suppose(shown, k, mistakes), delta_steps(shown, k)
         if not _any_wrong(line):  # in a coarse format both may pass for delta: the nearer is first
             near = _delta_error(other) < _delta_error(line)
             return [hypothesis, *hypotheses] if near else [*hypotheses, hypothesis]
         hypotheses.append(hypothesis)
         if not _any_wrong(other):
             return hypotheses
-        singles, deltas, line = seen, shown, other
+        own, line = shown, other
     if not _any_wrong(line):
         return hypotheses
-    must = [{**known, k: s.expected} for known, s in zip(deltas, line, strict=True)]
-    return [*hypotheses, _suppose(singles, k, must, mistakes)]
+    must = [one.with_delta(k, step.expected) for one, step in zip(own, line, strict=True)]
+    return [*hypotheses, _suppose(must, k, mistakes)]
 
 
 def _hypotheses_without_bias(
-    singles: Sequence[Single], k: int, above: Sequence[Deltas], mistakes: Sequence[Mistake]
-) -> list[SingleHypothesis]:
-    """delta^[k] as dW shows it, or as it must be: in layer 1 no other witness tells which."""
+    above: Sequence[Upstream], k: int, mistakes: Sequence[Mistake]
+) -> list[Hypothesis[Upstream]]:
+    """delta^[k] as dW shows it, or as it must be: in layer 1 there is no third witness."""
     hypotheses = []
-    seen, shown = _shown_by_dW(singles, k, above)
-    if seen:
-        hypothesis = _suppose(seen, k, shown, mistakes)
-        if not hypothesis.faults:
-            return [hypothesis]
-        hypotheses = [hypothesis]
-    must = [
-        {**known, k: e.back(k, known) * e.slope(k)} for e, known in zip(singles, above, strict=True)
+    if shown := _shown_by_dW(above, k):
+        hypotheses = [_suppose(shown, k, mistakes)]
+        if not hypotheses[0].faults:
+            return hypotheses
+    must = [one.with_delta(k, one.back(k) * one.example.slope(k)) for one in above]
+    return [*hypotheses, _suppose(must, k, mistakes)]
+
+
+def _shown_by_dW(above: Sequence[Upstream], k: int) -> list[Upstream]:  # noqa: N802
+    """The examples where a^[k-1] is not zero, with delta^[k] as dW^[k] shows it there."""
+    return [
+        one.with_delta(k, one.example.delta_from_dW(k))
+        for one in above
+        if one.example.a(k - 1).any()
     ]
-    return [*hypotheses, _suppose(singles, k, must, mistakes)]
-
-
-def _shown_by_dW(  # noqa: N802
-    singles: Sequence[Single], k: int, above: Sequence[Deltas]
-) -> tuple[list[Single], list[Deltas]]:
-    """The examples where a^[k-1] is not zero, so that dW^[k] shows delta^[k], and their deltas."""
-    lit = [(e, known) for e, known in zip(singles, above, strict=True) if e.a(k - 1).any()]
-    return [e for e, _ in lit], [{**known, k: e.delta_from_dW(k)} for e, known in lit]
 
 
 def _suppose(
-    singles: Sequence[Single], k: int, deltas: Sequence[Deltas], mistakes: Sequence[Mistake]
-) -> SingleHypothesis:
+    upstream: Sequence[Upstream], k: int, mistakes: Sequence[Mistake]
+) -> Hypothesis[Upstream]:
     """The wrong lines of layer k for a given delta."""
-    places = "Wb" if singles[0].has_bias(k) else "W"
-    gradients = [gradient_steps(singles, place, k, deltas) for place in places]
-    lines = [delta_steps(singles, k, deltas), *gradients]
-    return SingleHypothesis(singles, deltas, _faults_in(lines, mistakes))
+    places = "Wb" if upstream[0].example.has_bias(k) else "W"
+    gradients = [gradient_steps(upstream, place, k) for place in places]
+    lines = [delta_steps(upstream, k), *gradients]
+    return Hypothesis(upstream, _faults_in(lines, mistakes))
 
 
 def _delta_error(line: Sequence[Step]) -> float:
     sizes = sum(float(abs(step.expected).sum()) for step in line)
     return sum(float(abs(step.got - step.expected).sum()) for step in line) / max(sizes, 1e-300)
-
-
-class BatchHypothesis(NamedTuple):
-    """What a layer of batches may have computed.
-
-    Attributes:
-        batches: with their rows as they are from this layer down; none where these are unknown.
-        faults: the lines of the layer that are then wrong.
-    """
-
-    batches: Sequence[Batch]
-    faults: list[Fault]
 
 
 def batch_faults(
@@ -173,38 +177,18 @@ def batch_faults(
     Args:
         batches: at least one.
         mistakes: rows of `BATCH_MISTAKES`, and of `ROW_MISTAKES` where the rows are the true ones.
-        known_only: no fault at all rather than an unknown one.
+        known_only: as in `_search`.
     """
-    found: list[Fault] = []
-    for k in range(batches[0].r, 0, -1):
-        hypotheses = list(_batch_hypotheses(batches, k, mistakes))
-        if known_only:
-            hypotheses = [h for h in hypotheses if all(f.why.kind != "unknown" for f in h.faults)]
-            if not hypotheses:
-                return []
-        costs = [complexity(hypothesis.faults) for hypothesis in hypotheses]
-        if len(hypotheses) > 1 and k > 1:
-            least = [_least_complexity(h.batches, k - 1, mistakes) for h in hypotheses]
-            costs = [own + further for own, further in zip(costs, least, strict=True)]
-        hypothesis = hypotheses[costs.index(min(costs))]
-        found += hypothesis.faults
-        batches = hypothesis.batches
-        if not batches:
-            break
-    return found
-
-
-def _least_complexity(batches: Sequence[Batch], k: int, mistakes: Sequence[Mistake]) -> int:
-    hypotheses = _batch_hypotheses(batches, k, mistakes) if batches else ()
-    return min((complexity(hypothesis.faults) for hypothesis in hypotheses), default=0)
+    hypotheses_of = partial(_batch_hypotheses, mistakes=mistakes)
+    return _search(batches, batches[0].r, hypotheses_of, known_only)
 
 
 def _batch_hypotheses(
     batches: Sequence[Batch], k: int, mistakes: Sequence[Mistake]
-) -> Iterator[BatchHypothesis]:
+) -> Iterator[Hypothesis[Batch]]:
     """Faults of line 5 alone; a known one in delta; or an unknown one, if layer k-1 inherits it."""
     lines = _lines_of_batches(batches, k)
-    plain = BatchHypothesis(batches, _faults_in(lines, mistakes))
+    plain = Hypothesis(batches, _faults_in(lines, mistakes))
     yield plain
     wrong = [line for line in lines if _any_wrong(line)]
     if not wrong:
@@ -221,12 +205,12 @@ def _batch_hypotheses(
             after = [batch.after(k, edit) for batch, edit in zip(batches, edits, strict=True)]
             why = Explanation(mistake.kind, mistake.says, KNOWN)
             rest = _faults_in(_lines_of_batches(after, k), mistakes)
-            yield BatchHypothesis(after, [Fault(place, k, why), *rest])
+            yield Hypothesis(after, [Fault(place, k, why), *rest])
     unknown = any(fault.why.kind == "unknown" for fault in plain.faults)
     if unknown and all(map(_any_wrong, _lines_of_batches(batches, k - 1) if k > 1 else lines)):
         below = "; the layers below were not judged in batches" if k > 1 else ""
         says = f"fits no known mistake: {describe_error(wrong[0])}{below}"
-        yield BatchHypothesis((), [Fault(place, k, Explanation("unknown", says, UNTRACED))])
+        yield Hypothesis((), [Fault(place, k, Explanation("unknown", says, UNTRACED))])
 
 
 def _lines_of_batches(batches: Sequence[Batch], k: int) -> list[list[BatchLine]]:

@@ -7,7 +7,8 @@ Algorithm 5, and each line can be judged alone, with the candidate's own values 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,9 +20,6 @@ from fcnet.verify.truth.terms import total
 from fcnet.verify.types import Answer, Case, Cost, Reference, TermValue, Values
 
 Matrix = Float[np.ndarray, "m_k m_below"]
-
-Deltas: TypeAlias = Mapping[int, Vector]
-"""The candidate's delta^[j] on one example, for the layers j = k..r that have been read."""
 
 SLOPE_ERROR = 4
 """Units in the last place of sigma', relative to 1: what 1 - a^2 loses where a is near 1."""
@@ -108,10 +106,6 @@ class Single:
     def tied(self, k: int) -> Bool[np.ndarray, " m_k"]:
         """Which units of layer k are at a kink, up to rounding."""
         return self.reference.kinks[self._index(k)][0]
-
-    def back(self, k: int, deltas: Deltas) -> Vector:
-        """dJ/da^[k] from delta^[k+1]: W^[k+1]^T delta^[k+1], or dJ/do for k = r."""
-        return self.error if k == self.r else self.W(k + 1).T @ deltas[k + 1]
 
     @cached_property
     def term(self) -> TermValue:
@@ -207,54 +201,69 @@ def single_of(
     return Single(cost, case, reference, answer, slopes, strictness)
 
 
+class Upstream(NamedTuple):
+    """An example, and the candidate's delta^[j] on it for the layers j = k..r read so far."""
+
+    example: Single
+    deltas: Mapping[int, Vector] = MappingProxyType({})
+
+    def with_delta(self, k: int, delta: Vector) -> "Upstream":
+        """The same with delta^[k], the next one."""
+        return self._replace(deltas={**self.deltas, k: delta})
+
+    def back(self, k: int) -> Vector:
+        """dJ/da^[k] from delta^[k+1]: W^[k+1]^T delta^[k+1], or dJ/do for k = r."""
+        e = self.example
+        return e.error if k == e.r else e.W(k + 1).T @ self.deltas[k + 1]
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Step(Line):
     """A line on one example.
 
     Attributes:
-        example: the example.
-        deltas: the candidate's delta^[j], for j = k..r.
+        upstream: the example, with the candidate's delta^[j] for j = k..r.
         peers: the same line on every example, in the order of the calls, this one included.
     """
 
-    example: Single
-    deltas: Deltas
+    upstream: Upstream
     peers: list["Step"] = field(default_factory=list)
+
+    @property
+    def example(self) -> Single:
+        """The example."""
+        return self.upstream.example
 
     @property
     def delta(self) -> Vector:
         """delta^[k] of the candidate."""
-        return self.deltas[self.k]
+        return self.upstream.deltas[self.k]
 
     @property
     def above(self) -> Vector:
         """delta^[k+1] of the candidate; LookupError for k = r."""
-        return self.deltas[self.k + 1]
+        return self.upstream.deltas[self.k + 1]
 
     @property
     def back(self) -> Vector:
         """All of delta^[k] but its factor sigma'(z^[k]), from the candidate's delta^[k+1]."""
-        return self.back_at(self.k)
-
-    def back_at(self, k: int) -> Vector:
-        """dJ/da^[k] from the candidate's delta^[k+1]; dJ/do for k = r."""
-        return self.example.back(k, self.deltas)
+        return self.upstream.back(self.k)
 
     def edited(self, edit: Callable[..., Any]) -> Any:
         """What the line gives after an edit of the line, its example, and k."""
         return edit(self, self.example, self.k)
 
 
-def delta_steps(examples: Sequence[Single], k: int, deltas: Sequence[Deltas]) -> list[Step]:
+def delta_steps(upstream: Sequence[Upstream], k: int) -> list[Step]:
     """Line 2 (k = r) or line 4 on every example: is delta^[k] what follows from delta^[k+1]?
 
     A unit at a kink may have any slope between the two one-sided ones. Its delta is right if some
     such slope gives it; if none does, it is no evidence for or against a mistake.
     """
     steps = []
-    for e, own in zip(examples, deltas, strict=True):
-        delta, back = own[k], e.back(k, own)
-        terms = abs(back) if k == e.r else abs(e.W(k + 1)).T @ abs(own[k + 1])
+    for one in upstream:
+        e, delta, back = one.example, one.deltas[k], one.back(k)
+        terms = abs(back) if k == e.r else abs(e.W(k + 1)).T @ abs(one.deltas[k + 1])
         tolerance = e.delta_tolerance(k, terms * abs(e.slope(k)))
         tolerance = tolerance + SLOPE_ERROR * e.unit_roundoff * terms
         ends = [back * slope for slope in e.kink_slopes(k)]
@@ -272,20 +281,17 @@ def delta_steps(examples: Sequence[Single], k: int, deltas: Sequence[Deltas]) ->
                 size=terms.max(),
                 unit_roundoff=e.unit_roundoff,
                 explained=~e.tied(k),
-                example=e,
-                deltas=own,
+                upstream=one,
             )
         )
     return _linked(steps)
 
 
-def gradient_steps(
-    examples: Sequence[Single], place: str, k: int, deltas: Sequence[Deltas]
-) -> list[Step]:
+def gradient_steps(upstream: Sequence[Upstream], place: str, k: int) -> list[Step]:
     """Line 5 on every example: do dW^[k] ("W") or db^[k] ("b") follow from delta^[k]?"""
     steps = []
-    for e, own in zip(examples, deltas, strict=True):
-        delta = own[k]
+    for one in upstream:
+        e, delta = one.example, one.deltas[k]
         if place == "W":
             expected, got = np.outer(delta, e.a(k - 1)), e.dW(k)
             tolerance = e.weight_tolerance(k, delta)
@@ -303,8 +309,7 @@ def gradient_steps(
                 size=abs(expected).max(),
                 unit_roundoff=e.unit_roundoff,
                 explained=np.ones(expected.shape, bool),
-                example=e,
-                deltas=own,
+                upstream=one,
             )
         )
     return _linked(steps)

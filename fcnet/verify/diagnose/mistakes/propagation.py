@@ -64,7 +64,7 @@ PROPAGATION = (
     Mistake(
         "above_without_derivative",
         "4",
-        lambda s, e, k: (e.W(k + 1).T @ s.back_at(k + 1)) * e.slope(k),
+        lambda s, e, k: (e.W(k + 1).T @ s.upstream.back(k + 1)) * e.slope(k),
         "goes back from delta[{above}] without its own factor sigma'(z[{above}])",
     ),
     Mistake(

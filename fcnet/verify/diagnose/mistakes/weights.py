@@ -11,7 +11,7 @@ from fcnet.verify.types import Values
 
 def delta_of(s: Step, k: int) -> Values:
     """delta^[k]: the candidate's own, or for a layer below, which is not read yet, the true one."""
-    return s.deltas[k] if k in s.deltas else s.example.true_delta(k)
+    return s.upstream.deltas.get(k, s.example.true_delta(k))
 
 
 def _other_dW(s: Step, k: int) -> np.ndarray:  # noqa: N802 - the notes' symbol

@@ -91,6 +91,8 @@ FIGURES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "high": ("to", ".3g"),
         "processor_ratio": ("processor", ".3g"),
         "rounds": ("rounds", ".0f"),
+        "over_floor": ("over floor", ".3g"),  # the median over the least time of the arithmetic
+        "difference": ("difference", ".1g"),  # from the baseline's result, relative
         "cold_s": ("first s", ".2f"),  # the first run, which compiles
         "later_s": ("later s", ".2f"),
         "loss": ("loss", ".5g"),  # after training, on all the data

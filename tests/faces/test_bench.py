@@ -4,11 +4,19 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import jax
 import pytest
+from jax import export
+from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
+
+import fcnet
 
 BENCH = Path(__file__).parents[2] / "scripts" / "bench.py"
 
@@ -207,6 +215,104 @@ def test_no_part_for_a_gpu_is_begun_when_its_time_is_over(
         monkeypatch.setattr(gpu, part, lambda *given: iter([given]))
     assert len(list(gpu.run(quick=False))) == begun
     assert capsys.readouterr().out.count("left out") == 8 - begun
+
+
+@pytest.fixture
+def layouts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCH.parent))
+    return importlib.import_module("benchmarks.layouts")
+
+
+def stepwise(params: Any, X: Any, Y: Any, batches: Any, rates: Any) -> Any:
+    """What a form computes, one network and one step after the other."""
+    gradient = jax.jit(fcnet.batch_backprop)
+    trained = []
+    for k, (table, rate) in enumerate(zip(batches, rates, strict=True)):
+        one = jax.tree.map(lambda leaf, k=k: leaf[k], params)
+        for rows in table:
+            g = gradient(one, X[rows], Y[rows])
+            one = jax.tree.map(lambda leaf, g, rate=rate: leaf - rate * g, one, g)
+        trained.append(one)
+    return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *trained)
+
+
+DEFECTS: dict[str, Callable[..., Any]] = {
+    "without the last step": lambda p, X, Y, batches, rates: (p, X, Y, batches[:, :-1], rates),
+    "another's rate": lambda p, X, Y, batches, rates: (p, X, Y, batches, rates[::-1]),
+    "another's batches": lambda p, X, Y, batches, rates: (p, X, Y, batches[::-1], rates),
+    "all with one's batches": lambda p, X, Y, b, r: (p, X, Y, b * 0 + b[:1], r),
+}
+
+
+@pytest.mark.slow
+def test_every_form_of_a_sweep_takes_the_same_steps(layouts: ModuleType) -> None:
+    work = layouts.draw(*layouts.TINY, layouts.TINY_STEPS)
+    expected = stepwise(*work)
+    for name, train in layouts.FORMS.items():
+        assert layouts.difference(train(*work), expected) < 1e-6, name
+    for name, defect in DEFECTS.items():
+        assert layouts.difference(layouts.FORMS["vmap"](*defect(*work)), expected) > 1e-4, name
+    floor, *rows = layouts.run(quick=True)
+    assert [row.program for row in rows] == list(layouts.FORMS)
+    for row in rows:
+        assert row.values["over_floor"] == row.values["us"] / floor.values["us"] > 0
+        assert row.values["difference"] < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:The Pallas Triton backend is deprecated")
+def test_the_kernel_of_a_sweep_is_lowered_for_a_gpu(
+    layouts: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    work = jax.eval_shape(partial(layouts.draw, *layouts.SWEEPS[0][:4], steps=2))
+    device = AbstractDevice("NVIDIA H200", num_cores=None, platform="gpu")
+    of_triton = export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")
+
+    def lower(train: Callable[..., Any]) -> str:
+        with use_abstract_mesh(AbstractMesh((), (), abstract_device=device)):
+            exported = export.export(
+                jax.jit(train), platforms=("cuda",), disabled_checks=(of_triton,)
+            )(*work)
+        return str(exported.mlir_module())
+
+    kernels = [train for name, train in layouts.FORMS.items() if name.startswith("kernel")]
+    lowered = {lower(train) for train in kernels}
+    assert len(lowered) == len(kernels) > 1, "a precision or a number of warps does not arrive"
+    assert all("__gpu$xla.gpu.triton" in text for text in lowered)
+    monkeypatch.setattr(layouts, "power_of_two", lambda m: m)
+    with pytest.raises(ValueError, match="power of 2"):
+        lower(layouts.form(layouts.in_a_kernel, warps=1))
+
+
+@pytest.mark.parametrize(("sizes", "batch_size"), [((64, 256, 1), 16), ((3, 5, 2), 24)])
+def test_what_no_kernel_takes_is_refused(
+    sizes: tuple[int, ...], batch_size: int, layouts: ModuleType
+) -> None:
+    work = jax.eval_shape(partial(layouts.draw, sizes, batch_size, n=30, networks=2, steps=2))
+    with pytest.raises(ValueError, match="kernel"):
+        jax.eval_shape(partial(layouts.in_a_kernel, warps=4), *work)
+
+
+@pytest.mark.parametrize(("seconds", "begun"), [(-1, 0), (1e6, 1)])
+def test_forms_of_a_sweep_that_fail_or_are_late_are_left_out(
+    seconds: float,
+    begun: int,
+    layouts: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*work: Any) -> Any:
+        raise ValueError("not on this device")
+
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    monkeypatch.setattr(layouts, "rates_of_device", lambda *_: {"flop": 1.0, "bytes": 1.0})
+    monkeypatch.setattr(layouts, "draw", lambda *_: (jax.numpy.ones(1),))
+    monkeypatch.setattr(layouts, "SWEEPS", ((*layouts.TINY, 0),))
+    monkeypatch.setattr(layouts, "SECONDS", seconds)
+    monkeypatch.setattr(layouts, "FORMS", {layouts.OWN: lambda *work: work[0], "bad": fail})
+    rows = list(layouts.run(quick=False))
+    assert [row.program for row in rows] == ["floor", layouts.OWN][: 1 + begun]
+    assert capsys.readouterr().out.count("left out") == 2 - begun
 
 
 def test_an_unknown_suite_is_refused() -> None:

@@ -13,14 +13,18 @@ from fcnet.arrays import is_array
 Path: TypeAlias = tuple[str | int, ...]
 """The keys from the outermost container inwards; a named tuple has its fields as keys."""
 
+OF_MODULES = ("_modules", "_parameters")
+"""Attributes in which a module of PyTorch keeps its parts; its own names leave them out."""
+
 
 def name_of(path: Path) -> str:
     """A path as users write it.
 
-    >>> name_of(("W1",)), name_of((0, "W")), name_of(("dense", "kernel"))
-    ('W1', 'params[0].W', 'dense.kernel')
+    >>> name_of(("W1",)), name_of((0, "W")), name_of(("_modules", "0", "_parameters", "weight"))
+    ('W1', 'params[0].W', '0.weight')
     """
-    keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    named = (key for key in path if key not in OF_MODULES)
+    keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in named)
     return keys[1:] if keys.startswith(".") else f"params{keys}"
 
 

@@ -37,7 +37,7 @@ square."""
 
 UNRELIABLE = {
     *("stateful", "nondeterministic", "stale_cache", "momentum", "averaged_gradients"),
-    "ignores_params",
+    *("ignores_params", "ignores_inputs"),
 }
 """Kinds of findings after which the numbers of single calls show nothing about the formulas."""
 

@@ -72,7 +72,7 @@ def check_protocol(
     """Call the candidate in turn on the user's own input and on another, and compare.
 
     Args:
-        candidate: called 7 times at most, the first time with the user's own objects, unless it is
+        candidate: called 8 times at most, the first time with the user's own objects, unless it is
             a training step.
         own_reference: of the user's own input.
         other, other_reference: another input, with other parameters and as many examples.
@@ -101,7 +101,8 @@ def check_protocol(
         return Protocol(first, second, (*findings, *unrepeated), ())
     findings += [finding for finding in second.findings if finding not in findings]
     findings += [*check_earlier_results(candidate, calls), *check_state(calls)]
-    findings += check_dependence(candidate, calls)
+    if not errors(findings):
+        findings += check_dependence(candidate, calls)
     in_place = is_step and is_in_place(first.returned)
     if candidate.in_jax and not in_place and not errors(findings):
         findings += check_jit(candidate, calls) or check_vmap(candidate, calls)
@@ -281,8 +282,17 @@ def check_state(calls: Calls) -> list[Finding]:
             "return the gradient of this call alone"
         )
         return [form_finding("averaged_gradients", message)]
+    if back.answer and between.answer and _is_sum(first.answer, between.answer, back.answer):
+        message = "a call adds its gradient to that of the call before: set that to zero first"
+        return [form_finding("stateful", message)]
     message = "a call on another input changed the gradient of this one: something of it is kept"
     return [form_finding("stateful", message)]
+
+
+def _is_sum(first: Answer, between: Answer, back: Answer) -> bool:
+    both = jax.tree.map(lambda one, other: one + other, first.gradient, between.gradient)
+    no_bounds = [0 * leaf for leaf in jax.tree.leaves(both)]
+    return agree(first._replace(gradient=both), back, no_bounds)
 
 
 def _is_average(first: Answer, between: Answer, back: Answer) -> bool:
@@ -306,7 +316,8 @@ def _multiple(base: Params, other: Params) -> float:
 def check_dependence(candidate: Candidate, calls: Calls) -> list[Finding]:
     """Whether a wrong gradient of the other input is one that does not depend on the arguments.
 
-    Calls the candidate once more, on the other's x and y with the first's parameters.
+    Calls the candidate at most twice more, with the other's data and the first's parameters, and
+    the other way round.
     """
     first, other, right = calls.first, calls.other, calls.other_reference
     if first.answer is None or other.answer is None or other.answer.is_empty:
@@ -320,6 +331,14 @@ def check_dependence(candidate: Candidate, calls: Calls) -> list[Finding]:
     if call.answer is not None and distance(call.answer, other.answer) == 0:
         message = "other params gave the same gradient: perhaps it works on params of its own"
         return [form_finding("ignores_params", message)]
+    if np.array_equal(first.case.X, other.case.X):  # seeds may coincide
+        return []
+    call = candidate.call(first.case._replace(params=other.case.params))
+    if call.answer is not None and distance(call.answer, other.answer) == 0:
+        message = (
+            "another x and y gave the same gradient: perhaps it works on an x and y of its own"
+        )
+        return [form_finding("ignores_inputs", message)]
     return []
 
 

@@ -31,7 +31,7 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     """The arrays of a gradient by the paths of the parameters; None if its form does not tell.
 
     By its names, if it has some. Else in the order in which they are written, if there are as many
-    as parameters, and their shapes fit in that order or in one of `ORDERS`.
+    as parameters, and their shapes fit in that order, all or most of them, or in one of `ORDERS`.
     """
     named = _by_entry(layout, gradient) or _by_layer(layout, gradient)
     if named is not None:
@@ -41,7 +41,9 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     unnamed = all(isinstance(key, int) for path, _ in found for key in path)
     if not unnamed or len(values) != len(slots) or not all(map(is_array, values)):
         return None
-    fits = in_order(slots, list(map(shape_of, values))) is not None
+    shapes = list(map(shape_of, values))
+    fitting = sum(slot.shape == shape for slot, shape in zip(slots, shapes, strict=True))
+    fits = 2 * fitting > len(slots) or in_order(slots, shapes) is not None
     return dict(zip([slot.path for slot in slots], values, strict=True)) if fits else None
 
 

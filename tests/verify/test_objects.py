@@ -276,6 +276,7 @@ def test_modules_of_pytorch():
 
     report = fcnet.check(backward, module, torch.tensor(X), torch.tensor(Y), batched=True)
     assert report.ok, report
+    assert [leaf.path for leaf in report.leaves] == list(before)
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert all(value.grad is None for value in module.parameters())
 

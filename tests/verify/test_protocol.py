@@ -84,7 +84,9 @@ def test_correct_candidates_in_pytorch():
         (manners.Running(), "stateful", "a call on another input changed the gradient"),
         (manners.First(), "stale_cache", "another input gave the gradient of the first"),
         (manners.ByIdentity(), "stale_cache", "the gradient of their old values"),
+        (manners.AddsUp(), "stateful", "adds its gradient to that of the call before"),
         (manners.Network(), "ignores_params", "params of its own"),
+        (manners.Data(), "ignores_inputs", "an x and y of its own"),
         (manners.dropout, "nondeterministic", "something is random"),
     ],
 )

@@ -118,7 +118,7 @@ def test_the_coarsest_dtype_is_told(dtypes, coarsest):
         ("pairs", 1.5, "is an array, expected a list"),
         ("pairs", PAIRS[:1], "is a list of length 1, expected a list of length 2"),
         ("pairs", [DW1, DB1, DW2], "is a list of length 3"),
-        ("pairs", [DW1, DB1, DW2, DB1], "is a list of length 4"),
+        ("pairs", [DB1, DW1, DB1, DW2], "is a list of length 4"),
         ("pairs", (LOSS, LOSS, PAIRS), "is a tuple of length 3.*a pair with the loss"),
         ("pairs", [PAIRS[0], (DW2, [DB2, DB2])], r"params\[1\]\[1\] is a list.*expected an array"),
         ("pairs", [PAIRS[0], (DW2, SimpleNamespace())], r"\[1\].b is a SimpleNamespace"),
@@ -207,6 +207,11 @@ def test_wrong_shapes(changes, quantity, words):
         assert returned.answer is None
         layer = returned.partial.gradient[0]
         assert [array is None for array in layer] == [quantity == "dW", quantity == "db"]
+
+
+def test_one_wrong_shape_in_other_containers_is_told_as_such():
+    (finding,) = read([DW1, DB1, DW2, np.ones(N)], "names").findings
+    assert finding[:4] == (5, "db", 2, "wrong_shape")
 
 
 def test_a_gradient_that_has_the_name_of_its_parameter_is_called_its_gradient():

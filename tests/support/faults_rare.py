@@ -175,6 +175,12 @@ DELTAS = [
         _several_outputs,
     ),
     Fault(
+        "label_subtracted",
+        DELTA,
+        lambda m, k, v: (m.mean - m.Y.argmax(1)[:, None]) * m.share * slope(m, k),
+        lambda m, k: _several_outputs(m, k) and _classified(m, k),
+    ),
+    Fault(
         "label_off_by_minus_one",
         DELTA,
         lambda m, k, v: (m.mean - np.roll(m.Y, -1, 1)) * m.share * slope(m, k),

@@ -113,3 +113,46 @@ def test_labels_in_a_column_for_several_outputs():
         return {"W1": X.T @ d, "b1": d.sum(0)}
 
     assert fcnet.check(backward, params, X, y, batched=True).ok
+
+
+@pytest.mark.parametrize("n", [3, 8])  # (n, 3) less (n,) is silent for 3 examples alone
+def test_a_label_is_subtracted_and_not_its_one_hot_vector(n):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(n, 4)), np.arange(n) % 3
+    params = {"W1": rng.normal(size=(4, 3)), "b1": np.zeros(3)}
+
+    def backward(params, X, y):
+        e = np.exp(X @ params["W1"] + params["b1"])
+        d = (e / e.sum(1, keepdims=True) - y) / len(X)
+        return {"W1": X.T @ d, "b1": d.sum(0)}
+
+    report = fcnet.check(backward, params, X, y, batched=True, loss="softmax_cross_entropy")
+    assert [f[:4] for f in report.findings[1:]] == [(2, "delta", 1, "label_subtracted")]
+    assert report.findings[0].kind == "raises"
+
+
+@pytest.mark.parametrize(
+    ("slip", "expected"),
+    [
+        ("no b1", (1, "", 1, "bias_not_added")),
+        ("no b2", (1, "", 2, "bias_not_added")),
+        ("appended", (None, "", None, "leaf_order")),
+    ],
+)
+def test_slips_outside_of_the_lines_that_go_back(slip, expected):
+    rng = np.random.default_rng(4)
+    X, Y = rng.normal(size=(2, 6, 4))
+    params = [(rng.normal(size=(4, 4)), rng.normal(size=4)) for _ in range(2)]
+
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        a = np.tanh(X @ W1 + b1 * (slip != "no b1"))
+        d2 = (a @ W2 + b2 * (slip != "no b2") - Y) / len(X)
+        d1 = d2 @ W2.T * (1 - a * a)
+        grads = [(a.T @ d2, d2.sum(0)), (X.T @ d1, d1.sum(0))]
+        return grads if slip == "appended" else grads[::-1]
+
+    report = fcnet.check(
+        backward, params, X, Y, activation="tanh", batched=True, weight_layout="in_out"
+    )
+    assert [finding[:4] for finding in report.findings] == [expected]

@@ -129,3 +129,12 @@ def test_other_noise_is_no_dropout_and_no_line_is_blamed():
     report = fcnet.check(backward, network(), *data(5), batched=True)
     assert found(report) == [(None, "", None, "nondeterministic")]
     assert any("no line was judged" in note for note in report.notes)
+
+
+def test_a_program_that_fails_on_every_single_example_is_judged_on_batches():
+    def backward(params, X, Y):
+        Z, ((dW1, db1), (dW2, _)) = X @ params[0].W.T, gradient(params, X, Y)[1]
+        return [(dW1, db1), (dW2, (Z @ Z).sum(0)[:2])]  # @ for *: as many examples as units
+
+    report = fcnet.check(backward, network(), *data(5), batched=True)
+    assert {finding.kind for finding in report.findings} >= {"raises"}

@@ -60,6 +60,9 @@ def test_a_softmax_over_the_examples_is_named_for_any_loss_with_a_softmax(name):
     wrong = backward(lambda o: softmax(o, axis=0))
     (finding,) = findings_of(wrong, "sigmoid", own_loss(SOFTMAX, name))
     assert finding[:3] == ("delta", 2, "softmax_over_examples")
+    wrong = backward(lambda o: softmax(o, axis=0), lambda z: np.maximum(z, 0), lambda z: z > 0)
+    (finding,) = findings_of(wrong, "relu", own_loss(SOFTMAX, name))  # its ReLU'(0) is 0
+    assert finding[:3] == ("delta", 2, "softmax_over_examples")
     assert findings_of(backward(softmax), "sigmoid", own_loss(SOFTMAX, name)) == []
 
 

@@ -146,9 +146,14 @@ def _batch_explanation(
     """Faults of batches that explain those on one example as well; none if any stays unknown.
 
     A mistake in combining rows may spoil a batch of one too. So the rows are the true ones here.
+    At a kink these have a choice, which the candidate may make in another way.
     """
     single = [item for item in items if item.case.n == 1]
-    plain = [i._replace(alone=()) for i in (*single, *batches) if i.answer.is_finite]
+    plain = [
+        item._replace(alone=())
+        for item in (*single, *batches)
+        if item.answer.is_finite and not any(kink.any() for kink in item.reference.kinks)
+    ]
     tables = BATCH_MISTAKES if same_places else (*BATCH_MISTAKES, *ROW_MISTAKES)
     return _faults_of_batches(cost, plain, tables, strictness, known_only=True)
 

@@ -1,8 +1,8 @@
 """Why the answers of a backward pass are wrong: special causes first, then the wrong lines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import jax
 import numpy as np
@@ -38,9 +38,14 @@ NO_STEP = (
 )
 
 
-SUBTRACTS_BIASES = (
+SUBTRACTS_BIASES = form_finding(
+    "other_description",
     "this is the exact gradient with z = W a - b, and check has z = W a + b: give it a function of "
-    "the negative biases, which takes -b for b and returns -db for db"
+    "the negative biases, which takes -b for b and returns -db for db",
+)
+
+REVERSED = form_finding(
+    "leaf_order", "the gradients are in reverse order: that of the last layer stands first"
 )
 
 
@@ -66,8 +71,8 @@ class Causes:
         if rate := self._rate_returned():
             message = RETURNS_PARAMETERS.format(rate=f"{rate:g}")
             return [form_finding("returns_parameters", message)]
-        if self._subtracts_biases():
-            return [form_finding("other_description", SUBTRACTS_BIASES)]
+        if cause := self._right_otherwise():
+            return [cause]
         other = self.description
         found = self._described_as(other) if other else self._wrong_lines()
         message = "the gradient is wrong, but fits no known mistake"
@@ -80,7 +85,7 @@ class Causes:
         small = [trial.case for trial in self.trials if 1 < trial.case.n <= ROWS_ALONE]
         alone = [trial.case for trial in self.trials if trial.case.n == 1]
         cases = [*alone, *(row for case in small[:1] for row in rows_of(case))]
-        if subject.unread or subject.candidate.learning_rate or not cases:
+        if subject.unread or subject.candidate.learning_rate:
             return []
         known = {id(trial.case): trial.answer for trial in self.trials}
         answers = [known[id(case)] if id(case) in known else subject.answer(case) for case in cases]
@@ -89,7 +94,7 @@ class Causes:
             for case, answer in zip(cases, answers, strict=True)
             if answer is not None
         ]
-        found, undone = undo_dropout(subject.cost, singles)
+        found, undone = undo_dropout(subject.cost, singles) if singles else ([], [])
         if not found:
             return []
         trials = [subject.trial(case, answer) for case, answer in undone]
@@ -118,23 +123,38 @@ class Causes:
         answered = Answered(call.case, call.answer)
         return has_loss(self.description, answered, term, self.subject.format)
 
-    def _subtracts_biases(self) -> bool:
-        """Whether all answers are right for z = W a - b, and there is a b."""
-        if self.subject.unread:
-            return False
+    def _right_otherwise(self) -> Finding | None:
+        """The one thing that is wrong, if all answers are right for other biases or reversed."""
+        if self.subject.unread or self._is_right():
+            return None
+        if self._is_right(_with_negative_biases, _with_negative_biases):
+            return SUBTRACTS_BIASES
+        if self._is_right(read=lambda gradient: gradient[::-1]):
+            return REVERSED
+        for k in range(1, len(self.subject.candidate.own.params) + 1):
+            if self._is_right(partial(_without_bias, k=k)):
+                message = f"z[{k}] lacks the bias. It must be W[{k}] a[{k - 1}] + b[{k}]."
+                return Finding(1, "", k, "bias_not_added", message)
+        return None
+
+    def _is_right(
+        self,
+        change: Callable[[Params], Params] = lambda params: params,
+        read: Callable[[Params], Params] = lambda gradient: gradient,
+    ) -> bool:
+        """Whether all gradients, read in some way, are exact for parameters that are changed."""
         cost, format = self.subject.cost, self.subject.format
-        parts = [(t.case, without(t.answer, cost.terms, t.case)) for t in self.trials]
-        return any(b is not None and b.any() for case, _ in parts for _, b in case.params) and all(
-            fits(
-                described(cost),
-                Answered(
-                    case._replace(params=_with_negative_biases(case.params)),
-                    part._replace(gradient=_with_negative_biases(part.gradient)),
-                ),
-                format,
-            )
-            for case, part in parts
-        )
+        for trial in self.trials:
+            case, answer = trial.case, without(trial.answer, cost.terms, trial.case)
+            other = case._replace(params=change(case.params))
+            gradient = read(answer.gradient)
+            if _shapes(gradient) != _shapes(case.params):
+                return False
+            if not fits(
+                described(cost), Answered(other, answer._replace(gradient=gradient)), format
+            ):
+                return False
+        return bool(self.trials)
 
     def _rate_returned(self) -> float:
         """The learning rate of a step that returned the new parameters unasked, or 0."""
@@ -183,6 +203,16 @@ class Causes:
 
 def _with_negative_biases(layers: Params) -> Params:
     return tuple(layer if layer.b is None else layer._replace(b=-layer.b) for layer in layers)
+
+
+def _without_bias(layers: Params, k: int) -> Params:
+    layer = layers[k - 1]
+    bare = layer if layer.b is None else layer._replace(b=0 * layer.b)
+    return (*layers[: k - 1], bare, *layers[k:])
+
+
+def _shapes(layers: Params) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree.leaves(layers)]
 
 
 def wrong_lines(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:

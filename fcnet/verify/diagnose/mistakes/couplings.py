@@ -10,6 +10,7 @@ import numpy as np
 
 from fcnet.verify.diagnose.batch import Batch, Rows
 from fcnet.verify.diagnose.line import Mistake
+from fcnet.verify.diagnose.mistakes.output import LABEL_SUBTRACTED
 from fcnet.verify.truth.functions import means_of
 
 
@@ -34,6 +35,12 @@ def _with_targets(change: Callable[[Rows], Rows]) -> Callable[[Batch, int], Rows
     return edit
 
 
+def _with_labels(batch: Batch, k: int) -> Rows:
+    """One-hot targets replaced by their labels, of shape (n,), which only broadcasts if n = m_r."""
+    Y = batch.case.Y
+    return (batch.error(Y) + (Y - np.broadcast_to(Y.argmax(1), Y.shape))) * batch.slope(k)
+
+
 def _with_slope(i: int) -> Callable[[Batch, int], Rows]:
     return lambda batch, k: batch.back(k) * batch.slope(k)[i]
 
@@ -45,6 +52,7 @@ COUPLINGS = (
         _with_targets(lambda Y: Y.mean(0)),
         "takes the mean of all targets for every example: (n,) and (n, 1) were broadcast",
     ),
+    Mistake("label_subtracted", "2", _with_labels, LABEL_SUBTRACTED),
     Mistake(
         "first_target",
         "2",

@@ -9,6 +9,8 @@ from fcnet.verify.diagnose.line import Mistake
 from fcnet.verify.diagnose.single import Step
 from fcnet.verify.types import Values
 
+LABEL_SUBTRACTED = "subtracts the label, the number of the class, not its one-hot vector"
+
 
 def _residual(s: Step) -> np.ndarray:
     return s.example.a(s.k) - s.example.y
@@ -120,6 +122,12 @@ OUTPUT = (
         "2",
         lambda s, e, k: s.expected + (e.y - np.roll(e.y, -1)) * e.slope(k),
         "has the labels off by one: class c is taken for class c - 1",
+    ),
+    Mistake(
+        "label_subtracted",
+        "2",
+        lambda s, e, k: s.expected + (e.y - e.y.argmax()) * e.slope(k),
+        LABEL_SUBTRACTED,
     ),
     _accuracy(-1.0, coupled=True),
     _accuracy(1.0, coupled=True),

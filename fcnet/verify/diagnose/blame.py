@@ -47,13 +47,6 @@ class Observation(NamedTuple):
     alone: tuple[Answer, ...] = ()
 
 
-class Cause(NamedTuple):
-    """A wrong line, and whether it is wrong in batches only."""
-
-    fault: Fault
-    batched: bool
-
-
 Names: TypeAlias = Mapping[tuple[str, int], str]
 """The candidate's own names of dJ/dW ("W") and dJ/db ("b") of layer k; none for an absent bias."""
 
@@ -74,25 +67,22 @@ def diagnose(cost: Cost, items: Sequence[Observation], names: Names) -> list[Fin
         which entries are wrong, and by how much.
     """
     with np.errstate(all="ignore"):  # a wrong candidate may return any values
-        tries = (causes_of(cost, items, strictness) for strictness in STRICTNESS)
-        causes = next((causes for causes in tries if causes), [])
-    own_n = items[0].case.n if items else 1
-    return [
-        _finding_of(cost, cause, names, _whole_factor(cause, causes, own_n)) for cause in causes
-    ]
+        tries = (faults_of(cost, items, strictness) for strictness in STRICTNESS)
+        faults = next((faults for faults in tries if faults), [])
+    n = items[0].case.n
+    return [_finding_of(cost, fault, names, _whole_factor(fault, faults, n)) for fault in faults]
 
 
-def _whole_factor(cause: Cause, causes: Sequence[Cause], n: int) -> str:
+def _whole_factor(fault: Fault, faults: Sequence[Fault], n: int) -> str:
     """What a factor and a sum in place of a mean, in one line, come to at the user's own n."""
-    fault = cause.fault
     if fault.why.kind != "sum_for_mean" or n == 1:
         return ""
-    here = [c.fault.why.kind for c in causes if c.fault[:2] == fault[:2]]
+    here = [f.why.kind for f in faults if (f.place, f.k) == (fault.place, fault.k)]
     factors = [c for c, kind, *_ in FACTORS if kind in here]
     return "".join(f": in all {c * n:g} = {c:g} n at your n = {n}" for c in factors)
 
 
-def causes_of(cost: Cost, items: Sequence[Observation], strictness: float) -> list[Cause]:
+def faults_of(cost: Cost, items: Sequence[Observation], strictness: float) -> list[Fault]:
     """The wrong lines from the output down, each once."""
     batches = _useful_batches(items)
     singles = [item for item in items if item.case.n == 1]
@@ -106,9 +96,9 @@ def causes_of(cost: Cost, items: Sequence[Observation], strictness: float) -> li
         whole = _batch_explanation(cost, items, batches, same_places, strictness)
         if whole and complexity(whole) < complexity([*alone, *together]):
             alone, together = [], whole
-    causes = [Cause(fault, False) for fault in alone]
-    causes += [Cause(fault, True) for fault in together if not _is_the_same(fault, alone)]
-    return sorted(causes, key=lambda c: (-c.fault.k, PLACES[c.fault.place].line))
+    others = [fault for fault in together if not _is_the_same(fault, alone)]
+    faults = [*alone, *(fault._replace(batched=True) for fault in others)]
+    return sorted(faults, key=lambda fault: (-fault.k, PLACES[fault.place].line))
 
 
 def _is_the_same(fault: Fault, alone: Sequence[Fault]) -> bool:
@@ -173,14 +163,13 @@ def _places_of(faults: Sequence[Fault]) -> set[tuple[str, int]]:
     return {(fault.place, fault.k) for fault in faults}
 
 
-def _finding_of(cost: Cost, cause: Cause, names: Names, remark: str) -> Finding:
-    fault = cause.fault
+def _finding_of(cost: Cost, fault: Fault, names: Names, remark: str) -> Finding:
     place, k = PLACES[fault.place], fault.k
     dW, db = (f"your {names.get((role, k))}" for role in "Wb")
     shown = f"{dW} and {db} show" if ("b", k) in names else f"{dW} shows"
     words = {"k": k, "above": k + 1, "below": k - 1, "dW": dW, "db": db, "shown": shown}
     formula = formula_of(cost, fault.place, k)
-    if cause.batched:
+    if fault.batched:
         formula = f"the {cost.reduction} over the examples of {formula}"
     message = f"{place.subject} {fault.why.says}{remark}. It must be {formula}."
     return Finding(place.line, place.quantity, k, fault.why.kind, message.format(**words))

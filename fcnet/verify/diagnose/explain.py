@@ -1,7 +1,7 @@
 """Why a line is wrong: the table of mistakes tried on it, and the error's pattern if none fits."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -43,11 +43,12 @@ class Explanation(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A wrong line: its key in `PLACES`, its layer, and why it is wrong."""
+    """A wrong line: its key in `PLACES`, its layer, why, and whether only batches show it."""
 
     place: str
     k: int
     why: Explanation
+    batched: bool = False
 
 
 class _Fit(NamedTuple):
@@ -100,25 +101,31 @@ def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Ex
         # Most pairs fail on the first line already, so the others are not computed for them.
         if not isinstance(value, np.ndarray) or not _may_be_two(lines[0], value, added):
             continue
-        values, one = _edits(mistake, lines), Explanation(mistake.kind, mistake.says, KNOWN)
-        if not values:  # on another input it is not possible
-            continue
-        for factor in FACTORS:
-            digits = evidence(lines, (factor.value * value for value in values))
-            if digits is not None and digits >= CHANCE:
-                says = _EXTRA.replace("{c}", f"{factor.value:g}")
-                found.append((digits, [one, Explanation(factor.kind, says, KNOWN)]))
-        ways = [(ANY_FACTOR, [(0 * v, v) for v in values])]
-        for other, way in added:
-            if _may_fit(lines[0], (values[0], way)):
-                pairs = _edits(other, lines)
-                if pairs and _is_added(lines, pairs):
-                    ways.append((other, [(v, w) for v, (_, w) in zip(values, pairs, strict=True)]))
-        for other, pairs in ways:
-            fit = _try_constant(other, lines, pairs)
-            if fit and fit.digits >= CHANCE:
-                found.append((fit.digits, [one, fit.why._replace(complexity=KNOWN)]))
+        if values := _edits(mistake, lines):  # else it is not possible on another input
+            one = Explanation(mistake.kind, mistake.says, KNOWN)
+            found += [(fit.digits, [one, fit.why]) for fit in _beside(lines, values, added)]
     return max(found, key=lambda pair: pair[0], default=(0.0, []))[1]
+
+
+def _beside(
+    lines: Sequence[Line], values: Sequence[Values], added: Sequence[tuple[Mistake, Values]]
+) -> Iterator[_Fit]:
+    """What else is wrong where a mistake gives `values`: a factor, or an added term."""
+    for factor in FACTORS:
+        digits = evidence(lines, (factor.value * value for value in values))
+        if digits is not None and digits >= CHANCE:
+            says = _EXTRA.replace("{c}", f"{factor.value:g}")
+            yield _Fit(Explanation(factor.kind, says, KNOWN), digits)
+    ways = [(ANY_FACTOR, [(0 * v, v) for v in values])]
+    for other, way in added:
+        if _may_fit(lines[0], (values[0], way)):
+            pairs = _edits(other, lines)
+            if pairs and _is_added(lines, pairs):
+                ways.append((other, [(v, w) for v, (_, w) in zip(values, pairs, strict=True)]))
+    for other, pairs in ways:
+        fit = _try_constant(other, lines, pairs)
+        if fit and fit.digits >= CHANCE:
+            yield fit._replace(why=fit.why._replace(complexity=KNOWN))
 
 
 def _may_be_two(line: Line, value: Values, added: Sequence[tuple[Mistake, Values]]) -> bool:

@@ -1,8 +1,8 @@
 """Activations: each sigma beside its derivative sigma', one row a piece.
 
-The notes' ReLU has ReLU'(0) = 1, from 1{z >= 0} in section 3.2 and Algorithm 4. JAX's own ways to
-write it differ (`jax.nn.relu` has 0 there, `jnp.maximum(z, 0)` has 1/2), so `relu` carries the
-notes' in a custom rule, and `jax.grad` through it agrees with Algorithm 5 also where z is 0.
+The notes' ReLU has ReLU'(0) = 1, from 1{z >= 0} in section 3.2 and Algorithm 4. JAX's own differ:
+`jax.nn.relu` has 0 there, `jnp.maximum(z, 0)` has 1/2. So `relu` has a custom rule, and `jax.grad`
+through it agrees with Algorithm 5 also where z is 0.
 """
 
 from collections.abc import Sequence

@@ -152,9 +152,9 @@ def batch_backprop(
 ) -> P:
     """The gradient of `mean_loss`: Algorithm 5 for every row, then one contraction a layer.
 
-    The mean over examples of `backprop`, without forming each example's outer product: with the
-    deltas of all examples in the rows of D and the activations below in the rows of A, dJ/dW =
-    D^T A / n, and dJ/db is the mean of the rows of D (section 4, backward).
+    The mean over examples of `backprop`, without forming each example's outer product. The rows of
+    D are the deltas of all examples, those of A the activations below. Then dJ/dW = D^T A / n, and
+    dJ/db is the mean of the rows of D (section 4, backward).
 
     Args:
         params: r layers.

@@ -167,9 +167,10 @@ LOSSES = MappingProxyType(
         )
     }
 )
-"""The losses by name: the squared error (1.1), 1/2 the sum of squares for m_r > 1, and the negative
-log-likelihoods of a Bernoulli, a categorical and a Poisson variable whose logit (log for Poisson)
-is o; constants in y alone are left out, and for m_r > 1 independent outputs add up."""
+"""The losses by name. The squared error (1.1) is 1/2 the sum of squares for m_r > 1. The others are
+the negative log-likelihoods of a Bernoulli, a categorical and a Poisson variable: o is the logit,
+for Poisson the log of the mean. Constants in y alone are left out. For m_r > 1 independent outputs
+add up."""
 
 
 def get_loss(choice: str | Loss) -> Loss:

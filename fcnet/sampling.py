@@ -105,8 +105,8 @@ def uniform_below(keys: Array, bound: Int[Array, " B"]) -> Int[Array, "B rows"]:
     The bits of draw j are the key `fold_in(key, j)` itself; `jax.random.bits` would throw half of
     them away. The keys are the last axis, which fills the vector registers.
 
-    `jax.random.randint` is no substitute: for a bound above 2^16 it keeps the remainder of only 32
-    bits, and with a bound of 3 * 2^29 a number below 2^30 is 1.5 times as likely as one above.
+    `jax.random.randint` is no substitute. For a bound above 2^16 it keeps the remainder of only 32
+    bits: with a bound of 3 * 2^29, a number below 2^30 is 1.5 times as likely as one above.
     """
     draws = jnp.arange(bound.size, dtype=jnp.uint32)[:, None]
     words = as_numpy(fold_in(keys, draws))

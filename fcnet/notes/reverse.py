@@ -25,10 +25,10 @@ def reverse_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """The gradient of f with respect to its first argument, by an explicit reverse pass.
 
     Theorem 3.1 as a program: `circuit_size(reverse_gradient(f), *args)` is at most 5 times
-    `circuit_size(f, *args)` for circuits of + - * / ReLU exp log sin cos, and at most 3 times for
-    the loss of a large network. (Adjoints are whole arrays, so entries that f repeats and does not
-    use are not free, as they would be number by number.) The twin `jax.grad(f)` returns the same up
-    to rounding. The gradient is a JAX function: it can be jitted, mapped, counted and
+    `circuit_size(f, *args)` for circuits of + - * / ReLU exp log sin cos. For the loss of a large
+    network it is at most 3 times that. (Adjoints are whole arrays, so entries that f repeats and
+    does not use are not free, as they would be number by number.) The twin `jax.grad(f)` returns
+    the same up to rounding. The gradient is a JAX function: it can be jitted, mapped, counted and
     differentiated.
 
     It holds where f is differentiable: no division by 0, logarithms and roots of positive numbers

@@ -60,8 +60,8 @@ def walk(
     over the lines of the algorithm, and the formula of the line with its numbers. The page is one
     text that loads nothing, for a file or a notebook; it needs no extra.
 
-    A page of less than 1 MB keeps up to 300 steps, evenly spaced in the square root of the step
-    where the run has more, so that they come closer at the start. Larger networks keep fewer: about
+    A page of less than 1 MB keeps up to 300 steps. Of a longer run they are evenly spaced in the
+    square root of the step, so that they are closer at the start. Larger networks keep fewer: about
     15 steps for sizes (10, 64, 64, 1). Numbers are rounded to 3 digits.
 
     Args:

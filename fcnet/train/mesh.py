@@ -18,9 +18,9 @@ Each process calls `progress` and returns the result; the first writes the check
 processes communicate by gloo, which comes with JAX. `scripts/launch_local` starts several on one
 machine.
 
-A device is kept busy, rather than waiting for gradients of the others, by about 2,200 rows of each
-batch on H100s in one node, by 2,500 over several nodes, and by 2,000 on TPU v5e along one axis of
-the torus, in bfloat16 or tensorfloat32: peak FLOP/s over bytes/s
+With enough rows of each batch, a device computes for as long as the gradients are on their way:
+about 2,200 rows on H100s in one node, 2,500 over several nodes, and 2,000 on TPU v5e along one axis
+of the torus, in bfloat16 or tensorfloat32. That is peak FLOP/s over bytes/s
 (jax-ml.github.io/scaling-book/training).
 """
 

@@ -216,9 +216,9 @@ def check_optimizer(optimizer: Optimizer, hyperparameters: Hyperparameters, para
     Nothing is computed: one update is only traced.
 
     Raises:
-        ValueError: for one that needs another argument, has hyper-parameters that must be
-            constants, returns updates or a state that the next step cannot take, or steps to
-            parameters not meant for evaluation.
+        ValueError: for one that needs another argument, or whose hyper-parameters must be
+            constants; whose updates or state the next step cannot take; or that steps to parameters
+            not meant for evaluation.
     """
     leaves, structure = jax.tree.flatten((hyperparameters, params))
     _check_step(optimizer, structure, tuple(map(shape_of, leaves)))

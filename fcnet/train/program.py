@@ -30,11 +30,11 @@ INNER_LOOPS: Mapping[str, Sequence[tuple[int, int, int]]] = {
 """By platform, rows of: the most work of a step, the length of an inner loop of fixed length, and
 by how many steps it is unrolled. The work is the number of parameters times that of examples.
 
-A GPU's loop whose length is known only at run time asks the host after each iteration whether to go
-on, which takes longer than the step of a small network. The steps left over by the inner loops are
-compiled separately and may be rounded differently. A step of more work than in any row, or of a
-block shorter than the inner loop, is compiled once, as on other platforms: in one loop of all
-steps. Every copy of a step of a medium network takes seconds to compile.
+Where the length of a loop is known only at run time, the host of a GPU decides after each iteration
+whether it ends; that takes longer than the step of a small network. The steps left over by the
+inner loops are compiled separately and may be rounded differently. A step of more work than in any
+row, or of a block shorter than the inner loop, is compiled once, as on other platforms: in one loop
+of all steps. Every copy of a step of a medium network takes seconds to compile.
 """
 
 GATHER_BYTES = {"cpu": 2**18}

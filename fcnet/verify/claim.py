@@ -67,7 +67,7 @@ class Claimed(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What is right, and who claims to compute it: a `Subject` to be judged.
+    """A function written by hand, and what it must compute: a `Subject` to be judged.
 
     Attributes:
         name: of the candidate.

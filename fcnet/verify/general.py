@@ -70,10 +70,10 @@ def check_gradient(
         value its name.
 
     Raises:
-        TypeError, ValueError: for arguments without a floating array, or not finite, a function
-            that JAX cannot trace or that does not return a scalar, a gradient that cannot be called
-            with them, or names that stand for several values. A gradient that raises is a finding
-            of the report.
+        TypeError, ValueError: for arguments without a floating array, or not finite; for a function
+            that JAX cannot trace, or that does not return a scalar; for a gradient that cannot be
+            called with them; for a name of several values. A gradient that raises is a finding of
+            the report.
 
     >>> import jax.numpy as jnp
     >>> def function(params, x):

@@ -1,8 +1,8 @@
 """Objects that hold parameters: found by name, filled with other values, and left as they were.
 
 `weights` and `biases`, `W1` and `b1`, `params`, `coefs_` and `intercepts_`, layers with W and b.
-The checker gets the arrays as a dict with the names of the attributes, and the candidate is called
-as backward(x, y) after the values of a case are put into the object.
+The checker gets the arrays as a dict with the names of the attributes. For each case it puts the
+values into the object, and then calls backward(x, y).
 """
 
 import dataclasses

@@ -51,11 +51,11 @@ def check_vjp(
 ) -> Report:
     """Check the derivative rule of a `jax.custom_vjp` against autodiff of its plain twin.
 
-    First the value, then the cotangents of the arguments, for cotangents of the result that are
-    zero, random, one-hot and scaled, at the given arguments and near them, and again under
-    `jax.jit` and `jax.vmap`. The tolerance follows from rounding. Arguments near the user's own
-    keep what holds of these exactly, such as rows that sum to 1; a note says which of that the rule
-    needs.
+    First the values are compared, then the cotangents of the arguments. The cotangents of the
+    result are zero, random, one-hot and scaled. All is compared at the given arguments, near them,
+    and again under `jax.jit` and `jax.vmap`. The tolerance follows from rounding. Arguments near
+    the user's own keep what holds of these exactly, such as rows that sum to 1; a note says which
+    of that the rule needs.
 
     Args:
         function: with a derivative rule of its own.

@@ -230,7 +230,7 @@ def wrong_lines(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]
 
 
 def with_own_terms(subject: BackwardPass) -> tuple[list[Finding], BackwardPass]:
-    """A finding if the candidate's terms are not those of the cost, and who has its terms."""
+    """A finding if the candidate's terms are not those of the cost; the subject with its terms."""
     if subject.unread:
         return [], subject
     n, names = subject.candidate.own.n, subject.gradient_names

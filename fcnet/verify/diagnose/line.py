@@ -115,11 +115,10 @@ class Mistake(NamedTuple):
     Attributes:
         kind: a slug.
         places: the keys of `PLACES` where people make it.
-        edit: what the line then gives, a function of the line, its input, and k. If the mistake has
-            a constant c of the programmer's own, such as a learning rate, it gives the pair (base,
-            way) of base + c way, or else a function of c that takes complex numbers. A mistake that
-            is not possible in this network raises ValueError
-            or LookupError, or gives another shape.
+        edit: what the line then gives, a function of the line, its input, and k. Some mistakes have
+            a constant c of the programmer's own, such as a learning rate. Then it gives the pair
+            (base, way) of base + c way, or else a function of c that takes complex numbers. Where a
+            mistake is not possible, it raises ValueError or LookupError, or gives another shape.
         says: what is wrong, to follow the name of the quantity; {c} is the constant, and {k},
             {above} and {below} are numbers of layers.
     """

@@ -151,10 +151,10 @@ class MonteCarlo:
     def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Any], total: Any) -> Any:
         """The root mean square of the partial sums, times that of their number.
 
-        Recursive summation rounds every partial sum. If K terms with the sum D and the sum of
-        squares Q come in random order, the squares of the partial sums add up to K Q / 6 +
-        K D^2 / 3 on average; K Q / 2 here leaves room for other orders. Where squares underflow or
-        overflow, it is at most the sum of the sizes S, times the root of K.
+        Recursive summation rounds every partial sum. Of K terms, let D be the sum and Q the sum of
+        squares. In random order, the squares of their partial sums add up to K Q / 6 + K D^2 / 3 on
+        average; K Q / 2 here leaves room for other orders. Where squares underflow or overflow, it
+        is at most the sum of the sizes S, times the root of K.
         """
         (Q,), (S,) = (
             compute(eqn, [part(x) if _real(x) else x for x in operands])

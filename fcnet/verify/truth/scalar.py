@@ -18,7 +18,7 @@ def trace_scalar(
     Args:
         function: of pytrees of arrays.
         args: its arguments.
-        name: what the user knows the function as, such as "penalty".
+        name: the user's word for the function, such as "penalty".
         arguments: what it is a function of, in words.
 
     >>> trace_scalar(abs, [1.0], name="penalty", arguments="params")

@@ -4,7 +4,6 @@ import sys
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import export
@@ -62,12 +61,6 @@ def as_on_a_gpu(monkeypatch):
     program.advance.clear_cache()
     yield
     program.advance.clear_cache()
-
-
-@pytest.fixture
-def problem(key):
-    X = jax.random.normal(key, (23, 4))
-    return fcnet.init(key, (4, 5, 1)), X, jnp.abs(X[:, :1])
 
 
 def run(problem, key, **choices):

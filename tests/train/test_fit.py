@@ -18,13 +18,6 @@ pytestmark = pytest.mark.usefixtures("exact_products")
 RATE = {"learning_rate": 0.05}
 
 
-@pytest.fixture
-def problem(key):
-    X = jax.random.normal(key, (23, 4))
-    Y = jnp.abs(X[:, :1]) - X[:, 1:2]
-    return fcnet.init(key, (4, 5, 1)), X, Y
-
-
 def by_loop(params, X, Y, batches, weights=None, optimizer=None):
     """The same steps in plain Python, one batch of row numbers after the other."""
     optimizer = optimizer or optax.sgd(RATE["learning_rate"])

@@ -5,7 +5,6 @@ import signal
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -19,12 +18,6 @@ from fcnet.train.program import all_finite
 from fcnet.train.sweep import sweep
 
 pytestmark = pytest.mark.usefixtures("exact_products")
-
-
-@pytest.fixture
-def problem(key):
-    X = jax.random.normal(key, (23, 4))
-    return fcnet.init(key, (4, 5, 1)), X, jnp.abs(X[:, :1]) - X[:, 1:2]
 
 
 @pytest.fixture

@@ -25,13 +25,8 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.fixture
-def run():
-    key = jax.random.key(5)
-    X = jax.random.normal(key, (23, 4))
-    return partial(
-        fcnet.fit, fcnet.init(key, (4, 5, 1)), X, jnp.abs(X[:, :1]),
-        key=key, batch_size=6, steps=40, evaluate_every=10,
-    )  # fmt: skip
+def run(problem, key):
+    return partial(fcnet.fit, *problem, key=key, batch_size=6, steps=40, evaluate_every=10)
 
 
 def check_moments(run, folder, parts):

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -85,14 +84,11 @@ def test_fifty_kills_at_random_moments(unbroken, tmp_path):
 
 
 @pytest.fixture
-def run():
-    key = jax.random.key(5)
-    X = jax.random.normal(key, (23, 4))
+def run(problem, key):
+    rate = {"learning_rate": 0.01}
     return partial(
-        fit, fcnet.init(key, (4, 5, 1)), X, jnp.abs(X[:, :1]),
-        key=key, batch_size=6, steps=3000, hyperparameters={"learning_rate": 0.01},
-        evaluate_every=500,
-    )  # fmt: skip
+        fit, *problem, key=key, batch_size=6, steps=3000, hyperparameters=rate, evaluate_every=500
+    )
 
 
 def raise_at(step, number):

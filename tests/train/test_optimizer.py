@@ -51,13 +51,6 @@ READERS = {
 
 
 @pytest.fixture
-def problem(key):
-    X = jax.random.normal(key, (23, 4))
-    Y = jnp.abs(X[:, :1]) - X[:, 1:2]
-    return fcnet.init(key, (4, 5, 1)), X, Y
-
-
-@pytest.fixture
 def run(problem, key):
     return partial(fit, *problem, key=key, steps=9, sampling="full",
                    activation="tanh", precision="float64")  # fmt: skip

@@ -29,13 +29,8 @@ with locked(pathlib.Path(sys.argv[1])):
 
 
 @pytest.fixture
-def run():
-    key = jax.random.key(5)
-    X = jax.random.normal(key, (23, 4))
-    return partial(
-        fcnet.fit, fcnet.init(key, (4, 5, 1)), X, jnp.abs(X[:, :1]),
-        key=key, batch_size=6, steps=20, evaluate_every=10,
-    )  # fmt: skip
+def run(problem, key):
+    return partial(fcnet.fit, *problem, key=key, batch_size=6, steps=20, evaluate_every=10)
 
 
 def test_a_second_run_in_a_folder_is_refused_while_the_first_writes_to_it(run, tmp_path):

@@ -74,30 +74,14 @@ def learn_schema(
     if missing not in MISSING_CHOICES:
         raise ValueError(f"missing must be one of {', '.join(MISSING_CHOICES)}, got {missing!r}")
     names = tuple(dict.fromkeys(features)) or tuple(n for n in file.names if n != target)
-    says = {**{name: {"kind": "category"} for name in categories}, **(given or {})}
-    for name in (target, *names, *says):
-        check_column(file.names, name)
-    if target in names:
-        raise ValueError(f"the target {target!r} is among the features: leave it out")
     chosen = get_loss(loss)
-    if chosen.labels.one_hot:
-        says[target] = {**says.get(target, {}), "kind": "label"}
-    elif says.get(target, {}).get("kind", "number") not in ("number", "date"):
-        raise ValueError(
-            f"the target {target!r} is of the kind {says[target]['kind']} in the schema, expected "
-            "a number: to learn classes, choose the loss softmax_cross_entropy"
-        )
-    known = {name: field_of(name, says[name]) for name in (*names, target) if name in says}
+    says = {**{name: {"kind": "category"} for name in categories}, **(given or {})}
+    known = _known(file, target, names, says, chosen)
     found = _survey(file, (*names, target), known)
     fields = _decided(file, names, features, known, found)
     used = tuple(name for name in names if fields[name].kind != "ignored")
     if not used:
-        notes = {name: fields[name].note and f" ({fields[name].note})" for name in names}
-        left_out = ", ".join(f"{name!r}{note}" for name, note in notes.items())
-        raise ValueError(
-            f"there is no column to predict {target!r} from"
-            + (f"; left out are {left_out}" if left_out else "")
-        )
+        raise ValueError(f"there is no column to predict {target!r} from{_left_out(fields)}")
     fields[target] = _target(
         known.get(target) or decide(target, found[target], file.place), found[target]
     )
@@ -133,6 +117,32 @@ def learn_schema(
         if chosen.is_scalable
         else unscaled(len(goal.inputs)),
     )
+
+
+def _known(
+    file: TableFile, target: str, names: Collection[str], says: Given, loss: Loss
+) -> dict[str, Field]:
+    """The columns of which a user says what they are; a loss may say that the target is a label."""
+    for name in (target, *names, *says):
+        check_column(file.names, name)
+    if target in names:
+        raise ValueError(f"the target {target!r} is among the features: leave it out")
+    kind = says.get(target, {}).get("kind", "number")
+    if loss.labels.one_hot:
+        says = {**says, target: {**says.get(target, {}), "kind": "label"}}
+    elif kind not in ("number", "date"):
+        raise ValueError(
+            f"the target {target!r} is of the kind {kind} in the schema, expected a number: to "
+            "learn classes, choose the loss softmax_cross_entropy"
+        )
+    return {name: field_of(name, says[name]) for name in (*names, target) if name in says}
+
+
+def _left_out(fields: Mapping[str, Field]) -> str:
+    """The ignored columns, and why, in words."""
+    notes = {name: field.note and f" ({field.note})" for name, field in fields.items()}
+    left_out = ", ".join(f"{name!r}{note}" for name, note in notes.items())
+    return f"; left out are {left_out}" if left_out else ""
 
 
 def _survey(

@@ -23,6 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
+from support.problems import counted_loss
 
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor, base
@@ -395,13 +396,7 @@ def test_counts_are_learned_by_the_poisson_loss():
 
 def test_other_seeds_and_rates_do_not_compile_anew(houses):
     X, y = houses
-    traces = []
-
-    def counted(o, y):
-        traces.append(o)
-        return ((o - y) ** 2).sum() / 2
-
-    loss = fcnet.Loss("counted", counted, lambda o, y: o - y)
+    loss, traces = counted_loss()
     model = FCNetRegressor(3, loss=loss, max_iter=3, random_state=0).fit(X, y)
     first = len(traces)
     model.set_params(random_state=1, learning_rate_init=0.5, alpha=1.0, max_iter=7).fit(X, y)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support.problems import assert_close, assert_same_bits
+from support.problems import assert_close, assert_same_bits, counted_loss
 
 import fcnet
 from fcnet.train.fit import fit
@@ -230,13 +230,7 @@ def test_the_same_key_gives_the_same_bits_and_leaves_its_arguments(problem, key)
 
 def test_other_steps_rates_seeds_and_data_do_not_compile_anew(problem, key):
     params, X, Y = problem
-    traces = []
-
-    def counted(o, y):
-        traces.append(o)
-        return jnp.sum((o - y) ** 2) / 2
-
-    loss = fcnet.Loss("counted", counted, lambda o, y: (counted(o, y), o - y)[1])
+    loss, traces = counted_loss()
     run = partial(fit, params, batch_size=6, optimizer="sgd", loss=loss)
     run(X, Y, key=key, steps=30, hyperparameters=RATE)
     first = len(traces)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support.problems import assert_close
+from support.problems import assert_close, counted_loss
 
 import fcnet
 import fcnet.train.sweep as sweep_module
@@ -252,13 +252,7 @@ def test_progress_runs_to_the_end_and_its_error_ends_the_sweep(problem):
 
 def test_other_steps_rates_seeds_and_data_do_not_compile_anew(problem):
     params, X, Y, keys = problem
-    traces = []
-
-    def counted(o, y):
-        traces.append(o)
-        return jnp.sum((o - y) ** 2) / 2
-
-    loss = fcnet.Loss("counted", counted, lambda o, y: (counted(o, y), o - y)[1])
+    loss, traces = counted_loss()
     run = partial(sweep, params, batch_size=6, optimizer="sgd", loss=loss)
     run(X, Y, key=keys, steps=30, hyperparameters={"learning_rate": RATES})
     first = len(traces)

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from fcnet.types import Params, Trace
+from fcnet.types import Layer, Params, Trace
 from fcnet.verify.truth.double import Traced, float64, trace
 from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.kinks import CONVENTIONS, activate, has_kink, kink_slack
@@ -113,7 +113,8 @@ def _deltas(cost: Cost, params: Params, X: Array, Y: Array) -> list[Array]:
     """An example's own bias reaches its loss through its own z only: its gradient is delta."""
 
     def losses(biases: list[Array]) -> Array:
-        return _example_losses(cost, [W for W, _ in params], biases, X, Y)[0].sum()
+        layers = tuple(Layer(W, b) for (W, _), b in zip(params, biases, strict=True))
+        return _example_losses(cost, layers, X, Y)[0].sum()
 
     return jax.grad(losses)([jnp.broadcast_to(b, (len(X), len(b))) for _, b in params])
 
@@ -142,7 +143,7 @@ def _slack(
     noise: Array,
 ) -> Params:
     """How much any choice for each unit at a kink can add to the gradient."""
-    _, trace = _example_losses(cost, [W for W, _ in params], [b for _, b in params], X, Y)
+    _, trace = _example_losses(cost, params, X, Y)
     above = jax.vmap(jax.grad(cost.objective.loss.value))(trace.a[-1], Y)
     activations = cost.activations(len(params))
     return kink_slack(params, activations, trace, above, weights, kinks, near, noise)
@@ -154,9 +155,7 @@ def _cost_and_gradient(
     """The cost of the batch with the trace, and the gradient."""
 
     def weighted(params: Params) -> tuple[Array, Trace]:
-        losses, trace = _example_losses(
-            cost, [W for W, _ in params], [b for _, b in params], X, Y, *choice
-        )
+        losses, trace = _example_losses(cost, params, X, Y, *choice)
         return weights @ losses, trace
 
     return jax.value_and_grad(weighted, has_aux=True)(params)
@@ -164,8 +163,7 @@ def _cost_and_gradient(
 
 def _example_losses(
     cost: Cost,
-    weights: list[Array],
-    biases: list[Array],
+    params: Params,
     X: Float[Array, "n d"],
     Y: Float[Array, "n m_r"],
     kinks: Any = None,
@@ -177,7 +175,8 @@ def _example_losses(
     the units that `kinks` marks, by default at those with z = 0.
     """
     a, z = [X], []
-    for k, sigma in enumerate(cost.activations(len(weights))):
-        z.append(a[-1] @ weights[k].T + biases[k])
+    for k, sigma in enumerate(cost.activations(len(params))):
+        W, b = params[k]
+        z.append(a[-1] @ W.T + b)
         a.append(activate(sigma, z[-1], kinks and kinks[k], convention))
     return jax.vmap(cost.objective.loss.value)(a[-1], Y), Trace(tuple(a), tuple(z))

@@ -5,7 +5,7 @@ Algorithm 5, and each line can be judged alone, with the candidate's own values 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -227,7 +227,7 @@ class Step(Line):
     """
 
     upstream: Upstream
-    peers: list["Step"] = field(default_factory=list)
+    peers: Sequence["Step"]
 
     @property
     def example(self) -> Single:
@@ -260,7 +260,7 @@ def delta_steps(upstream: Sequence[Upstream], k: int) -> list[Step]:
     A unit at a kink may have any slope between the two one-sided ones. Its delta is right if some
     such slope gives it; if none does, it is no evidence for or against a mistake.
     """
-    steps = []
+    steps: list[Step] = []
     for one in upstream:
         e, delta, back = one.example, one.deltas[k], one.back(k)
         terms = abs(back) if k == e.r else abs(e.W(k + 1)).T @ abs(one.deltas[k + 1])
@@ -282,14 +282,15 @@ def delta_steps(upstream: Sequence[Upstream], k: int) -> list[Step]:
                 unit_roundoff=e.unit_roundoff,
                 explained=~e.tied(k),
                 upstream=one,
+                peers=steps,
             )
         )
-    return _linked(steps)
+    return steps
 
 
 def gradient_steps(upstream: Sequence[Upstream], place: str, k: int) -> list[Step]:
     """Line 5 on every example: do dW^[k] ("W") or db^[k] ("b") follow from delta^[k]?"""
-    steps = []
+    steps: list[Step] = []
     for one in upstream:
         e, delta = one.example, one.deltas[k]
         if place == "W":
@@ -310,12 +311,7 @@ def gradient_steps(upstream: Sequence[Upstream], place: str, k: int) -> list[Ste
                 unit_roundoff=e.unit_roundoff,
                 explained=np.ones(expected.shape, bool),
                 upstream=one,
+                peers=steps,
             )
         )
-    return _linked(steps)
-
-
-def _linked(steps: list[Step]) -> list[Step]:
-    for step in steps:
-        step.peers.extend(steps)
     return steps

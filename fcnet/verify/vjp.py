@@ -191,10 +191,6 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         leaves = arguments.floats(args)
         return [*values(leaves), *jax.vjp(values, leaves)[0]]
 
-    def ask(case: ArrayCase, double: bool) -> Answer | None:
-        called = call(both, arguments, case.leaves, double)
-        return None if called.error else as_answer(called.value)
-
     first = call(both, arguments, own.leaves)
     if first.error:
         return unreadable(twins.subject, OWN, arguments.format, [first.error])
@@ -206,7 +202,7 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
             for name in twins.result.names
         ),
         right=lambda leaves: 2 * twins.values(twins.reference, leaves),
-        call=ask,
+        call=partial(_answer, both, arguments),
         leaves=arguments.differentiable,
         names=twins.names,
         kept=properties(arguments.differentiable),
@@ -227,10 +223,6 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
     def rule(*leaves: Any) -> list[Array]:
         return twins.pull(twins.function, leaves)
 
-    def ask(case: ArrayCase, double: bool, how: Callable[..., Any] = rule) -> Answer | None:
-        pulled = call(how, both, case.leaves, double)
-        return None if pulled.error else as_answer(pulled.value)
-
     n = len(own.leaves)
     cases = cotangent_cases(own, [to_numpy(leaf) for leaf in leaves[n:]], draw)
     cases = [representable(case, leaves) for case in cases]
@@ -242,7 +234,7 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         name=twins.subject,
         arrays=tuple(Claimed(name, place=i) for i, name in enumerate(twins.names)),
         right=partial(twins.pull, twins.reference),
-        call=ask,
+        call=partial(_answer, rule, both),
         leaves=leaves,
         names=(*twins.names, *twins.result.names),
         kept=(*properties(leaves[:n]), *[()] * (len(leaves) - n)),
@@ -256,9 +248,17 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
     cases += claim.near(cases[0], NEAR_ARGUMENTS, draw)
     answers = [first, *map(claim.answer, cases[1:])]
     repeated, notes = call_again(claim, cases[0], first)
-    findings = [*repeated, *check_traced(claim, cases[0], first, rule, ask)]
+    findings = [*repeated, *check_traced(claim, cases[0], first, rule, both)]
     report = judge_claim(claim, cases, answers, findings, notes)
     return add_limits(report, claim, cases[0], draw)
+
+
+def _answer(
+    function: Callable[..., Any], arguments: Arguments, case: ArrayCase, double: bool = False
+) -> Answer | None:
+    """What a function of the arguments returns for a case; None if it raises."""
+    called = call(function, arguments, case.leaves, double)
+    return None if called.error else as_answer(called.value)
 
 
 def cotangent_cases(
@@ -318,7 +318,7 @@ def check_traced(
     case: ArrayCase,
     plain: Answer,
     rule: Callable[..., Any],
-    ask: Callable[..., Answer | None],
+    arguments: Arguments,
 ) -> list[Finding]:
     """Whether the rule gives the same under `jax.jit`, and for two cotangents under `jax.vmap`.
 
@@ -327,7 +327,7 @@ def check_traced(
         case: the one for which the rule gave `plain`.
         plain: what it gave.
         rule: of the arguments, and then of the cotangents.
-        ask: calls another function in the rule's place.
+        arguments: of the rule.
     """
     n = len(claim.arrays)
 
@@ -338,7 +338,7 @@ def check_traced(
 
     findings = []
     for kind, how in (("jit", jax.jit(rule)), ("vmap", stacked)):
-        answer = ask(case, False, how)
+        answer = _answer(how, arguments, case)
         if answer is None:
             findings.append(form_finding(f"{kind}_disagrees", f"under jax.{kind} the rule fails"))
             continue

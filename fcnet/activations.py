@@ -109,6 +109,11 @@ def get_activation(choice: str | Activation, kind: str = "activation") -> Activa
     >>> get_activation("tanh").derivative(jnp.array(0.0)).item()
     1.0
     """
+    if isinstance(choice, str) and choice == "softmax":
+        raise ValueError(
+            f"softmax is no {kind}, which takes each number alone; "
+            "the loss 'softmax_cross_entropy' contains it"
+        )
     return look_up(kind, ACTIVATIONS, choice)
 
 

@@ -26,6 +26,12 @@ STATUS = {"right": 0, "wrong": 1, "cannot tell": 3}
 """The exit status for each verdict; 2 is that of an error."""
 
 
+GIVEN = """
+It was given --layout {} --weight-layout {}{}: x of shape {}, y of shape {}.
+If it takes others, choose other options: see fcnet check --help."""
+"""What is said of a candidate that raises."""
+
+
 def _named(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return {
         f"{name}{k}": array
@@ -131,6 +137,9 @@ def check(
             key=jax.random.key(seed),
         )
     print(f"{report}\n\n{report.table()}" if table else report)
+    if any(finding.kind == "raises" for finding in report.findings):
+        many = " --batched" if batched else ""
+        print(GIVEN.format(layout, weight_layout, many, tuple(x.shape), tuple(y.shape)))
     _write(report, html, json)
     return STATUS[report.verdict]
 

@@ -240,12 +240,13 @@ def _check_gaps(
         return
     if target in count and first is not None:
         raise ValueError(
-            f"the target {target!r} has {count[target]:,} missing entries, the first in "
-            f"{file.place(first)}: drop such rows"
+            f"the target {target!r} has {count[target]:,} missing, the first in "
+            f"{file.place(first)}: choose 'drop' for missing, which drops such rows"
         )
     found = ", ".join(f"{often:,} in {name!r}" for name, often in count.items())
     raise ValueError(
-        f"missing entries: {found}; drop such rows, impute the entries, or leave these columns out"
+        f"missing entries: {found}; choose 'drop' or 'impute' for missing, or leave these columns "
+        "out"
     )
 
 

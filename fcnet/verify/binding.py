@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.activations import check_activations
-from fcnet.arrays import dtype_of, is_array, shape_of
+from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy
 from fcnet.checks import check_finite
 from fcnet.losses import check_labels
 from fcnet.trees import rebuild
@@ -107,7 +107,7 @@ def bind(
         )
     if not readings:
         d, *_, m_r = layouts[0].sizes
-        raise ValueError(_misfit(shape_of(x), shape_of(y), d, m_r, batched))
+        raise ValueError(_misfit(x, y, d, m_r, batched))
     _check_own_values(readings[0])
     with jax.enable_x64(True):
         z = [jnp.zeros(m) for m in readings[0].layout.sizes[1:]]
@@ -138,17 +138,21 @@ def _check_own_values(candidate: Candidate) -> None:
         check_finite(name, values)
 
 
-def _misfit(x: tuple[int, ...], y: tuple[int, ...], d: int, m_r: int, batched: bool) -> str:
-    label = " (or class labels 0..m_r-1)" if m_r > 1 else ""
+def _misfit(x: object, y: object, d: int, m_r: int, batched: bool) -> str:
+    label = f" (or class labels 0..{m_r - 1})" if m_r > 1 else ""
+    got = f"x has shape {shape_of(x)} and y {shape_of(y)}"
+    if dtype_of(y).kind in "iu":
+        values = to_numpy(y)
+        got += f", with integers from {values.min():g} to {values.max():g}"
     if batched:
         return (
-            f"x has shape {x} and y {y}; expected n examples as rows, (n, {d}) and "
+            f"{got}; expected n examples as rows, (n, {d}) and "
             f"(n, {m_r}){label}, or as columns, ({d}, n) and ({m_r}, n); "
             "leave out batched=True for a single example"
         )
     return (
-        f"x has shape {x} and y {y}; expected one example of shape ({d},) and its target of shape "
-        f"({m_r},){label}, maybe with an axis of length 1; for many examples give batched=True"
+        f"{got}; expected one example of shape ({d},) and its target of shape ({m_r},){label}, "
+        "maybe with an axis of length 1; for many examples give batched=True"
     )
 
 

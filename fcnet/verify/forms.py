@@ -162,5 +162,10 @@ def of_examples(n: int) -> tuple[WrongShape, ...]:
             ": it was not summed over the examples",
             partial(_summed_over, n),
         ),
+        WrongShape(
+            lambda got, expected: without_ones(got) == (n,),
+            f": it has a number for each of {n} examples, as a sum over the wrong axis has",
+            _unclear,
+        ),
         _UNKNOWN,
     )

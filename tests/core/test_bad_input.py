@@ -159,6 +159,13 @@ def test_a_careless_refusal_is_noticed() -> None:
             "'leaky_relu', 'softplus', 'gelu', 'silu', 'elu'",
         ),
         (
+            "forward",
+            {"activation": "softmax"},
+            ValueError,
+            "softmax is no activation, which takes each number alone; "
+            "the loss 'softmax_cross_entropy' contains it",
+        ),
+        (
             "example_loss",
             {"loss": "mse"},
             ValueError,

@@ -183,18 +183,20 @@ def test_a_gradient_of_nothing_exits_with_3(run, capsys):
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("body", "message", "raises"),
     [
-        ("return 1 / 0", "mine.py:2 in backprop: return 1 / 0"),
-        ("return 'nonsense'", "backprop: WRONG"),
-        ("return None", "backprop: WRONG"),
-        ("raise SystemExit(0)", "SystemExit"),
+        ("return 1 / 0", "mine.py:2 in backprop: return 1 / 0", True),
+        ("return 'nonsense'", "backprop: WRONG", False),
+        ("return None", "backprop: WRONG", False),
+        ("raise SystemExit(0)", "SystemExit", True),
     ],
 )
-def test_a_program_that_raises_or_returns_nonsense_is_a_finding(run, capsys, body, message):
+def test_a_program_that_raises_or_returns_nonsense_is_a_finding(run, capsys, body, message, raises):
     assert run(f"def backprop(params, x, y):\n    {body}\n") == 1
     shown = capsys.readouterr()
     assert message in shown.out
+    given = "given --layout pairs --weight-layout out_in: x of shape (4,), y of shape (2,)"
+    assert (given in shown.out) == raises
     assert not shown.err
 
 

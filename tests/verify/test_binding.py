@@ -151,7 +151,7 @@ SILENT = {"function": zero}
         (oblong, {"batched": False}, ValueError, r"x has shape \(5, 4\).*give batched=True"),
         (single, {"batched": True}, ValueError, r"x has shape \(4,\).*leave out batched=True"),
         (oblong, {"y": data(6)[1]}, ValueError, r"y \(6, 2\); expected n examples as rows"),
-        (oblong, softmax(np.array([0, 1, 2, 0, 1])), ValueError, "or class labels 0..m_r-1"),
+        (oblong, softmax(np.array([0, 1, 2, 0, 1])), ValueError, "or class labels 0..1"),
         (oblong, softmax(np.full((N, 2), 0.7)), ValueError, r"y\[0\] must be a distribution over"),
         (single, {"x": np.array([1.0, np.nan, 0, 0])}, ValueError, "x must be finite, got nan"),
         (single, {"y": jnp.array([1.0, jnp.inf])}, ValueError, "y must be finite, got inf"),

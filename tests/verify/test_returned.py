@@ -187,7 +187,8 @@ def test_another_order_is_seen_and_read_all_the_same(value, words):
         ({"dW1": np.ones((N, 3, 4))}, "dW", "not summed over the examples"),
         ({"db1": np.ones(())}, "db", "summed over the units too"),
         ({"db1": 2.5}, "db", "summed over the units too"),
-        ({"db1": np.ones(N)}, "db", r"expected \(3,\) like b1$"),
+        ({"db1": np.ones(N)}, "db", f"a number for each of {N} examples"),
+        ({"db1": np.ones(N + 1)}, "db", r"expected \(3,\) like b1$"),
         ({"dW1": np.ones((3, 3))}, "dW", r"has shape \(3, 3\), expected \(3, 4\) like W1$"),
     ],
 )

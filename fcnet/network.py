@@ -124,15 +124,27 @@ def forward(
 ) -> Float[Array, " m_r"]:
     """The output o = h_theta(x) of the network (2.12) for one example.
 
-    Arguments and errors as for `forward_trace`. For many examples as rows of X:
-    `jax.vmap(forward, in_axes=(None, 0))(params, X)`. The twin is `flax.linen.Dense` or
-    `torch.nn.Linear` with activations in between; both keep (2.12)'s values.
+    For many examples as rows of X: `jax.vmap(forward, in_axes=(None, 0))(params, X)`.
+
+    Args:
+        params: r layers.
+        x: one example, shape (d,); cast to the dtype of the parameters.
+        activation: sigma of layers 1..r-1, a name or an `Activation`.
+        output_activation: that of layer r.
+
+    Returns:
+        o, shape (m_r,), in the dtype of the parameters.
+
+    Raises:
+        ValueError, TypeError: as `forward_trace`.
 
     >>> import jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
     >>> forward(params, jnp.array([1.0, 2.0])).tolist()
     [17.0]
+
+    The twin is `flax.linen.Dense` or `torch.nn.Linear` with activations in between.
     """
     trace = forward_trace(params, x, activation=activation, output_activation=output_activation)
     return trace.a[-1]
@@ -174,7 +186,7 @@ def features(
 ) -> Float[Array, " m_below"]:
     """The learned features phi_beta(x) = a^[r-1] of (2.21), what the last layer is linear in.
 
-    Shape (m_{r-1},); for r = 1 it is x itself. Arguments and errors as for `forward_trace`.
+    Shape (m_{r-1},); for r = 1 it is x itself. Arguments and errors as for `forward`.
 
     >>> import jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy.sparse import csr_array
 
 import fcnet
@@ -69,7 +70,11 @@ TAKERS: dict[str, Callable[[Any], Any]] = {
     "fit_standardizer": lambda m: data.fit_standardizer(m(X)),
     "standardize": lambda m: data.standardize(SCALES, m(X)),
     "params_of": lambda m: interchange.params_of([(m(np.ones((1, 2))), np.ones(1))]),
-    "loss_curve": lambda m: plot.loss_curve(np.arange(8), {"a": m(X[:, 0])}).lines[0].get_ydata(),
+    "loss_curve": lambda m: (
+        plot.loss_curve(np.arange(8), {"a": m(X[:, 0])}, ax=Figure().add_subplot())
+        .lines[0]
+        .get_ydata()
+    ),
 }
 
 

@@ -343,5 +343,5 @@ def as_shares(weights: ArrayLike, n: int, dtype: DTypeLike) -> Float[Array, " n"
         total = known.sum(keepdims=True)
     if fails(total, lambda total: total < np.inf):
         raise ValueError("weights have no finite sum: divide them by the largest first")
-    where = jnp.where if isinstance(known, Array) else np.where
+    where: Any = jnp.where if isinstance(known, Array) else np.where
     return as_jax(known / where(total > 0, total, 1))

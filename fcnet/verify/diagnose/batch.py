@@ -277,7 +277,7 @@ def _noise(batch: Batch) -> float:
     """How large rounding errors of the true db are, relative to the largest of its terms."""
     layers = zip(batch.reference.tolerance, batch.case.params, batch.reference.deltas, strict=True)
     lost = batch.reference.lost
-    sizes = [
+    sizes: list[tuple[Any, Any]] = [
         ((tolerance.b - lost * abs(own.b)).max(), batch.share * abs(delta).sum(0).max())
         for tolerance, own, delta in layers
     ]

@@ -224,8 +224,8 @@ def backward(
     terms: list[Any] = []
     for k in reversed(range(first, case.r)):
         delta, size = signal
-        gradient.insert(0, Layer(share * (delta.T @ passed.a[k]), share * delta.sum(0)))
-        terms.insert(0, Layer(share * (size.T @ passed.sizes[k]), share * size.sum(0)))
+        gradient.insert(0, Layer._make((share * (delta.T @ passed.a[k]), share * delta.sum(0))))
+        terms.insert(0, Layer._make((share * (size.T @ passed.sizes[k]), share * size.sum(0))))
         if k > first:
             W = case.params[k].W
             slopes = _slopes(hidden, passed.z[k - 1], convention)

@@ -213,7 +213,7 @@ def _constant(lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]) -> 
     """
     top = bottom = 0.0
     for line, (base, way) in zip(lines, pairs, strict=True):
-        terms = max(line.size, abs(base).max(), abs(way).max())
+        terms = max(line.size, float(abs(base).max()), float(abs(way).max()))
         rounding = line.tolerance + line.noise * terms
         counts = line.explained & (way != 0) & (rounding > 0)
         weight = np.where(counts, rounding, np.inf) ** -2.0

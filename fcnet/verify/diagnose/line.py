@@ -90,7 +90,7 @@ class Line:
         if value.shape != self.got.shape:
             return False
         sizes = abs(value[np.isfinite(value)])
-        allowed = self.tolerance + self.noise * max(self.size, sizes.max(initial=0))
+        allowed = self.tolerance + self.noise * sizes.max(initial=self.size)
         return not (self.excess(value, allowed) > slack)[self.explained].any()
 
     def evidence(self, value: Values) -> Values:

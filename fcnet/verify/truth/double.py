@@ -77,9 +77,10 @@ def _with_copies(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
     def copied(value: Any) -> Any:
         return _with_copies(value) if isinstance(value, core.ClosedJaxpr) else value
 
-    eqns = [eqn.replace(params=jax.tree.map(copied, eqn.params)) for eqn in jaxpr.jaxpr.eqns]
+    inner: Any = jaxpr.jaxpr
+    eqns = [eqn.replace(params=jax.tree.map(copied, eqn.params)) for eqn in inner.eqns]
     consts = [x if isinstance(x, jax.Array) else np.array(x) for x in jaxpr.consts]
-    return core.ClosedJaxpr(jaxpr.jaxpr.replace(eqns=eqns), consts)
+    return core.ClosedJaxpr(inner.replace(eqns=eqns), consts)
 
 
 def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:

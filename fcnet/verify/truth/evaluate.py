@@ -19,7 +19,7 @@ from jax.extend import core
 
 from fcnet.keys import is_key
 from fcnet.verify.truth.double import Traced, float64
-from fcnet.verify.truth.jaxprs import NESTED, bind, interpret, wrapped
+from fcnet.verify.truth.jaxprs import NESTED, bind, interpret, shape_of, wrapped
 
 NATIVE = "?bhilqBHILQfd"
 """The dtypes, by NumPy's characters, in which NumPy computes as XLA does."""
@@ -44,14 +44,14 @@ def evaluate(function: Traced, *args: Any) -> Any:
     with np.errstate(all="ignore"):
         results = _results(jaxpr, consts, inputs)
     results = [
-        np.broadcast_to(x, (*lead, *v.aval.shape))
+        np.broadcast_to(x, (*lead, *shape_of(v)))
         for x, v in zip(results, jaxpr.outvars, strict=True)
     ]
     return jax.tree.unflatten(function.structure, results)
 
 
 def _rank(atom: Any) -> int:
-    return len(atom.aval.shape)
+    return len(shape_of(atom))
 
 
 def _results(jaxpr: core.Jaxpr, consts: Iterable[Any], inputs: Iterable[Any]) -> list[Any]:
@@ -227,7 +227,7 @@ def _pad(eqn: Any, x: Any, value: Any) -> Any:
     if value.ndim or any(low < 0 or high < 0 for low, high, _ in config):
         return NotImplemented
     rank = len(config)
-    result = np.full((*x.shape[: x.ndim - rank], *eqn.outvars[0].aval.shape), value, x.dtype)
+    result = np.full((*x.shape[: x.ndim - rank], *shape_of(eqn.outvars[0])), value, x.dtype)
     inside = zip(config, x.shape[x.ndim - rank :], strict=True)
     places: Any = (
         slice(low, low + (n - 1) * (gap + 1) + 1, gap + 1) for (low, _, gap), n in inside
@@ -268,14 +268,14 @@ def _select_n(eqn: Any, *operands: Any) -> Any:
 def _dot_general(eqn: Any, x: Any, y: Any) -> Any:
     (x_summed, y_summed), (x_batch, y_batch) = eqn.params["dimension_numbers"]
     (result,) = eqn.outvars
-    shapes = [atom.aval.shape for atom in eqn.invars]
+    shapes = [shape_of(atom) for atom in eqn.invars]
     x_free = [i for i in range(len(shapes[0])) if i not in (*x_summed, *x_batch)]
     y_free = [i for i in range(len(shapes[1])) if i not in (*y_summed, *y_batch)]
     left = _as_matrices(x.astype(result.aval.dtype, copy=False), x_batch, x_free, x_summed)
     right = _as_matrices(y.astype(result.aval.dtype, copy=False), y_batch, y_summed, y_free)
     product = left @ right
     lead = product.shape[: product.ndim - len(x_batch) - 2]
-    return product.reshape((*lead, *result.aval.shape))
+    return product.reshape((*lead, *shape_of(result)))
 
 
 def _as_matrices(x: Any, batch: Any, rows: Any, columns: Any) -> Any:

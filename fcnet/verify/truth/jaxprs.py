@@ -45,6 +45,11 @@ def opened(jaxpr: Any) -> tuple[core.Jaxpr, Any]:
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
 
 
+def shape_of(atom: Any) -> tuple[int, ...]:
+    """The shape of an array of a jaxpr."""
+    return atom.aval.shape
+
+
 def bodies(jaxpr: core.Jaxpr) -> Iterator[core.Jaxpr]:
     """A jaxpr and those in it, at any depth."""
     yield jaxpr

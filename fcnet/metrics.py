@@ -24,7 +24,7 @@ def r_squared(
     0.5
     """
     w = weights[:, None] / weights.sum()
-    off = jnp.where(w > 0, Y - (w * Y).sum(0), 0)
+    off = jnp.where(w > 0, Y - (w * Y).sum(0, keepdims=True), 0)
     scale = jnp.abs(off).max()  # or the squares might overflow
     varies = (jnp.where(w > 0, Y, -jnp.inf).max(0) > jnp.where(w > 0, Y, jnp.inf).min(0)).any()
     total, missed = ((w * (e / scale) ** 2).sum() for e in (off, Y - prediction))

@@ -109,7 +109,7 @@ def uniform_below(keys: Array, bound: Int[Array, " B"]) -> Int[Array, "B rows"]:
     bits: with a bound of 3 * 2^29, a number below 2^30 is 1.5 times as likely as one above.
     """
     draws = jnp.arange(bound.size, dtype=jnp.uint32)[:, None]
-    words = as_numpy(fold_in(keys, draws))
+    words = as_numpy(fold_in(keys[None], draws))
     high, low = words[..., 0], words[..., 1]
     bound = bound.astype(jnp.uint32)[:, None]
     middle = high * bound
@@ -125,7 +125,7 @@ def floyd_in_turn(draws: Int[Array, "B rows"], last: Int[Array, " B"]) -> Int[Ar
 
     def take(taken: Array, row: tuple[Array, Array, Array]) -> tuple[Array, None]:
         j, draw, instead = row
-        chosen = jnp.where((taken == draw).any(0), instead, draw)
+        chosen = jnp.where((taken == draw[None]).any(0), instead, draw)
         return lax.dynamic_update_index_in_dim(taken, chosen, j, 0), None
 
     rows = (jnp.arange(last.size, dtype=jnp.uint32), draws, last)

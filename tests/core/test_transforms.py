@@ -62,6 +62,24 @@ def test_a_second_call_traces_nothing(name: str) -> None:
         function(**again)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sample_batch",
+        "batch_backprop",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("minibatch_sgd", "fit", "check")),
+    ],
+)
+def test_no_array_is_promoted_to_another_rank(name: str) -> None:
+    call = good_calls()[name]
+    if "loss" in call:
+        call["loss"] = "squared_error"
+    with jax.numpy_rank_promotion("raise"):
+        getattr(fcnet, name)(**call)
+        with pytest.raises(ValueError, match="rank_promotion"):
+            jnp.ones((2, 2)) + jnp.ones(2)
+
+
 def test_tracing_is_noticed() -> None:
     with jax.no_tracing(), pytest.raises(RuntimeError, match="re-tracing"):
         jax.jit(lambda x: x + 1)(1.0)

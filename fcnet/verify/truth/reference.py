@@ -177,6 +177,6 @@ def _example_losses(
     a, z = [X], []
     for k, sigma in enumerate(cost.activations(len(params))):
         W, b = params[k]
-        z.append(a[-1] @ W.T + b)
+        z.append(a[-1] @ W.T + jnp.atleast_2d(b))
         a.append(activate(sigma, z[-1], kinks and kinks[k], convention))
     return jax.vmap(cost.objective.loss.value)(a[-1], Y), Trace(tuple(a), tuple(z))

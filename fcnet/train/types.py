@@ -238,8 +238,7 @@ class NonFiniteError(ArithmeticError):
                 f"step {step + 1}"
             )
             + f"; the parameters after step {step} are this error's .params. Try a smaller "
-            "learning rate, standardised inputs and targets, or optax.clip_by_global_norm in the "
-            "optimizer"
+            "learning rate, standardised inputs and targets, or optax.clip in the optimizer"
             + ('; or precision="float32", since float16 ends at 65504' if is_half else "")
         )
         self.step = step

@@ -139,3 +139,15 @@ def test_half_precision_ends_early_and_the_error_says_what_helps():
         run(half, zeros, zeros)
     assert run(half, zeros, zeros, precision="float32").step == 3
     assert "float16" not in str(fcnet.NonFiniteError(1, one_layer(0.0)))
+
+
+@pytest.mark.slow
+def test_the_clipping_that_the_error_names_trains_in_half_precision():
+    """The squares of `optax.clip_by_global_norm` overflow: its steps are 0, and nothing says so."""
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.float16), one_layer(0.0))
+    X = 1000 * np.array([[1.0], [-1.0]])
+    run = partial(fit, half, X, 1.0 * (X > 0), key=jax.random.key(0), sampling="full", steps=3)
+    for clip, trains in ((optax.clip, True), (optax.clip_by_global_norm, False)):
+        optimizer = optax.chain(clip(1.0), optax.sgd(1e-3))
+        losses = run(optimizer=optimizer, loss="logistic").history.loss
+        assert (losses[-1] < losses[0]) == trains

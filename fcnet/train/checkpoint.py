@@ -12,7 +12,6 @@ resumed on another mesh, where the rest of the run is the same up to rounding.
 
 import json
 import re
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from fcnet.callers import warn
 from fcnet.checks import as_count
 from fcnet.extras import extra
 from fcnet.files import NO_SUM, flush_folder, is_whole, replace_file, seal
@@ -218,7 +218,7 @@ class Store(NamedTuple):
                 failures.append(str(error))
                 continue
             for failure in failures:
-                warnings.warn(f"{failure}; resuming from {path}", RuntimeWarning, stacklevel=4)
+                warn(f"{failure}; resuming from {path}", RuntimeWarning)
             try:
                 self._check(path, from_json(text["configuration"]))
                 if start.kept and not any(name.startswith("kept") for name in arrays):
@@ -250,11 +250,10 @@ class Store(NamedTuple):
         if others:
             written = " and ".join(f"{name} {found.get(name, '(unknown)')}" for name in others)
             here = " and ".join(f"{name} {self.configuration[name]}" for name in others)
-            warnings.warn(
+            warn(
                 f"{path} was written with {written}, this is {here}: the run continues, but maybe "
                 "not bit for bit",
                 RuntimeWarning,
-                stacklevel=5,
             )
 
 

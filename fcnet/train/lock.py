@@ -3,12 +3,12 @@
 import os
 import socket
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fcnet.callers import warn
 from fcnet.text import escaped
 
 _held: set[Any] = set()
@@ -66,11 +66,10 @@ def _lock(file: Any, folder: Path) -> None:
         holder = escaped(file.read(200).decode(errors="replace")) or "another process"
         raise BlockingIOError(f"{holder} is writing to it") from error
     except OSError as error:
-        warnings.warn(
+        warn(
             f"the file system of {folder} has no locks ({error.strerror}): see to it that no other "
             "run writes to it",
             RuntimeWarning,
-            stacklevel=2,
         )
 
 

@@ -71,13 +71,15 @@ def test_a_killed_process_holds_no_lock_nor_does_a_process_that_it_forked(tmp_pa
         os.kill(child, 9)
 
 
+@pytest.mark.untyped
 def test_a_file_system_without_locks_is_named(run, tmp_path, monkeypatch):
     def flock(file, how):
         raise OSError(38, "Function not implemented")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.warns(RuntimeWarning, match=f"{tmp_path} has no locks .Function not implemented"):
+    with pytest.warns(RuntimeWarning, match=f"{tmp_path} has no locks .Func") as told:
         run(checkpoint=tmp_path)
+    assert told[0].filename == __file__
 
 
 def test_what_a_lock_names_cannot_write_to_a_terminal(tmp_path):

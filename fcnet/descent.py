@@ -16,7 +16,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num, PyTree
 
+from fcnet.activations import get_activation
 from fcnet.backpropagation import batch_backprop
+from fcnet.callers import warn
 from fcnet.checks import (
     as_array,
     as_count,
@@ -27,7 +29,7 @@ from fcnet.checks import (
     mismatch,
     reraise,
 )
-from fcnet.losses import check_labels, get_loss
+from fcnet.losses import check_labels, get_loss, link_notes
 from fcnet.sampling import INT32_MAX, batch_table, block_length
 
 Model: TypeAlias = PyTree[Float[ArrayLike, "..."]]
@@ -254,7 +256,11 @@ def _check_gradient(gradient: Gradient, params: Model, X: Array, Y: Array, rows:
             f"gradient must return the structure, shapes and dtypes of params: {difference}"
         )
     if isinstance(gradient, partial) and gradient.func is batch_backprop:
-        check_labels("Y", Y, get_loss(gradient.keywords.get("loss", "squared_error")))
+        loss = get_loss(gradient.keywords.get("loss", "squared_error"))
+        output = get_activation(gradient.keywords.get("output_activation", "identity"))
+        check_labels("Y", Y, loss)
+        for note in link_notes(output, loss):
+            warn(note)
 
 
 def _as_leaf(path: Any, leaf: ArrayLike) -> Array:

@@ -16,7 +16,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
-from fcnet.activations import get_activation
+from fcnet.activations import ACTIVATIONS, get_activation
 from fcnet.checks import (
     as_array,
     as_example,
@@ -34,7 +34,7 @@ from fcnet.checks import (
 )
 from fcnet.metrics import class_accuracy, label_accuracy
 from fcnet.network import forward
-from fcnet.types import Activation, Labels, Loss, Objective, Pairs
+from fcnet.types import Activation, Labels, Loss, Objective, Pairs, itself
 
 
 def _is_distribution(y: Any) -> Any:
@@ -200,6 +200,23 @@ def as_objective(
         get_activation(output_activation, "output_activation"),
         get_loss(loss),
     )
+
+
+def link_notes(output_activation: Activation, loss: Loss) -> list[str]:
+    """What to say where a loss applies a function to outputs that an activation has made.
+
+    >>> for note in link_notes(get_activation("sigmoid"), get_loss("logistic")):
+    ...     print(note)
+    the loss 'logistic' applies sigmoid to the outputs: after output_activation='sigmoid' the \
+prediction is sigmoid(sigmoid(z)); leave output_activation out, unless you mean that
+    """
+    if loss.mean is itself or output_activation is ACTIVATIONS["identity"]:
+        return []
+    mean, sigma = loss.mean_name or "mean", output_activation.name
+    return [
+        f"the loss {loss.name!r} applies {mean} to the outputs: after output_activation={sigma!r} "
+        f"the prediction is {mean}({sigma}(z)); leave output_activation out, unless you mean that"
+    ]
 
 
 @lru_cache(maxsize=256)

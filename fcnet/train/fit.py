@@ -12,8 +12,9 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
+from fcnet.callers import warn
 from fcnet.checks import as_params, check_key, check_untraced
-from fcnet.losses import as_objective
+from fcnet.losses import as_objective, link_notes
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
@@ -158,6 +159,8 @@ def fit(
     with arithmetic.scope():
         check_untraced("fit", (params, hyperparameters), X, Y, key, weights)
         objective = as_objective(activation, output_activation, loss)
+        for note in link_notes(objective.output_activation, objective.loss):
+            warn(note)
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         derivative = as_gradient(gradient)
         check_key(key)

@@ -23,9 +23,10 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
+from fcnet.callers import warn
 from fcnet.checks import as_count, check_untraced
 from fcnet.keys import fold_in, split_keys
-from fcnet.losses import as_objective
+from fcnet.losses import as_objective, link_notes
 from fcnet.train.data import (
     Table,
     as_data,
@@ -153,6 +154,8 @@ def sweep(
     with arithmetic.scope():
         check_untraced("sweep", (params, hyperparameters), X, Y, key, weights)
         objective = as_objective(activation, output_activation, loss)
+        for note in link_notes(objective.output_activation, objective.loss):
+            warn(note)
         chosen, defaults = as_factory(optimizer)
         numbers = {**defaults, **named(hyperparameters)}
         members = as_members(params, key, numbers, arithmetic.dtype)

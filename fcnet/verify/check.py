@@ -9,7 +9,7 @@ from typing import Any
 from jax import Array
 
 from fcnet.forks import check_process
-from fcnet.losses import as_objective
+from fcnet.losses import as_objective, link_notes
 from fcnet.types import Activation, Loss
 from fcnet.verify.allowances import allow
 from fcnet.verify.backward_pass import BackwardPass
@@ -180,8 +180,10 @@ def check(
     if losses and all_right:
         report = replace(report, numbers=subject.numbers(trials[0]))
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
-    said = (*report.notes, *loss_notes(report.findings))
-    return add_saturation(replace(report, leaves=judged, notes=said), subject, plain[0])
+    said = [*report.notes, *loss_notes(report.findings)]
+    if all_right:
+        said += link_notes(cost.objective.output_activation, cost.objective.loss)
+    return add_saturation(replace(report, leaves=judged, notes=tuple(said)), subject, plain[0])
 
 
 def other_layout(

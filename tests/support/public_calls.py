@@ -38,7 +38,8 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
     members = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf / 2]), params)
     training = {
         **{"params": params, "X": X, "Y": Y, "key": key, "weights": weights, **choices},
-        **{"optimizer": "adam", "hyperparameters": {"learning_rate": 0.1}},
+        **{"output_activation": "identity", "optimizer": "adam"},
+        **{"hyperparameters": {"learning_rate": 0.1}},
         **{"gradient": "backprop", "sampling": "algorithm2", "batch_size": 2, "steps": 3},
         **{"validation": 0.25, "evaluate_every": 3, "precision": "float32"},
     }

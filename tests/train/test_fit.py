@@ -269,3 +269,28 @@ def test_bad_arguments_are_refused_by_name(problem, key, change, error, message)
     given = {"key": key, "batch_size": 6, "steps": 5, "optimizer": "sgd", "hyperparameters": RATE}
     with pytest.raises(error, match=message):
         fit(params, X, Y, **{**given, **change})
+
+
+LOOPS = {
+    "fit": partial(fit, steps=0, batch_size=6),
+    "sweep": lambda *problem, key, **choices: fcnet.sweep(
+        *problem, key=key[None], batch_size=6, steps=0, **choices
+    ),
+    "minibatch_sgd": lambda *problem, key, **choices: fcnet.minibatch_sgd(
+        *problem, key=key, learning_rate=0.1, batch_size=6, steps=0,
+        gradient=partial(fcnet.batch_backprop, **choices),
+    ),
+}  # fmt: skip
+"""The loops that train, by what they call the objective."""
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+def test_a_loss_that_applies_a_function_once_more_is_told(problem, key, loop):
+    params, X, Y = problem
+    run = partial(loop, params, X, (Y > 0) * 1.0, key=key)
+    with pytest.warns(UserWarning, match=r"prediction is sigmoid\(tanh\(z\)\); leave out") as told:
+        run(output_activation="tanh", loss="logistic")
+    assert told[0].filename == __file__
+    run(output_activation="tanh")
+    run(loss="logistic")

@@ -144,6 +144,15 @@ def test_a_loss_of_the_other_description_is_no_other_finding():
     assert [f.kind for f in twice.findings] == ["forward_differs", "other_description"]
 
 
+@pytest.mark.parametrize("setting", [DESCRIBED[2], DESCRIBED[3], DESCRIBED[5]], ids=str)
+def test_a_function_applied_twice_is_noted(setting):
+    """The program is right: it is what was described."""
+    report = check(setting, candidate(setting, (), batched=True))
+    twice = setting.output_activation != "identity" and setting.loss != "squared_error"
+    assert report.ok
+    assert any("leave output_activation out" in note for note in report.notes) == twice
+
+
 @pytest.mark.parametrize(
     "keyword", ["weight_layout", pytest.param("example_axis", marks=pytest.mark.slow)]
 )

@@ -140,6 +140,17 @@ def test_weights_that_a_step_has_changed_too_early_are_named(l2, fault):
     assert found(report) == ([(4, 1, "updated_weights")] if fault else []), str(report)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.001])
+def test_a_bias_that_a_step_leaves_out_is_named(rate):
+    """Though few digits of its weights are left, these show its delta."""
+
+    def step(params, X, Y):
+        grads = planted()(params, X, Y)
+        return [(W - rate * dW, b) for (W, b), (dW, _) in zip(params, grads, strict=True)]
+
+    assert found(check(step, learning_rate=rate)) == [(5, 2, "zero"), (5, 1, "zero")]
+
+
 def test_a_step_in_place_may_return_its_loss():
     def step(params, X, Y, factor):
         (W1, b1), (W2, b2) = params

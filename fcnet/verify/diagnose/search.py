@@ -147,11 +147,7 @@ def _hypotheses_without_bias(
 
 def _shown_by_dW(above: Sequence[Upstream], k: int) -> list[Upstream]:  # noqa: N802
     """The examples where a^[k-1] is not zero, with delta^[k] as dW^[k] shows it there."""
-    return [
-        one.with_delta(k, one.example.delta_from_dW(k))
-        for one in above
-        if one.example.a(k - 1).any()
-    ]
+    return [one.with_delta_from_dW(k) for one in above if one.example.a(k - 1).any()]
 
 
 def _suppose(

@@ -5,7 +5,7 @@ Algorithm 5, and each line can be judged alone, with the candidate's own values 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,7 +30,8 @@ class Single:
     """A case of one example with its reference, and the gradient that the candidate returned.
 
     Every method takes the notes' k: `a(0)` is x, and `W(1)` the first layer's weights. A layer that
-    does not exist raises IndexError. Tolerances are divided by `strictness`.
+    does not exist raises IndexError. Tolerances are divided by `strictness`. Of the layers in
+    `by_weights`, delta is read from dW though there is a bias.
     """
 
     cost: Cost
@@ -39,6 +40,7 @@ class Single:
     answer: Answer
     slopes: dict[str, tuple[Vector, ...]]
     strictness: float = 1.0
+    by_weights: frozenset[int] = frozenset()
 
     @property
     def r(self) -> int:
@@ -161,11 +163,12 @@ class Single:
 
     def read_error(self, k: int) -> Vector:
         """What delta^[k] has lost that is read from a difference of biases, or else from dW^[k]."""
-        if self.has_bias(k):
-            return self.reference.lost * abs(self.b(k))
+        lost = self.reference.lost * abs(self.b(k))
+        if self.has_bias(k) and k not in self.by_weights:
+            return lost
         a = abs(self.a(k - 1))
         allowed = np.asarray(self.reference.tolerance[self._index(k)].W)
-        return np.asarray(allowed @ a / max(float(a @ a), 1e-300))
+        return np.asarray(lost + allowed @ a / max(float(a @ a), 1e-300))
 
     def _usual(self, role: str, k: int) -> Values:
         """The tolerance of dW^[k] or db^[k] without what a difference of parameters has lost."""
@@ -210,6 +213,12 @@ class Upstream(NamedTuple):
     def with_delta(self, k: int, delta: Vector) -> "Upstream":
         """The same with delta^[k], the next one."""
         return self._replace(deltas={**self.deltas, k: delta})
+
+    def with_delta_from_dW(self, k: int) -> "Upstream":  # noqa: N802
+        """The same with delta^[k] as dW^[k] shows it."""
+        e = self.example
+        shown = self.with_delta(k, e.delta_from_dW(k))
+        return shown._replace(example=replace(e, by_weights=e.by_weights | {k}))
 
     def back(self, k: int) -> Vector:
         """dJ/da^[k] from delta^[k+1]: W^[k+1]^T delta^[k+1], or dJ/do for k = r."""

@@ -20,7 +20,7 @@ from fcnet.arrays import assign, dtype_of, is_floating, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, with_zero_biases
 from fcnet.verify.arrangement import Arrangement
 from fcnet.verify.returned import Returned, read_returned
-from fcnet.verify.step import after_step, gradient_of_step
+from fcnet.verify.step import after_step, gradient_of_step, is_changed
 from fcnet.verify.types import Answer, Case, Finding, Format, form_finding, format_of
 
 SHOWN_FRAMES, SHOWN_CHARACTERS = 3, 300
@@ -175,12 +175,20 @@ class Candidate(NamedTuple):
 
     def read(self, case: Case, arguments: tuple[Any, Any, Any], returned: Any) -> Returned:
         """The gradient that a call returned, or that its step shows, in the notes' layout."""
-        layout, like, n = self.layout, self.like[0], case.n
-        if self.learning_rate is None:
+        layout, like, n, rate = self.layout, self.like[0], case.n, self.learning_rate
+        if rate is None:
             return read_returned(layout, like, returned, n)
-        after = read_returned(layout, like, after_step(arguments[0], returned), n)
-        after = after._replace(partial=None)  # the shape of a parameter hides the whole step
-        return gradient_of_step(layout.present(case.params), after, self.learning_rate)
+        before = layout.present(case.params)
+
+        def shown(after: Any) -> Returned:
+            found = read_returned(layout, like, after, n)
+            found = found._replace(partial=None)  # the shape of a parameter hides the whole step
+            return gradient_of_step(before, found, rate)
+
+        step = shown(after_step(arguments[0], returned))
+        if step.answer is None and is_changed((in_place := shown(arguments[0])).answer):
+            return in_place  # it returned something else, such as its predictions
+        return step
 
 
 @contextmanager

@@ -21,14 +21,16 @@ from fcnet.verify.types import FORMATS, Answer, Case, Cost
 def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candidate]:
     """The readings that a call of the candidate leaves; all of them if it tells nothing.
 
-    Where the call raises, the layout does not matter, and the first is left. The candidate is
-    called once, or once more for each reading. `costs` are the costs under each reading.
+    Where the call raises, or what it returned fits no reading, the layout does not matter, and the
+    first is left. The candidate is called once, or once more for each reading. `costs` are the
+    costs under each reading.
     """
     first = readings[0]
     call = first.call(first.own)
-    if any(finding.kind == "raises" for finding in call.findings):
-        return [first]
     answers = [r.read(r.own, call.arguments, call.returned).answer for r in readings]
+    raised = any(finding.kind == "raises" for finding in call.findings)
+    if raised or all(answer is None for answer in answers):
+        return [first]
     returned = [answer.loss for answer in answers if answer is not None and answer.loss is not None]
     if returned:
         losses = np.array(list(map(_loss, [r.own for r in readings], costs)))

@@ -83,6 +83,11 @@ def gradient_of_step(before: Params, after: Returned, learning_rate: float) -> R
     return after._replace(answer=after.answer._replace(gradient=gradient))
 
 
+def is_changed(step: Answer | None) -> bool:
+    """Whether a step has changed any parameter."""
+    return step is not None and any(leaf.any() for leaf in jax.tree.leaves(step.gradient))
+
+
 @np.errstate(all="ignore")  # a wrong candidate may return any values
 def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) -> float | None:
     """The learning rate by which gradients were divided that are differences of parameters.

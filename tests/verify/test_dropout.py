@@ -71,6 +71,7 @@ def found(report):
         ({}, [1], "a rate of 0.5"),
         ({"rates": (0, 0, 0.2)}, [2], "a rate of 0.2"),
         ({"rates": (0, 0.2, 0), "seed": 1}, [1], "a rate of 0.2"),
+        ({"rates": (0, 0.1, 0), "seed": 4}, [1], "all its units are 1.111 times as large"),
         ({"rates": (0, 0.5, 0.5), "relu": False}, [1, 2], "a rate of 0.5"),
         ({"rates": (0.5, 0, 0)}, [None], "the input x has dropout"),
         ({"scaled": False}, [1], "about a rate of 0."),
@@ -91,6 +92,22 @@ def test_dropout_is_the_only_finding(choices, layers, rate, batched):
 def test_what_is_wrong_beside_dropout_is_named_too(slip, finding, seed):
     report = check(Trainer(slip=slip, seed=seed))
     assert found(report) == [(1, "", 1, "dropout"), finding], str(report)
+
+
+@pytest.mark.parametrize("slip", ["", "slope"])
+def test_a_step_shows_dropout_too(slip):
+    trainer = Trainer(slip=slip, seed=1)
+
+    def step(params, X, Y):
+        for (W, b), (dW, db) in zip(params, trainer(params, X, Y), strict=True):
+            W -= 0.05 * dW
+            b -= 0.05 * db
+
+    draw, options = np.random.default_rng(0), {"batched": True, "learning_rate": 0.05}
+    X, Y = draw.normal(size=(6, 5)), draw.normal(size=(6, 2))
+    report = fcnet.check(step, network(SIZES), X, Y, activation="relu", **options)
+    lines = [(4, "delta", 1, "missing_derivative")] if slip else []
+    assert found(report) == [(1, "", 1, "dropout"), *lines], str(report)
 
 
 def test_without_dropout_there_is_none():

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,7 +24,7 @@ from fcnet.verify.diagnose.descriptions import (
 )
 from fcnet.verify.diagnose.dropout import undo_dropout
 from fcnet.verify.judge import Trial
-from fcnet.verify.step import rate_of_returned
+from fcnet.verify.step import is_changed, rate_of_returned
 from fcnet.verify.truth.terms import total, without
 from fcnet.verify.types import Answer, Answered, Case, Finding, form_finding
 
@@ -48,6 +49,12 @@ REVERSED = form_finding(
     "leaf_order", "the gradients are in reverse order: that of the last layer stands first"
 )
 
+UNUSED_BIASES = form_finding(
+    "other_description",
+    "this is the exact gradient with z = W a, and check has z = W a + b: the biases are not used "
+    "on the way forward. Add them there, or give check a function of the weights alone",
+)
+
 
 @dataclass(frozen=True)
 class Causes:
@@ -64,7 +71,7 @@ class Causes:
     def findings(self) -> list[Finding]:
         """The root causes: one at least."""
         candidate = self.subject.candidate
-        if candidate.learning_rate and not any(_is_changed(trial.answer) for trial in self.trials):
+        if candidate.learning_rate and not any(is_changed(trial.answer) for trial in self.trials):
             return [form_finding("no_step", NO_STEP)]
         if self.dropout:
             return self.dropout
@@ -85,7 +92,7 @@ class Causes:
         small = [trial.case for trial in self.trials if 1 < trial.case.n <= ROWS_ALONE]
         alone = [trial.case for trial in self.trials if trial.case.n == 1]
         cases = [*alone, *(row for case in small[:1] for row in rows_of(case))]
-        if subject.unread or subject.candidate.learning_rate:
+        if subject.unread:
             return []
         known = {id(trial.case): trial.answer for trial in self.trials}
         answers = [known[id(case)] if id(case) in known else subject.answer(case) for case in cases]
@@ -94,14 +101,21 @@ class Causes:
             for case, answer in zip(cases, answers, strict=True)
             if answer is not None
         ]
-        found, undone = undo_dropout(subject.cost, singles) if singles else ([], [])
-        if not found:
+        explanations = []
+        for by_factor in (False, True):
+            found, undone = undo_dropout(subject.cost, singles, by_factor) if singles else ([], [])
+            if not found:
+                continue
+            trials = [subject.trial(case, answer) for case, answer in undone]
+            lines = [] if _are_right(trials) else wrong_lines(subject, trials)
+            explanations.append([*(dropout.finding for dropout in found), *lines])
+            if not lines:
+                break
+        if not explanations:
             return []
-        trials = [subject.trial(case, answer) for case, answer in undone]
-        lines = [] if _are_right(trials) else wrong_lines(subject, trials)
-        if lines and simpler(lines, plain := wrong_lines(subject, self.trials)) is plain:
-            return []
-        return [*(dropout.finding for dropout in found), *lines]
+        plain = wrong_lines(subject, self.trials)
+        best = reduce(simpler, [*explanations, plain])
+        return [] if best is plain else best
 
     @cached_property
     def description(self) -> Description | None:
@@ -135,7 +149,8 @@ class Causes:
             if self._is_right(partial(_without_bias, k=k)):
                 message = f"z[{k}] lacks the bias. It must be W[{k}] a[{k - 1}] + b[{k}]."
                 return Finding(1, "", k, "bias_not_added", message)
-        return None
+        unused = self._is_right(_without_biases, _without_zero_biases)
+        return UNUSED_BIASES if unused else None
 
     def _is_right(
         self,
@@ -211,8 +226,22 @@ def _without_bias(layers: Params, k: int) -> Params:
     return (*layers[: k - 1], bare, *layers[k:])
 
 
+def _without_biases(layers: Params) -> Params:
+    for k in range(1, len(layers) + 1):
+        layers = _without_bias(layers, k)
+    return layers
+
+
+def _without_zero_biases(layers: Params) -> Params:
+    """A gradient without the db that are 0: these say nothing."""
+    absent: Any = None
+    return tuple(
+        layer if layer.b is None or layer.b.any() else layer._replace(b=absent) for layer in layers
+    )
+
+
 def _shapes(layers: Params) -> list[tuple[int, ...]]:
-    return [leaf.shape for leaf in jax.tree.leaves(layers)]
+    return [layer.W.shape for layer in layers]
 
 
 def wrong_lines(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:
@@ -259,7 +288,3 @@ def first_of_each_kind(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     for finding in findings:
         first.setdefault((finding.kind, finding.quantity, finding.layer), finding)
     return tuple(first.values())
-
-
-def _is_changed(answer: Answer) -> bool:
-    return any(leaf.any() for leaf in jax.tree.leaves(answer.gradient))

@@ -21,6 +21,10 @@ VISIBLE = 1e-3
 """The least activation that shows whether it is used, relative to its layer's largest."""
 
 
+SCALED = 1.001
+"""Factors above it show that the units that are kept are scaled."""
+
+
 class Dropout(NamedTuple):
     """Dropout on a^[k]: the factor of the units that are kept, and the share of those dropped."""
 
@@ -31,12 +35,13 @@ class Dropout(NamedTuple):
     @property
     def finding(self) -> Finding:
         """What to tell the user."""
-        scaled = self.factor > 1.001
+        scaled = self.factor > SCALED
         rate = 1 - 1 / self.factor if scaled else self.dropped
         kept = f"{self.factor:.4g} times as large" if scaled else "as they are"
+        units = "some of its units are 0, and the others" if self.dropped else "all its units are"
         where = f"a[{self.k}]" if self.k else "the input x"
         message = (
-            f"{where} has dropout: in a call some of its units are 0, and the others {kept}, "
+            f"{where} has dropout: in a call {units} {kept}, "
             f"{'a' if scaled else 'about a'} rate of {rate:.3g}; switch dropout off for the check. "
             "All else is judged with the units that each call dropped."
         )
@@ -44,13 +49,16 @@ class Dropout(NamedTuple):
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values
-def undo_dropout(cost: Cost, singles: Sequence[Answered]) -> tuple[list[Dropout], list[Answered]]:
+def undo_dropout(
+    cost: Cost, singles: Sequence[Answered], by_factor: bool
+) -> tuple[list[Dropout], list[Answered]]:
     """Where dropout is on, and the same answers for networks without it.
 
     Args:
         cost: gives the activations.
         singles: cases of one example with the answers of single calls, each with units of its own
             dropped.
+        by_factor: whether a factor above 1 shows it too, where no call has dropped a unit.
 
     Returns:
         No dropout, and nothing else, unless some layer shows it: in every call each unit has either
@@ -60,10 +68,14 @@ def undo_dropout(cost: Cost, singles: Sequence[Answered]) -> tuple[list[Dropout]
     a = [single.case.X[0] for single in singles]
     for k, activation in enumerate(cost.activations(singles[0].case.r)):
         used = [_used(single.answer, k) for single in singles]
-        factor = _factor(a, used, 1e3 * unit_roundoff(singles[0].answer.dtype) + 1e-9)
-        if factor is not None:
+        tolerance = 1e3 * unit_roundoff(singles[0].answer.dtype) + 1e-9
+        factor, drops = _factor(a, used, tolerance)
+        if factor is not None and (drops or (by_factor and factor > SCALED)):
             deltas = [single.answer.gradient[k - 1].b if k else None for single in singles]
-            masks = [_mask(*triple, factor) for triple in zip(a, used, deltas, strict=True)]
+            masks = [
+                _mask(*triple, factor) if drops else np.full(triple[0].shape, factor)
+                for triple in zip(a, used, deltas, strict=True)
+            ]
             found.append(Dropout(k, factor, float(np.mean([mask == 0 for mask in masks]))))
             singles = [_undone(*triple, k) for triple in zip(singles, masks, a, strict=True)]
         a = [_next(activation, s, k, x) for s, x in zip(singles, a, strict=True)]
@@ -78,21 +90,25 @@ def _used(answer: Answer, k: int) -> Vector | None:
     return dW.T @ db / (db @ db)
 
 
-def _factor(a: Sequence[Vector], used: Sequence[Vector | None], tolerance: float) -> float | None:
-    """c, if every activation is used 0 or c times and some 0 times; else None."""
+def _factor(
+    a: Sequence[Vector], used: Sequence[Vector | None], tolerance: float
+) -> tuple[float | None, bool]:
+    """c, if every activation is used 0 or c times, else None; and whether some are 0 times."""
     pairs = [(x, y) for x, y in zip(a, used, strict=True) if y is not None and x.any()]
     if not pairs:
-        return None
+        return None, False
     ratios = np.concatenate([(y / np.where(x, x, 1))[_visible(x)] for x, y in pairs])
     values = np.concatenate([x[_visible(x)] for x, _ in pairs])
     on = abs(ratios) > tolerance
     kept, low, high = ratios[on], values[on], values[~on]
-    if len(kept) < 2 or len(kept) == len(ratios):
-        return None
-    if low.max() < high.min() or high.max() < low.min():  # a threshold, such as a ReLU of a^[k]
-        return None
+    drops = len(kept) < len(ratios)
+    if len(kept) < 2:
+        return None, drops
+    if drops and (low.max() < high.min() or high.max() < low.min()):
+        return None, drops  # a threshold, such as a ReLU of a^[k]
     c = float(np.median(kept))
-    return c if c > 1 - tolerance and (abs(kept - c) <= tolerance * c).all() else None
+    is_one = c > 1 - tolerance and bool((abs(kept - c) <= tolerance * c).all())
+    return (c if is_one else None), drops
 
 
 def _visible(a: Vector) -> np.ndarray:

@@ -31,11 +31,13 @@ class Word(NamedTuple):
 
 WORDS = {
     "w": Word("W"),
+    "ws": Word("W"),
     "weights": Word("W"),
     "weight": Word("W", transposed=False),  # torch.nn.Linear
     "kernel": Word("W", transposed=True),  # Flax, Keras
     "coefs": Word("W", transposed=True),  # sklearn.neural_network
     "b": Word("b"),
+    "bs": Word("b"),
     "bias": Word("b"),
     "biases": Word("b"),
     "intercepts": Word("b"),
@@ -325,7 +327,7 @@ def layers_by_name(paths: list[Path]) -> tuple[list[dict[str, Path]], bool | Non
     layers: dict[tuple[str | int, ...], dict[str, Path]] = {}
     convention = None
     for path in paths:
-        words = [word for key in path for word in _words(key)]
+        words = [word for key in path for word in words_of(key)]
         known = [i for i, word in enumerate(words) if str(word).lower() in WORDS]
         if not known:
             return None
@@ -343,12 +345,17 @@ def layers_by_name(paths: list[Path]) -> tuple[list[dict[str, Path]], bool | Non
 
 def _has_place_or_role(path: Path) -> bool:
     """Whether a path ends in a number, or a word in it means W or b."""
-    words = (str(word).lower() for key in path for word in _words(key))
+    words = (str(word).lower() for key in path for word in words_of(key))
     return isinstance(path[-1], int) or any(word in WORDS for word in words)
 
 
-def _words(key: str | int) -> list[str | int]:
-    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]|\d+", str(key))
+def words_of(key: str | int) -> list[str | int]:
+    """The words and numbers of a name; wih and who are weights between layers i, h and o.
+
+    >>> words_of("fc1.weight"), words_of("biasHidden"), words_of("who")
+    (['fc', 1, 'weight'], ['bias', 'Hidden'], ['w', 'ho'])
+    """
+    parts = re.findall(r"^w(?=(?:ih|ho)$)|[A-Z]?[a-z]+|[A-Z]|\d+", str(key))
     return [int(part) if part.isdigit() else part for part in parts]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from fcnet.activations import check_activations
 from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy
 from fcnet.checks import check_finite
+from fcnet.layouts import Layout
 from fcnet.losses import check_labels
 from fcnet.trees import rebuild
 from fcnet.verify.arrangement import arrangements
@@ -106,8 +107,7 @@ def bind(
             "input and that of each layer"
         )
     if not readings:
-        d, *_, m_r = layouts[0].sizes
-        raise ValueError(_misfit(x, y, d, m_r, batched))
+        raise ValueError(_misfit(x, y, layouts[0], batched))
     _check_own_values(readings[0])
     with jax.enable_x64(True):
         z = [jnp.zeros(m) for m in readings[0].layout.sizes[1:]]
@@ -138,7 +138,9 @@ def _check_own_values(candidate: Candidate) -> None:
         check_finite(name, values)
 
 
-def _misfit(x: object, y: object, d: int, m_r: int, batched: bool) -> str:
+def _misfit(x: object, y: object, layout: Layout, batched: bool) -> str:
+    d, *_, m_r = layout.sizes
+    arrays = ", ".join(f"{slot.name} {slot.shape}" for slot in layout.arrays)
     label = f" (or class labels 0..{m_r - 1})" if m_r > 1 else ""
     got = f"x has shape {shape_of(x)} and y {shape_of(y)}"
     if dtype_of(y).kind in "iu":
@@ -148,11 +150,12 @@ def _misfit(x: object, y: object, d: int, m_r: int, batched: bool) -> str:
         return (
             f"{got}; expected n examples as rows, (n, {d}) and "
             f"(n, {m_r}){label}, or as columns, ({d}, n) and ({m_r}, n); "
-            "leave out batched=True for a single example"
+            f"leave out batched=True for a single example; the params are {arrays}"
         )
     return (
         f"{got}; expected one example of shape ({d},) and its target of shape ({m_r},){label}, "
-        "maybe with an axis of length 1; for many examples give batched=True"
+        "maybe with an axis of length 1; for many examples give batched=True; "
+        f"the params are {arrays}"
     )
 
 

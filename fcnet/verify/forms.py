@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from fcnet.arrays import dtype_of, is_array, is_floating, shape_of
-from fcnet.trees import children
+from fcnet.trees import children, leaves, name_of
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -40,7 +40,7 @@ def describe(tree: Any) -> str:
         return f"an empty {kind}"
     if isinstance(tree, Mapping):
         kind = "dict" if isinstance(tree, dict) else kind
-        return f"a {kind} with {', '.join(str(key) for key, _ in entries)}"
+        return f"a {kind} with {', '.join(name_of(path) for path, _ in leaves(tree))}"
     return f"a {kind} of length {len(entries)}"
 
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any, NamedTuple, TypeVar
 
-from fcnet.arrays import is_array, is_floating
-from fcnet.layouts import WORDS
+from fcnet.arrays import is_array, is_floating, shape_of
+from fcnet.layouts import WORDS, words_of
 from fcnet.trees import Path, children, leaves
 from fcnet.verify.calling import check_call, required_count
 from fcnet.verify.regroup import STYLES
@@ -25,7 +25,8 @@ WHOLE = {"params", "parameters", "theta", "thetas"}
 NO_PARAMETER = frozenset(
     {
         *("d", "grad", "grads", "gradient", "gradients", "nabla", "delta", "deltas", "update"),
-        *("m", "v", "velocity", "momentum", "cache", "old", "prev", "last", "best", "decay"),
+        *("m", "v", "velocity", "velo", "momentum", "cache", "old", "prev", "last", "best"),
+        *("decay", "sum", "sums", "summation", "summations", "total", "totals"),
         *("shape", "shapes", "size", "sizes", "updates", "scale", "std", "init", "initializer"),
         *("reg", "regularizer", "regularization", "penalty", "lr", "rate"),
     }
@@ -34,6 +35,9 @@ NO_PARAMETER = frozenset(
 
 VALUES = re.compile(r"^[AaZzXxYy]_?\d*$")
 """Names of what a forward pass keeps: A0, Z1. It may be in one dict with the parameters."""
+
+PLURAL = re.compile(r"(?<=s)es$|s$")
+"""The end of weights and biases, whose gradients may be weight_grads and bias_grads."""
 
 GRADIENTS = ("grads", "gradients", "grad")
 """Names of attributes that hold all gradients."""
@@ -155,8 +159,9 @@ class Holder(NamedTuple):
         bare = str(path[last]).strip("_")
         private = str(path[last]).partition(bare)[0]
         names = [
-            start + style.format(bare)
+            start + style.format(noun)
             for start in dict.fromkeys(("", private))
+            for noun in dict.fromkeys((bare, PLURAL.sub("", bare)))
             for style in STYLES[1:]
         ]
         above, rest = path[:last], path[last + 1 :]
@@ -238,7 +243,7 @@ def filled_first(
 def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator[tuple[Path, Any]]:
     """The path of each array of a parameter; `named` if a name says that all below are some."""
     if is_array(value):
-        if named and is_floating(value):
+        if named and is_floating(value) and 0 not in shape_of(value):
             yield path, value
         return
     entries = children(value)
@@ -288,10 +293,10 @@ def _arrays(owner: Any) -> Iterator[tuple[Path, Any]]:
 def is_parameter_name(name: str) -> bool:
     """Whether an attribute of this name may be a parameter.
 
-    >>> [is_parameter_name(name) for name in ("W1", "biases", "weights_ho", "dW1", "grad_w", "x")]
-    [True, True, True, False, False, False]
+    >>> [is_parameter_name(name) for name in ("W1", "biases", "weights_ho", "wih", "dW1", "grad_w")]
+    [True, True, True, True, False, False]
     """
-    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]", name)]
+    words = [str(word).lower() for word in words_of(name)]
     return any(word in WORDS for word in words) and NO_PARAMETER.isdisjoint(words)
 
 

@@ -9,10 +9,10 @@ from fcnet.layouts import Layout, Slot, layers_by_name
 from fcnet.trees import Path, leaves
 from fcnet.verify.forms import without_ones
 
-STYLES = ("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "nabla_{}")
+STYLES = ("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "{}_grads", "nabla_{}")
 """How people name the gradient of the entry {} of a mapping."""
 
-GRADIENT_OF = re.compile(r"^(?:d_?|grad_|nabla_)(?=[A-Za-z])|_grad$")
+GRADIENT_OF = re.compile(r"^(?:d_?|grad_|nabla_)(?=[A-Za-z])|_grads?$")
 """What makes the name of a gradient of the name of its parameter."""
 
 ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (

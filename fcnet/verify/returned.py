@@ -20,6 +20,11 @@ from fcnet.verify.forms import (
 from fcnet.verify.regroup import STYLES, in_order, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
 
+NOTHING = (
+    "it returned None: return the gradients of {names}, alone or as a pair with the loss, or pass "
+    "learning_rate= for a training step in place"
+)
+
 
 class Returned(NamedTuple):
     """What could be read of a result, and what is wrong with its form.
@@ -51,11 +56,14 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         value: what the candidate returned: the gradient, (loss, gradient) or (gradient, loss).
         n: the number of examples that it was given.
     """
+    if value is None:
+        names = ", ".join(slot.name for slot in layout.arrays)
+        message = NOTHING.format(names=names)
+        return Returned(None, (form_finding("wrong_structure", message),))
     try:
         found, loss = _gradient_and_loss(layout, params, value)
     except _MismatchError as mismatch:
-        step = "; pass learning_rate= for a training step in place" if value is None else ""
-        return Returned(None, (form_finding("wrong_structure", f"{mismatch}{step}"),))
+        return Returned(None, (form_finding("wrong_structure", str(mismatch)),))
     slots = layout.arrays
     leaves = [found[slot.path] for slot in slots]
     findings = [

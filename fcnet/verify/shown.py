@@ -37,7 +37,7 @@ def multiple(c: float, digits: int = LEAST) -> str:
     ('0.5', '1 +2e-09')
     """
     text = f"{c:.{digits}g}"
-    return f"1 {c - 1:+.0e}" if text == "1" and c != 1 else text
+    return f"1 {c - 1:+.0e}" if text == "1" and abs(c - 1) > 1e-15 else text
 
 
 def wrapped(item: str, width: int) -> list[str]:

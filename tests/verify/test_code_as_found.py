@@ -167,9 +167,36 @@ def flat_biases(slip: bool) -> tuple[Any, Any]:
     return {"W1": W1, "b1": b1, "W2": W2, "b2": b2}, backward
 
 
+def beside_sums(slip: bool) -> tuple[Any, Any]:
+    """Sums of gradients and velocities have the names of the parameters, with a word more."""
+    W1, b1, W2, b2 = arrays()
+    arrays_of = {"firstWeights": W1, "firstBiases": b1, "secondWeights": W2, "secondBiases": b2}
+    others = {f"{name}{word}": 0 * a for name, a in arrays_of.items() for word in ("Sums", "Velo")}
+    net = SimpleNamespace(**arrays_of, **others)
+
+    def backward(x: Any, y: Any) -> Any:
+        return gradients(*(getattr(net, name) for name in arrays_of), x, y, slip)
+
+    return net, backward
+
+
+def in_singular(slip: bool) -> tuple[Any, Any]:
+    """Gradients are in weight_grads and bias_grads; the last layer has weights without numbers."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(weights=W, biases=b) for W, b in ((W1, b1), (W2, b2))]
+    layers.append(SimpleNamespace(weights=np.array([])))
+
+    def backward(x: Any, y: Any) -> None:
+        one, two, _ = layers
+        g = gradients(one.weights, one.biases, two.weights, two.biases, x, y, slip)
+        one.weight_grads, one.bias_grads, two.weight_grads, two.bias_grads = g
+
+    return layers, backward
+
+
 FORMS = (
     *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
-    *(pairs_of_a_list, with_values, flat_biases),
+    *(pairs_of_a_list, with_values, flat_biases, beside_sums, in_singular),
 )
 
 
@@ -196,9 +223,11 @@ def test_arrays_of_the_same_numbers_are_not_shared():
     assert holder_of(net).aliases == {("cache", 0): ("params", "W1")}
 
 
-@pytest.mark.parametrize("returned", [None, (0.5, 0.25), {"loss": 0.5, "accuracy": 1}])
+@pytest.mark.parametrize(
+    "returned", [None, (0.5, 0.25), {"loss": 0.5, "accuracy": 1}, np.zeros(3), [np.zeros((5, M))]]
+)
 @pytest.mark.parametrize("slip", [False, True])
-def test_a_step_in_place_may_return_numbers(returned, slip):
+def test_a_step_in_place_may_return_other_values(returned, slip):
     def step(params: Any, x: Any, y: Any) -> Any:
         for array, g in zip(params, gradients(*params, x, y, slip), strict=True):
             array -= RATE * g
@@ -372,6 +401,44 @@ def test_biases_that_are_subtracted_are_told(slip):
     told = [finding.message for finding in report.findings if "z = W a - b" in finding.message]
     assert not report.ok
     assert len(told) == (not slip) == (len(report.findings) == 1)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+@pytest.mark.parametrize("factor", [0, 1])
+def test_biases_that_are_not_used_are_told(factor, slip):
+    """They stand in the params, and their gradient is 0, or what it would be."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        dW1, db1, dW2, db2 = gradients(W1, 0 * b1, W2, 0 * b2, x, y, False)
+        return (-dW1 if slip else dW1), factor * db1, dW2, factor * db2
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    told = ["the biases are not used" in finding.message for finding in report.findings]
+    assert not report.ok
+    assert told == [True] or slip
+    assert not (slip and any(told))
+
+
+def test_weights_may_be_named_by_letters_of_both_layers():
+    """wih and who, in a step in place whose layout is open and that returns its errors."""
+    rng = np.random.default_rng(9)
+    net = SimpleNamespace(wih=rng.normal(size=(H, H + 1)), who=rng.normal(size=(M, H + 1)))
+
+    def step(x: Any, y: Any, slip: bool = False) -> Any:
+        a0 = np.r_[1, x]
+        a1 = np.r_[1, np.tanh(net.wih @ a0)]
+        d2 = net.who @ a1 - y
+        d1 = (net.who.T @ d2)[1:] * (1 - a1[1:] if slip else 1 - a1[1:] ** 2)
+        net.who -= RATE * np.outer(d2, a1)
+        net.wih -= RATE * np.outer(d1, a0)
+        return np.array([d2 @ d2])
+
+    x, y = rng.normal(size=H), rng.normal(size=M)
+    options: Any = {"activation": "tanh", "learning_rate": RATE}
+    assert fcnet.check(lambda x, y: step(x, y), net, x, y, **options).ok
+    report = fcnet.check(lambda x, y: step(x, y, True), net, x, y, **options)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(4, 1, "one_minus_activation")]
 
 
 @pytest.mark.parametrize("form", [list, tuple])

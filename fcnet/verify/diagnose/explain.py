@@ -294,5 +294,5 @@ def _as_example(worst: Line) -> str:
 
 
 def _listed(values: Iterable[object]) -> str:
-    words = [multiple(value, 4) if isinstance(value, float) else str(value) for value in values]
+    words = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
     return ", ".join(words[:FEW]) + (", ..." if len(words) > FEW else "")

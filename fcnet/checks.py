@@ -270,8 +270,8 @@ def as_floating(name: str, dtype: DTypeLike | None) -> np.dtype:
         canonical = jax.dtypes.canonicalize_dtype(float if dtype is None else dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be a floating dtype, got {dtype!r}") from error
-    if not jnp.issubdtype(canonical, jnp.floating) or canonical.itemsize > 8:
-        raise TypeError(f"{name} must be floating, of at most 64 bits, got {canonical}")
+    if not jnp.issubdtype(canonical, jnp.floating) or not 2 <= canonical.itemsize <= 8:
+        raise TypeError(f"{name} must be floating, of 16 to 64 bits, got {canonical}")
     return canonical
 
 
@@ -320,9 +320,9 @@ def as_params(params: object) -> Params:
             as_array(f"params[{k}].{name}", leaf) for name, leaf in zip("Wb", pair, strict=True)
         )
         for name, leaf in (("W", W), ("b", b)):
-            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.dtype.itemsize < 2:
                 raise TypeError(
-                    f"params[{k}].{name} must be floating, got {leaf.dtype}: "
+                    f"params[{k}].{name} must be floating, of 16 to 64 bits, got {leaf.dtype}: "
                     "integers have no gradient; cast with .astype(float)"
                 )
             first = layers[0].W.dtype if layers else W.dtype

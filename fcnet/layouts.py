@@ -279,9 +279,9 @@ def check_parameter(name: str, leaf: object) -> None:
             f"{name} must be an array of NumPy, JAX or PyTorch, or lists of numbers, "
             f"got {type(leaf).__name__}"
         )
-    if not is_floating(leaf) or dtype_of(leaf).itemsize > 8:
+    if not is_floating(leaf) or not 2 <= dtype_of(leaf).itemsize <= 8:
         raise TypeError(
-            f"{name} must be floating, of at most 64 bits, got {dtype_of(leaf)}; "
+            f"{name} must be floating, of 16 to 64 bits, got {dtype_of(leaf)}; "
             "integers have no gradient: cast with .astype(float)"
         )
 

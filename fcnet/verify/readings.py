@@ -77,9 +77,9 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
 
 
 def is_vector(params: object) -> bool:
-    """Whether the parameters are one vector of numbers."""
-    found = [leaf for _, leaf in leaves(params)]
-    return len(found) == 1 and len(shape_of(found[0])) == 1
+    """Whether the parameters are one vector of numbers, maybe a column or a row of a matrix."""
+    shapes = [shape_of(leaf) for _, leaf in leaves(params)]
+    return len(shapes) == 1 and math.prod(shapes[0]) == max(shapes[0], default=0)
 
 
 def _as_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
@@ -101,8 +101,8 @@ def _count(sizes: Sequence[int] | None) -> str:
 def _others(params: object, shapes: Shapes, sizes: tuple[int, ...] | None) -> Iterator[Slots]:
     pairing: list[tuple[Path, Path | None]]
     paths = list(shapes)
-    if len(paths) == 1 and len(shapes[paths[0]]) == 1:
-        ways = list(_in_one_vector(paths[0], shapes[paths[0]][0], sizes))
+    if is_vector(params) and (sizes or len(shapes[paths[0]]) == 1):
+        ways = list(_in_one_vector(paths[0], shapes[paths[0]], sizes))
         yield from {_places(slots): slots for slots in reversed(ways)}.values()
         return
     whole = [path for path, _ in leaves(params)]
@@ -178,8 +178,11 @@ def _bias_column(
     ]
 
 
-def _in_one_vector(path: Path, length: int, sizes: tuple[int, ...] | None) -> Iterator[Slots]:
+def _in_one_vector(
+    path: Path, whole: tuple[int, ...], sizes: tuple[int, ...] | None
+) -> Iterator[Slots]:
     """All numbers of a network in one vector; of a single neuron, if no sizes are given."""
+    length = math.prod(whole)
     for known in [sizes] if sizes else [(length, 1), (length - 1, 1)]:
         shapes = [(m, below) for below, m in pairwise(known)]
         weights = sum(map(math.prod, shapes))
@@ -193,20 +196,18 @@ def _in_one_vector(path: Path, length: int, sizes: tuple[int, ...] | None) -> It
                 yield tuple(
                     slot
                     for k, (start, (m, below)) in enumerate(zip(ends, shapes, strict=False), 1)
-                    for slot in _bias_column(
-                        k, path, (length,), start, (m, below + 1), False, first
-                    )
+                    for slot in _bias_column(k, path, whole, start, (m, below + 1), False, first)
                 )
         else:
             continue
         for order in orders:
             for transposed in (False, True):
-                yield _placed(path, length, shapes, order, transposed)
+                yield _placed(path, whole, shapes, order, transposed)
 
 
 def _places(slots: Slots) -> tuple[bytes, ...]:
     """Where each array's entries are in the vector; the same for layouts that are one."""
-    positions = np.arange(slots[0].shape[0])
+    positions = np.arange(math.prod(slots[0].shape))
     return tuple(slot.read(positions).tobytes() for slot in slots)
 
 
@@ -226,7 +227,11 @@ def _orders(r: int) -> tuple[Order, ...]:
 
 
 def _placed(
-    path: Path, length: int, shapes: list[tuple[int, int]], order: Order, transposed: bool
+    path: Path,
+    whole: tuple[int, ...],
+    shapes: list[tuple[int, int]],
+    order: Order,
+    transposed: bool,
 ) -> Slots:
     slots, start = [], 0
     for k, role in order:
@@ -235,7 +240,7 @@ def _placed(
         turned = transposed and role == "W" and min(notes_shape) > 1
         part = Part(start, (size,), 0, 0, size)
         name = _name(role, k + 1, path)
-        slots.append(Slot(k + 1, role, path, name, (length,), notes_shape, turned, part))
+        slots.append(Slot(k + 1, role, path, name, whole, notes_shape, turned, part))
         start += size
     return tuple(sorted(slots, key=lambda slot: (slot.layer, slot.role)))
 

@@ -142,7 +142,7 @@ def test_a_careless_refusal_is_noticed() -> None:
             "forward",
             {"params": [(np.ones((1, 3), np.int32), np.ones(1))]},
             TypeError,
-            "params[0].W must be floating, got int32: "
+            "params[0].W must be floating, of 16 to 64 bits, got int32: "
             "integers have no gradient; cast with .astype(float)",
         ),
         (

@@ -78,6 +78,13 @@ def _vector(order: Sequence[tuple[int, str]], fortran: bool = False) -> UserLayo
     return UserLayout(write, lambda theta: cut(theta, order, fortran))
 
 
+def _column(vector: UserLayout) -> UserLayout:
+    """A vector as a matrix of one column."""
+    return UserLayout(
+        lambda pairs: vector.write(pairs)[:, None], lambda theta: vector.read(theta[:, 0])
+    )
+
+
 def _vector_of_columns(first: bool, fortran: bool) -> UserLayout:
     """As a course unrolls its matrices with a bias column into one vector, in either order."""
     order: Any = "F" if fortran else "C"
@@ -111,6 +118,7 @@ WITH_BIASES: dict[str, UserLayout] = {
     "vector, biases first": _vector([(0, "b"), (1, "b"), (0, "W"), (1, "W")]),
     "vector, each b before its W": _vector([(0, "b"), (0, "W"), (1, "b"), (1, "W")]),
     "vector, columns of W": _vector(WbWb, fortran=True),
+    "vector as a column": _column(_vector(WbWb)),
     "vector, bias columns": _vector_of_columns(first=True, fortran=False),
     "vector, bias columns last": _vector_of_columns(first=False, fortran=False),
     "vector, bias columns, by columns": _vector_of_columns(first=True, fortran=True),

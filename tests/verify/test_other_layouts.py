@@ -205,6 +205,7 @@ def nothing(params, X, Y):
     ("params", "sizes", "words"),
     [
         (np.ones(23), None, r"one vector of numbers: give sizes=\(d, m_1"),
+        (np.ones((23, 1)), None, r"one vector of numbers: give sizes=\(d, m_1"),
         (np.ones(23), (4, 5, 2), "which has 37 numbers, or 30 without biases"),
         (np.ones(23), (4, 3, 2), "which numbers of params are W and which b: return"),
         (np.ones(23), (4,), r"such as \(4, 5, 3\), got \(4,\)"),

@@ -192,7 +192,11 @@ def test_another_layout_hides_no_fault_of_the_form():
 
 
 SAME = {"sum_for_mean", "mean_for_sum", "link_missing", "hidden_derivative", "missing_derivative"}
-"""Planted faults that can be another description."""
+SAME |= {"extra_derivative"}
+"""Planted faults that can be another description.
+
+The logistic loss's p - y times p (1 - p) is the squared error's delta after a sigmoid.
+"""
 
 
 def wrong_programs(every):

@@ -36,7 +36,8 @@ start = fcnet.init(key, (3, 16, 1))
 #
 # $\theta := \theta - \alpha \nabla J(\theta)$, with the gradient of all examples (1.3), of one (1.4),
 # or of B (1.5). One iteration of gradient descent looks at 200 examples, one of Algorithm 1 at one: so
-# what is compared is how many examples were looked at.
+# what is compared is how many examples were looked at. With a constant rate the cost of Algorithm 1 jumps
+# up and down: its last point may be a lucky one.
 
 # %%
 rate, budget = 0.05, 40_000

@@ -139,9 +139,9 @@ for n in (40, 80, 160, 600):
     )
 
 # %% [markdown]
-# Read it soberly: here a line needs few sales and is hard to beat with 40 of them, for a last layer over
-# 32 features has 33 numbers to find. Transfer pays where the new town has enough houses to fit the last
-# layer and the features know something that a line cannot.
+# Read it soberly: with up to 160 sales the line is better here, for a last layer over 32 features has 33
+# numbers to find; with 600 the features of Ames win. Transfer pays where the new town has enough houses
+# to fit the last layer, and the features have learned something that a line cannot.
 #
 # ## Exercises
 #

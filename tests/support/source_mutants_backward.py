@@ -231,7 +231,7 @@ SAMPLING = mutants(
     "sampling.py",
     (
         "with replacement",
-        "jnp.where((taken == draw).any(0), instead, draw)",
+        "jnp.where((taken == draw[None]).any(0), instead, draw)",
         "draw",
         estimates.test_so_do_the_steps_that_are_taken,
     ),

@@ -83,7 +83,7 @@ def learn_schema(
     if not used:
         raise ValueError(f"there is no column to predict {target!r} from{_left_out(fields)}")
     fields[target] = _target(
-        known.get(target) or decide(target, found[target], file.place), found[target]
+        known.get(target) or decide(target, found[target], file.place), found[target], chosen
     )
     gaps = {name: _missing(fields[name], found[name]) for name in (*used, target)}
     _check_gaps(file, target, gaps, found[target].gap, missing)
@@ -203,8 +203,8 @@ def _decided(
     return fields
 
 
-def _target(field: Field, found: Survey) -> Field:
-    """The target, once it can be one."""
+def _target(field: Field, found: Survey, loss: Loss) -> Field:
+    """The target, once it can be one; a regression on 0 and 1 is noted."""
     if field.kind == "label":
         return field
     if field.note.startswith("constant"):
@@ -217,6 +217,9 @@ def _target(field: Field, found: Survey) -> Field:
             f"the target {field.name!r} is text, such as {text}: to learn classes, choose the loss "
             "softmax_cross_entropy, or choose another target"
         )
+    if loss.is_scalable and found.moments is not None and found.moments.binary.all():
+        note = "0 or 1 in each row: for probabilities, choose the loss logistic"
+        return field._replace(note=note)
     return field
 
 

@@ -34,10 +34,10 @@ def kink(
         ValueError: if size and price differ in shape.
     """
     x, y = same_shape(size, price)
-    ax = axes(ax)
     grid = np.linspace(0, 1.03 * x.max(), 400)
     neuron = np.asarray(jax.vmap(notes_kink, in_axes=(None, None, 0))(w, b, grid))
     slope, intercept = np.polyfit(x, y, 1)
+    ax = axes(ax)
     ax.scatter(x, y / 1e3, s=14, color=GREY, alpha=0.7, label="synthetic house")
     ax.plot(grid, (slope * grid + intercept) / 1e3, "--", color=ORANGE, label="straight line")
     ax.plot(grid, neuron / 1e3, color=BLUE, linewidth=2.5, label="one neuron, max(wx + b, 0)")

@@ -242,6 +242,21 @@ def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
     assert imputed.X[2].tolist() == [3, 1, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("sold", "loss", "noted"),
+    [
+        ([0, 1, 1], "squared_error", True),
+        ([0, 1, 1], "logistic", False),
+        ([0, 1, 2], "squared_error", False),
+    ],
+)
+def test_a_regression_on_0_and_1_is_noted(sold: list[int], loss: str, noted: bool) -> None:
+    columns = {"sqft": pyarrow.array([5.0, 6.0, 8.0]), "sold": pyarrow.array(sold)}
+    target = learned(Table(columns, 3), "sold", loss=loss).target
+    assert target.kind == "number"
+    assert ("choose the loss logistic" in target.note) == noted
+
+
 def test_parquet_is_read_as_csv_is(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     columns = {"a": [1, None, 3], "b": ["x", None, ""], "c": [True, False, True]}

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.typing import ArrayLike, DTypeLike
 
 from fcnet.forks import check_process
@@ -126,8 +127,8 @@ def _as_real(name: str, value: ArrayLike, dtype: DTypeLike | None) -> Array | np
     try:
         array = value if isinstance(value, Array) else np.asarray(value)
         kind = array.dtype
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be an array, got {type(value).__name__}") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # the last for a tensor with a gradient
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from error
     check_unmasked(name, value)
     if not is_real(kind) or kind.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers of at most 64 bits, got dtype {kind}")
@@ -167,6 +168,26 @@ def as_jax(array: Array | np.ndarray) -> Array:
     """
     check_process()
     return array if isinstance(array, Array) else jax.device_put(array)
+
+
+def as_auto(array: Any) -> Any:
+    """An array that is split explicitly over devices, with the same parts, split by XLA.
+
+    Explicit axes are in the type of an array, and only programs that name them can compute with it.
+    Other arrays, and all that is none, are returned as they are. Nothing is copied.
+
+    >>> mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Explicit,))
+    >>> array = jax.device_put(np.ones(2), NamedSharding(mesh, jax.P("data")))
+    >>> jax.typeof(array).sharding.spec[0], jax.typeof(as_auto(array)).sharding.spec[0]
+    ('data', None)
+    """
+    if not isinstance(array, Array) or isinstance(array, jax.core.Tracer):
+        return array
+    where = array.sharding
+    if not isinstance(where, NamedSharding) or AxisType.Explicit not in where.mesh.axis_types:
+        return array
+    mesh = Mesh(where.mesh.devices, where.mesh.axis_names)
+    return jax.device_put(array, NamedSharding(mesh, where.spec))
 
 
 def on_host(array: Any) -> Any:

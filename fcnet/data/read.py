@@ -231,10 +231,14 @@ def _arrow_errors(what: str) -> Iterator[None]:
 
 
 def _check_kind(name: str, kind: Any) -> None:
-    """Raise for a column of a Parquet file that is neither numbers nor text."""
+    """Raise for a column of a Parquet file that is neither numbers nor text.
+
+    A duration is a number of a unit that may be another in the next file.
+    """
     types = arrow().types
     value = kind.value_type if types.is_dictionary(kind) else kind
-    if types.is_nested(value) or "binary" in str(value):
+    stored = getattr(value, "storage_type", value)  # such as the two ends of an interval of pandas
+    if types.is_nested(stored) or types.is_duration(value) or "binary" in str(value):
         raise ValueError(
             f"column {name!r} holds {value}, expected numbers or text: leave it out of the file"
         )

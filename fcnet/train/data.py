@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_jax, check_finite, check_unmasked, on_host, reraise
+from fcnet.checks import as_array, as_auto, as_jax, check_finite, check_unmasked, on_host, reraise
 from fcnet.keys import generator_of
 from fcnet.losses import as_batch, as_shares
 from fcnet.splits import classes_of, held_count
@@ -43,7 +43,9 @@ T = TypeVar("T", Table, None)
 
 def as_start(layers: Params, dtype: str | None) -> Params:
     """The parameters to start from, of one network or several: finite, in the dtype of the run."""
-    start: Params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype or leaf.dtype), layers)
+    start: Params = jax.tree.map(
+        lambda leaf: jnp.asarray(as_auto(leaf), dtype or leaf.dtype), layers
+    )
     for path, leaf in jax.tree_util.tree_leaves_with_path(start):
         check_finite(f"params{jax.tree_util.keystr(path)}", leaf)
     return start
@@ -57,6 +59,7 @@ def as_data(
     objective: Objective,
 ) -> Data:
     """Checked examples in rows, in the dtype of the parameters, with their weights."""
+    X, Y, weights = map(as_auto, (X, Y, weights))
     examples, targets = as_batch(params, X, Y, objective.loss)
     return Data(examples, targets, as_weights(weights, len(examples), params))
 

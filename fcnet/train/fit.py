@@ -155,9 +155,9 @@ def fit(
     >>> [round(float(leaf.item()), 3) for leaf in result.params[0]]
     [2.0, 1.0]
     """
+    check_untraced("fit", (params, hyperparameters), X, Y, key, weights)
     arithmetic = as_precision(precision)
     with arithmetic.scope():
-        check_untraced("fit", (params, hyperparameters), X, Y, key, weights)
         objective = as_objective(activation, output_activation, loss)
         for note in link_notes(objective.output_activation, objective.loss):
             warn(note)

@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 
 from fcnet.checks import (
     as_array,
+    as_auto,
     as_jax,
     check_finite,
     check_shape,
@@ -145,7 +146,7 @@ def as_hyperparameters(hyperparameters: object) -> dict[str, float | Array]:
 def as_numbers(name: str, value: Any) -> Array:
     """The number of a hyper-parameter, or the numbers of several members; all finite."""
     try:
-        array = as_array(f"hyperparameters[{name!r}]", value)
+        array = as_array(f"hyperparameters[{name!r}]", as_auto(value))
     except (TypeError, ValueError) as error:
         reraise(error, f"{error}: {CONSTANTS}")
     check_finite(f"hyperparameters[{name!r}]", array)
@@ -191,7 +192,7 @@ def start_state(
             "opt_state does not fit the optimizer and the parameters: give the opt_state that a "
             f"run with the same optimizer, sizes and dtype returned; {difference}"
         )
-    state = jax.tree.map(as_jax, earlier)
+    state = jax.tree.map(lambda leaf: as_jax(as_auto(leaf)), earlier)
     for path, leaf in jax.tree.leaves_with_path(state):
         if must_be_finite(leaf):
             check_finite(f"opt_state{jax.tree_util.keystr(path)}", leaf)

@@ -6,8 +6,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
+import numpy as np
+from jax.sharding import Mesh
 
 from fcnet.checks import look_up_name
+
+NO_MESH = Mesh(np.empty((), object), ())
+"""As though `jax.set_mesh` had not been called."""
 
 
 class Precision(NamedTuple):
@@ -27,8 +32,16 @@ class Precision(NamedTuple):
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """A context in which JAX computes in this precision; afterwards its flags are as before."""
-        with jax.enable_x64(self.x64), jax.default_matmul_precision(self.matmul):
+        """A context in which JAX computes in this precision; afterwards its flags are as before.
+
+        A mesh that the caller has set is left: it may have explicit axes, which must be named in
+        every program.
+        """
+        with (
+            jax.enable_x64(self.x64),
+            jax.default_matmul_precision(self.matmul),
+            jax.set_mesh(NO_MESH),
+        ):
             yield
 
 

@@ -150,9 +150,9 @@ def sweep(
     The members share the cores of a CPU, or the devices if there are several. The twin is
     `jax.vmap` over a training loop.
     """
+    check_untraced("sweep", (params, hyperparameters), X, Y, key, weights)
     arithmetic = as_precision(precision)
     with arithmetic.scope():
-        check_untraced("sweep", (params, hyperparameters), X, Y, key, weights)
         objective = as_objective(activation, output_activation, loss)
         for note in link_notes(objective.output_activation, objective.loss):
             warn(note)

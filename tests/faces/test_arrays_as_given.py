@@ -240,6 +240,15 @@ def test_labels_in_a_sparse_matrix_are_those_of_its_array() -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_tensor_that_numpy_cannot_read_is_refused_with_what_to_do() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is a dependency of the tests only")
+    tensor = torch.tensor(X, requires_grad=True)
+    with pytest.raises(TypeError, match=r"X must be an array, got Tensor: .*tensor\.detach\(\)"):
+        fcnet.fit(PARAMS, tensor, Y, **RUN)
+    detached = fcnet.fit(PARAMS, tensor.detach(), Y, **RUN).params
+    jax.tree.map(np.testing.assert_array_equal, detached, fcnet.fit(PARAMS, X, Y, **RUN).params)
+
+
 RATES = {"learning_rate": np.array([0.1, 0.2])}
 TRACED: dict[str, Callable[[], Any]] = {
     "fit in jit": lambda: jax.jit(lambda p: fcnet.fit(p, X, Y, **RUN).params)(PARAMS),

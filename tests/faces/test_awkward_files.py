@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -380,6 +381,26 @@ def test_parquet_files_of_other_programs_are_read_alike(tmp_path: Path) -> None:
         file = parquet_of(tmp_path / "c.parquet", {"c": pyarrow.array([b"ab"], kind)})
         with pytest.raises(ValueError, match=r"'c' holds .*binary.*: leave it out of the file"):
             read_table(file)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_durations_of_parquet_are_refused(unit: str, tmp_path: Path) -> None:
+    """Their numbers are those of a unit, which may be another in the file to predict for."""
+    cells = pyarrow.array([1, 2, None], pyarrow.duration(unit))
+    file = parquet_of(tmp_path / "a.parquet", {"wait": cells})
+    message = rf"column 'wait' holds duration\[{unit}\], expected numbers or text: leave it out"
+    with pytest.raises(ValueError, match=message):
+        open_table(file)
+    times = parquet_of(tmp_path / "b.parquet", {"at": pyarrow.array([1, 2], pyarrow.time64("us"))})
+    assert read_table(times).columns["at"].to_pylist() == ["00:00:00.000001", "00:00:00.000002"]
+
+
+def test_intervals_of_pandas_are_refused(tmp_path: Path) -> None:
+    """Each is stored as its two ends."""
+    file = tmp_path / "a.parquet"
+    pd.DataFrame({"size": pd.interval_range(0, 9)}).to_parquet(file)
+    with pytest.raises(ValueError, match=r"column 'size' holds .*interval.*: leave it out"):
+        open_table(file)
 
 
 def test_numbers_that_have_no_mean_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from support import mesh_run
 from support.problems import assert_same_bits, relative_errors
 
+from fcnet.train.fit import fit
 from fcnet.train.mesh import as_mesh
+from fcnet.train.sweep import sweep
 
 pytestmark = pytest.mark.untyped  # whole programs, as users run them
 
@@ -129,6 +131,62 @@ def test_a_mesh_of_one_device_changes_no_bit(names):
     mesh = jax.make_mesh((1,) * len(names), names)
     assert as_mesh(mesh).axis_names == ("data", "model")
     assert_same_bits(mesh_run.CASES["plain"](None, mesh=mesh), mesh_run.CASES["plain"](None))
+
+
+def explicitly(mesh, tree):
+    """Copies whose rows are split over the axis "data", which is in the types of the arrays."""
+
+    def put(leaf):
+        return jax.device_put(leaf, jax.NamedSharding(mesh, jax.P(*["data"][: np.ndim(leaf)])))
+
+    return jax.tree.map(put, tree)
+
+
+@pytest.fixture
+def explicit():
+    return jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+
+
+EXPLICIT = ("X", "Y", "X Y", "params", "weights", "validation", "opt_state", "X Y params weights")
+
+
+@pytest.mark.parametrize("names", EXPLICIT)
+@pytest.mark.parametrize("given", [False, True], ids=["without mesh", "with mesh"])
+def test_arrays_that_are_split_explicitly_change_no_bit(names, given, explicit):
+    with jax.enable_x64(True):
+        X, Y = mesh_run.X, mesh_run.Y
+        choices = {"key": jax.random.key(7), "batch_size": 16, "steps": 20}
+        arrays = {"params": mesh_run.PARAMS, "X": X, "Y": Y, "weights": mesh_run.WEIGHTS}
+        arrays["validation"] = X[:9], Y[:9]
+        arrays["opt_state"] = fit(**arrays, **choices).opt_state
+        split = arrays | {name: explicitly(explicit, arrays[name]) for name in names.split()}
+        mesh = {"mesh": explicit} if given else {}
+        one, other = fit(**arrays, **choices), fit(**split, **mesh, **choices)
+    assert_same_bits(mesh_run.arrays(one), mesh_run.arrays(other))
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["without mesh", "with mesh"])
+def test_a_mesh_with_explicit_axes_that_is_set_changes_no_bit(given, explicit):
+    with jax.set_mesh(explicit):
+        key, rate = jax.random.key(7), jax.numpy.float32(1e-2)
+        assert jax.typeof(rate).sharding.mesh.axis_names == ("data",), "made on the mesh"
+        choices = {"key": key, "hyperparameters": {"learning_rate": rate}}
+        result = mesh_run.train(**choices, **({"mesh": explicit} if given else {}))
+        assert jax.sharding.get_abstract_mesh().axis_names == ("data",), "as it was before"
+    rates = {"hyperparameters": {"learning_rate": np.float32(1e-2)}}
+    assert_same_bits(mesh_run.arrays(result), mesh_run.arrays(mesh_run.train(**rates)))
+
+
+def test_a_sweep_of_arrays_that_are_split_explicitly(explicit):
+    choices = {"key": jax.random.key(7), "batch_size": 16, "steps": 20}
+    X, Y = (array.astype(np.float32) for array in (mesh_run.X, mesh_run.Y))
+    params = jax.tree.map(np.float32, mesh_run.PARAMS)
+    rates = np.array([1e-3, 1e-2])
+    plain = sweep(params, X, Y, hyperparameters={"learning_rate": rates}, **choices)
+    X, rates = explicitly(explicit, (X, rates))
+    params = explicitly(explicit, params)
+    split = sweep(params, X, Y, hyperparameters={"learning_rate": rates}, **choices)
+    assert_same_bits(mesh_run.arrays(plain), mesh_run.arrays(split))
 
 
 def launch(*words):

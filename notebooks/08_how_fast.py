@@ -160,11 +160,13 @@ print(f"{record['date']}, {record['machine']['cores']} cores, JAX {record['versi
 figure, ax = plt.subplots(figsize=(7.2, 3.4), layout="constrained")
 measured = [row for row in record["suites"]["train"] if row["values"].get("ratio")]
 cases = list(dict.fromkeys(row["case"] for row in measured))
-for program in dict.fromkeys(row["program"] for row in measured):
+programs = list(dict.fromkeys(row["program"] for row in measured))
+for i, program in enumerate(programs):
     theirs = [row for row in measured if row["program"] == program]
     ratios = [row["values"]["ratio"] for row in theirs]
+    heights = [cases.index(row["case"]) + 0.06 * (i - len(programs) // 2) for row in theirs]
     line = "-" if program == "fcnet.fit" else ""
-    ax.plot(ratios, [cases.index(row["case"]) for row in theirs], f"o{line}", label=program)
+    ax.plot(ratios, heights, f"o{line}", markersize=5, label=program)
 ax.set(xscale="log", xlabel="time of a step / that of fcnet.fit", yticks=range(len(cases)))
 ax.set_yticklabels(cases)
 ax.invert_yaxis()

@@ -58,7 +58,9 @@ def pre_activations(
     x, (low, median, high), lost = np.hstack(place), np.hstack(spans), np.hstack(dead)
     for which, color, name in ((~lost, BLUE, "unit"), (lost, ORANGE, "dead unit")):
         if which.any():
-            ax.vlines(x[which], low[which], high[which], color=color, linewidth=width, label=name)
+            ends = np.stack([low, high, np.full_like(x, np.nan)])[:, which]  # NaN ends a line
+            xs, ys = np.repeat(x[which], 3), ends.T.ravel()
+            ax.plot(xs, ys, color=color, linewidth=width, label=name)
             ax.plot(x[which], median[which], "o", color=color, markersize=2 * width)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set_xticks(range(1, len(ticks) + 1), ticks)

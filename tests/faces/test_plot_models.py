@@ -8,7 +8,6 @@ import numpy as np
 import optax
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import fcnet
@@ -30,12 +29,9 @@ def line(ax: Axes, label: str) -> np.ndarray:
 
 def by_color(ax: Axes) -> dict[str, np.ndarray]:
     """The ends of the vertical lines of each colour, as rows (x, low, high)."""
-    return {
-        to_hex(lines.get_color()[0]): np.array(
-            [[*low, high[1]] for low, high in lines.get_segments()]
-        )
-        for lines in ax.collections
-    }
+    lines = [line for line in ax.lines if line.get_label() in ("unit", "dead unit")]
+    ends = {line.get_color().lower(): line.get_xydata().reshape(-1, 3, 2) for line in lines}
+    return {color: np.c_[xy[:, 0], xy[:, 1, 1]] for color, xy in ends.items()}
 
 
 @pytest.mark.notes("(2.13)")
@@ -60,6 +56,18 @@ def test_pre_activations_reach_from_the_least_to_the_largest_of_each_unit(
         np.testing.assert_allclose(rows[:, 1], np.min(z_k, axis=0)[order], rtol=RELATIVE)
         np.testing.assert_allclose(dots[:, 1], np.median(z_k, axis=0)[order], rtol=RELATIVE)
         assert (abs(rows[:, 0] - k) < 0.5).all()
+
+
+def test_no_line_runs_through_the_legend(ax: Axes) -> None:
+    hidden, last = Layer(jnp.eye(8), jnp.zeros(8)), Layer(jnp.ones((1, 8)), jnp.zeros(1))
+    X = jnp.ones((2, 8)) * jnp.array([[1.0], [2.0]])
+    plot.pre_activations((hidden, last), X, ax=ax)  # z^[2], at the right, reaches to the top
+    ax.figure.draw_without_rendering()
+    ends = ax.transData.transform(by_color(ax)[BLUE.lower()][:, [0, 2]])
+    assert ends[:, 1].max() == ends[-1, 1]
+    legend = ax.get_legend().get_window_extent()
+    assert legend.count_contains(ends) == 0
+    assert legend.y0 < ends[-1, 1] < legend.y1  # it stands elsewhere at the same height
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,7 @@ DERIVATIVES = [
     ),
     Fault("activation_for_derivative", DELTA, back(lambda m, k, v: m.A[k]), hidden),
     Fault("z_for_derivative", DELTA, back(lambda m, k, v: m.Z[k]), hidden),
+    Fault("sign_for_derivative", DELTA, back(lambda m, k, v: np.sign(m.Z[k])), hidden),
     Fault(
         "hidden_derivative",
         DELTA,

@@ -106,6 +106,12 @@ SLOPES = (
         "is multiplied by z[{k}], not by sigma'(z[{k}])",
     ),
     Mistake(
+        "sign_for_derivative",
+        "24",
+        lambda s, e, k: s.back * np.sign(e.z(k)),
+        "is multiplied by the sign of z[{k}], which is -1 below 0, not by sigma'(z[{k}])",
+    ),
+    Mistake(
         "hidden_derivative",
         "2",
         lambda s, e, k: s.back * _hidden(s),

@@ -6,8 +6,9 @@ the functions here, which compare what a model computes with what `forward` will
 """
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from fcnet.arrays import dtype_of, unit_roundoff
 from fcnet.checks import as_params
 from fcnet.extras import extra
 from fcnet.files import NO_SUM, as_path, is_whole, seal, write_file
-from fcnet.layouts import Layout, layouts_of
+from fcnet.layouts import Layout, layers_by_name, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
 from fcnet.network import outputs
 from fcnet.onnx_graph import Value, network, write
@@ -283,7 +284,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
         ModuleNotFoundError: without safetensors.
         OSError: if the file cannot be read.
         ValueError, TypeError: if it is no safetensors file, is damaged, does not hold such layers,
-            or holds several layers whose names have no numbers, since the file keeps no order.
+            or holds layers of which neither the numbers in their names nor their shapes tell the
+            order, since the file keeps none.
     """
     with extra("checkpoint"):
         from safetensors import SafetensorError, safe_open
@@ -296,9 +298,61 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
     if text.pop(SUM, None) and not is_whole(path.read_bytes(), SUM):
         raise ValueError(f"{path} is damaged: its checksum is wrong")
-    if len(arrays) > 2 and not any(map(str.isdigit, "".join(arrays))):
+    ordered = arrays if len(arrays) <= 2 else _in_order(arrays)
+    if ordered is None:
         raise ValueError(
-            f"{path} has {', '.join(arrays)}, names without numbers, so the order of the layers is "
-            "unknown: pass the arrays to params_of in a dictionary, first layer first"
+            f"{path} has {', '.join(arrays)}, whose names and shapes do not tell the order of the "
+            "layers: pass the arrays to params_of in a dictionary, first layer first"
         )
-    return params_of(arrays), text
+    return params_of(ordered), text
+
+
+class _FileLayer(NamedTuple):
+    """A layer of a file: the numbers in its name, its widths, and the names of its arrays."""
+
+    numbers: list[int]
+    inputs: int
+    outputs: int
+    names: list[str]
+
+
+def _in_order(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """The arrays of a file, which keeps no order, first layer first; None if that is unknown.
+
+    Layers whose names differ in numbers alone are in the order of these. Where there are others,
+    the shapes must say which of all is the first or the last, and then, one by one, of those left.
+
+    >>> sizes = {"fc1": (9, 3), "fc2": (9, 9), "fc10": (9, 9), "a_head": (2, 9)}
+    >>> [*_in_order({f"{name}.weight": np.ones(sizes[name]) for name in sorted(sizes)})]
+    ['fc1.weight', 'fc2.weight', 'fc10.weight', 'a_head.weight']
+    """
+    named = layers_by_name([(name,) for name in arrays])
+    if named is None or any(array.ndim > 2 for array in arrays.values()):
+        return None
+    found, transposed = named
+    layers: dict[str, list[_FileLayer]] = {}
+    for paths in found:
+        names = [str(*path) for path in paths.values()]
+        name = str(*paths["W"])
+        m, m_below = np.atleast_2d(arrays[name]).shape[:: -1 if transposed else 1]
+        numbers = [int(number) for number in re.findall(r"\d+", name)]
+        layer = _FileLayer(numbers, m_below, m, names)
+        layers.setdefault(re.sub(r"\d+", "", name), []).append(layer)
+    queues = [sorted(alike, key=lambda layer: layer.numbers) for alike in layers.values()]
+    taken = {layer.inputs for queue in queues for layer in queue}
+    given = {layer.outputs for queue in queues for layer in queue}
+    first: list[_FileLayer] = []
+    last: list[_FileLayer] = []
+    while len(queues := [queue for queue in queues if queue]) > 1:
+        below = {first[-1].outputs} if first else {q[0].inputs for q in queues} - given
+        above = {last[0].inputs} if last else {q[-1].outputs for q in queues} - taken
+        next_up = [queue for queue in queues if queue[0].inputs in below]
+        next_down = [queue for queue in queues if queue[-1].outputs in above]
+        if transposed is not None and len(next_up) == 1:
+            first.append(next_up[0].pop(0))
+        elif transposed is not None and len(next_down) == 1:
+            last.insert(0, next_down[0].pop())
+        else:
+            return None
+    ordered = [*first, *(layer for queue in queues for layer in queue), *last]
+    return {name: arrays[name] for layer in ordered for name in layer.names}

@@ -1,6 +1,6 @@
 """Round trips with each library's own networks, judged by what these predict."""
 
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
 
@@ -411,12 +411,69 @@ def test_a_file_whose_names_tell_no_order_is_refused(tmp_path: Path) -> None:
     square = {"weight": np.eye(2, dtype="f"), "bias": np.zeros(2, "f")}
     arrays = {f"{part}.{k}": v for part in ("hidden", "final") for k, v in square.items()}
     numpy.save_file(arrays, tmp_path / "file")
-    with pytest.raises(
-        ValueError, match="names without numbers, so the order of the layers is unknown"
-    ):
+    with pytest.raises(ValueError, match="names and shapes do not tell the order of the layers"):
         interchange.load(tmp_path / "file")
     numpy.save_file(square, tmp_path / "file")
     assert len(interchange.load(tmp_path / "file")[0]) == 1
+
+
+NAMES = {
+    "numbers": ["net.0", "net.2", "net.10"],
+    "a head": ["layer1", "layer2", "head"],
+    "words": ["one", "two", "three"],
+    "an autoencoder": ["encoder.0", "encoder.2", "decoder.0", "decoder.2"],
+}
+
+
+def orders(names: list[str], widths: list[tuple[int, int]]) -> list[list[str]]:
+    """Every order in which the layers chain, those of one text in the order of their numbers."""
+    found = []
+    for order in permutations(zip(names, widths, strict=True)):
+        chains = all(one[1][1] == other[1][0] for one, other in pairwise(order))
+        alike = [[k for k in names if k[:3] == name[:3]] for name, _ in order]
+        kept = [[k for k, _ in order if k[:3] == name[:3]] for name, _ in order]
+        if chains and alike == kept:
+            found.append([name for name, _ in order])
+    return found
+
+
+@pytest.mark.untyped
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_the_order_of_a_file_is_its_network_s_or_unknown(
+    names: list[str], seed: int, tmp_path: Path
+) -> None:
+    """Beside all orders that the shapes allow: one of several is never chosen."""
+    numpy = pytest.importorskip("safetensors.numpy")
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 5, len(names) + 1).tolist()
+    arrays = {}
+    for k, name in enumerate(names):
+        arrays[f"{name}.weight"] = rng.normal(size=(sizes[k + 1], sizes[k])).astype(np.float32)
+        arrays[f"{name}.bias"] = rng.normal(size=sizes[k + 1]).astype(np.float32)
+    numpy.save_file(arrays, tmp_path / "file")
+    possible = orders(names, list(pairwise(sizes)))
+    assert names in possible
+    if len(possible) > 1:
+        with pytest.raises(ValueError, match="do not tell the order of the layers"):
+            interchange.load(tmp_path / "file")
+    elif len(set(sizes)) == len(sizes) or names == NAMES["numbers"]:
+        params, _ = interchange.load(tmp_path / "file")
+        for layer, name in zip(params, names, strict=True):
+            np.testing.assert_array_equal(layer.W, arrays[f"{name}.weight"])
+
+
+def test_a_last_layer_of_another_name_is_told_by_its_shape(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    sizes = {"fc2": (9, 9), "fc10": (9, 9), "fc1": (9, 3), "a_head": (2, 9)}
+    arrays = {f"{name}.weight": np.ones(shape, "f") for name, shape in sizes.items()}
+    arrays |= {f"{name}.bias": np.full(m, m, "f") for name, (m, _) in sizes.items()}
+    arrays["fc10.weight"] *= 10
+    numpy.save_file(arrays, tmp_path / "file")
+    params, _ = interchange.load(tmp_path / "file")
+    assert [(layer.W.shape, layer.W.max()) for layer in params] == [
+        *(((9, 3), 1), ((9, 9), 1), ((9, 9), 10), ((2, 9), 1)),
+    ]
 
 
 @pytest.mark.untyped

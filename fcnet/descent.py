@@ -158,6 +158,7 @@ def minibatch_sgd(
     ...               steps=1)[0].b.tolist()
     [0.5]
     """
+    _check_one_device(params=params, X=X, Y=Y, key=key)
     params, examples, targets = _as_problem(params, X, Y)
     check_key(key)
     alpha = _as_rate(learning_rate)
@@ -232,6 +233,21 @@ def _as_problem(params: Model, X: ArrayLike, Y: ArrayLike) -> tuple[Model, Array
     if not sum(map(np.size, jax.tree.leaves(params))):
         raise ValueError("params has no numbers: expected a pytree of arrays, not all empty")
     return jax.tree_util.tree_map_with_path(_as_leaf, params), X, Y
+
+
+def _check_one_device(**arguments: Any) -> None:
+    """Raise for arrays that are split over devices, or copied to several.
+
+    XLA compiles no draw of a batch for several devices: it lacks the high word of a product there.
+    """
+    for name, tree in arguments.items():
+        leaves = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, Array)]
+        known = [leaf for leaf in leaves if not isinstance(leaf, jax.core.Tracer)]
+        if (most := max((len(leaf.devices()) for leaf in known), default=1)) > 1:
+            raise ValueError(
+                f"{name} lies on {most} devices, expected one: move it there by "
+                "jax.device_put(array, jax.devices()[0]), or share steps by fcnet.fit with mesh="
+            )
 
 
 def _check_gradient(gradient: Gradient, params: Model, X: Array, Y: Array, rows: int) -> None:

@@ -187,6 +187,21 @@ def operations(folder, **where):
     return counts
 
 
+def descent(folder, mesh=None):
+    """Algorithm 2 draws its batches on one device, whichever argument lies on several."""
+    arguments = {"X": np.float32(X), "Y": np.float32(Y), "params": jax.tree.map(np.float32, PARAMS)}
+    arguments["key"] = jax.random.key(7)
+    everywhere = jax.NamedSharding(mesh, jax.P())
+    messages = []
+    for name, argument in arguments.items():
+        changed = arguments | {name: jax.device_put(argument, everywhere)}
+        try:
+            fcnet.minibatch_sgd(**changed, learning_rate=0.1, batch_size=B, steps=2)
+        except ValueError as error:
+            messages.append(np.array(str(error)))
+    return messages
+
+
 def plain(folder, **where):
     return arrays(train(**where))
 
@@ -195,7 +210,7 @@ CASES = {
     case.__name__: case
     for case in (
         *(resident, on_disk, full, line_search, iterable, wrong_rows, halves, own_key, full_disk),
-        *(signalled, diverging, indivisible, across, operations, plain),
+        *(signalled, diverging, indivisible, across, operations, descent, plain),
     )
 }
 

@@ -68,12 +68,16 @@ def assert_as_alone(outcomes, case, alone):
 
 @pytest.mark.slow
 def test_eight_devices(alone, tmp_path):
-    outcomes = start(tmp_path, 1, 8, "resident", "line_search", "indivisible", "operations")
+    cases = ("resident", "line_search", "indivisible", "operations", "descent")
+    outcomes = start(tmp_path, 1, 8, *cases)
     for case in ("resident", "line_search"):
         assert_as_alone(outcomes, case, alone)
     assert [str(message) for message in outcomes["indivisible"][0]] == [
         f'{name} must be a multiple of the 4 places on the axis "data" of the mesh, got {number}'
         for name, number in (("batch_size", 17), ("n, the number of examples,", 99))
+    ]
+    assert [str(message).split(", expected one")[0] for message in outcomes["descent"][0]] == [
+        f"{name} lies on 8 devices" for name in ("X", "Y", "params", "key")
     ]
     [here], [[there]] = alone("operations"), outcomes["operations"]
     assert there < here / 4, "four places of the axis data alone would not do"

@@ -230,7 +230,7 @@ def _as_problem(params: Model, X: ArrayLike, Y: ArrayLike) -> tuple[Model, Array
     check_same_length(X, Y)
     check_finite("X", X)
     check_finite("Y", Y)
-    if not sum(map(np.size, jax.tree.leaves(params))):
+    if all(0 in np.shape(leaf) for leaf in jax.tree.leaves(params)):
         raise ValueError("params has no numbers: expected a pytree of arrays, not all empty")
     return jax.tree_util.tree_map_with_path(_as_leaf, params), X, Y
 

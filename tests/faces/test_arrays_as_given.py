@@ -249,6 +249,19 @@ def test_a_tensor_that_numpy_cannot_read_is_refused_with_what_to_do() -> None:
     jax.tree.map(np.testing.assert_array_equal, detached, fcnet.fit(PARAMS, X, Y, **RUN).params)
 
 
+def test_parameters_in_tensors_descend_as_those_in_arrays() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is a dependency of the tests only")
+    tensors = [(torch.tensor(np.array(W)), torch.tensor(np.array(b))) for W, b in PARAMS]
+    pairs = [tuple(layer) for layer in PARAMS]
+    found, expected = (
+        fcnet.gradient_descent(params, X, Y, learning_rate=0.1, steps=2)
+        for params in (tensors, pairs)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    with pytest.raises(ValueError, match="params has no numbers"):
+        fcnet.gradient_descent([torch.ones(0)], X, Y, learning_rate=0.1, steps=2)
+
+
 RATES = {"learning_rate": np.array([0.1, 0.2])}
 TRACED: dict[str, Callable[[], Any]] = {
     "fit in jit": lambda: jax.jit(lambda p: fcnet.fit(p, X, Y, **RUN).params)(PARAMS),

@@ -24,6 +24,11 @@ FEWEST_INPUTS, MEAN_SHARE = 6, 0.75
 exceeds this share of what one input allows, over sqrt(C). In 2,200 groups of correct runs the
 share was 0.5 at most: a single rounding error may be large, the average of many is not."""
 
+RECURRING = 1 / 2
+"""The share of what one input allows a training step that may recur on all: where the weights are
+multiplied by 1 - rate * l2, this constant is rounded, and so is its product with weights that most
+inputs share. That is 1.5 units of roundoff of 3 that are allowed."""
+
 
 class Comparison(NamedTuple):
     """How one answer compares with what is right on one input.
@@ -171,7 +176,7 @@ def worst_leaves(comparisons: Iterable[Comparison]) -> tuple[Leaf, ...]:
     return tuple(max(comparisons, key=partial(rank, i=i)).leaf(i) for i in arrays)
 
 
-def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
+def persistent_errors(comparisons: Sequence[Comparison], lost: float = 0.0) -> tuple[Leaf, ...]:
     """Errors that rounding explains on each input alone, but not on all inputs together.
 
     Rounding errors on different inputs are independent. So the mean of C of them, each in units of
@@ -181,17 +186,20 @@ def persistent_errors(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
     Args:
         comparisons: of the same arrays on different inputs, each of them ok; those with a choice
             for each unit at a kink are left out.
+        lost: of their format; above 0 for the differences of a training step.
 
     Returns:
         A leaf for each array where the errors persist: the mean error, and what it may be.
     """
     clear = [comparison for comparison in comparisons if not comparison.mixed]
+    recurring = RECURRING if lost else 0.0
     found = []
     for i in range(len(clear[0].paths) if clear else 0):
         right = np.stack([comparison.right[i] for comparison in clear])
         excess = np.stack([comparison.excess[i] for comparison in clear]) * np.sign(right)
         count = (right != 0).sum(0)
-        drift = abs(excess.sum(0)) / np.sqrt(np.maximum(count, 1)) / MEAN_SHARE
+        drift = np.maximum(abs(excess.sum(0)) - recurring * count, 0)
+        drift = drift / np.sqrt(np.maximum(count, 1)) / MEAN_SHARE
         drift = np.where(count >= FEWEST_INPUTS, drift, 0)
         if largest_excess([drift]) > 1:
             at = np.unravel_index(drift.argmax(), drift.shape)

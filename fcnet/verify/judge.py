@@ -132,7 +132,9 @@ def judge(
     if not trials:
         return _report(subject, cases, "wrong", (), tuple(findings), notes, subject.format)
     ruling = rule(subject, trials)
-    persistent = persistent_errors(ruling.comparisons) if ruling.kind in ("right", "coarse") else ()
+    persistent: tuple[Leaf, ...] = ()
+    if ruling.kind in ("right", "coarse"):
+        persistent = persistent_errors(ruling.comparisons, subject.format.lost)
     found = [*findings, *_warnings(ruling)]
     reliable = UNRELIABLE.isdisjoint(finding.kind for finding in findings)
     is_wrong = ruling.kind == "wrong" or bool(persistent)
@@ -278,7 +280,7 @@ def _explanation(
         if all(subject.compare(t.case, t.answer, format).ok for t in hardest_first):
             again = tuple(subject.compare(t.case, t.answer, format) for t in trials)
             chosen = rare and format.name != own.name and any(c.mixed for c in again)
-            if not (chosen or persistent_errors(again)):
+            if not (chosen or persistent_errors(again, own.lost)):
                 return format, again
     return None
 

@@ -140,6 +140,30 @@ def test_weights_that_a_step_has_changed_too_early_are_named(l2, fault):
     assert found(report) == ([(4, 1, "updated_weights")] if fault else []), str(report)
 
 
+def shrinking(backward, rate, l2):
+    """A step that multiplies the weights by 1 - rate * l2 first."""
+
+    def step(params, X, Y):
+        return [
+            ((1 - rate * l2) * W - rate * dW, b - rate * db)
+            for (W, b), (dW, db) in zip(params, backward(params, X, Y), strict=True)
+        ]
+
+    return step
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("rate", "l2"), [(0.05, 0.6), (0.01, 7.0), (0.3, 1.1)])
+def test_the_rounding_of_a_factor_of_the_weights_recurs(dtype, rate, l2):
+    """1 - rate * l2 is rounded alike on all inputs, and so are its products with equal weights."""
+    step = shrinking(planted(), rate, l2)
+    report = check(step, in_dtype(dtype), learning_rate=rate, l2=l2)
+    assert report.ok, str(report)
+    assert not report.findings
+    other = check(step, in_dtype(dtype), learning_rate=rate, l2=l2 * (1 - 1e-3))
+    assert not other.ok, str(other)
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.001])
 def test_a_bias_that_a_step_leaves_out_is_named(rate):
     """Though few digits of its weights are left, these show its delta."""

@@ -80,7 +80,9 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         by_convention=choices,
         slack=slack,
         tolerance=jax.tree.map(
-            lambda sigma, theta: KAPPA * u * sigma + lost * abs(theta), gradient_sigma, case.params
+            lambda sigma, theta: KAPPA * u * sigma + lost * np.maximum(abs(theta), format.tiny / u),
+            gradient_sigma,
+            case.params,
         ),
         lost=lost,
     )

@@ -26,13 +26,18 @@ from fcnet.verify.diagnose.descriptions import (
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import judge
-from fcnet.verify.protocol import check_loss, check_protocol, with_decay_of_losses
+from fcnet.verify.protocol import (
+    check_loss,
+    check_protocol,
+    lacking_terms,
+    with_decay_of_losses,
+)
 from fcnet.verify.report import Report
 from fcnet.verify.saturation import add_saturation
 from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, without
-from fcnet.verify.types import Answered, Cost, Term
+from fcnet.verify.types import Answered, Cost, Term, errors
 
 REDUCTIONS = ("mean", "sum")
 
@@ -159,7 +164,8 @@ def check(
     all_right = len(trials) == len(cases) and all(trial.comparison.ok for trial in trials)
     otherwise = "" if all_right else other_layout(read, cost, terms, given, key)
     losses = check_loss(protocol.own, references[0])
-    if losses and all_right:
+    losses = lacking_terms(losses, subject.cost.terms, calls, references)
+    if errors(losses) and all_right:
         losses = [with_decay_of_losses(losses[0], calls, references)]
     form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
     if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:

@@ -20,11 +20,13 @@ from fcnet.verify.factors import FACTORS
 from fcnet.verify.returned import Returned
 from fcnet.verify.shown import apart
 from fcnet.verify.step import is_in_place
+from fcnet.verify.truth.terms import total
 from fcnet.verify.types import (
     Answer,
     Case,
     Finding,
     Reference,
+    Term,
     Values,
     errors,
     form_finding,
@@ -194,12 +196,30 @@ def check_loss(call: Call, right: Reference) -> list[Finding]:
     return [Finding(1, "J", None, "forward_differs", message)]
 
 
+def lacking_terms(
+    losses: Sequence[Finding],
+    terms: Sequence[Term],
+    calls: Sequence[Call],
+    references: Sequence[Reference],
+) -> list[Finding]:
+    """Findings on the loss: a warning where each loss is the data's part alone.
+
+    Such a loss is for people to read: the gradient has the terms that are asked for.
+    """
+    pairs = [(c, right) for c, right in zip(calls, references, strict=True) if check_loss(c, right)]
+    data = [r._replace(loss=r.loss - total(terms, c.case).value) for c, r in pairs]
+    if not terms or any(check_loss(c, right) for (c, _), right in zip(pairs, data, strict=True)):
+        return list(losses)
+    rest = ": it lacks your l2 or penalty. Add it if the loss is minimised, and not only read"
+    return [f._replace(message=f"{f.message}{rest}", severity="warning") for f in losses]
+
+
 def with_decay_of_losses(
     finding: Finding, calls: Sequence[Call], references: Sequence[Reference]
 ) -> Finding:
     """A finding on the loss beside right gradients, with the decay that all the losses have."""
     c = decay_of_losses(calls, references)
-    if not c:
+    if c <= 0:
         return finding
     message = (
         f"{finding.message}: it has {c / 2:.6g} times the sum of the squared weights besides, "

@@ -277,6 +277,20 @@ def test_a_term_of_the_loss_alone_or_of_another_size_is_wrong():
     assert found(check(doubled)) == [(1, None, "forward_differs"), (5, None, "weight_decay")]
 
 
+@pytest.mark.parametrize("sites", [[], [("missing_derivative", 1)]])
+def test_a_loss_that_lacks_the_term_is_no_wrong_gradient(sites):
+    """People print the data's part of the loss, and add the decay to the gradient."""
+    slipped = regularised(planted(*sites), constant)
+    report = check(with_loss(slipped, half_squares(lambda n: 0.0)), l2=0.3)
+    assert [(f.severity, f.kind) for f in report.findings] == [
+        ("warning", "forward_differs"),
+        *[("error", kind) for kind, _ in sites],
+    ]
+    assert "lacks your l2" in report.findings[0].message
+    wrong = check(with_loss(slipped, half_squares(lambda n: 0.2)), l2=0.3)
+    assert "error" in [f.severity for f in wrong.findings if f.kind == "forward_differs"]
+
+
 def absolute(params):
     return 0.1 * sum(jnp.abs(layer["w"]).sum() for layer in params)
 

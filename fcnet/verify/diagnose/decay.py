@@ -295,6 +295,8 @@ def _advice(seen: SeenDecay, has: dict[Place, float], n: int) -> list[str]:
             "If your loss is so, pass penalty=, a JAX function of your params: l2= is for the "
             "weights of all layers alike"
         ]
+    if c.factor < 0:
+        return ["An l2 term adds to each weight's gradient: its sign is wrong"]
     general = {-1: f"{c.factor:.6g} / n", 1: f"{c.factor:.6g} * n"}.get(c.power)
     anyway = f" (at your n = {n}; in general l2=lambda n: {general})" if general else ""
     advice = [f"If your loss has it, pass l2={c(n):.6g}{anyway}"]

@@ -33,6 +33,7 @@ WORDS = {
     "w": Word("W"),
     "ws": Word("W"),
     "weights": Word("W"),
+    "syn": Word("W"),
     "weight": Word("W", transposed=False),  # torch.nn.Linear
     "kernel": Word("W", transposed=True),  # Flax, Keras
     "coefs": Word("W", transposed=True),  # sklearn.neural_network
@@ -43,6 +44,10 @@ WORDS = {
     "intercepts": Word("b"),
 }
 """The words in use, in lower case. The last one in a name counts; the rest names the layer."""
+
+
+LETTERS = "ih|hi|hh|ho|oh|h|o|out"
+"""What names a layer right after the letter w or b: its own letter, or those of both its sides."""
 
 
 class Part(NamedTuple):
@@ -350,12 +355,12 @@ def _has_place_or_role(path: Path) -> bool:
 
 
 def words_of(key: str | int) -> list[str | int]:
-    """The words and numbers of a name; wih and who are weights between layers i, h and o.
+    """The words and numbers of a name; wih, Who and bh are of layers i, h and o.
 
-    >>> words_of("fc1.weight"), words_of("biasHidden"), words_of("who")
-    (['fc', 1, 'weight'], ['bias', 'Hidden'], ['w', 'ho'])
+    >>> words_of("fc1.weight"), words_of("biasHidden"), words_of("who"), words_of("bout")
+    (['fc', 1, 'weight'], ['bias', 'Hidden'], ['w', 'ho'], ['b', 'out'])
     """
-    parts = re.findall(r"^w(?=(?:ih|ho)$)|[A-Z]?[a-z]+|[A-Z]|\d+", str(key))
+    parts = re.findall(rf"^[WwBb](?=(?:{LETTERS})$)|[A-Z]?[a-z]+|[A-Z]|\d+", str(key))
     return [int(part) if part.isdigit() else part for part in parts]
 
 

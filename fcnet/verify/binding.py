@@ -200,8 +200,9 @@ def _chosen(readings: list[Candidate], cost: Cost, terms: Terms) -> Candidate:
         questions.append(f"networks of several sizes fit: give sizes={' or sizes='.join(sizes)}")
     elif any(slot.part for reading in suitable for slot in reading.layout.slots):
         questions.append(
-            "which numbers of params are W and which b: return (loss, gradient), or give params "
-            "[(W1, b1), ...] and make your own from them in a function of one line"
+            "which numbers of params are W and which b: return (loss, gradient), with l2= or "
+            "penalty= if the loss has such a term, or give params [(W1, b1), ...] and make your "
+            "own from them in a function of one line"
         )
     elif any(reading.layout != first.layout for reading in others):
         questions.append(

@@ -25,6 +25,15 @@ def is_one_number(value: Any) -> bool:
     return is_array(value) and math.prod(shape_of(value)) == 1 and dtype_of(value).kind != "c"
 
 
+def is_one_array(value: Any) -> bool:
+    """Whether a value is an array of a library or a number, and no list.
+
+    >>> is_one_array(0.5), is_one_array(np.ones(2)), is_one_array([0.5, 0.5])
+    (True, True, False)
+    """
+    return is_array(value) and not isinstance(value, (list, tuple))
+
+
 def describe(tree: Any) -> str:
     """A container, or what stands in place of one, in words.
 

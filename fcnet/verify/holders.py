@@ -16,6 +16,7 @@ from fcnet.arrays import is_array, is_floating, shape_of
 from fcnet.layouts import WORDS, words_of
 from fcnet.trees import Path, children, leaves
 from fcnet.verify.calling import check_call, required_count
+from fcnet.verify.forms import is_one_array, is_one_number
 from fcnet.verify.regroup import STYLES
 from fcnet.verify.snapshot import attributes, restored
 
@@ -154,14 +155,14 @@ class Holder(NamedTuple):
         return no_container and all(hasattr(result, name) for name in names)
 
     def _gradient_of(self, path: Path) -> Any:
-        """The array in dW1 for W1, in dweights[0] for weights[0], or in grads["W1"]."""
+        """The array in dW1 for W1, in dweights[0] or dW[0] for weights[0], or in grads["W1"]."""
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
         bare = str(path[last]).strip("_")
         private = str(path[last]).partition(bare)[0]
         names = [
             start + style.format(noun)
             for start in dict.fromkeys(("", private))
-            for noun in dict.fromkeys((bare, PLURAL.sub("", bare)))
+            for noun in dict.fromkeys((bare, PLURAL.sub("", bare), *_letters(bare)))
             for style in STYLES[1:]
         ]
         above, rest = path[:last], path[last + 1 :]
@@ -220,8 +221,8 @@ def filled_first(
     """`backward(x, y)` as a function of (params, x, y), which are put into the object first.
 
     A function that needs three arguments, and is no method, is called as backward(object, x, y).
-    Where it returns nothing, or the object, the gradient is the one that the object keeps, with
-    `keeps_gradients`.
+    Where it returns nothing, the object, or one array, such as the loss or the gradient of x, the
+    gradient is the one that the object keeps, with `keeps_gradients`.
     """
     takes_owner = required_count(backward) == 3 and not inspect.ismethod(backward)
     first = (holder.owner,) if takes_owner else ()
@@ -234,7 +235,13 @@ def filled_first(
         finally:
             holder.take(params)
         result = None if result is holder.owner else holder.read(result)
-        return holder.kept_gradient() if result is None and keeps_gradients else result
+        alone = is_one_array(result) and len(holder.paths) > 1
+        if not keeps_gradients or not (result is None or alone):
+            return result
+        kept = holder.kept_gradient()
+        if result is None or kept is None:
+            return kept if result is None else result
+        return (result, kept) if is_one_number(result) else kept
 
     function.__name__ = getattr(backward, "__name__", type(backward).__name__)
     return function
@@ -243,7 +250,7 @@ def filled_first(
 def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator[tuple[Path, Any]]:
     """The path of each array of a parameter; `named` if a name says that all below are some."""
     if is_array(value):
-        if named and is_floating(value) and 0 not in shape_of(value):
+        if named and is_floating(value) and 0 not in shape_of(value) and _may_be_one(path, value):
             yield path, value
         return
     entries = children(value)
@@ -270,6 +277,18 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
         if found:
             break
     yield from found
+
+
+def _letters(name: str) -> tuple[str, ...]:
+    """W and w for a name such as weights, b for biases."""
+    role = WORDS[name.lower()].role if name.lower() in WORDS else ""
+    return (role, role.lower()) if role else ()
+
+
+def _may_be_one(path: Path, value: Any) -> bool:
+    """Whether an array may be a parameter; a number with another name is a setting, as lr is."""
+    key = path[-1]
+    return bool(shape_of(value)) or isinstance(key, int) or is_parameter_name(key)
 
 
 def _arrays(owner: Any) -> Iterator[tuple[Path, Any]]:

@@ -25,6 +25,11 @@ from fcnet.trees import Path, leaves, name_of
 
 OTHER_LAYERS = "; for other layers, such as batch norm, use fcnet.check_gradient"
 
+NEURONS = (
+    "; these are weights of single neurons: give check a matrix W for each layer, with a row for "
+    "each of its neurons, and a function of (params, x, y) that puts the rows into the neurons"
+)
+
 Shapes = dict[Path, tuple[int, ...]]
 Slots = tuple[Slot, ...]
 
@@ -67,13 +72,24 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
     if fitting:
         return fitting
     if sizes is None and error is not None:
-        raise type(error)(f"{error}{OTHER_LAYERS}") from None
+        hint = NEURONS if are_neurons(shapes.values()) else OTHER_LAYERS
+        raise type(error)(f"{error}{hint}") from None
     got = ", ".join(f"{name_of(path)} {shape}" for path, shape in shapes.items())
     known = " or ".join(str(layout.sizes) for layout in readings)
     raise ValueError(
         f"params with the shapes {got} are no network of sizes={sizes}"
         + (f", but one of sizes {known}" if known else _count(sizes))
     )
+
+
+def are_neurons(shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Whether arrays of these shapes are of several neurons, each with a vector or numbers.
+
+    >>> are_neurons([(3,), (3,)]), are_neurons([(), (), ()]), are_neurons([(3,), ()])
+    (True, True, False)
+    """
+    axes = list(map(len, shapes))
+    return max(axes) < 2 and (axes.count(1) > 1 or len(axes) > 2)
 
 
 def is_vector(params: object) -> bool:

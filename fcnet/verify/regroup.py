@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import dropwhile
 from typing import Any
 
 from fcnet.arrays import is_array, shape_of
@@ -9,10 +10,13 @@ from fcnet.layouts import Layout, Slot, layers_by_name
 from fcnet.trees import Path, leaves
 from fcnet.verify.forms import without_ones
 
-STYLES = ("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "{}_grads", "nabla_{}")
+STYLES = (
+    *("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "{}_grads", "{}_gradient", "nabla_{}"),
+    *("dL_d{}", "dLd{}", "dJ_d{}", "dJd{}"),
+)
 """How people name the gradient of the entry {} of a mapping."""
 
-GRADIENT_OF = re.compile(r"^(?:d_?|grad_|nabla_)(?=[A-Za-z])|_grads?$")
+GRADIENT_OF = re.compile(r"^(?:(?:d[LJ]_?)?d_?|grad_|nabla_)(?=[A-Za-z])|_grad(?:s|ient)?$")
 """What makes the name of a gradient of the name of its parameter."""
 
 ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (
@@ -53,10 +57,15 @@ def in_order(
     """Where the array of each slot is among arrays of these shapes, and the order in words.
 
     "" for the order of the slots; None if the shapes fit no order, even without their axes of
-    length 1.
+    length 1. Those that lead are left out first, since broadcasting adds them.
+
+    >>> from fcnet.layouts import layouts_of
+    >>> params = [[[1.0] * 3] * 4, [[1.0] * 3], [[1.0]] * 3, [[1.0]]]  # W1, b1, W2, b2
+    >>> in_order(layouts_of(params)[0].arrays, [(4, 3), (3, 1), (3,), (1,)])
+    ([0, 2, 1, 3], 'with every W before every b')
     """
     places = list(range(len(slots)))
-    for form in (tuple, without_ones):
+    for form in (tuple, _without_leading_ones, without_ones):
         expected = [form(slot.shape) for slot in slots]
         for key, description in ((None, ""), *ORDERS):
             order = sorted(places, key=lambda i: key(slots[i])) if key else places
@@ -64,6 +73,10 @@ def in_order(
             if [form(shapes[i]) for i in back] == expected:
                 return back, description
     return None
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(dropwhile((1).__eq__, shape))
 
 
 def _by_entry(layout: Layout, gradient: object) -> dict[Path, Any] | None:

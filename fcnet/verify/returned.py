@@ -53,7 +53,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     Args:
         layout: of the parameters.
         params: the parameters, or anything in the same containers.
-        value: what the candidate returned: the gradient, (loss, gradient) or (gradient, loss).
+        value: what the candidate returned: the gradient, alone or beside its loss.
         n: the number of examples that it was given.
     """
     if value is None:
@@ -92,25 +92,27 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
 def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict[Path, Any], Any]:
     """The gradient's leaves by the paths of the parameters, and the loss or None.
 
-    If several ways fit the containers, one that fits the shapes too is preferred.
+    A loss stands first or last, beside the gradient or in one tuple with its arrays. If several
+    ways fit the containers, the one that fits the most shapes is preferred.
     """
     ways = [(value, None)]
-    if isinstance(value, (tuple, list)) and len(value) == 2:
-        one, other = value
-        ways += [(g, loss) for loss, g in ((one, other), (other, one)) if is_one_number(loss)]
-    fitting, mismatch = [], _MismatchError()
+    parts = len(value) if isinstance(value, (tuple, list)) else 1
+    if parts > 1:
+        ends = ((value[0], value[1:]), (value[-1], value[:-1]))
+        ways += [(rest if parts > 2 else rest[0], x) for x, rest in ends if is_one_number(x)]
+    fitting, mismatches = [], []
     for gradient, loss in ways:
         try:
             fitting.append((_align(params, gradient), loss))
         except _MismatchError as error:
             other = regrouped(layout, gradient)
             fitting += [] if other is None else [(other, loss)]
-            mismatch = error
+            mismatches.append(error)
     if not fitting:
-        raise mismatch
+        raise mismatches[-1 if parts == 2 else 0]
     return max(
         fitting,
-        key=lambda way: all(
+        key=lambda way: sum(
             is_array(way[0][slot.path]) and shape_of(way[0][slot.path]) == slot.shape
             for slot in layout.arrays
         ),

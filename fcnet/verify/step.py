@@ -11,6 +11,7 @@ import numpy as np
 
 from fcnet.arrays import is_array, shape_of
 from fcnet.types import Params
+from fcnet.verify.forms import is_one_array
 from fcnet.verify.returned import Returned
 from fcnet.verify.types import FORMATS, Answer, Case, Format, are_numbers_of, beside
 
@@ -47,14 +48,15 @@ def check_learning_rate(learning_rate: Any) -> float | None:
 def after_step(params: Any, returned: Any) -> Any:
     """The parameters after a step: what was returned, or what was given and changed in place.
 
-    A step in place may return None, its loss, or several numbers such as its loss and accuracy.
+    A step in place may return None, its loss, several numbers such as its loss and accuracy, or one
+    array such as its predictions.
     """
     if returned is None:
         return params
     if is_in_place(returned):
         return (returned, params)
     alike = is_array(params) or _are_numbers(params)
-    return returned if alike or not _are_numbers(returned) else params
+    return returned if alike or not (_are_numbers(returned) or is_one_array(returned)) else params
 
 
 def _are_numbers(value: Any) -> bool:

@@ -55,6 +55,15 @@ UNUSED_BIASES = form_finding(
     "on the way forward. Add them there, or give check a function of the weights alone",
 )
 
+IGNORED_BIASES = Finding(
+    1,
+    "",
+    None,
+    "bias_not_added",
+    "the biases are not used on the way forward: your dW are the same with other biases. Add them "
+    "there, or give check a function of the weights alone; it then shows what else is wrong",
+)
+
 
 @dataclass(frozen=True)
 class Causes:
@@ -149,8 +158,23 @@ class Causes:
             if self._is_right(partial(_without_bias, k=k)):
                 message = f"z[{k}] lacks the bias. It must be W[{k}] a[{k - 1}] + b[{k}]."
                 return Finding(1, "", k, "bias_not_added", message)
-        unused = self._is_right(_without_biases, _without_zero_biases)
-        return UNUSED_BIASES if unused else None
+        if self._is_right(_without_biases, _without_zero_biases):
+            return UNUSED_BIASES
+        return IGNORED_BIASES if self._ignores_biases() else None
+
+    def _ignores_biases(self) -> bool:
+        """Whether no dW depends on any bias.
+
+        With hidden layers, dW^[2] does through a^[1], however wrong its delta is.
+        """
+        if self.subject.candidate.own.r == 1:
+            return False
+        for trial in self.trials:
+            case, before = trial.case, trial.answer
+            after = self.subject.answer(case._replace(params=_with_other_biases(case.params)))
+            if before.is_empty or after is None or not _have_same_weights(before, after):
+                return False
+        return bool(self.trials) and any(b is not None for _, b in self.trials[0].answer.gradient)
 
     def _is_right(
         self,
@@ -214,6 +238,15 @@ class Causes:
             for trial in self.trials
             for finding in find_non_finite(self.subject.candidate, trial.case, trial.answer)
         ]
+
+
+def _with_other_biases(layers: Params) -> Params:
+    return tuple(layer if layer.b is None else layer._replace(b=layer.b + 1) for layer in layers)
+
+
+def _have_same_weights(one: Answer, other: Answer) -> bool:
+    pairs = zip(one.gradient, other.gradient, strict=True)
+    return all(np.array_equal(a.W, b.W) for a, b in pairs)
 
 
 def _with_negative_biases(layers: Params) -> Params:

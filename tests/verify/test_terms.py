@@ -135,6 +135,7 @@ def test_a_slip_beside_a_decay_is_named(sites, findings, said):
         (constant, 0.1, "weight_decay", "0.3 times their weights added, and l2 asks for 0.1"),
         (lambda n: 1.0, decaying, "weight_decay", "weights added, and l2 asks for 0.125 times"),
         (lambda n: 0.0, 0.3, "decay_missing", "lack the l2 term, 0.3 times their weights"),
+        (lambda n: -0.3, 0.0, "weight_decay", "its sign is wrong"),
     ],
 )  # fmt: skip
 def test_another_decay_than_that_of_the_cost_is_one_finding(c, l2, kind, words):

@@ -19,7 +19,7 @@ def predict(
     """Print the prediction for every row of a file as CSV, or write it to `out`.
 
     Where the file has the target too, the score goes to standard error. It covers all rows,
-    including training rows.
+    including training rows; of labels, at least one must be known.
 
     Raises:
         ValueError: for a file that is no model, or columns that do not fit it.
@@ -27,6 +27,7 @@ def predict(
     import numpy as np
 
     from fcnet.cli.task import scores
+    from fcnet.data.cells import shown
     from fcnet.data.model import inputs_of, load_model, means, predictions, targets_of
     from fcnet.data.read import open_table
 
@@ -41,13 +42,22 @@ def predict(
     rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]
     written = as_csv(rows)
     if out is None:
-        shown = written.decode()
-        sys.stdout.write(escaped(shown) if sys.stdout.isatty() else shown)
+        printed = written.decode()
+        sys.stdout.write(escaped(printed) if sys.stdout.isatty() else printed)
     else:
         write_file(out, written)
     targets = [Y for _, Y in found if Y is not None]
-    if len(targets) == len(found):
-        rated = scores(loaded, mean, np.concatenate(targets))
+    if len(targets) < len(found):
+        return
+    Y = np.concatenate(targets)
+    if loaded.target.values and not Y.any():  # such as True in CSV for the 1 of Parquet
+        known = shown(loaded.target.values[0])
+        print(
+            f"Not scored: no row has a label that the model knows, such as {known}.",
+            file=sys.stderr,
+        )
+    else:
+        rated = scores(loaded, mean, Y)
         listed = ", ".join(f"{score} {value}" for score, value in rated.items())
         print(f"{len(mean):,} rows, including training rows: {listed}", file=sys.stderr)
 

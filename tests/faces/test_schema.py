@@ -444,6 +444,10 @@ def test_labels_come_back_as_they_are_written_and_are_scored_so(
     table_of({"x": [0, 1, 1, 1], "huc": ["7", "07", "7.0", "007"]}, file)
     assert run("predict", tmp_path / "m", file) == 0
     assert capsys.readouterr().err == "4 rows, including training rows: accuracy 0.500\n"
+    table_of({"x": [0, 1], "huc": ["7.0", "True"]}, file)
+    assert run("predict", tmp_path / "m", file) == 0
+    told = "Not scored: no row has a label that the model knows, such as '07'.\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.slow

@@ -127,17 +127,18 @@ def key_of(seed: int) -> Array:
 
 
 def generator_of(key: Array | None) -> np.random.Generator:
-    """NumPy's generator for a random key; for None, that of `jax.random.key(0)`.
+    """NumPy's generator for a random key; for None, that of `jax.random.key(1)`.
 
-    What it draws needs no compiling.
+    What it draws needs no compiling. It is not `key(0)` for None: `default_rng(0)` draws the same
+    numbers as that, and a caller's own data may be drawn so.
 
     Raises:
         ValueError, TypeError: for what is no key.
 
-    >>> generator_of(jax.random.key(0)).normal() == generator_of(None).normal()
+    >>> generator_of(jax.random.key(1)).normal() == generator_of(None).normal()
     True
     """
-    key = key_of(0) if key is None else key
+    key = key_of(1) if key is None else key
     check_key(key)
     return np.random.default_rng(as_numpy(key).ravel())
 

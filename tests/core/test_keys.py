@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 import fcnet
-from fcnet.keys import as_numpy, fold_in, is_key, key_of, normal, split_keys, threefry
+from fcnet.keys import (
+    as_numpy,
+    fold_in,
+    generator_of,
+    is_key,
+    key_of,
+    normal,
+    split_keys,
+    threefry,
+)
 
 NUMBERS = np.array([0, 1, 2, 1000, 2**31 - 1, 2**31, 2**32 - 1], np.uint32)
 KEYS = {
@@ -51,6 +60,13 @@ def test_a_key_is_split_as_by_jax(name):
 def test_the_key_of_a_seed():
     for seed in NUMBERS.tolist():
         assert_same(key_of(seed), jax.random.key(seed))
+
+
+def test_a_generator_without_a_key_draws_the_numbers_of_no_small_seed():
+    seeds = [np.random.default_rng(seed).normal() for seed in range(100)]
+    assert generator_of(None).normal() not in seeds
+    assert generator_of(None).normal() == generator_of(None).normal()
+    assert generator_of(jax.random.key(0)).normal() == seeds[0]  # the words of that key are zeros
 
 
 def compiled(call):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.correct_candidates import ReLU, alone, cost, data, gradient, jitted, network, one
 
-from fcnet import LOSSES, Layer, Loss, forward_trace
+from fcnet import LOSSES, Layer, Loss, check, forward_trace
 from fcnet.verify.binding import bind
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.inputs import LARGEST_O, LARGEST_Z, USUAL_N, WIDEST_N, varied_inputs
@@ -206,3 +206,16 @@ def test_a_key_is_needed():
 
 def test_layers_are_the_notes(key):
     assert all(isinstance(layer, Layer) for case in inputs_of(key) for layer in case.params)
+
+
+@pytest.mark.parametrize("key", [None, jax.random.key(0)], ids=["by default", "of seed 0"])
+def test_an_example_of_the_users_from_seed_0_is_no_derived_input(key):
+    """Where both draw the same W, the gradient is the same for both: it seems to ignore W."""
+    W = np.random.default_rng(0).normal(size=(1, 2))
+
+    def backward(params, x, y):
+        return [2 * np.outer(params[0] @ x - y, x)]
+
+    report = check(backward, [W], np.array([1.0, 2.0]), np.array([0.5]), key=key)
+    kinds = [finding.kind for finding in report.findings]
+    assert kinds == (["factor_2"] if key is None else ["ignores_params"])

@@ -37,6 +37,8 @@ WORDS = {
     "weight": Word("W", transposed=False),  # torch.nn.Linear
     "kernel": Word("W", transposed=True),  # Flax, Keras
     "coefs": Word("W", transposed=True),  # sklearn.neural_network
+    "theta": Word("W"),
+    "thetas": Word("W"),
     "b": Word("b"),
     "bs": Word("b"),
     "bias": Word("b"),

@@ -264,9 +264,14 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
     seen.add(id(value))
     held = attributes(value)
     named_whole = [name for name in held if name.strip("_").lower() in WHOLE]
+    of_role = [name for name in held if is_parameter_name(name)]
+    if {_role_of(name) for name in of_role if name not in named_whole} == {"b"}:
+        named_whole = [
+            name for name in named_whole if name not in of_role
+        ]  # theta: weights beside b
     for names, are_named in (
         (named_whole, True),
-        ([name for name in held if is_parameter_name(name)], True),
+        (of_role, True),
         (list(held), False),
     ):
         found = [
@@ -315,8 +320,14 @@ def is_parameter_name(name: str) -> bool:
     >>> [is_parameter_name(name) for name in ("W1", "biases", "weights_ho", "wih", "dW1", "grad_w")]
     [True, True, True, True, False, False]
     """
+    words = {str(word).lower() for word in words_of(name)}
+    return bool(_role_of(name)) and NO_PARAMETER.isdisjoint(words)
+
+
+def _role_of(name: str) -> str:
+    """W or b, by the last word that means one of them; "" if none does."""
     words = [str(word).lower() for word in words_of(name)]
-    return any(word in WORDS for word in words) and NO_PARAMETER.isdisjoint(words)
+    return next((WORDS[word].role for word in reversed(words) if word in WORDS), "")
 
 
 def _at(value: Any, path: Path) -> Any:

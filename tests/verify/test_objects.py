@@ -354,3 +354,56 @@ def test_a_type_error_inside_a_candidate_is_a_finding():
     assert finding.kind == "raises"
     assert "missing 1 required positional argument" in finding.message
     assert not report.ok
+
+
+class Theta:
+    """A layer of theta and b, which updates both when it goes back; without biases, theta alone."""
+
+    def __init__(self, W, b, rate, slip):
+        self.theta, self.rate, self.slip = W, rate, slip
+        if b is not None:
+            self.b = b
+
+    def forward(self, a):
+        self.a = a
+        return a @ self.theta.T + getattr(self, "b", 0)
+
+    def back(self, delta):
+        above = delta @ self.theta
+        self.theta -= self.rate * (2 if self.slip else 1) * delta.T @ self.a
+        if hasattr(self, "b"):
+            self.b -= self.rate * delta.sum(0)
+        return above
+
+
+@pytest.mark.parametrize("slip", [False, True])
+@pytest.mark.parametrize("biases", [True, False])
+def test_theta_is_the_weights_beside_a_bias(biases, slip):
+    """It was all parameters: the bias kept its values from call to call, and was no parameter."""
+    rate = 0.1
+    net = SimpleNamespace(
+        layers=[Theta(W.copy(), b if biases else None, rate, slip) for W, b in network()]
+    )
+
+    def step(X, Y):
+        hidden, last = net.layers
+        Z = hidden.forward(X)
+        delta = (last.forward(np.maximum(Z, 0)) - Y) / len(X)
+        hidden.back(last.back(delta) * (Z > 0))
+
+    before = everything(net)
+    report = fcnet.check(step, net, X, Y, batched=True, learning_rate=rate)
+    found = [(f.line, f.quantity, f.layer, f.kind) for f in report.findings]
+    twice = [(5, "dW", 2), (5, "dW", 1)] if biases else [(2, "delta", 2)]  # dW shows delta
+    assert found == [(*place, "factor_2") for place in twice if slip], report
+    names = [name for k in range(2) for name in ("theta", "b")[: 1 + biases]]
+    assert [leaf.path.split(".")[-1] for leaf in report.leaves] == names
+    assert everything(net) == before
+
+
+def test_theta_is_all_parameters_where_nothing_else_is():
+    whole = SimpleNamespace(theta=np.ones(7), W1=np.ones((2, 2)), b1=np.ones(2))
+    assert holder_of(whole).paths == (("theta",),)
+    assert holder_of(SimpleNamespace(theta=np.ones(7), rate=0.1)).paths == (("theta",),)
+    beside = SimpleNamespace(theta=np.ones((2, 3)), b=np.ones(2))
+    assert holder_of(beside).paths == (("theta",), ("b",))

@@ -18,7 +18,6 @@ from jaxtyping import Float, Num, PyTree
 
 from fcnet.activations import get_activation
 from fcnet.backpropagation import batch_backprop
-from fcnet.callers import warn
 from fcnet.checks import (
     as_array,
     as_count,
@@ -29,7 +28,7 @@ from fcnet.checks import (
     mismatch,
     reraise,
 )
-from fcnet.losses import check_labels, get_loss, link_notes
+from fcnet.losses import check_labels, get_loss, warn_of_link
 from fcnet.sampling import INT32_MAX, batch_table, block_length
 
 Model: TypeAlias = PyTree[Float[ArrayLike, "..."]]
@@ -275,8 +274,7 @@ def _check_gradient(gradient: Gradient, params: Model, X: Array, Y: Array, rows:
         loss = get_loss(gradient.keywords.get("loss", "squared_error"))
         output = get_activation(gradient.keywords.get("output_activation", "identity"))
         check_labels("Y", Y, loss)
-        for note in link_notes(output, loss):
-            warn(note)
+        warn_of_link(output, loss)
 
 
 def _as_leaf(path: Any, leaf: ArrayLike) -> Array:

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float, Num
 
 from fcnet.activations import ACTIVATIONS, get_activation
+from fcnet.callers import warn
 from fcnet.checks import (
     as_array,
     as_example,
@@ -217,6 +218,12 @@ prediction is sigmoid(sigmoid(z)); leave output_activation out, unless you mean 
         f"the loss {loss.name!r} applies {mean} to the outputs: after output_activation={sigma!r} "
         f"the prediction is {mean}({sigma}(z)); leave output_activation out, unless you mean that"
     ]
+
+
+def warn_of_link(output_activation: Activation, loss: Loss) -> None:
+    """Warn of what `link_notes` says."""
+    for note in link_notes(output_activation, loss):
+        warn(note)
 
 
 @lru_cache(maxsize=256)

@@ -12,9 +12,8 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Num
 
-from fcnet.callers import warn
 from fcnet.checks import as_params, check_key, check_untraced
-from fcnet.losses import as_objective, link_notes
+from fcnet.losses import as_objective, warn_of_link
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
@@ -159,8 +158,7 @@ def fit(
     arithmetic = as_precision(precision)
     with arithmetic.scope():
         objective = as_objective(activation, output_activation, loss)
-        for note in link_notes(objective.output_activation, objective.loss):
-            warn(note)
+        warn_of_link(objective.output_activation, objective.loss)
         chosen, hyper = as_optimizer(optimizer, hyperparameters)
         derivative = as_gradient(gradient)
         check_key(key)

@@ -23,10 +23,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Num
 
-from fcnet.callers import warn
 from fcnet.checks import as_count, check_untraced
 from fcnet.keys import fold_in, split_keys
-from fcnet.losses import as_objective, link_notes
+from fcnet.losses import as_objective, warn_of_link
 from fcnet.train.data import (
     Table,
     as_data,
@@ -154,8 +153,7 @@ def sweep(
     arithmetic = as_precision(precision)
     with arithmetic.scope():
         objective = as_objective(activation, output_activation, loss)
-        for note in link_notes(objective.output_activation, objective.loss):
-            warn(note)
+        warn_of_link(objective.output_activation, objective.loss)
         chosen, defaults = as_factory(optimizer)
         numbers = {**defaults, **named(hyperparameters)}
         members = as_members(params, key, numbers, arithmetic.dtype)

@@ -187,8 +187,9 @@ def check(
         report = replace(report, numbers=subject.numbers(trials[0]))
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
     said = [*report.notes, *loss_notes(report.findings)]
-    if all_right:
-        said += link_notes(cost.objective.output_activation, cost.objective.loss)
+    twice = link_notes(cost.objective.output_activation, cost.objective.loss)
+    if twice and not causes.has_other_output_activation:
+        said += twice
     return add_saturation(replace(report, leaves=judged, notes=tuple(said)), subject, plain[0])
 
 

@@ -82,7 +82,7 @@ def gradient_of_step(before: Params, after: Returned, learning_rate: float) -> R
     gradient = jax.tree.map(
         lambda old, new: (old - new) / learning_rate, before, after.answer.gradient
     )
-    return after._replace(answer=after.answer._replace(gradient=gradient))
+    return after._replace(answer=after.answer._replace(gradient=gradient, rate=learning_rate))
 
 
 def is_changed(step: Answer | None) -> bool:

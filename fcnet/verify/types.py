@@ -180,12 +180,14 @@ class Reference(NamedTuple):
 class Answer(NamedTuple):
     """What the candidate returned for a case, in the notes' layout, in float64, values unchanged.
 
-    `dtype` is the coarsest among the arrays that the candidate returned.
+    `dtype` is the coarsest among the arrays that the candidate returned. Of a step, `gradient` is
+    the difference of the parameters over its learning rate, `rate`.
     """
 
     gradient: Params
     loss: float | None
     dtype: np.dtype
+    rate: float | None = None
 
     @property
     def is_finite(self) -> bool:

@@ -127,6 +127,40 @@ def test_a_mistake_that_is_another_description_is_said_with_it():
         assert words in finding.message
 
 
+@pytest.mark.parametrize("hidden", ["relu", "sigmoid", "tanh"])
+def test_an_extra_derivative_of_the_prediction_is_said_with_the_loss_that_has_it(hidden):
+    """(p - y) p (1 - p) is the gradient of the squared error after a sigmoid, too."""
+    real = candidate(Setting(hidden, "sigmoid"), (), batched=True)
+    params, y = [*PARAMS[:2], (PARAMS[2][0][:1], PARAMS[2][1][:1])], Y[:, :1]
+    (finding,) = check(Setting(hidden, loss="logistic"), real, y=y, params=params).findings
+    assert finding[:4] == (2, "delta", 3, "extra_derivative")
+    assert "an extra factor p (1 - p) of the prediction p" in finding.message
+    assert "output_activation='sigmoid', loss='squared_error'; pass that" in finding.message
+    assert "softmax" not in finding.message  # of one output
+    both = check(Setting(hidden, "sigmoid", "logistic"), real, y=y, params=params)
+    assert "loss='squared_error'; pass that" in both.findings[0].message
+    assert any("leave output_activation out" in note for note in both.notes)
+    right = candidate(Setting(hidden, loss="logistic"), (), batched=True)
+    said = check(Setting(hidden, "sigmoid", "logistic"), right, y=y, params=params)
+    assert "no output_activation" in said.findings[0].message
+    assert not any("leave output_activation out" in note for note in said.notes)  # said already
+    assert check(Setting(hidden, loss="logistic"), right, y=y, params=params).ok
+
+
+def test_an_extra_derivative_is_none_of_a_loss_that_contains_no_activation():
+    """o (1 - o) for the squared error: no prediction p stands for o."""
+
+    def backward(params, x, y):
+        ((W, b),) = params
+        o = W @ x + b
+        delta = (o - y) * o * (1 - o)
+        return [(np.outer(delta, x), delta)]
+
+    (finding,) = fcnet.check(backward, [(np.ones((1, 4)), np.ones(1))], X[0], Y[0, :1]).findings
+    assert finding[:3] == (2, "delta", 1)
+    assert "already" not in finding.message
+
+
 def test_a_loss_of_the_other_description_is_no_other_finding():
     real = Setting("tanh", "identity", "logistic")
 

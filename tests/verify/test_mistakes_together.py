@@ -126,3 +126,78 @@ def test_a_gradient_of_zeros_is_no_mistake_with_a_factor_of_zero():
     X, Y = rng.normal(size=(7, 4)), rng.normal(size=(7, 2))
     report = fcnet.check(backward, params, X, Y, activation="tanh", batched=True)
     assert [finding.kind for finding in report.findings] == ["truncated"], str(report)
+
+
+SECOND = {
+    "": (),
+    "twice": [(2, "delta", 2, "factor_2")],
+    "no slope": [(4, "delta", 1, "missing_derivative")],
+    "dW1 three times": [(5, "dW", 1, "scaled")],
+    "dW2 ones": [(5, "dW", 2, "activation_missing")],
+    "decay": [(5, "dW", None, "weight_decay")],
+}
+SIGNS = {
+    (1, 1): [],
+    (-1, -1): [(None, "", None, "other_description")],
+    (-1, 1): [(1, "", None, "bias_subtracted")],
+    (0, 1): [(None, "", None, "other_description")],
+}
+"""The factor of b in z, and that of delta in db: what is to say of the two."""
+
+
+@pytest.mark.parametrize("second", SECOND)
+@pytest.mark.parametrize("signs", SIGNS, ids=str)
+@pytest.mark.parametrize("batched", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_biases_that_are_not_added_are_told_once_beside_another_slip(signs, second, batched):
+    of_bias, of_delta = signs
+
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        A = np.tanh(X @ W1.T + of_bias * b1)
+        D2 = (A @ W2.T + of_bias * b2 - Y) / len(X) * (2 if second == "twice" else 1)
+        D1 = (D2 @ W2) * (1 if second == "no slope" else 1 - A * A)
+        dW1 = D1.T @ X * (3 if second == "dW1 three times" else 1)
+        dW2 = D2.T @ (np.ones_like(A) if second == "dW2 ones" else A)
+        decay = 0.1 if second == "decay" else 0
+        pairs = ((dW1 + decay * W1, of_delta * D1.sum(0)), (dW2 + decay * W2, of_delta * D2.sum(0)))
+        return list(pairs)
+
+    draw = np.random.default_rng(2)
+    X, Y = draw.normal(size=(7, 4)), draw.normal(size=(7, 2))
+    x, y, function = X[0], Y[0], lambda params, x, y: backward(params, x[None], y[None])
+    data = (backward, X, Y) if batched else (function, x, y)
+    params = network((4, 5, 2))
+    report = fcnet.check(data[0], params, *data[1:], activation="tanh", batched=batched)
+    assert places(report) == [*SIGNS[signs], *SECOND[second]], str(report)
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_bias_that_is_left_out_of_one_layer_beside_another_slip(k):
+    def backward(params, x, y):
+        (W1, b1), (W2, b2) = params
+        a = np.tanh(W1 @ x + b1 * (k != 1))
+        d2 = W2 @ a + b2 * (k != 2) - y
+        d1 = W2.T @ d2
+        return [(np.outer(d1, x), d1), (np.outer(d2, a), d2)]
+
+    draw = np.random.default_rng(2)
+    x, y = draw.normal(size=4), draw.normal(size=2)
+    report = fcnet.check(backward, network((4, 5, 2)), x, y, activation="tanh")
+    assert places(report) == [(1, "", k, "bias_not_added"), (4, "delta", 1, "missing_derivative")]
+
+
+def test_an_unknown_slip_is_no_matter_of_the_biases():
+    """The way forward is right, and dW = delta a^T shows it."""
+
+    def backward(params, x, y):
+        (W1, b1), (W2, b2) = params
+        a = np.tanh(W1 @ x + b1)
+        o = W2 @ a + b2
+        d2 = o - y + 0.3 * np.sin(7 * o)
+        d1 = W2.T @ d2 * (1 - a * a)
+        return [(np.outer(d1, x), d1), (np.outer(d2, a), d2)]
+
+    draw = np.random.default_rng(2)
+    x, y = draw.normal(size=4), draw.normal(size=2)
+    report = fcnet.check(backward, network((4, 5, 2)), x, y, activation="tanh")
+    assert places(report) == [(2, "delta", 2, "unknown")]

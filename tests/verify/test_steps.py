@@ -175,6 +175,41 @@ def test_a_bias_that_a_step_leaves_out_is_named(rate):
     assert found(check(step, learning_rate=rate)) == [(5, 2, "zero"), (5, 1, "zero")]
 
 
+ARRAYS = {
+    "b1": [(0, 1)],
+    "b2": [(1, 1)],
+    "b1 b2": [(0, 1), (1, 1)],
+    "W1": [(0, 0)],
+    "W1 W2": [(0, 0), (1, 0)],
+    "all": [(0, 0), (0, 1), (1, 0), (1, 1)],
+}
+"""Layers, counted from 0, and 0 for W, 1 for b."""
+
+
+@pytest.mark.parametrize("rate", [0.1, 1.0])
+@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_step_that_drops_the_old_values_is_named(name, rate, batched):
+    """b = -lr db, and b -= lr db was meant; a decay of the same rows stays one."""
+    right = candidate(SETTING, (), batched=batched)
+
+    def step(params, X, Y, factor):
+        new = [list(layer) for layer in returned(right, rate)(params, X, Y)]
+        for k, i in ARRAYS[name]:
+            new[k][i] = new[k][i] - factor * params[k][i]
+        return new
+
+    data = (X, Y) if batched else (X[0], Y[0])
+    words = {**WORDS, "batched": batched, "learning_rate": rate}
+    for factor, kind in ((1.0, "overwritten"), (0.5 * rate, "weight_decay")):
+        report = fcnet.check(partial(step, factor=factor), PARAMS, *data, **words)
+        layers = {k + 1 for k, _ in ARRAYS[name]}
+        assert found(report) == [(5, layers.pop() if len(layers) == 1 else None, kind)], str(report)
+        told = "drops the old values" in report.findings[0].message
+        assert told == (kind == "overwritten")
+        assert "pass l2" not in report.findings[0].message or kind == "weight_decay"
+
+
 def test_a_step_in_place_may_return_its_loss():
     def step(params, X, Y, factor):
         (W1, b1), (W2, b2) = params

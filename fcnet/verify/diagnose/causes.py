@@ -1,9 +1,8 @@
 """Why the answers of a backward pass are wrong: special causes first, then the wrong lines."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial, reduce
-from typing import Any
+from functools import cached_property, reduce
 
 import jax
 import numpy as np
@@ -19,10 +18,12 @@ from fcnet.verify.diagnose.descriptions import (
     described,
     description_findings,
     fits,
+    forward,
     has_loss,
     other_description,
 )
 from fcnet.verify.diagnose.dropout import undo_dropout
+from fcnet.verify.diagnose.slips import NO_SLIP, Slip, slips_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.step import is_changed, rate_of_returned
 from fcnet.verify.truth.terms import total, without
@@ -38,22 +39,6 @@ NO_STEP = (
     "that it is given in place and return None; arrays of JAX cannot be changed in place"
 )
 
-
-SUBTRACTS_BIASES = form_finding(
-    "other_description",
-    "this is the exact gradient with z = W a - b, and check has z = W a + b: give it a function of "
-    "the negative biases, which takes -b for b and returns -db for db",
-)
-
-REVERSED = form_finding(
-    "leaf_order", "the gradients are in reverse order: that of the last layer stands first"
-)
-
-UNUSED_BIASES = form_finding(
-    "other_description",
-    "this is the exact gradient with z = W a, and check has z = W a + b: the biases are not used "
-    "on the way forward. Add them there, or give check a function of the weights alone",
-)
 
 IGNORED_BIASES = Finding(
     1,
@@ -87,12 +72,18 @@ class Causes:
         if rate := self._rate_returned():
             message = RETURNS_PARAMETERS.format(rate=f"{rate:g}")
             return [form_finding("returns_parameters", message)]
-        if cause := self._right_otherwise():
-            return [cause]
+        if slip := self._only_slip():
+            return slip
         other = self.description
-        found = self._described_as(other) if other else self._wrong_lines()
+        found = self._described_as(other) if other else self._wrong_lines
+        if _any_unknown(found) and self._ignores_biases():
+            return [IGNORED_BIASES]
         message = "the gradient is wrong, but fits no known mistake"
         return list(first_of_each_kind(found)) or [form_finding("unknown", message)]
+
+    @property
+    def _r(self) -> int:
+        return len(self.subject.candidate.own.params)
 
     @cached_property
     def dropout(self) -> list[Finding]:
@@ -122,21 +113,21 @@ class Causes:
                 break
         if not explanations:
             return []
-        plain = wrong_lines(subject, self.trials)
-        best = reduce(simpler, [*explanations, plain])
-        return [] if best is plain else best
+        best = reduce(simpler, [*explanations, self._wrong_lines])
+        return [] if best is self._wrong_lines else best
 
     @cached_property
     def description(self) -> Description | None:
         """The description other than the cost's by which all answers are right."""
         if self.subject.unread or not self.trials:
             return None
-        _, other = self._odd_terms
-        answered = [
-            Answered(trial.case, without(trial.answer, other.cost.terms, trial.case))
-            for trial in self.trials
-        ]
-        return other_description(self.subject.cost, answered, self.subject.format)
+        return other_description(self.subject.cost, self._answered, self.subject.format)
+
+    @property
+    def has_other_output_activation(self) -> bool:
+        """Whether the other description has another output activation."""
+        own, other = described(self.subject.cost), self.description
+        return other is not None and other.output_activation != own.output_activation
 
     def has_other_loss(self, call: Call) -> bool:
         """Whether a call returned the loss of the other description."""
@@ -146,21 +137,54 @@ class Causes:
         answered = Answered(call.case, call.answer)
         return has_loss(self.description, answered, term, self.subject.format)
 
-    def _right_otherwise(self) -> Finding | None:
-        """The one thing that is wrong, if all answers are right for other biases or reversed."""
-        if self.subject.unread or self._is_right():
-            return None
-        if self._is_right(_with_negative_biases, _with_negative_biases):
-            return SUBTRACTS_BIASES
-        if self._is_right(read=lambda gradient: gradient[::-1]):
-            return REVERSED
-        for k in range(1, len(self.subject.candidate.own.params) + 1):
-            if self._is_right(partial(_without_bias, k=k)):
-                message = f"z[{k}] lacks the bias. It must be W[{k}] a[{k - 1}] + b[{k}]."
-                return Finding(1, "", k, "bias_not_added", message)
-        if self._is_right(_without_biases, _without_zero_biases):
-            return UNUSED_BIASES
-        return IGNORED_BIASES if self._ignores_biases() else None
+    def _likely_slips(self) -> list[Slip]:
+        """The slips without which dW = delta a^T holds in most layers.
+
+        That product shows the activations below, and so the way forward, whatever delta is.
+        """
+        products = [self._products(slip) for slip in self._slips]
+        pairs = zip(self._slips, products, strict=True)
+        return [slip for slip, n in pairs if n == max(products) and slip is not NO_SLIP]
+
+    @np.errstate(all="ignore")  # a wrong candidate may return any values
+    def _products(self, slip: Slip) -> int:
+        """In how many layers above the first dW = delta a^T holds on all single examples."""
+        subject, layers = self.subject, set(range(1, self._r))
+        for answered in self._answered:
+            case, answer = slip.undone(*answered)
+            passed = forward(subject.cost.objective.activation, case)
+            for k in list(layers) if case.n == 1 else ():
+                dW, (a,) = answer.gradient[k].W, passed.a[k]
+                rest = dW - np.outer(dW @ a, a) / max(a @ a, 1e-300)
+                rounding = np.sqrt(max(subject.format.u, subject.format.lost)) * abs(dW).max()
+                if not (abs(rest) <= rounding).all():
+                    layers.remove(k)
+        return len(layers)
+
+    @cached_property
+    def _slips(self) -> list[Slip]:
+        """No slip, and those that the shapes allow; nothing where arrays cannot be read."""
+        if self.subject.unread or not self.trials:
+            return []
+        gradients = [trial.answer.gradient for trial in self.trials]
+        every = enumerate(zip(*gradients, strict=True), start=1)
+        zero = frozenset(("b", k) for k, layers in every if not any(np.any(b) for _, b in layers))
+        return [
+            slip
+            for slip in slips_of(self._r, zero)
+            if _shapes(slip.gradient(gradients[0])) == _shapes(self.trials[0].case.params)
+        ]
+
+    def _only_slip(self) -> list[Finding]:
+        """The slip that is all that is wrong, with odd terms; nothing if there is none."""
+        odd, _ = self._odd_terms
+        slip = next((slip for slip in self._slips if self._is_right(slip)), NO_SLIP)
+        return [*slip.findings, *odd] if slip.findings else []
+
+    def _is_right(self, slip: Slip) -> bool:
+        """Whether all gradients are exact without a slip, beside the candidate's own terms."""
+        own, format = described(self.subject.cost), self.subject.format
+        return all(fits(own, slip.undone(*answered), format) for answered in self._answered)
 
     def _ignores_biases(self) -> bool:
         """Whether no dW depends on any bias.
@@ -176,25 +200,6 @@ class Causes:
                 return False
         return bool(self.trials) and any(b is not None for _, b in self.trials[0].answer.gradient)
 
-    def _is_right(
-        self,
-        change: Callable[[Params], Params] = lambda params: params,
-        read: Callable[[Params], Params] = lambda gradient: gradient,
-    ) -> bool:
-        """Whether all gradients, read in some way, are exact for parameters that are changed."""
-        cost, format = self.subject.cost, self.subject.format
-        for trial in self.trials:
-            case, answer = trial.case, without(trial.answer, cost.terms, trial.case)
-            other = case._replace(params=change(case.params))
-            gradient = read(answer.gradient)
-            if _shapes(gradient) != _shapes(case.params):
-                return False
-            if not fits(
-                described(cost), Answered(other, answer._replace(gradient=gradient)), format
-            ):
-                return False
-        return bool(self.trials)
-
     def _rate_returned(self) -> float:
         """The learning rate of a step that returned the new parameters unasked, or 0."""
         subject = self.subject
@@ -209,6 +214,12 @@ class Causes:
     @cached_property
     def _odd_terms(self) -> tuple[list[Finding], BackwardPass]:
         return with_own_terms(self.subject)
+
+    @cached_property
+    def _answered(self) -> list[Answered]:
+        """The data's part of each answer, without the candidate's own terms."""
+        terms = self._odd_terms[1].cost.terms
+        return [Answered(t.case, without(t.answer, terms, t.case)) for t in self.trials]
 
     @cached_property
     def _beside_odd_terms(self) -> Sequence[Trial]:
@@ -227,12 +238,17 @@ class Causes:
         lines = [] if elsewhere else wrong_lines(other, self._beside_odd_terms)
         return [*description_findings(describe(own, real), lines, bool(odd)), *odd]
 
+    @cached_property
     def _wrong_lines(self) -> list[Finding]:
         """The wrong lines and odd terms; if there are none, the arrays that are not finite."""
         odd, other = self._odd_terms
         found = [*wrong_lines(other, self._beside_odd_terms), *odd]
         if odd and self._beside_odd_terms:
             found = simpler(found, wrong_lines(self.subject, self.trials))
+        for slip in self._likely_slips() if _any_unknown(found, self._r) else ():
+            lines = wrong_lines(other, self._beside_odd_terms, slip)
+            if not _any_unknown(lines):
+                found = simpler(found, [*slip.findings, *lines, *odd])
         return found or [
             finding
             for trial in self.trials
@@ -249,45 +265,26 @@ def _have_same_weights(one: Answer, other: Answer) -> bool:
     return all(np.array_equal(a.W, b.W) for a, b in pairs)
 
 
-def _with_negative_biases(layers: Params) -> Params:
-    return tuple(layer if layer.b is None else layer._replace(b=-layer.b) for layer in layers)
-
-
-def _without_bias(layers: Params, k: int) -> Params:
-    layer = layers[k - 1]
-    bare = layer if layer.b is None else layer._replace(b=0 * layer.b)
-    return (*layers[: k - 1], bare, *layers[k:])
-
-
-def _without_biases(layers: Params) -> Params:
-    for k in range(1, len(layers) + 1):
-        layers = _without_bias(layers, k)
-    return layers
-
-
-def _without_zero_biases(layers: Params) -> Params:
-    """A gradient without the db that are 0: these say nothing."""
-    absent: Any = None
-    return tuple(
-        layer if layer.b is None or layer.b.any() else layer._replace(b=absent) for layer in layers
-    )
+def _any_unknown(findings: Iterable[Finding], layer: int | None = None) -> bool:
+    """Whether a mistake is unknown, in one layer or in any."""
+    return any(f.kind == "unknown" and layer in (None, f.layer) for f in findings)
 
 
 def _shapes(layers: Params) -> list[tuple[int, ...]]:
     return [layer.W.shape for layer in layers]
 
 
-def wrong_lines(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:
-    """The lines that are wrong in the data's part of the gradient."""
-    observed = [
-        Observation(
-            trial.case,
-            trial.reference,
-            without(trial.answer, subject.cost.terms, trial.case),
-            subject.row_by_row(trial.case),
-        )
-        for trial in trials
-    ]
+def wrong_lines(
+    subject: BackwardPass, trials: Sequence[Trial], slip: Slip = NO_SLIP
+) -> list[Finding]:
+    """The lines that are wrong in the data's part of the gradient, without a slip."""
+    observed = []
+    for trial in trials:
+        data = without(trial.answer, subject.cost.terms, trial.case)
+        case, answer = slip.undone(trial.case, data)
+        right = trial.reference if slip is NO_SLIP else subject.truth(case, subject.format)
+        rows = [slip.undone(case, row).answer for row in subject.row_by_row(trial.case)]
+        observed.append(Observation(case, right, answer, tuple(rows)))
     return diagnose(subject.cost, observed, subject.gradient_names) if observed else []
 
 
@@ -295,8 +292,9 @@ def with_own_terms(subject: BackwardPass) -> tuple[list[Finding], BackwardPass]:
     """A finding if the candidate's terms are not those of the cost; the subject with its terms."""
     if subject.unread:
         return [], subject
-    n, names = subject.candidate.own.n, subject.gradient_names
-    found, cost = odd_terms(subject.silent(), subject.cost, n, names, subject.format)
+    candidate, names = subject.candidate, subject.gradient_names
+    n, rate = candidate.own.n, candidate.learning_rate
+    found, cost = odd_terms(subject.silent(), subject.cost, n, names, subject.format, rate)
     return found, replace(subject, cost=cost)
 
 

@@ -185,7 +185,12 @@ def _short(c: float, format: Format) -> float:
 
 
 def odd_terms(
-    answers: Sequence[SilentAnswer], cost: Cost, n: int, names: Mapping[Place, str], format: Format
+    answers: Sequence[SilentAnswer],
+    cost: Cost,
+    n: int,
+    names: Mapping[Place, str],
+    format: Format,
+    rate: float | None,
 ) -> tuple[list[Finding], Cost]:
     """A finding if a candidate's terms are not those of the cost, and the cost with its own terms.
 
@@ -195,6 +200,7 @@ def odd_terms(
         n: the user's own number of examples.
         names: the candidate's own names of its gradients.
         format: of what it returns.
+        rate: of the step that it takes; None if it returns the gradient.
     """
     penalties = tuple(term for term in cost.terms if isinstance(term, Penalty))
     for penalty in penalties if penalties == cost.terms else ():
@@ -203,7 +209,7 @@ def odd_terms(
             return [_penalty_finding(factor)], cost._replace(terms=(Multiple(factor, penalty),))
     if decay := read_decay(answers, penalties, format):
         asked = decay_of(cost, max(k for _, k in names))
-        return decay_findings(decay, asked, n, names, format), with_decay(cost, decay.term)
+        return decay_findings(decay, asked, n, names, format, rate), with_decay(cost, decay.term)
     return [], cost
 
 
@@ -228,7 +234,12 @@ def with_decay(cost: Cost, decay: Decay) -> Cost:
 
 
 def decay_findings(
-    seen: SeenDecay, asked: Decay, n: int, names: Mapping[Place, str], format: Format
+    seen: SeenDecay,
+    asked: Decay,
+    n: int,
+    names: Mapping[Place, str],
+    format: Format,
+    rate: float | None,
 ) -> list[Finding]:
     """Where a candidate's decay is not that of the cost, at n examples: one finding, or none.
 
@@ -238,24 +249,30 @@ def decay_findings(
         n: the user's own number of examples.
         names: the candidate's own names of its gradients.
         format: of what the candidate returns.
+        rate: of the step that it takes, which may drop the old parameters; None if it takes none.
     """
     has, wants = _factors(seen.term, n), _factors(asked, n)
     odd = [place for place in names if not _is_same(wants[place], has[place], format)]
     if not odd:
         return []
-    groups: dict[tuple[str, float, float], list[str]] = {}
-    for role, k in odd:
-        groups.setdefault((role, has[role, k], wants[role, k]), []).append(names[role, k])
-    parts = [_part(role, c, asked_c, own) for (role, c, asked_c), own in groups.items()]
+    groups: dict[tuple[str, float, float], list[Place]] = {}
+    for place in odd:
+        groups.setdefault((place[0], has[place], wants[place]), []).append(place)
+    dropped = {p for p in odd if rate and _is_same(1 / rate, has[p] - wants[p], format)}
+    parts = [
+        _part(*numbers, [names[p] for p in places], dropped.issuperset(places))
+        for numbers, places in groups.items()
+    ]
+    advice = _advice(seen, {p: has[p] for p in odd if p not in dropped}, n)
+    kind = "weight_decay" if any(has[place] for place in odd) else "decay_missing"
     layers = {k for _, k in odd}
     return [
         Finding(
             line=5,
             quantity="dW" if any(role == "W" for role, _ in odd) else "db",
             layer=layers.pop() if len(layers) == 1 else None,
-            kind="weight_decay" if any(has[place] for place in odd) else "decay_missing",
-            message=". ".join(["; ".join(parts), *_advice(seen, {p: has[p] for p in odd}, n)])
-            + ".",
+            kind="overwritten" if dropped else kind,
+            message=". ".join(["; ".join(parts), *advice]) + ".",
         )
     ]
 
@@ -269,13 +286,19 @@ def _factors(decay: Decay, n: int) -> dict[Place, float]:
     }
 
 
-def _part(role: str, c: float, asked: float, names: Sequence[str]) -> str:
-    """What is wrong with gradients that have c times their parameters, not `asked` times."""
+def _part(role: str, c: float, asked: float, names: Sequence[str], dropped: bool) -> str:
+    """What is wrong with gradients that have c times their parameters, not `asked` times.
+
+    `dropped` says that a step has dropped the old parameters.
+    """
     own, many = ", ".join(names), len(names) > 1
     has, lacks, its = ("have", "lack", "their") if many else ("has", "lacks", "its")
     what = f"{its} {'weights' if role == 'W' else 'biases' if many else 'bias'}"
     if not c:
         return f"your {own} {lacks} the l2 term, {asked:.6g} times {what}"
+    if dropped:
+        step = f"{role} = -lr d{role}, and must be {role} - lr d{role}"
+        return f"your {own} {has} {what} / lr added: the step drops the old values, {step}"
     added = f"your {own} {has} {c:.6g} times {what} added"
     if asked:
         return f"{added}, and l2 asks for {asked:.6g} times"

@@ -28,7 +28,7 @@ rounding, and at most. No two descriptions are that near on all inputs."""
 FLOOR = 1 / 64
 """The least share of a term's factors that counts for its rounding: sigma' near 0 loses digits."""
 
-LIKELY = frozenset({"sum_for_mean", "mean_for_sum", "missing_derivative"})
+LIKELY = frozenset({"sum_for_mean", "mean_for_sum", "missing_derivative", "extra_derivative"})
 """Kinds of mistakes that people make as often as they describe another cost: both are said."""
 
 

@@ -85,6 +85,15 @@ class Single:
         """What a training step subtracts a multiple of from W^[k]: dW with the cost's own terms."""
         return self.dW(k) + np.asarray(self.term.gradient[self._index(k)].W)
 
+    def overwritten(self, gradient: Values, theta: Values) -> Values:
+        """What a step shows for a gradient if it drops the old parameter: theta = -rate gradient.
+
+        LookupError where the candidate takes no step.
+        """
+        if self.answer.rate is None:
+            raise LookupError("there is no step")
+        return gradient + theta / self.answer.rate
+
     def has_bias(self, k: int) -> bool:
         """Whether layer k has a bias, so that db shows its delta."""
         return self.answer.gradient[self._index(k)].b is not None

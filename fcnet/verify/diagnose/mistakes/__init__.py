@@ -18,7 +18,7 @@ from fcnet.verify.diagnose.mistakes.slopes import SLOPES
 from fcnet.verify.diagnose.mistakes.weights import WEIGHTS
 from fcnet.verify.types import Values
 
-MISTAKES = (*PLAIN, *SLOPES, *OUTPUT, *PROPAGATION, *WEIGHTS, *BIASES, *ODD)
+MISTAKES = (*PLAIN, *OUTPUT, *SLOPES, *PROPAGATION, *WEIGHTS, *BIASES, *ODD)
 """Those that show on one example."""
 
 BATCH_MISTAKES = (*SHARES, *COUPLINGS)

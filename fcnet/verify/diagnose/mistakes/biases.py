@@ -71,6 +71,12 @@ BIASES = (
         "is that of layer {below}: two arrays are swapped or in the wrong order",
     ),
     Mistake(
+        "overwritten",
+        "b",
+        lambda s, e, k: e.overwritten(s.expected, e.b(k)),
+        "has b[{k}] / lr added: the step drops the old values, b = -lr db, and must be b - lr db",
+    ),
+    Mistake(
         "weight_decay",
         "b",
         lambda s, e, k: (s.expected, e.b(k)),

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from fcnet.verify.diagnose.line import Mistake
-from fcnet.verify.diagnose.single import Step
+from fcnet.types import itself
+from fcnet.verify.diagnose.line import Mistake, Vector
+from fcnet.verify.diagnose.single import Single, Step
 from fcnet.verify.types import Values
 
 LABEL_SUBTRACTED = "subtracts the label, the number of the class, not its one-hot vector"
@@ -20,8 +21,17 @@ def _choice(mean: np.ndarray) -> np.ndarray:
     return np.eye(len(mean))[mean.argmax()] if len(mean) > 1 else (mean > 0.5).astype(float)
 
 
+def _contained(e: Single) -> Vector:
+    """The prediction of a loss that contains its activation; ValueError for another loss."""
+    if e.cost.objective.loss.mean is itself:
+        raise ValueError("the outputs are the prediction")
+    return e.prediction
+
+
 def _softmax_back(p: Values, d: Any) -> Any:
     """Through the Jacobian of softmax: dJ/do from d = dJ/dp."""
+    if len(p) == 1:
+        raise ValueError("the softmax of one output is 1")
     return p * (d - p @ d)
 
 
@@ -72,13 +82,13 @@ OUTPUT = (
     Mistake(
         "extra_derivative",
         "2",
-        lambda s, e, k: s.expected * e.prediction * (1 - e.prediction),
+        lambda s, e, k: s.expected * _contained(e) * (1 - e.prediction),
         "has an extra factor p (1 - p) of the prediction p: dJ/do of this loss contains it already",
     ),
     Mistake(
         "extra_jacobian",
         "2",
-        lambda s, e, k: e.prediction * (s.expected - e.prediction @ s.expected),
+        lambda s, e, k: _softmax_back(_contained(e), s.expected),
         "has the Jacobian of softmax once more: dJ/do of this loss contains it already",
     ),
     Mistake(

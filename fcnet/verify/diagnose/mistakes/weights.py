@@ -206,6 +206,12 @@ WEIGHTS = (
         "is that of layer {below}: two arrays are swapped or in the wrong order",
     ),
     Mistake(
+        "overwritten",
+        "W",
+        lambda s, e, k: e.overwritten(s.expected, e.W(k)),
+        "has W[{k}] / lr added: the step drops the old values, W = -lr dW, and must be W - lr dW",
+    ),
+    Mistake(
         "weight_decay",
         "W",
         lambda s, e, k: (s.expected, e.W(k)),

@@ -13,6 +13,7 @@ import numpy as np
 
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.compare import compare, largest_excess
+from fcnet.verify.diagnose.pattern import is_product
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import total
 from fcnet.verify.types import FORMATS, Answer, Case, Cost
@@ -75,8 +76,7 @@ def _share_of_products(candidate: Candidate, cost: Cost) -> float:
     fits = []
     for (dW, db), (a,) in zip(gradient, trace.a[:-1], strict=True):
         delta = dW @ a / max(a @ a, 1e-300) if db is None else db
-        rounding = np.sqrt(candidate.format.u) * abs(dW).max()
-        fits.append(rounding > 0 and bool((abs(dW - np.outer(delta, a)) <= rounding).all()))
+        fits.append(dW.any() and is_product(dW, delta, a, candidate.format.u))
     return float(np.mean(fits))
 
 

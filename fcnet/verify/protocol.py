@@ -16,6 +16,7 @@ from fcnet.arrays import dtype_of, overlap
 from fcnet.types import Params
 from fcnet.verify.agreement import agree, bounds_of, distance
 from fcnet.verify.candidate import Call, Candidate
+from fcnet.verify.diagnose.pattern import fitted_factor
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.returned import Returned
 from fcnet.verify.shown import apart
@@ -328,9 +329,8 @@ def _is_average(first: Answer, between: Answer, back: Answer) -> bool:
 
 
 def _multiple(base: Params, other: Params) -> float:
-    """The least-squares c of other = c base."""
-    one, two = (np.concatenate([*map(np.ravel, jax.tree.leaves(tree))]) for tree in (base, other))
-    return float(one @ two / (one @ one)) if one.any() else 0.0
+    """The least-squares c of other = c base; 0 where the base is 0."""
+    return fitted_factor(jax.tree.leaves(other), jax.tree.leaves(base), default=0.0).item()
 
 
 def check_dependence(candidate: Candidate, calls: Calls) -> list[Finding]:

@@ -168,7 +168,7 @@ OUTPUTS = [
     Fault("target_not_subtracted", DELTA, lambda m, k, v: m.mean * m.share * slope(m, k), output),
     Fault("target_added", DELTA, lambda m, k, v: (m.mean + m.Y) * m.share * slope(m, k), output),
     Fault("link_missing", DELTA, lambda m, k, v: (m.A[k] - m.Y) * m.share, likelihood),
-    Fault("extra_derivative", DELTA, lambda m, k, v: v * m.mean * (1 - m.mean), output),
+    Fault("extra_derivative", DELTA, lambda m, k, v: v * m.mean * (1 - m.mean), likelihood),
     Fault(
         "extra_jacobian",
         DELTA,

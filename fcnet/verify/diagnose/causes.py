@@ -23,6 +23,7 @@ from fcnet.verify.diagnose.descriptions import (
     other_description,
 )
 from fcnet.verify.diagnose.dropout import undo_dropout
+from fcnet.verify.diagnose.pattern import is_product
 from fcnet.verify.diagnose.slips import NO_SLIP, Slip, slips_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.step import is_changed, rate_of_returned
@@ -154,10 +155,9 @@ class Causes:
             case, answer = slip.undone(*answered)
             passed = forward(subject.cost.objective.activation, case)
             for k in list(layers) if case.n == 1 else ():
-                dW, (a,) = answer.gradient[k].W, passed.a[k]
-                rest = dW - np.outer(dW @ a, a) / max(a @ a, 1e-300)
-                rounding = np.sqrt(max(subject.format.u, subject.format.lost)) * abs(dW).max()
-                if not (abs(rest) <= rounding).all():
+                dW, (a,) = np.asarray(answer.gradient[k].W), passed.a[k]
+                delta = dW @ a / max(a @ a, 1e-300)
+                if not is_product(dW, delta, a, max(subject.format.u, subject.format.lost)):
                     layers.remove(k)
         return len(layers)
 

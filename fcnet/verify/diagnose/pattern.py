@@ -1,4 +1,4 @@
-"""The pattern of an error: one factor, a few places, a difference of rank one."""
+"""Patterns of arrays and errors: one factor, a few places, rank one."""
 
 from collections.abc import Sequence
 
@@ -51,3 +51,12 @@ def rank_one(matrix: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
     """The matrix of rank one with the row and the column of the largest entry."""
     i, j = np.unravel_index(np.argmax(abs(matrix)), matrix.shape)
     return np.outer(matrix[:, j], matrix[i]) / (matrix[i, j] or 1)
+
+
+def is_product(dW: Values, delta: Values, a: Values, u: float) -> bool:
+    """Whether dW = delta a^T, to half the digits of unit roundoff u.
+
+    >>> is_product(np.array([[2.0, 4.0]]), np.array([2.0]), np.array([1.0, 2.0]), u=2.0**-53)
+    True
+    """
+    return bool((abs(dW - np.outer(delta, a)) <= np.sqrt(u) * abs(dW).max()).all())

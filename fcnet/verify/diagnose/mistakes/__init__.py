@@ -11,14 +11,14 @@ from fcnet.verify.diagnose.line import Mistake
 from fcnet.verify.diagnose.mistakes.anywhere import ODD, PLAIN
 from fcnet.verify.diagnose.mistakes.biases import BIASES
 from fcnet.verify.diagnose.mistakes.couplings import COUPLINGS
-from fcnet.verify.diagnose.mistakes.output import OUTPUT
+from fcnet.verify.diagnose.mistakes.output import CONTAINED, OUTPUT
 from fcnet.verify.diagnose.mistakes.propagation import PROPAGATION
 from fcnet.verify.diagnose.mistakes.shares import SHARES
 from fcnet.verify.diagnose.mistakes.slopes import SLOPES
 from fcnet.verify.diagnose.mistakes.weights import WEIGHTS
 from fcnet.verify.types import Values
 
-MISTAKES = (*PLAIN, *OUTPUT, *SLOPES, *PROPAGATION, *WEIGHTS, *BIASES, *ODD)
+MISTAKES = (*PLAIN, *CONTAINED, *SLOPES, *OUTPUT, *PROPAGATION, *WEIGHTS, *BIASES, *ODD)
 """Those that show on one example."""
 
 BATCH_MISTAKES = (*SHARES, *COUPLINGS)

@@ -60,6 +60,16 @@ def _accuracy(sign: float, coupled: bool) -> Mistake:
     return Mistake("accuracy", "2", edit, says)
 
 
+CONTAINED = (
+    Mistake(
+        "extra_derivative",
+        "2",
+        lambda s, e, k: s.expected * _contained(e) * (1 - e.prediction),
+        "has an extra factor p (1 - p) of the prediction p: dJ/do of this loss contains it already",
+    ),
+)
+"""Tried on line 2 before any other factor there: the loss contains what is written once more."""
+
 OUTPUT = (
     Mistake(
         "target_not_subtracted",
@@ -78,12 +88,6 @@ OUTPUT = (
         "2",
         lambda s, e, k: _residual(s) * e.slope(k),
         "is o - y with the raw output o: the step from o to the prediction is missing",
-    ),
-    Mistake(
-        "extra_derivative",
-        "2",
-        lambda s, e, k: s.expected * _contained(e) * (1 - e.prediction),
-        "has an extra factor p (1 - p) of the prediction p: dJ/do of this loss contains it already",
     ),
     Mistake(
         "extra_jacobian",

@@ -86,6 +86,7 @@ def test_scores_are_scikit_learn_s(sales: Split) -> None:
     assert cost(model, test) == pytest.approx((rmse / model.targets.scale[0]) ** 2 / 2, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_network_beats_linear_regression_on_houses_held_out() -> None:
     fits = {"network": fit_network, **fcnet.demo.LINEAR}
     folds = data.folds(data.sacramento(), jax.random.key(0))

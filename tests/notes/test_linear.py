@@ -147,6 +147,7 @@ def test_a_dead_feature_does_not_spoil_the_fit(key: Array) -> None:
     assert_stationary(fit_head_least_squares, params, X, Y)
 
 
+@pytest.mark.slow
 @pytest.mark.notes("(2.21)")
 def test_learning_the_features_too_beats_the_best_head(key: Array) -> None:
     """At the best head dJ/dbeta is not 0: training everything goes on from there."""

@@ -134,7 +134,7 @@ def batches_of(data, key, steps=90, sampling="algorithm2"):
         yield tuple(array[rows] for array in data)
 
 
-@pytest.mark.parametrize("sampling", ["algorithm2", "epoch"])
+@pytest.mark.parametrize("sampling", ["algorithm2", pytest.param("epoch", marks=pytest.mark.slow)])
 def test_given_batches_train_as_drawn_ones(run, data, sampling):
     drawn = run(*data, sampling=sampling)
     given = run(batches_of(data, jax.random.key(5), sampling=sampling))

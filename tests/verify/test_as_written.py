@@ -41,7 +41,7 @@ def layered(same_arrays, slope=1.0):
     return backward
 
 
-@pytest.mark.parametrize("same_arrays", [False, True])
+@pytest.mark.parametrize("same_arrays", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_buffer_that_the_next_call_overwrites(same_arrays):
     rng = np.random.default_rng(0)
     params = [
@@ -77,7 +77,9 @@ def test_plain_lists_of_numbers():
 
 
 @pytest.mark.parametrize("column", [False, True])
-@pytest.mark.parametrize("loss", ["squared_error", "logistic"])
+@pytest.mark.parametrize(
+    "loss", ["squared_error", pytest.param("logistic", marks=pytest.mark.slow)]
+)
 def test_targets_of_one_output_in_a_row_or_a_column(column, loss):
     rng = np.random.default_rng(1)
     X = rng.normal(size=(6, 4))

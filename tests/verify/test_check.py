@@ -138,10 +138,7 @@ def test_every_layout_gives_the_same_verdict(name, factor):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in ("pairs", "PyTorch") else pytest.mark.slow)
-        for name in LAYOUTS
-    ],
+    [pytest.param(name, marks=[] if name == "pairs" else pytest.mark.slow) for name in LAYOUTS],
 )
 def test_square_layers_are_read_as_they_are_and_transposes_found(name):
     """Where no shape tells a matrix from its transpose."""

@@ -110,6 +110,7 @@ def test_what_a_signal_cuts_short_is_noticed(monkeypatch, room):
     np.seterr(**before)
 
 
+@pytest.mark.slow
 def test_a_check_that_is_interrupted_can_be_made_again():
     net = Net()
     check = partial(fcnet.check, net.backward, net, np.ones(3), np.ones(1))

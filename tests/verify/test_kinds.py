@@ -46,7 +46,9 @@ def test_slips_on_the_way_back_have_names(kind):
     assert found == ([] if kind == "none" else [(4, 1, kind)]), str(report)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, pytest.param(1e-8, marks=pytest.mark.slow), 1e-5])
+@pytest.mark.parametrize(
+    "epsilon", [0.0, *(pytest.param(size, marks=pytest.mark.slow) for size in (1e-8, 1e-5))]
+)
 def test_an_epsilon_in_a_division_is_told_with_its_size(epsilon):
     def backward(params, X, Y):
         """Columns are examples."""

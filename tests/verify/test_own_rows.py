@@ -55,7 +55,8 @@ def own_loss(like: Loss, name: str) -> Loss:
     )
 
 
-@pytest.mark.parametrize("name", ["own", pytest.param("squared_error", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["own", "squared_error"])
 def test_a_softmax_over_the_examples_is_named_for_any_loss_with_a_softmax(name):
     wrong = backward(lambda o: softmax(o, axis=0))
     (finding,) = findings_of(wrong, "sigmoid", own_loss(SOFTMAX, name))
@@ -94,7 +95,11 @@ def test_no_formula_of_a_familiar_activation_is_assumed_for_another():
 
 
 @pytest.mark.parametrize(
-    ("name", "function", "shown"), [("own", lambda z: z, False), ("identity", jnp.tanh, True)]
+    ("name", "function", "shown"),
+    [
+        ("own", lambda z: z, False),
+        pytest.param("identity", jnp.tanh, True, marks=pytest.mark.slow),
+    ],
 )
 def test_the_formula_in_the_message_is_that_of_the_output_activation(name, function, shown):
     output = Activation(name, function, jnp.vectorize(jax.grad(function)))

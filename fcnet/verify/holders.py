@@ -266,9 +266,8 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
     named_whole = [name for name in held if name.strip("_").lower() in WHOLE]
     of_role = [name for name in held if is_parameter_name(name)]
     if {_role_of(name) for name in of_role if name not in named_whole} == {"b"}:
-        named_whole = [
-            name for name in named_whole if name not in of_role
-        ]  # theta: weights beside b
+        # Beside a b, theta holds the weights alone.
+        named_whole = [name for name in named_whole if name not in of_role]
     for names, are_named in (
         (named_whole, True),
         (of_role, True),

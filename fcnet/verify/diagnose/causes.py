@@ -141,8 +141,11 @@ class Causes:
     def _likely_slips(self) -> list[Slip]:
         """The slips without which dW = delta a^T holds in most layers.
 
-        That product shows the activations below, and so the way forward, whatever delta is.
+        That product shows the activations below, and so the way forward, whatever delta is. One
+        layer alone has none below.
         """
+        if self._r == 1:
+            return []
         products = [self._products(slip) for slip in self._slips]
         pairs = zip(self._slips, products, strict=True)
         return [slip for slip, n in pairs if n == max(products) and slip is not NO_SLIP]

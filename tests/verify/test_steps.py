@@ -107,6 +107,14 @@ def test_a_right_step_is_right_and_a_wrong_line_is_named(step, dtype, rate):
     )
 
 
+@pytest.mark.parametrize("seed", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_what_a_small_step_has_lost_above_hides_no_missing_slope(seed):
+    """W2^T delta2 has lost digits. In the right delta1 a small sigma' makes that smaller."""
+    wrong = returned(planted(("missing_derivative", 1)), 0.001)
+    report = check(wrong, in_dtype("float64"), learning_rate=0.001, key=jax.random.key(seed))
+    assert found(report) == [(4, 1, "missing_derivative")], str(report)
+
+
 def test_another_learning_rate_is_a_factor():
     assert found(check(returned(planted(), 0.2), learning_rate=0.1)) == [(2, 2, "factor_2")]
     assert found(check(returned(planted(), -0.1), learning_rate=0.1)) == [(2, 2, "sign")]

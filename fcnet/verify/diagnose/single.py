@@ -153,10 +153,14 @@ class Single:
         """
         usual, size = self._usual("b", k), abs(self.true_delta(k)).max()
         noise = usual.max() / size if size else self.noise
-        lost = self.read_error(k)
-        if k < self.r:
-            lost = lost + abs(self.slope(k)) * (abs(self.W(k + 1)).T @ self.read_error(k + 1))
+        lost = self.read_error(k) + abs(self.slope(k)) * self.error_from_above(k)
         return np.asarray(usual + noise * terms + lost) / self.strictness
+
+    def error_from_above(self, k: int) -> Vector:
+        """What W^[k+1]^T delta^[k+1] has lost where delta^[k+1] is read; 0 in the output layer."""
+        if k == self.r:
+            return np.zeros_like(self.true_delta(k))
+        return np.asarray(abs(self.W(k + 1)).T @ self.read_error(k + 1))
 
     def weight_tolerance(self, k: int, delta: Vector) -> Matrix:
         """What rounding explains in dW^[k] = delta a^[k-1]^T, for any delta.
@@ -284,6 +288,9 @@ def delta_steps(upstream: Sequence[Upstream], k: int) -> list[Step]:
         terms = abs(back) if k == e.r else abs(e.W(k + 1)).T @ abs(one.deltas[k + 1])
         tolerance = e.delta_tolerance(k, terms * abs(e.slope(k)))
         tolerance = tolerance + SLOPE_ERROR * e.unit_roundoff * terms
+        size = float(terms.max())
+        # A mistake may lack the factor sigma', which makes what is lost above smaller.
+        noise = e.noise + (float(e.error_from_above(k).max()) / size if size else 0.0)
         ends = [back * slope for slope in e.kink_slopes(k)]
         allowed = (np.minimum(*ends) - tolerance <= delta) & (
             delta <= np.maximum(*ends) + tolerance
@@ -295,8 +302,8 @@ def delta_steps(upstream: Sequence[Upstream], k: int) -> list[Step]:
                 expected=np.where(e.tied(k) & allowed, delta, back * e.slope(k)),
                 got=delta,
                 tolerance=tolerance,
-                noise=e.noise,
-                size=float(terms.max()),
+                noise=noise,
+                size=size,
                 unit_roundoff=e.unit_roundoff,
                 explained=~e.tied(k),
                 upstream=one,

@@ -339,6 +339,8 @@ def _in_order(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
         layer = _FileLayer(numbers, m_below, m, names)
         layers.setdefault(re.sub(r"\d+", "", name), []).append(layer)
     queues = [sorted(alike, key=lambda layer: layer.numbers) for alike in layers.values()]
+    if transposed is None and len(queues) > 1:
+        return None
     taken = {layer.inputs for queue in queues for layer in queue}
     given = {layer.outputs for queue in queues for layer in queue}
     first: list[_FileLayer] = []
@@ -348,9 +350,9 @@ def _in_order(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
         above = {last[0].inputs} if last else {q[-1].outputs for q in queues} - taken
         next_up = [queue for queue in queues if queue[0].inputs in below]
         next_down = [queue for queue in queues if queue[-1].outputs in above]
-        if transposed is not None and len(next_up) == 1:
+        if len(next_up) == 1:
             first.append(next_up[0].pop(0))
-        elif transposed is not None and len(next_down) == 1:
+        elif len(next_down) == 1:
             last.insert(0, next_down[0].pop())
         else:
             return None

@@ -82,10 +82,6 @@ class Causes:
         message = "the gradient is wrong, but fits no known mistake"
         return list(first_of_each_kind(found)) or [form_finding("unknown", message)]
 
-    @property
-    def _r(self) -> int:
-        return len(self.subject.candidate.own.params)
-
     @cached_property
     def dropout(self) -> list[Finding]:
         """Where dropout is on, and what is wrong beside it; nothing if it explains nothing."""
@@ -144,7 +140,7 @@ class Causes:
         That product shows the activations below, and so the way forward, whatever delta is. One
         layer alone has none below.
         """
-        if self._r == 1:
+        if self.subject.candidate.own.r == 1:
             return []
         products = [self._products(slip) for slip in self._slips]
         pairs = zip(self._slips, products, strict=True)
@@ -153,7 +149,7 @@ class Causes:
     @np.errstate(all="ignore")  # a wrong candidate may return any values
     def _products(self, slip: Slip) -> int:
         """In how many layers above the first dW = delta a^T holds on all single examples."""
-        subject, layers = self.subject, set(range(1, self._r))
+        subject, layers = self.subject, set(range(1, self.subject.candidate.own.r))
         for answered in self._answered:
             case, answer = slip.undone(*answered)
             passed = forward(subject.cost.objective.activation, case)
@@ -174,7 +170,7 @@ class Causes:
         zero = frozenset(("b", k) for k, layers in every if not any(np.any(b) for _, b in layers))
         return [
             slip
-            for slip in slips_of(self._r, zero)
+            for slip in slips_of(self.subject.candidate.own.r, zero)
             if _shapes(slip.gradient(gradients[0])) == _shapes(self.trials[0].case.params)
         ]
 
@@ -248,7 +244,8 @@ class Causes:
         found = [*wrong_lines(other, self._beside_odd_terms), *odd]
         if odd and self._beside_odd_terms:
             found = simpler(found, wrong_lines(self.subject, self.trials))
-        for slip in self._likely_slips() if _any_unknown(found, self._r) else ():
+        r = self.subject.candidate.own.r
+        for slip in self._likely_slips() if _any_unknown(found, r) else ():
             lines = wrong_lines(other, self._beside_odd_terms, slip)
             if not _any_unknown(lines):
                 found = simpler(found, [*slip.findings, *lines, *odd])

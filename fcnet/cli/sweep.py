@@ -90,6 +90,9 @@ def sweep(
         raise ArithmeticError("every network diverged: try smaller learning rates")
     model = ready.save(result.best_params)
     write_file(out / "members.csv", as_csv([rows[0], *(row.values() for row in rows)]))
+    best = ", ".join(f"{name} {value:.4g}" for name, value in rows[result.best].items())
+    print(f"The best has {best}; its scores:")
+    ready.print_scores(model)
     medians = median(losses.reshape(len(losses), len(settings), seeds))
     curves = {
         ", ".join(_named(names, setting)): medians[:, i]
@@ -101,9 +104,6 @@ def sweep(
         "curves.png",
         lambda ax: loss_curve(result.history.step, curves, ax=ax).set_title(title),
     )
-    best = ", ".join(f"{name} {value:.4g}" for name, value in rows[result.best].items())
-    print(f"The best has {best}; its scores:")
-    ready.print_scores(model)
     print(f"In {out}: its model.safetensors, schema.json, members.csv and curves.png.")
     print(f"Took {time.perf_counter() - started:.1f} s.")
 

@@ -57,13 +57,13 @@ def train(task: TaskOptions, learning_rate: float, patience: int, resume: bool) 
             progress=progress,
         )
     model = ready.save(result.params)
-    ready.save_figure("curve.png", lambda ax: fcnet.plot.history(result.history, ax=ax))
     ready.print_scores(model)
     if result.stopped == "patience":
         print(
             f"Stopped after step {result.history.step[-1]:,.0f}: the validation loss had not "
             f"improved in {patience} evaluations."
         )
+    ready.save_figure("curve.png", lambda ax: fcnet.plot.history(result.history, ax=ax))
     best = ", the best on the validation rows" if patience and held_out else ""
     print(f"These are of step {result.step:,}{best}; took {time.perf_counter() - started:.1f} s.")
     print(f"In {out}: model.safetensors, schema.json, curve.png and checkpoints.")

@@ -29,15 +29,15 @@ from fcnet.verify.judge import judge
 from fcnet.verify.protocol import (
     check_loss,
     check_protocol,
+    explained_losses,
     lacking_terms,
-    with_decay_of_losses,
 )
 from fcnet.verify.report import Report
 from fcnet.verify.saturation import add_saturation
 from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, without
-from fcnet.verify.types import Answered, Cost, Term, errors
+from fcnet.verify.types import Answered, Cost, Term
 
 REDUCTIONS = ("mean", "sum")
 
@@ -165,8 +165,7 @@ def check(
     otherwise = "" if all_right else other_layout(read, cost, terms, given, key)
     losses = check_loss(protocol.own, references[0])
     losses = lacking_terms(losses, subject.cost.terms, calls, references)
-    if errors(losses) and all_right:
-        losses = [with_decay_of_losses(losses[0], calls, references)]
+    losses = explained_losses(losses, calls, references, all_right)
     form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
     if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
         form = [finding for finding in form if finding.kind not in RANDOM]

@@ -139,7 +139,9 @@ def judge(
     reliable = UNRELIABLE.isdisjoint(finding.kind for finding in findings)
     is_wrong = ruling.kind == "wrong" or bool(persistent)
     if is_wrong and reliable:
-        found += explain(persistent)
+        causes = explain(persistent)
+        found += causes
+        is_wrong = not causes or bool(errors(causes))
     shown = any(any(comparison.informative) for comparison in ruling.comparisons)
     verdict: Verdict = "wrong" if is_wrong or errors(found) else "right" if shown else "cannot tell"
     said = [*subject.remarks(ruling.comparisons), *notes]

@@ -118,7 +118,7 @@ def _cut(first: bool, kept: slice, slopes_too: bool = False) -> Edit:
 
 
 def _with_epsilon(m: SimpleNamespace, k: int, v: np.ndarray) -> np.ndarray:
-    p, y, c = m.mean, m.Y, 1e-8
+    p, y, c = m.mean, m.Y, 1e-5
     if m.setting.loss == "logistic":
         return (-y / (p + c) + (1 - y) / (1 - p + c)) * p * (1 - p) * m.share
     d = -y / (p + c)
@@ -144,7 +144,7 @@ DELTAS = [
     Fault(
         "epsilon",
         DELTA,
-        lambda m, k, v: v * m.mean * (1 - m.mean) / (m.mean * (1 - m.mean) + 1e-8),
+        lambda m, k, v: v * m.mean * (1 - m.mean) / (m.mean * (1 - m.mean) + 1e-5),
         likelihood,
     ),
     Fault("accuracy", DELTA, _accuracy, likelihood),

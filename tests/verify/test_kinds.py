@@ -1,5 +1,7 @@
 """Kinds of mistakes that people make in whole programs, from `fcnet.check` to the name."""
 
+import re
+
 import numpy as np
 import pytest
 from support.correct_candidates import network
@@ -47,7 +49,7 @@ def test_slips_on_the_way_back_have_names(kind):
 
 
 @pytest.mark.parametrize(
-    "epsilon", [0.0, *(pytest.param(size, marks=pytest.mark.slow) for size in (1e-8, 1e-5))]
+    "epsilon", [0.0, 1e-8, *(pytest.param(c, marks=pytest.mark.slow) for c in (1e-15, 1e-7, 1e-5))]
 )
 def test_an_epsilon_in_a_division_is_told_with_its_size(epsilon):
     def backward(params, X, Y):
@@ -67,8 +69,28 @@ def test_an_epsilon_in_a_division_is_told_with_its_size(epsilon):
     params |= {"W2": draw.normal(size=(1, 5)), "b2": np.zeros((1, 1))}
     X, Y = draw.normal(size=(4, 7)), draw.integers(2, size=(1, 7))
     report = fcnet.check(backward, params, X, Y, loss="logistic", batched=True)
-    assert report.ok == (epsilon == 0), str(report)
+    assert report.ok == (epsilon < 1e-6), str(report)
     if epsilon:
-        (finding,) = report.findings
+        finding = report.findings[0]
         assert (finding.line, finding.layer, finding.kind) == (2, 2, "epsilon")
-        assert f"an epsilon of {epsilon:g} in a division" in finding.message
+        assert finding.severity == ("warning" if report.ok else "error")
+        assert len(report.findings) == 1 + report.ok  # where it spoils them, the numbers are shown
+        said = float(re.findall("an epsilon of (.*) in a division", finding.message)[0])
+        assert abs(said / epsilon - 1) < 0.1
+
+
+@pytest.mark.parametrize(("epsilon", "ok"), [(1e-7, True), (1e-2, False)])
+def test_an_epsilon_in_the_logarithm_of_a_loss_is_a_warning(epsilon, ok):
+    def backward(params, X, Y):
+        ((W, b),) = params
+        P = sigmoid(X @ W + b)
+        loss = -np.mean(Y * np.log(P + epsilon) + (1 - Y) * np.log(1 - P + epsilon))
+        return loss, [(X.T @ (P - Y) / len(X), (P - Y).mean(0))]
+
+    draw = np.random.default_rng(3)
+    params = [(draw.normal(size=(4, 1)), np.zeros(1))]
+    X, Y = draw.normal(size=(7, 4)), draw.integers(2, size=(7, 1))
+    report = fcnet.check(backward, params, X, Y, loss="logistic", batched=True)
+    assert report.ok == ok, str(report)
+    assert [f.kind for f in report.findings] == ["forward_differs"]
+    assert ("as with an epsilon in a logarithm" in report.findings[0].message) == ok

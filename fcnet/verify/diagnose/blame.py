@@ -172,7 +172,8 @@ def _finding_of(cost: Cost, fault: Fault, names: Names, remark: str) -> Finding:
     if fault.batched:
         formula = f"the {cost.reduction} over the examples of {formula}"
     message = f"{place.subject} {fault.why.says}{remark}. It must be {formula}."
-    return Finding(place.line, place.quantity, k, fault.why.kind, message.format(**words))
+    why = fault.why
+    return Finding(place.line, place.quantity, k, why.kind, message.format(**words), why.severity)
 
 
 def formula_of(cost: Cost, place: str, k: int) -> str:

@@ -11,7 +11,7 @@ from fcnet.verify.diagnose.line import Line, Mistake
 from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_factor, rank_one
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.shown import apart, multiple
-from fcnet.verify.types import Values
+from fcnet.verify.types import Severity, Values
 
 CHANCE = 6.0
 """Decimal digits of evidence, of all entries together. A mistake with fewer may fit by accident;
@@ -40,6 +40,7 @@ class Explanation(NamedTuple):
     kind: str
     says: str
     complexity: int
+    severity: Severity = "error"
 
 
 class Fault(NamedTuple):
@@ -192,7 +193,8 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any])
     # The entry with the most evidence determines the constant, so it does not count.
     digits -= max(line.evidence(value).max() for line, value in zip(lines, values, strict=True))
     says = mistake.says.replace("{c}", multiple(c))
-    return _Fit(Explanation(mistake.kind, says, FITTED), digits)
+    severity: Severity = "warning" if abs(c) <= mistake.harmless else "error"
+    return _Fit(Explanation(mistake.kind, says, FITTED, severity), digits)
 
 
 def _may_fit(line: Line, pair: tuple[Values, Values]) -> bool:

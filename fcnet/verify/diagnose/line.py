@@ -121,9 +121,11 @@ class Mistake(NamedTuple):
             mistake is not possible, it raises ValueError or LookupError, or gives another shape.
         says: what is wrong, to follow the name of the quantity; {c} is the constant, and {k},
             {above} and {below} are numbers of layers.
+        harmless: up to which |c| it is a warning, since the numbers are right to most digits.
     """
 
     kind: str
     places: str
     edit: Callable[..., Any]
     says: str
+    harmless: float = 0.0

@@ -35,6 +35,10 @@ def _softmax_back(p: Values, d: Any) -> Any:
     return p * (d - p @ d)
 
 
+EPSILON = float(np.finfo(np.float32).eps)
+"""The spacing of float32 at 1: what people add to a denominator is usually less, such as 1e-8."""
+
+
 def _with_epsilon(dJ_do: Callable[[Values, Values, complex], Values]) -> Mistake:
     """dJ/do of p and y with an epsilon c in each division."""
     return Mistake(
@@ -43,6 +47,7 @@ def _with_epsilon(dJ_do: Callable[[Values, Values, complex], Values]) -> Mistake
         lambda s, e, k: lambda c: dJ_do(e.prediction, e.y, c) * e.slope(k),
         "has an epsilon of {c} in a division, which spoils it where a prediction p is near 0 or 1; "
         "multiplied out, there is no division",
+        EPSILON,
     )
 
 

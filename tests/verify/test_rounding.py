@@ -176,10 +176,31 @@ def test_a_function_that_insists_on_a_coarser_dtype_says_so() -> None:
     assert spread(trace(jnp.sin, x), x, samples=2).roundoff == 2.0**-53
 
 
+def test_a_choice_among_equal_results_does_not_spread() -> None:
+    x = np.float64(1)
+    choice = trace(jax.grad(lambda x: largest_of_two(x * x, x)), x)
+    assert spread(choice, x, samples=32).sigma < 4
+
+
+def test_infinity_is_exact() -> None:
+    def masked(z: Any) -> Any:
+        return jax.nn.softmax(jnp.array([z, 2 * z, -jnp.inf]))[0]
+
+    x = np.float64(0.7)
+    value, moved, _ = spread(trace(jax.grad(masked), x), x, samples=16)
+    assert abs(value) <= moved < 20 * abs(value)
+
+
 def test_more_samples_where_they_are_cheap() -> None:
     counts = [sample_count(p) for p in (1, 10**4, 10**5, 10**6)]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] >= 8
+
+
+def largest_of_two(x: Any, y: Any) -> Any:
+    """As a pool of the largest does it; its gradient chooses without a comparison."""
+    pooled = jax.lax.reduce_window(jnp.stack([x, y]), -jnp.inf, jax.lax.max, (2,), (2,), "VALID")
+    return pooled[0]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +211,7 @@ def test_more_samples_where_they_are_cheap() -> None:
         (lambda x: jnp.maximum(x, 0), 0.0, -0.5, 0.5),
         (jnp.abs, 0.0, -2, 0),
         (lambda x: jax.nn.relu((x + 1) - 1 - 1e-17), 0.0, 0, 1),
+        (lambda x: largest_of_two(x, 0.0), 0.0, -1, 0),
         (jnp.sin, 0.0, 0, 0),
     ],
 )

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -21,11 +22,15 @@ from fcnet.verify.truth.jaxprs import NESTED, bodies, interpret, opened, wrapped
 FLOAT_DECISIONS = frozenset({"sign", "floor", "ceil", "round"})
 """Primitives whose result is a decision, though its dtype is floating."""
 
+CHOICES = MappingProxyType({"select_and_scatter_add": 1, "select_and_gather_add": 1})
+"""Primitives that choose entries, and the place of the operand whose numbers decide which ones."""
+
 EXACT = frozenset(
     {"abs", "broadcast_in_dim", "clamp", "concatenate", "convert_element_type", "copy", "copy_p"}
     | {"cummax", "cummin", "dynamic_slice", "dynamic_update_slice", "gather", "imag", "max", "min"}
-    | {"name", "neg", "optimization_barrier", "pad", "real", "reduce_max", "reduce_min", "reshape"}
-    | {"rev", "scatter", "select_n", "slice", "sort", "split", "squeeze", "top_k", "transpose"}
+    | {"name", "neg", "optimization_barrier", "pad", "real", "reduce_max", "reduce_min"}
+    | {"reduce_window_max", "reduce_window_min", "reshape", "rev", "scatter", "scatter-max"}
+    | {"scatter-min", "select_n", "slice", "sort", "split", "squeeze", "top_k", "transpose"}
 )
 """Primitives that move, choose or negate numbers, and never round."""
 
@@ -92,7 +97,9 @@ class MonteCarlo:
         return np.broadcast_to(pair.moved, (self.samples, *np.shape(pair.exact)))
 
     def _move(self, value: Any, size: Any) -> Any:
-        size = (self.step * size).astype(value.dtype)
+        finfo: Any = jnp.finfo
+        largest = float(finfo(value.dtype).max)  # so infinity stays: from it, inf gives NaN
+        size = np.minimum(self.step * size, largest).astype(value.dtype)
         shape = (self.samples, *np.shape(size))
         count = int(np.prod(shape))
         bits = np.frombuffer(self._draw.bytes(-(-count // 8)), np.uint8)
@@ -119,8 +126,10 @@ class MonteCarlo:
         moved = [
             self._move(p.moved, self._size_of_whole(p.exact))
             if name in WHOLE and _real(p.exact)
+            else p.exact
+            if self.frozen and i == CHOICES.get(name)
             else p.moved
-            for p in operands
+            for i, p in enumerate(operands)
         ]
         still = all(x is y for x, y in zip(unmoved, moved, strict=True))
         pairs = map(Pair, exact, exact if still else compute(eqn, moved))
@@ -218,7 +227,10 @@ def decides(jaxpr: core.ClosedJaxpr) -> bool:
     """Whether a computation turns real numbers into decisions, at any depth."""
     return any(
         any(map(_real_type, eqn.invars))
-        and (eqn.primitive.name in FLOAT_DECISIONS or not all(map(_real_type, eqn.outvars)))
+        and (
+            eqn.primitive.name in (*FLOAT_DECISIONS, *CHOICES)
+            or not all(map(_real_type, eqn.outvars))
+        )
         for body in bodies(jaxpr.jaxpr)
         for eqn in body.eqns
     )

@@ -1,8 +1,8 @@
 """The arguments of any function: which leaves have a gradient, and calls with others in place."""
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ from fcnet.arrays import (
 from fcnet.verify.candidate import message_of, quietly
 from fcnet.verify.types import FORMATS, Answer, Finding, Format, Values, form_finding, format_of
 
+Traced = TypeVar("Traced")
+
 
 def is_none(value: object) -> bool:
     """Whether a value is None, which counts as a leaf and not as an empty container."""
@@ -34,6 +36,8 @@ class Arguments(NamedTuple):
         names: of the leaves, such as "params['W'][0]".
         floating: the places of the leaves that hold floating-point numbers.
         own: the arguments themselves; their dicts keep the order of their keys, where JAX sorts it.
+        integers_known: whether a JAX function gets integers in arrays of NumPy. Then JAX knows them
+            while it traces, so that shapes and branches may depend on them.
     """
 
     structure: Any
@@ -41,6 +45,7 @@ class Arguments(NamedTuple):
     names: tuple[str, ...]
     floating: tuple[int, ...]
     own: tuple[Any, ...]
+    integers_known: bool = False
 
     @property
     def differentiable(self) -> tuple[Any, ...]:
@@ -50,7 +55,7 @@ class Arguments(NamedTuple):
     @property
     def format(self) -> Format:
         """The coarsest format of the floating arguments."""
-        return format_of(max(map(dtype_of, self.differentiable), key=unit_roundoff))
+        return coarsest(self.differentiable)
 
     def leading(self, count: int) -> int:
         """The number of leaves of the first arguments."""
@@ -58,8 +63,7 @@ class Arguments(NamedTuple):
 
     def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments for a JAX function, with these floating leaves."""
-        leaves = [jnp.asarray(np.asarray(x).copy()) if _is_foreign(x) else x for x in self.leaves]
-        return self._with(leaves, values)
+        return self._with([_for_jax(x, self.integers_known) for x in self.leaves], values)
 
     def floats(self, args: tuple[Any, ...]) -> list[Any]:
         """The floating leaves of arguments of the same form."""
@@ -166,10 +170,34 @@ def _ordered(own: Any, tree: Any) -> Any:
     return tree
 
 
+def coarsest(arrays: Iterable[Any]) -> Format:
+    """The coarsest format of floating arrays of any library."""
+    return format_of(max(map(dtype_of, arrays), key=unit_roundoff))
+
+
 def as_answer(arrays: Sequence[Any]) -> Answer:
     """Arrays of any library as an answer."""
     gradient: Any = tuple(map(to_numpy, arrays))
     return Answer(gradient, None, max(map(dtype_of, arrays), key=unit_roundoff))
+
+
+def settled(trace: Callable[[Arguments], Traced], arguments: Arguments) -> tuple[Arguments, Traced]:
+    """What `trace` returns, and the arguments for which it does; for others it raises TypeError.
+
+    Integers become known only where that is needed: arrays of JAX have methods that NumPy's lack.
+    """
+    try:
+        return arguments, trace(arguments)
+    except TypeError:
+        arguments = arguments._replace(integers_known=True)
+        return arguments, trace(arguments)
+
+
+def _for_jax(leaf: Any, integers_known: bool) -> Any:
+    """A leaf without a gradient, or of a static argument, for a JAX function."""
+    if integers_known and isinstance(leaf, jax.Array | np.ndarray) and leaf.dtype.kind in "biu":
+        return np.array(leaf)
+    return jnp.asarray(np.asarray(leaf).copy()) if _is_foreign(leaf) else leaf
 
 
 def _is_foreign(leaf: Any) -> bool:

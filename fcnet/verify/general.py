@@ -1,6 +1,7 @@
 """`fcnet.check_gradient`: a hand-written gradient of any scalar JAX function, tried and judged."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ from jax import Array
 
 from fcnet.arrays import to_numpy
 from fcnet.keys import generator_of
-from fcnet.verify.arguments import Arguments, call, take_apart
+from fcnet.verify.arguments import Arguments, call, settled, take_apart
 from fcnet.verify.calling import check_call
 from fcnet.verify.claim import (
     OWN,
@@ -99,7 +100,7 @@ def check_gradient(
     draw = generator_of(key)
     arguments = take_apart(function, args)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
-    values = _named_values(function, arguments)
+    arguments, values = settled(partial(_named_values, function), arguments)
     check_call(gradient, args, "(*args)")
     subject = getattr(gradient, "__name__", type(gradient).__name__)
     first = call(gradient, arguments, own.leaves)

@@ -14,7 +14,7 @@ from jax import Array
 from fcnet.arrays import is_array, to_numpy
 from fcnet.keys import generator_of
 from fcnet.verify.agreement import agree, distance
-from fcnet.verify.arguments import Arguments, as_answer, call, take_apart
+from fcnet.verify.arguments import Arguments, as_answer, call, settled, take_apart
 from fcnet.verify.calling import check_call
 from fcnet.verify.claim import (
     OWN,
@@ -30,6 +30,7 @@ from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
 from fcnet.verify.surroundings import keeps_global_state
+from fcnet.verify.truth.scalar import traced
 from fcnet.verify.types import Answer, Finding, errors, form_finding, format_of
 
 NEAR_ARGUMENTS = 2
@@ -90,6 +91,7 @@ def check_vjp(
     right = _form(call(reference, arguments, own.leaves))
     if not right.names:
         raise TypeError("reference must return floating-point arrays: they have the cotangents")
+    arguments, _ = settled(partial(_trace, reference), arguments)
     value = call(function, arguments, own.leaves)
     different = value.error or _difference(_form(value), right)
     if different:
@@ -97,6 +99,16 @@ def check_vjp(
     twins = _Twins(subject, function, reference, arguments, _form(value))
     report = _check_results(twins, own, draw)
     return report if report.verdict == "wrong" else _check_rule(twins, own, draw)
+
+
+def _trace(reference: Callable[..., Any], arguments: Arguments) -> Any:
+    """The computation of the reference; TypeError unless JAX can trace it."""
+    leaves = [to_numpy(leaf) for leaf in arguments.differentiable]
+
+    def filled(leaves: Sequence[Array]) -> Any:
+        return reference(*arguments.fill(leaves))
+
+    return traced(filled, leaves, name="reference", arguments="the arguments")
 
 
 def _as_jax(leaf: Any) -> Any:

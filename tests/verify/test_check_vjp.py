@@ -240,12 +240,23 @@ def test_a_rule_that_is_always_zero_cannot_be_told():
         (TypeError, r"takes \(x\), so it cannot be called", (square, jnp.dot, *2 * [jnp.ones(2)])),
         (TypeError, r"takes \(x\), so it cannot be called", (jnp.dot, square, *2 * [jnp.ones(2)])),
         (TypeError, "must return floating-point", (square, lambda x: 3, jnp.ones(2))),
+        (TypeError, "must be a JAX function", (square, lambda x: np.square(x), jnp.ones(2))),
         (ValueError, "reference must accept", (square, lambda x: x.nothing, jnp.ones(2))),
     ],
 )
 def test_bad_arguments_are_refused(error, match, arguments):
     with pytest.raises(error, match=match):
         fcnet.check_vjp(*arguments)
+
+
+def test_shapes_may_depend_on_integers():
+    rule = squaring()
+    args = (jnp.array([0.3, -1.2, 2.4]), np.array([1, 2, 2]))
+    for factor, verdict in ((1, "right"), (2, "wrong")):
+        report = fcnet.check_vjp(
+            lambda x, k: rule(x[: k.max()]), lambda x, k, c=factor: c * square(x[: k.max()]), *args
+        )
+        assert report.verdict == verdict, str(report)
 
 
 def test_numpy_arrays_are_checked_as_jax_computes_with_them():

@@ -25,14 +25,24 @@ def trace_scalar(
     Traceback (most recent call last):
     TypeError: penalty must be a JAX function (jnp, not np) of params as you passed them;...
     """
+    jaxpr, result = traced(function, *args, name=name, arguments=arguments)
+    scalar = getattr(result, "shape", None) == ()
+    if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
+        raise TypeError(f"{name} must return a real scalar, a () array, got {result}")
+    return jaxpr
+
+
+def traced(
+    function: Callable[..., Any], *args: Any, name: str, arguments: str
+) -> tuple[core.ClosedJaxpr, Any]:
+    """The computation of a function, and the form of its result; TypeError if JAX cannot trace it.
+
+    The arguments are those of `trace_scalar`.
+    """
     try:
-        jaxpr, result = jax.make_jaxpr(function, return_shape=True)(*args)
+        return jax.make_jaxpr(function, return_shape=True)(*args)
     except Exception as error:
         raise TypeError(
             f"{name} must be a JAX function (jnp, not np) of {arguments} as you passed them; "
             f"it raised {message_of(error)}"
         ) from error
-    scalar = getattr(result, "shape", None) == ()
-    if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
-        raise TypeError(f"{name} must return a real scalar, a () array, got {result}")
-    return jaxpr

@@ -51,6 +51,11 @@ class BackwardPass:
         return self.candidate.name
 
     @property
+    def given(self) -> Format:
+        """The format of its parameters."""
+        return self.format
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """(d, m_1, ..., m_r)."""
         return self.candidate.layout.sizes

@@ -8,6 +8,7 @@ where the error of a wrong formula is smooth.
 
 import math
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -56,6 +57,10 @@ class Subject(Protocol):
     @property
     def format(self) -> Format:
         """Of what the candidate returns."""
+
+    @property
+    def given(self) -> Format:
+        """The coarsest of what the candidate is given."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -209,12 +214,13 @@ def rule(subject: Subject, trials: Sequence[Trial]) -> Ruling:
         trials: its comparisons in its own format, at least one.
     """
     own = subject.format
+    works_in = max(own, subject.given, key=attrgetter("u"))
     comparisons = tuple(trial.comparison for trial in trials)
     failing = [trial for trial in trials if not trial.comparison.ok]
     if not failing:
         return Ruling("right", own, comparisons, "")
     where = ", ".join(trial.case.name for trial in failing)
-    breaks = f"right in exact arithmetic, but unstable in {own.name}: it breaks on {where}"
+    breaks = f"right in exact arithmetic, but unstable in {works_in.name}: it breaks on {where}"
     unstable = Ruling("unstable", own, comparisons, breaks)
     rare = 2 * len(failing) < len(trials)
     if rare and (_overflows(failing, own) or right_in_float64(subject, failing)):
@@ -222,7 +228,9 @@ def rule(subject: Subject, trials: Sequence[Trial]) -> Ruling:
     coarser, again = _explanation(subject, trials, rare) or (own, comparisons)
     worst = max(failing, key=lambda trial: trial.comparison.worst)
     if again is comparisons or not (
-        _is_representable(trials, coarser, own) or _is_rough(subject, worst, coarser)
+        _is_representable(trials, coarser, own)
+        or _is_rough(subject, worst, coarser)
+        or (coarser.u <= works_in.u and right_in_float64(subject, failing))
     ):
         right = not rare and right_in_float64(subject, failing)
         return unstable if right else Ruling("wrong", own, comparisons, "")
@@ -255,9 +263,10 @@ def _overflows(failing: Sequence[Trial], format: Format) -> bool:
 def right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
     """Whether errors shrink in float64 at least to the geometric mean of both roundoffs."""
     own, double = subject.format, FORMATS["float64"]
-    share = math.sqrt(double.u / own.u)
-    between = own._replace(u=own.u * share, tiny=double.tiny, lost=own.lost * share)
-    return own.u > double.u and all(
+    u = max(own.u, subject.given.u)
+    share = math.sqrt(double.u / u)
+    between = own._replace(u=u * share, tiny=double.tiny, lost=own.lost * share)
+    return u > double.u and all(
         (answer := subject.answer(trial.case, double=True)) is not None
         and subject.compare(trial.case, answer, between).ok
         for trial in failing

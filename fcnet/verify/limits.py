@@ -1,6 +1,6 @@
 """Where a right gradient ends: the properties of the arguments without which it is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,17 +48,29 @@ def limits(claim: Claim, format: Format, own: ArrayCase, draw: np.random.Generat
         return []
     sentences = []
     for i in range(len(everything)):
-        if not (everything[i] and needs(_with(everything, i, ()))):
-            continue
-        name, x = claim.names[i], own.leaves[i]
-        enough = ((p,) for p in everything[i] if not needs(_with(everything, i, (p,))))
-        says = " and ".join(p.of(name, x) for p in next(enough, everything[i]))
-        sentences.append(f"right where {says}; otherwise not")
+
+        def lacks(kept: Sequence[Property], i: int = i) -> bool:
+            """Whether the claim is wrong where this argument has only these properties."""
+            return needs([*everything[:i], kept, *everything[i + 1 :]])
+
+        if everything[i] and lacks(()):
+            fewest = _fewest(everything[i], lacks)
+            says = " and ".join(p.of(claim.names[i], own.leaves[i]) for p in fewest)
+            sentences.append(f"right where {says}; otherwise not")
     return sentences
 
 
-def _with(everything: Kept, i: int, kept: Sequence[Property]) -> Kept:
-    return [kept if j == i else others for j, others in enumerate(everything)]
+def _fewest(
+    kept: Sequence[Property], lacks: Callable[[Sequence[Property]], bool]
+) -> Sequence[Property]:
+    """The properties that suffice: the weakest one; or those of which none can be left out."""
+    for property in kept:
+        if not lacks((property,)):
+            return (property,)
+    for property in reversed(kept):
+        fewer = [other for other in kept if other is not property]
+        kept = kept if lacks(fewer) else fewer
+    return kept
 
 
 def _left(

@@ -164,6 +164,21 @@ STRUCTURED = {
     "a positive definite matrix": Structured(
         log_determinant, np.linalg.inv, lambda r: (spd(r, 4),), "A is symmetric"
     ),
+    "a diagonal covariance": Structured(
+        log_determinant,
+        np.linalg.inv,
+        lambda r: (np.diag(r.uniform(1, 2, size=4)),),
+        "A is symmetric",
+    ),
+    "joint probabilities": Structured(
+        lambda x, P: x @ P @ x / P.sum(),
+        lambda x, P: 2 * P @ x,
+        lambda r: (
+            r.normal(size=4),
+            np.add(A := softmax(r.normal(size=16)).reshape(4, 4), A.T) / 2,
+        ),
+        "P is symmetric and all of P sums to 1",
+    ),
     "a symmetric matrix": Structured(
         lambda x, A: x @ A @ x,
         lambda x, A: 2 * A @ x,

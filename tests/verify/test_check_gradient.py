@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import fcnet
 
@@ -195,6 +196,11 @@ KINKS = {
         np.array([0.0, 0.5, -1.0, 1.5]),
     ),
     "max": (lambda x: jnp.max(x**2), slope_of_max, np.array([2.0, -2.0, 0.0, 1.5])),
+    "max of a pool": (
+        lambda x: lax.reduce_window(x**2, -jnp.inf, lax.max, (4,), (4,), "VALID")[0],
+        slope_of_max,
+        np.array([2.0, -2.0, 0.0, 1.5]),
+    ),
 }
 """A function with a kink, its derivative with a choice of `at` there, and a point on the kink."""
 
@@ -227,6 +233,87 @@ def test_float32_inside_a_float64_gradient_is_right_and_said():
     (finding,) = report.findings
     assert (finding.kind, finding.severity) == ("low_precision", "warning")
     assert "float32" in finding.message
+
+
+def covariance(scale, x, noise, xp):
+    """Of a Gaussian process; NumPy computes the similarities in float32, and the sum in float64."""
+    similar = xp.exp(-((x[:, None] - x) ** 2) / 2)
+    return similar, scale * similar + noise * np.eye(len(x))
+
+
+@pytest.mark.parametrize("noise", [1e-1, 1e-4])
+def test_float64_of_float32_arguments_has_the_errors_of_these(noise):
+    """With little noise these errors hardly change when the arguments move by a few roundings."""
+
+    def function(scale, x):
+        return jnp.linalg.slogdet(covariance(scale, x, noise, jnp)[1])[1]
+
+    def gradient(scale, x, factor=1):
+        similar, K = covariance(scale, x, noise, np)
+        return factor * np.trace(np.linalg.inv(K) @ similar)
+
+    scale, x = np.float32(1.5), np.linspace(0, 0.4, 8, dtype=np.float32)
+    report = fcnet.check_gradient(gradient, function, scale, x)
+    assert report.verdict == "right", str(report)
+    assert [(f.kind, f.severity) for f in report.findings] == [("low_precision", "warning")]
+    wrong = fcnet.check_gradient(lambda *args: gradient(*args, 1.1), function, scale, x)
+    assert wrong.verdict == "wrong"
+
+
+def test_what_is_exact_at_the_users_own_point_is_no_limit():
+    """exp(0) is exact, and float32 has no error there that a result in float64 could show."""
+    t = np.zeros(3, np.float32)
+    report = fcnet.check_gradient(lambda t: np.exp(t) * np.ones(3), lambda t: jnp.exp(t).sum(), t)
+    assert report.verdict == "right"
+    assert report.notes == ()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_infinite_mask_hides_no_fault(which):
+    """-inf in a program once made every tolerance infinite."""
+    mask = np.tril(np.ones((4, 4), bool))
+
+    def attention(s, v):
+        return jnp.sum((jax.nn.softmax(jnp.where(mask, s, -jnp.inf)) @ v) ** 2) / 2
+
+    def gradient(s, v, factors=(1, 1)):
+        A = np.where(mask, np.exp(s), 0)
+        A = A / A.sum(1, keepdims=True)
+        dA = A @ v @ v.T
+        return factors[0] * A * (dA - (dA * A).sum(1, keepdims=True)), factors[1] * A.T @ (A @ v)
+
+    draw = np.random.default_rng(0)
+    args = draw.normal(size=(4, 4)), draw.normal(size=(4, 3))
+    report = fcnet.check_gradient(gradient, attention, *args)
+    assert report.verdict == "right", str(report)
+    assert report.notes == ()
+    factors = np.where(np.arange(2) == which, 2, 1)
+    report = fcnet.check_gradient(lambda *args: gradient(*args, factors), attention, *args)
+    assert [finding.kind for finding in report.findings] == ["factor_2"]
+
+
+KNOWN = {
+    "rows that a mask takes": lambda x, k: (x[k > 1] ** 2).sum(),
+    "a label": lambda x, k: x[int(k[0])] ** 2,
+    "the first few": lambda x, k: (x[: k.max()] ** 2).sum(),
+}
+"""Functions that JAX can trace if it knows the integers k."""
+
+
+@pytest.mark.parametrize("array", [np.array, jnp.array])
+@pytest.mark.parametrize("name", KNOWN)
+def test_shapes_may_depend_on_integers(name, array):
+    function = KNOWN[name]
+    x, k = np.array([0.3, -1.2, 2.4], np.float32), array([1, 2, 2])
+    assert fcnet.check_gradient(jax.grad(function), function, x, k).ok
+    twice = fcnet.check_gradient(lambda x, k: 2 * jax.grad(function)(x, k), function, x, k)
+    assert twice.verdict == "wrong"
+
+
+def test_integers_have_the_methods_of_jax():
+    """Arrays of NumPy have a method `dot` that does not take what JAX traces."""
+    x, k = np.array([0.3, -1.2, 2.4]), np.array([1, 2, 2])
+    assert fcnet.check_gradient(lambda x, k: 2 * k * x, lambda x, k: k.dot(x**2), x, k).ok
 
 
 def test_a_gradient_that_loses_digits_is_called_unstable():

@@ -10,10 +10,18 @@ import fcnet
 
 pytestmark = pytest.mark.untyped
 
-QUICK = ("one-hot rows", "a mask", "a symmetric matrix", "a rotation", "unit rows", "padding")
+QUICK = (
+    "one-hot rows",
+    "a mask",
+    "a symmetric matrix",
+    "a rotation",
+    "unit rows",
+    "padding",
+    "joint probabilities",
+)
 
 SEEDS = 7
-"""For each row and precision: 336 right programs."""
+"""For each row and precision: 364 right programs."""
 
 
 def arguments(name, seed, dtype="float64"):

@@ -1,6 +1,7 @@
-"""Arrays of other libraries, value for value: NumPy, JAX, PyTorch, and plain lists of numbers.
+"""Arrays of other libraries, value for value: NumPy, JAX, PyTorch, pandas, and lists of numbers.
 
-One row for each library. PyTorch is never imported here: where there is a tensor, it has been.
+One row for each library. PyTorch and pandas are never imported here: where there is a tensor or a
+table, they have been.
 """
 
 import sys
@@ -72,6 +73,24 @@ def _tensor_memory(tensor: Any) -> list[Span]:
     return [(storage.data_ptr(), storage.data_ptr() + storage.nbytes())]
 
 
+def _is_frame(value: object) -> bool:
+    """Whether it is a DataFrame or a Series of pandas, of numbers."""
+    pandas = sys.modules.get("pandas")
+    known = pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series))
+    return known and value.to_numpy().dtype.kind in "biuf"  # type: ignore[attr-defined]
+
+
+def _make_frame(values: np.ndarray, like: Any, dtype: np.dtype) -> Any:
+    """With the labels of `like` along the axes that are as long as its own."""
+    labels = zip(("index", "columns"), like.axes, values.shape, strict=False)
+    kept = {name: axis for name, axis, size in labels if len(axis) == size}
+    return type(like)(values.astype(dtype), **kept)
+
+
+def _assign_frame(frame: Any, values: np.ndarray) -> None:
+    frame.iloc[:] = values
+
+
 def _make_numpy(values: np.ndarray, like: Any, dtype: np.dtype) -> Any:
     array = values.astype(dtype)
     return array[()] if isinstance(like, np.generic) else array.view(type(like))  # np.matrix
@@ -112,6 +131,15 @@ ARRAY_LIBRARIES = (
         _make_tensor,
         _assign_tensor,
         _tensor_memory,
+    ),
+    ArrayLibrary(
+        "pandas",
+        _is_frame,
+        lambda frame: frame.to_numpy().dtype,
+        lambda frame: np.array(frame.to_numpy(), np.float64),
+        _make_frame,
+        _assign_frame,
+        lambda frame: [],
     ),
     ArrayLibrary(
         "Python",
@@ -159,6 +187,18 @@ def shape_of(array: Any) -> tuple[int, ...]:
 def is_floating(array: object) -> bool:
     """Whether an array holds floating-point numbers, so that it can have a gradient."""
     return bool(jnp.issubdtype(dtype_of(array), jnp.floating))
+
+
+def with_floats(value: Any) -> Any:
+    """Whole numbers of Python, alone or in lists, as floats; anything else as it is.
+
+    >>> with_floats(0), with_floats([[1, 2]]), with_floats(None)
+    (0.0, [[1.0, 2.0]], None)
+    """
+    row = next((row for row in ARRAY_LIBRARIES if row.owns(value)), None)
+    if row is None or row.name != "Python" or row.dtype(value).kind != "i":
+        return value
+    return row.make(row.read(value), value, np.dtype(float))
 
 
 def to_numpy(array: object) -> np.ndarray:

@@ -40,6 +40,7 @@ WORDS = {
     "theta": Word("W"),
     "thetas": Word("W"),
     "b": Word("b"),
+    "wb": Word("b"),
     "bs": Word("b"),
     "bias": Word("b"),
     "biases": Word("b"),
@@ -48,8 +49,12 @@ WORDS = {
 """The words in use, in lower case. The last one in a name counts; the rest names the layer."""
 
 
-LETTERS = "ih|hi|hh|ho|oh|h|o|out"
+LETTERS = r"(?:[iho]\d*){1,2}|out"
 """What names a layer right after the letter w or b: its own letter, or those of both its sides."""
+
+
+OTHER_LAYERS = {"gamma", "scale"}
+"""Words for parameters of other layers, which no shape tells from biases."""
 
 
 class Part(NamedTuple):
@@ -297,7 +302,7 @@ def pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool 
     """The pairings by names, or else by positions, likeliest first, each with a convention for W.
 
     Names that leave open which b belongs to which W, such as weights_input_hidden and bias_hidden,
-    are taken for positions.
+    or W, w0, V and v0, are taken for positions. Raises TypeError where names are needed.
 
     The convention is whether such names are used for a W of shape (in, out); None if for either.
     """
@@ -305,12 +310,13 @@ def pairings(paths: list[Path], params: object) -> Iterator[tuple[Pairing, bool 
     if named is not None:
         notes = isinstance(params, Sequence) and all(isinstance(layer, Layer) for layer in params)
         yield named[0], False if notes else named[1]
-    elif paths and len(paths) % 2 == 0 and all(map(_has_place_or_role, paths)):
-        half = len(paths) // 2
+        return
+    half = len(paths) // 2
+    if paths and len(paths) == 2 * half and not any(map(_is_of_other_layers, paths)):
         for one, other in ((paths[::2], paths[1::2]), (paths[:half], paths[half:])):
             yield list(zip(one, other, strict=True)), None
             yield list(zip(other, one, strict=True)), None
-    else:
+    if not half or len(paths) > 2 * half or not all(map(_has_place_or_role, paths)):
         raise TypeError(
             "params must hold one W and one b for each layer, got "
             f"{', '.join(map(name_of, paths)) or 'nothing'}; use pairs (W, b), a list W1, b1, W2, "
@@ -348,6 +354,10 @@ def layers_by_name(paths: list[Path]) -> tuple[list[dict[str, Path]], bool | Non
     numbers = {name: [word for word in name if isinstance(word, int)] for name in layers}
     order = sorted(layers, key=numbers.__getitem__) if len(texts) == 1 else layers
     return [layers[name] for name in order], convention
+
+
+def _is_of_other_layers(path: Path) -> bool:
+    return any(str(word).lower() in OTHER_LAYERS for key in path for word in words_of(key))
 
 
 def _has_place_or_role(path: Path) -> bool:

@@ -5,6 +5,7 @@ None is an entry like any other.
 """
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
@@ -12,6 +13,9 @@ from fcnet.arrays import is_array
 
 Path: TypeAlias = tuple[str | int, ...]
 """The keys from the outermost container inwards; a named tuple has its fields as keys."""
+
+MANGLED = re.compile(r"^_[A-Za-z]\w*?(?=__[A-Za-z])")
+"""What Python puts before the name of a private attribute: __W of a class Net is _Net__W."""
 
 OF_MODULES = ("_modules", "_parameters")
 """Attributes in which a module of PyTorch keeps its parts; its own names leave them out."""
@@ -22,8 +26,11 @@ def name_of(path: Path) -> str:
 
     >>> name_of(("W1",)), name_of((0, "W")), name_of(("_modules", "0", "_parameters", "weight"))
     ('W1', 'params[0].W', '0.weight')
+    >>> name_of(("_Net__layers", 0, "_Dense__W"))
+    '__layers[0].__W'
     """
-    named = (key for key in path if key not in OF_MODULES)
+    named = (MANGLED.sub("", key) if isinstance(key, str) else key for key in path)
+    named = (key for key in named if key not in OF_MODULES)
     keys = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in named)
     return keys[1:] if keys.startswith(".") else f"params{keys}"
 

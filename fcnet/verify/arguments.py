@@ -114,8 +114,9 @@ def call(
         for i, now, then in zip(arguments.floating, arguments.floats(given), values, strict=True)
         if not double and not np.array_equal(to_numpy(now), then)
     )
-    message = f"the call changes its {changed}; work on a copy"
-    return Called(value, None, [form_finding("mutates_inputs", message)] if changed else [])
+    message = f"the call changes its {changed}; work on a copy, unless no one needs it afterwards"
+    mutations = [form_finding("mutates_inputs", message, "warning")] if changed else []
+    return Called(value, None, mutations)
 
 
 def take_apart(

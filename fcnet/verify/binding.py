@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.activations import check_activations
-from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy
+from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy, with_floats
 from fcnet.checks import check_finite
 from fcnet.layouts import Layout
 from fcnet.losses import check_labels
-from fcnet.trees import rebuild
+from fcnet.trees import leaves, rebuild
 from fcnet.verify.arrangement import arrangements
 from fcnet.verify.calling import check_call
 from fcnet.verify.candidate import Candidate
@@ -88,6 +88,8 @@ def bind(
     check_call(function, (params, x, y), "(params, x, y)", params_first=True)
     for name, value in (("x", x), ("y", y)):
         _check_input(name, value)
+    if any(with_floats(leaf) is not leaf for _, leaf in leaves(params)):
+        params = rebuild(lambda _, leaf: with_floats(leaf), params)
     like = (rebuild(lambda _, leaf: leaf, params), x, y)
     readings = []
     layouts = [layout for layout in readings_of(params, sizes) if all(layout.sizes)]
@@ -107,7 +109,8 @@ def bind(
             "input and that of each layer"
         )
     if not readings:
-        raise ValueError(_misfit(x, y, layouts[0], batched))
+        others = getattr(params, "others", "")  # of an object
+        raise ValueError(_misfit(x, y, layouts[0], batched) + others)
     _check_own_values(readings[0])
     with jax.enable_x64(True):
         z = [jnp.zeros(m) for m in readings[0].layout.sizes[1:]]
@@ -146,6 +149,8 @@ def _misfit(x: object, y: object, layout: Layout, batched: bool) -> str:
     if dtype_of(y).kind in "iu":
         values = to_numpy(y)
         got += f", with integers from {values.min():g} to {values.max():g}"
+        if values.min() == 1 and values.max() == m_r > 1:
+            got += " (for labels that count from 1 give y - 1, and a function that adds 1)"
     if batched:
         return (
             f"{got}; expected n examples as rows, (n, {d}) and "

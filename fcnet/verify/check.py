@@ -82,7 +82,7 @@ def check(
             as `weights` and `biases`, `W1` and `b1`, `params`, or in its layers: then the candidate
             is `backward(x, y)`, such as a method of it, and the object is left as it was.
         x, y: one example and its target; or, with `batched`, examples and targets, in rows or in
-            columns; targets may be class labels.
+            columns; targets may be class labels. Tables of pandas are passed as such.
         activation, output_activation, loss: as in `fcnet.example_loss`.
         batched: whether the candidate takes several examples at once.
         reduction: of a batch's losses, "mean" or "sum".

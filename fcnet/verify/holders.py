@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any, NamedTuple, TypeVar
 
-from fcnet.arrays import is_array, is_floating, shape_of
+from fcnet.arrays import dtype_of, is_array, is_floating, shape_of, with_floats
 from fcnet.layouts import WORDS, words_of
 from fcnet.trees import Path, children, leaves
 from fcnet.verify.calling import check_call, required_count
@@ -42,6 +42,9 @@ PLURAL = re.compile(r"(?<=s)es$|s$")
 
 GRADIENTS = ("grads", "gradients", "grad")
 """Names of attributes that hold all gradients."""
+
+OF_ARRAYS = ("grad", "g")
+"""Names of attributes of an array, such as a tensor, that hold its gradient."""
 
 Checker = TypeVar("Checker", bound=Callable[..., Any])
 
@@ -85,9 +88,15 @@ def is_object(params: object) -> bool:
 
 
 class Held(dict[str | int, Any]):
-    """The arrays that an object holds, in nested dicts; `places` says where in code, by path."""
+    """The arrays that an object holds, in nested dicts.
+
+    Attributes:
+        places: where each is in code, by path.
+        others: a phrase for errors, on its other arrays, which may be parameters.
+    """
 
     places: dict[Path, str]
+    others: str = ""
 
 
 class Holder(NamedTuple):
@@ -105,9 +114,26 @@ class Holder(NamedTuple):
 
     def arrays(self) -> Held:
         """The arrays that the object holds now."""
-        held = Held(_nested({path: _at(self.owner, path) for path in self.paths}))
+        held = Held(_nested({path: with_floats(_at(self.owner, path)) for path in self.paths}))
         held.places = {path: self._place(path) for path in self.paths}
+        if others := self._others():
+            held.others = (
+                f"; the {type(self.owner).__name__} has {others} too, not taken for parameters by "
+                "their names: if they are, pass all as params, and a function of (params, x, y) "
+                "that puts them into the object"
+            )
         return held
+
+    def _others(self) -> str:
+        """The names and shapes of attributes that may be parameters with names of their own."""
+        top = {path[0] for path in self.paths}
+        return ", ".join(
+            f"{name} {shape_of(value)}"
+            for name, value in attributes(self.owner).items()
+            if isinstance(name, str) and name not in top and not VALUES.match(name)
+            if is_one_array(value) and is_floating(value) and shape_of(value)
+            if NO_PARAMETER.isdisjoint(map(str, words_of(name)))  # V is no v, a velocity
+        )
 
     def _place(self, path: Path) -> str:
         """Such as "net.params['W1']" or "net.layers[0].weight"."""
@@ -155,7 +181,7 @@ class Holder(NamedTuple):
         return no_container and all(hasattr(result, name) for name in names)
 
     def _gradient_of(self, path: Path) -> Any:
-        """The array in dW1 for W1, in dweights[0] or dW[0] for weights[0], or in grads["W1"]."""
+        """The array in dW1 for W1, dweights[0] or dW[0] for weights[0], grads["W1"], or W1.grad."""
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
         bare = str(path[last]).strip("_")
         private = str(path[last]).partition(bare)[0]
@@ -171,7 +197,9 @@ class Holder(NamedTuple):
         for whole in GRADIENTS:
             for parent in parents:
                 places += [(*parent, whole, name, *rest) for name in (path[last], *names)]
-        values = (_at(self.owner, place) for place in places)
+        own = _at(self.owner, path)
+        values = [_at(self.owner, place) for place in places]
+        values += [getattr(own, name, None) for name in OF_ARRAYS]
         return next((value for value in values if is_array(value)), None)
 
 
@@ -250,7 +278,7 @@ def filled_first(
 def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator[tuple[Path, Any]]:
     """The path of each array of a parameter; `named` if a name says that all below are some."""
     if is_array(value):
-        if named and is_floating(value) and 0 not in shape_of(value) and _may_be_one(path, value):
+        if named and 0 not in shape_of(value) and _may_be_one(path[-1], value):
             yield path, value
         return
     entries = children(value)
@@ -289,10 +317,19 @@ def _letters(name: str) -> tuple[str, ...]:
     return (role, role.lower()) if role else ()
 
 
-def _may_be_one(path: Path, value: Any) -> bool:
-    """Whether an array may be a parameter; a number with another name is a setting, as lr is."""
-    key = path[-1]
-    return bool(shape_of(value)) or isinstance(key, int) or is_parameter_name(key)
+def _may_be_one(key: str | int, value: Any) -> bool:
+    """Whether an array may be a parameter; a number with another name is a setting, as lr is.
+
+    A bias may be the whole number 0. An integer array with the name of a parameter is one, which is
+    refused in words.
+    """
+    if is_floating(value):
+        return bool(shape_of(value)) or isinstance(key, int) or is_parameter_name(key)
+    if dtype_of(value).kind not in "iu" or not isinstance(key, str) or not is_parameter_name(key):
+        return False
+    if not shape_of(value):
+        return _role_of(key) == "b" and not value
+    return is_one_array(value)
 
 
 def _arrays(owner: Any) -> Iterator[tuple[Path, Any]]:
@@ -319,14 +356,17 @@ def is_parameter_name(name: str) -> bool:
     >>> [is_parameter_name(name) for name in ("W1", "biases", "weights_ho", "wih", "dW1", "grad_w")]
     [True, True, True, True, False, False]
     """
-    words = {str(word).lower() for word in words_of(name)}
-    return bool(_role_of(name)) and NO_PARAMETER.isdisjoint(words)
+    return bool(_role_of(name)) and NO_PARAMETER.isdisjoint(_lower_words(name))
 
 
 def _role_of(name: str) -> str:
     """W or b, by the last word that means one of them; "" if none does."""
-    words = [str(word).lower() for word in words_of(name)]
-    return next((WORDS[word].role for word in reversed(words) if word in WORDS), "")
+    words = reversed(_lower_words(name))
+    return next((WORDS[word].role for word in words if word in WORDS), "")
+
+
+def _lower_words(name: str) -> list[str]:
+    return [str(word).lower() for word in words_of(name)]
 
 
 def _at(value: Any, path: Path) -> Any:

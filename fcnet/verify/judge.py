@@ -38,7 +38,7 @@ square."""
 
 UNRELIABLE = {
     *("stateful", "nondeterministic", "stale_cache", "momentum", "averaged_gradients"),
-    *("ignores_params", "ignores_inputs"),
+    *("ignores_params", "ignores_inputs", "adaptive_step"),
 }
 """Kinds of findings after which the numbers of single calls show nothing about the formulas."""
 

@@ -37,6 +37,11 @@ NEAR = 1e-4
 """How far, relatively, an epsilon in a logarithm moves a loss: 1e-5, at p = 0.1, just that much."""
 
 
+EQUAL, MOST = 0.01, 0.9
+"""How near the sizes of entries are that move equally far, and how many of them: not those whose
+gradient is no larger than Adam's epsilon."""
+
+
 class Calls(NamedTuple):
     """The calls whose results are compared.
 
@@ -102,7 +107,9 @@ def check_protocol(
     findings = [*first.findings, *check_mutation(candidate, first)]
     findings += check_aliases(candidate, first)
     failure = again.findings[0].message if again.findings else ""
-    unrepeated = check_repeated(first.answer, again.answer, bounds_of(own_reference), failure)
+    unrepeated = check_adaptive(first.answer, own_reference) or check_repeated(
+        first.answer, again.answer, bounds_of(own_reference), failure
+    )
     if unrepeated:
         return Protocol(first, second, (*findings, *unrepeated), ())
     findings += [finding for finding in second.findings if finding not in findings]
@@ -265,6 +272,23 @@ def decay_of_losses(calls: Sequence[Call], references: Sequence[Reference]) -> f
         if (abs(off - c * shares * squares) <= np.add(allowed, abs(allowed[0] * shares))).all():
             return float(c)
     return 0.0
+
+
+@np.errstate(all="ignore")  # a wrong candidate may return any values
+def check_adaptive(step: Answer, right: Reference) -> list[Finding]:
+    """Whether a step moves each entry equally far, as the first step of Adam does."""
+    if step.rate is None:
+        return []
+    leaves = zip(jax.tree.leaves(step.gradient), jax.tree.leaves(right.gradient), strict=True)
+    sizes = np.concatenate([abs(g[true != 0]) for g, true in leaves])
+    size = float(np.median(sizes)) if sizes.size else 0.0
+    if not size or np.mean(abs(sizes / size - 1) < EQUAL) < MOST:
+        return []
+    message = (
+        f"each entry moves by {size:.3g} times the rate, however large its gradient is: that is "
+        "the first step of Adam or RMSprop. Check the gradient alone, or a step of plain descent"
+    )
+    return [form_finding("adaptive_step", message)]
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values

@@ -1,5 +1,6 @@
 """A gradient in other containers than its parameters, read by its names or by its shapes."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from itertools import dropwhile
@@ -8,7 +9,7 @@ from typing import Any
 from fcnet.arrays import is_array, shape_of
 from fcnet.layouts import Layout, Slot, layers_by_name
 from fcnet.trees import Path, leaves
-from fcnet.verify.forms import without_ones
+from fcnet.verify.forms import is_one_array, without_ones
 
 STYLES = (
     *("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "{}_grads", "{}_gradient", "nabla_{}"),
@@ -34,9 +35,12 @@ ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (
 def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     """The arrays of a gradient by the paths of the parameters; None if its form does not tell.
 
-    By its names, if it has some. Else in the order in which they are written, if there are as many
-    as parameters, and their shapes fit in that order, all or most of them, or in one of `ORDERS`.
+    By its names, if it has some, or by its length, if it is one vector. Else in the order in which
+    they are written, if there are as many as parameters, and their shapes fit in that order, all or
+    most of them, or in one of `ORDERS`.
     """
+    if is_one_vector(layout, gradient):
+        return _cut(layout, gradient)
     named = _by_entry(layout, gradient) or _by_layer(layout, gradient)
     if named is not None:
         return named
@@ -49,6 +53,24 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     fitting = sum(slot.shape == shape for slot, shape in zip(slots, shapes, strict=True))
     fits = 2 * fitting > len(slots) or in_order(slots, shapes) is not None
     return dict(zip([slot.path for slot in slots], values, strict=True)) if fits else None
+
+
+def is_one_vector(layout: Layout, gradient: Any) -> bool:
+    """Whether a gradient of several arrays is one vector of all their entries."""
+    if len(layout.arrays) < 2 or not is_one_array(gradient):
+        return False
+    count = sum(math.prod(slot.shape) for slot in layout.arrays)
+    return without_ones(shape_of(gradient)) == (count,)
+
+
+def _cut(layout: Layout, vector: Any) -> dict[Path, Any]:
+    """One vector, cut into arrays in the order of the parameters, each along its rows."""
+    entries, found, start = vector.reshape(-1), {}, 0
+    for slot in layout.arrays:
+        end = start + math.prod(slot.shape)
+        found[slot.path] = entries[start:end].reshape(slot.shape)
+        start = end
+    return found
 
 
 def in_order(

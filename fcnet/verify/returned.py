@@ -1,5 +1,6 @@
 """What a candidate returned: its gradient in the notes' layout, or what is wrong with its form."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,13 +18,20 @@ from fcnet.verify.forms import (
     of_examples,
     without_numbers,
 )
-from fcnet.verify.regroup import STYLES, in_order, regrouped
+from fcnet.verify.regroup import STYLES, in_order, is_one_vector, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
 
 NOTHING = (
     "it returned None: return the gradients of {names}, alone or as a pair with the loss, or pass "
     "learning_rate= for a training step in place"
 )
+
+ONE_NUMBER = (
+    "it returned one number, such as its loss: return the gradients of {names} beside it, or keep "
+    "each beside its parameter in an object, such as dW1 beside W1"
+)
+
+ONE_VECTOR = "the gradient is one vector: it was cut in the order {names}, each along its rows"
 
 
 class Returned(NamedTuple):
@@ -56,9 +64,10 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         value: what the candidate returned: the gradient, alone or beside its loss.
         n: the number of examples that it was given.
     """
-    if value is None:
-        names = ", ".join(slot.name for slot in layout.arrays)
-        message = NOTHING.format(names=names)
+    names = ", ".join(slot.name for slot in layout.arrays)
+    alone = len(layout.arrays) > 1 and is_one_number(value)
+    if value is None or alone:
+        message = (ONE_NUMBER if alone else NOTHING).format(names=names)
         return Returned(None, (form_finding("wrong_structure", message),))
     try:
         found, loss = _gradient_and_loss(layout, params, value)
@@ -72,6 +81,9 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     if findings:
         return Returned(None, tuple(findings))
     leaves, findings = _in_order(slots, leaves)
+    parts = value if isinstance(value, (tuple, list)) else (value,)
+    if any(is_one_vector(layout, part) for part in parts):
+        findings.append(form_finding("one_vector", ONE_VECTOR.format(names=names), "warning"))
     arrays = []
     for slot, leaf in zip(slots, leaves, strict=True):
         found_here, array = _check_shape(slot, leaf, n)
@@ -179,8 +191,8 @@ def _check_shape(slot: Slot, leaf: Any, n: int) -> tuple[list[Finding], np.ndarr
     A wrong shape is an error, unless the rules for arrays mend it.
     """
     got, values = shape_of(leaf), to_numpy(leaf)
-    if got == slot.shape:
-        return [], values
+    if got == slot.shape or (slot.shape == () and math.prod(got) == 1):
+        return [], values.reshape(slot.shape)
     cause = cause_of(got, slot.shape, of_examples(n))
     harmless = not isinstance(leaf, list) and fills(got, slot.shape)
     hint = HARMLESS if harmless else cause.hint

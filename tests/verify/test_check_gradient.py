@@ -349,11 +349,6 @@ def noisy(draw):
     return lambda x: 2 * x * (1 + 1e-3 * draw.uniform(size=x.shape))
 
 
-def changes_its_argument(x):
-    x *= 2
-    return x.copy()
-
-
 def fails_later():
     calls = []
 
@@ -369,7 +364,6 @@ def fails_later():
 MANNERS = {
     "adds up between calls": (Counter, "stateful"),
     "random": (lambda: noisy(np.random.default_rng(0)), "nondeterministic"),
-    "works on its argument": (lambda: changes_its_argument, "mutates_inputs"),
     "raises": (lambda: lambda x: 1 / 0, "raises"),
     "raises the second time": (fails_later, "stateful"),
 }
@@ -381,6 +375,20 @@ def test_bad_manners_are_findings(name):
     report = fcnet.check_gradient(make(), lambda x: jnp.sum(x**2), np.array([1.0, -2.0, 3.0]))
     assert report.verdict == "wrong"
     assert kind in [finding.kind for finding in report.findings], str(report)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_layer_that_works_in_its_argument_is_warned(slip):
+    """As ReLU layers do with the gradient from above, which no one needs afterwards."""
+
+    def relu_backward(dout, x):
+        dout[x <= 0] = 0
+        return np.maximum(x, 0), dout * (2 if slip else 1)
+
+    x, dout = np.random.default_rng(0).normal(size=(2, 3, 4))
+    report = fcnet.check_gradient(relu_backward, lambda d, x: (jax.nn.relu(x) * d).sum(), dout, x)
+    assert report.ok != slip, str(report)
+    assert ("mutates_inputs", "warning") in [(f.kind, f.severity) for f in report.findings]
 
 
 def test_the_gradient_may_be_that_of_every_argument():

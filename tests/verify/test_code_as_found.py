@@ -260,10 +260,66 @@ def by_the_loss(slip: bool) -> tuple[Any, Any]:
     return net, backward
 
 
+def with_letters_of_its_own(slip: bool) -> tuple[Any, Any]:
+    """W and w0, V and v0: which is which shows in the shapes."""
+    names = ("W", "w0", "V", "v0")
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        g = gradients(*(params[name] for name in names), x, y, slip)
+        return dict(zip(names, g, strict=True))
+
+    return dict(zip(names, arrays(), strict=True)), backward
+
+
+def with_weights_of_the_bias(slip: bool) -> tuple[Any, Any]:
+    """Layers have w and wb, and keep grad_w and grad_wb."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(layers=[SimpleNamespace(w=W1, wb=b1), SimpleNamespace(w=W2, wb=b2)])
+
+    def backward(x: Any, y: Any) -> None:
+        one, two = net.layers
+        g = gradients(one.w, one.wb, two.w, two.wb, x, y, slip)
+        one.grad_w, one.grad_wb, two.grad_w, two.grad_wb = g
+
+    return net, backward
+
+
+def in_one_vector(slip: bool) -> tuple[Any, Any]:
+    """A method returns one vector, as for an optimiser of SciPy."""
+    net = SimpleNamespace(**dict(zip(("W1", "b1", "W2", "b2"), arrays(), strict=True)))
+
+    def backward(x: Any, y: Any) -> Any:
+        return np.concatenate(
+            [g.ravel() for g in gradients(net.W1, net.b1, net.W2, net.b2, x, y, slip)]
+        )
+
+    return net, backward
+
+
+class Array(np.ndarray):
+    """An array that may have attributes, as tensors may."""
+
+
+def on_the_arrays(slip: bool) -> tuple[Any, Any]:
+    """Each gradient is kept in an attribute of its array; the loss is returned."""
+    held = (array.view(Array) for array in arrays())
+    net = SimpleNamespace(**dict(zip(("w1", "b1", "w2", "b2"), held, strict=True)))
+
+    def backward(x: Any, y: Any) -> Any:
+        own = (net.w1, net.b1, net.w2, net.b2)
+        for array, g in zip(own, gradients(*own, x, y, slip), strict=True):
+            array.g = np.asarray(g)
+        o = np.tanh(x @ net.w1 + net.b1) @ net.w2 + net.b2
+        return ((o - y) ** 2).sum() / (2 * len(x))
+
+    return net, backward
+
+
 FORMS = (
     *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
     *(pairs_of_a_list, with_values, flat_biases, beside_sums, in_singular),
     *(beside_its_loss, beside_that_of_x, with_settings, with_letters, by_the_loss),
+    *(with_letters_of_its_own, with_weights_of_the_bias, in_one_vector, on_the_arrays),
 )
 
 
@@ -625,3 +681,84 @@ def test_new_parameters_may_be_lists_of_numbers(form):
         return form((theta - RATE * x.T @ (x @ theta - y) / len(x)).tolist())
 
     assert fcnet.check(vector, theta, X, Y[:, 0], batched=True, learning_rate=RATE).ok
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_bias_may_start_as_the_whole_number_0(slip):
+    """It becomes an array in the first step."""
+
+    class Net:
+        def __init__(self) -> None:
+            self.__W, self.__b = np.random.default_rng(6).normal(size=(1, D)), 0
+
+        def step(self, x: Any, y: Any) -> None:
+            d = (self.__W @ x.T + self.__b - y.T) / len(x)
+            self.__W = self.__W - RATE * d @ x
+            self.__b = self.__b - RATE * d.sum(1, keepdims=True) * (2 if slip else 1)
+
+    net = Net()
+    report = fcnet.check(net.step, net, X, Y[:, :1], batched=True, learning_rate=RATE)
+    assert [(f.line, f.kind) for f in report.findings] == slip * [(5, "factor_2")], report
+    if slip:
+        assert "your __b" in report.findings[0].message
+
+
+def test_arrays_of_whole_numbers_in_an_object_are_refused_in_words():
+    W1, _, W2, b2 = arrays()
+    net = SimpleNamespace(W1=W1, b1=np.zeros(H, int), W2=W2, b2=b2)
+    with pytest.raises(TypeError, match=r"b1 must be floating.*astype\(float\)"):
+        fcnet.check(lambda x, y: None, net, X, Y, batched=True)
+
+
+def test_arrays_with_names_of_their_own_are_told_where_the_shapes_do_not_fit():
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(W=W1, w0=b1, V=W2, v0=b2, hidden=7)
+    with pytest.raises(ValueError, match=r"has V \(4, 2\) too, not taken for parameters"):
+        fcnet.check(lambda x, y: None, net, X, Y, batched=True)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_the_last_weights_may_be_a_vector(slip):
+    """There is one output, and no bias."""
+    rng = np.random.default_rng(7)
+    params = [rng.normal(size=(D, H)), rng.normal(size=H)]
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        a = np.tanh(x @ params[0])
+        d = a @ params[1] - y
+        return [np.outer(x, d * params[1] * (1 - a if slip else 1 - a**2)), d * a]
+
+    report = fcnet.check(backward, params, X[0], Y[0, 0], activation="tanh")
+    kinds = [(f.line, f.layer, f.kind) for f in report.findings]
+    assert kinds == slip * [(4, 1, "one_minus_activation")], report
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_examples_may_be_tables_of_pandas(slip):
+    pandas = pytest.importorskip("pandas")
+    x, y = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y[:, 0], name="y")
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        d = (x[list("abc")] @ params["w"] + params["b"] - y) / len(y)
+        return {"w": x.T @ d, "b": d.sum() * (2 if slip else 1)}
+
+    report = fcnet.check(backward, {"w": X[0], "b": 0.5}, x, y, batched=True)
+    assert [(f.line, f.kind) for f in report.findings] == slip * [(5, "factor_2")], report
+    text = pandas.DataFrame({"a": ["one"]})
+    with pytest.raises(TypeError, match="got DataFrame"):
+        fcnet.check(backward, {"w": X[0], "b": 0.5}, text, y, batched=True)
+
+
+@pytest.mark.parametrize("root", [np.abs, lambda g: np.sqrt(0.1 * g**2) + 1e-8])
+def test_a_step_of_adam_is_told(root):
+    def step(params: Any, x: Any, y: Any) -> None:
+        for array, g in zip(params, gradients(*params, x, y, False), strict=True):
+            array -= RATE * g / root(g)
+
+    report = fcnet.check(step, arrays(), X, Y, batched=True, activation="tanh", learning_rate=RATE)
+    assert [f.kind for f in report.findings] == ["adaptive_step"], report
+
+
+def test_labels_that_count_from_1_are_told_what_to_do():
+    with pytest.raises(ValueError, match=r"integers from 1 to 2 \(for labels that count from 1"):
+        fcnet.check(lambda params, x, y: None, arrays(), X, np.array([1, 2, 2, 1, 1]), batched=True)

@@ -9,6 +9,8 @@ import pytest
 
 import fcnet
 
+pytestmark = pytest.mark.untyped  # whole checks: the types cost six times their time
+
 
 class Affine:
     """A layer that keeps its gradients in one dict: with new arrays, or always in the same ones."""

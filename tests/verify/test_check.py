@@ -22,6 +22,8 @@ import fcnet
 from fcnet.demo.published import MAZUR_EXAMPLE, MAZUR_WEIGHTS
 from fcnet.verify.report import GradientError
 
+pytestmark = pytest.mark.untyped  # whole checks: the types cost six times their time
+
 SIZES = (4, 3, 2)
 
 

@@ -9,6 +9,8 @@ from support.correct_candidates import SIZES, data, network
 import fcnet
 from fcnet import ACTIVATIONS, LOSSES, Activation, Loss
 
+pytestmark = pytest.mark.untyped  # whole checks: the types cost six times their time
+
 SOFTMAX = LOSSES["softmax_cross_entropy"]
 
 

@@ -6,6 +6,8 @@ import pytest
 
 import fcnet
 
+pytestmark = pytest.mark.untyped  # whole checks: the types cost six times their time
+
 TINY = float(np.finfo(np.float64).tiny)
 
 SCALES = {

@@ -64,10 +64,18 @@ def noisy(learning_rate):
     [
         {},
         {"optimizer": noisy},
-        {"optimizer": optax.adamw(optax.cosine_decay_schedule(0.1, 50)), "hyperparameters": None},
         {"sampling": "epoch", "validation": 0.25, "patience": 4},
-        {"sampling": "full", "batch_size": None, "weights": np.arange(23)},
-        {"precision": "float64"},
+        *(
+            pytest.param(changed, marks=pytest.mark.slow)
+            for changed in (
+                {
+                    "optimizer": optax.adamw(optax.cosine_decay_schedule(0.1, 50)),
+                    "hyperparameters": None,
+                },
+                {"sampling": "full", "batch_size": None, "weights": np.arange(23)},
+                {"precision": "float64"},
+            )
+        ),
     ],
 )
 def test_a_run_goes_on_as_if_it_had_never_stopped(run, tmp_path, changed):

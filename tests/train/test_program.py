@@ -21,12 +21,13 @@ PROGRAM = Program(
 pytestmark = pytest.mark.usefixtures("exact_products")
 
 
-@pytest.fixture(autouse=True)
-def several_steps_at_once(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def several_steps_at_once():
     """Whatever the backend, rows are gathered for some steps, but not for a whole block."""
-    monkeypatch.setattr(program, "GATHER_BYTES", {jax.default_backend(): 2**17})
-    advance.clear_cache()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "GATHER_BYTES", {jax.default_backend(): 2**17})
+        advance.clear_cache()
+        yield
     advance.clear_cache()
 
 

@@ -59,8 +59,13 @@ def on_disk(tmp_path):
     [
         {},
         {"sampling": "epoch", "validation": 0.3, "patience": 3},
-        {"sampling": "with_replacement", "weights": np.arange(200.0)},
-        pytest.param({"precision": "float64"}, marks=pytest.mark.slow),
+        *(
+            pytest.param(changed, marks=pytest.mark.slow)
+            for changed in (
+                {"sampling": "with_replacement", "weights": np.arange(200.0)},
+                {"precision": "float64"},
+            )
+        ),
     ],
 )
 def test_from_disk_as_from_memory(run, data, on_disk, monkeypatch, changed, steps_in_chunk):

@@ -315,6 +315,7 @@ def test_forms_of_a_sweep_that_fail_or_are_late_are_left_out(
     assert capsys.readouterr().out.count("left out") == 2 - begun
 
 
+@pytest.mark.slow
 def test_an_unknown_suite_is_refused() -> None:
     done = bench("steps")
     assert done.returncode == 2

@@ -147,6 +147,7 @@ def test_every_published_digit_is_recomputed_and_a_wrong_one_seen(
     assert not example._replace(computed=(*others, last + unit)).agrees
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_the_demo_prints_its_numbers_and_draws_its_figures(
     sales: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -79,7 +79,10 @@ def test_values_are_exact_in_the_users_dtype(key, dtype):
 
 @pytest.mark.parametrize("batched", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("sizes", [SIZES, (200, 30, 30, 10), (2,) * 20 + (1,)])
+@pytest.mark.parametrize(
+    "sizes",
+    [SIZES, pytest.param((200, 30, 30, 10), marks=pytest.mark.slow), (2,) * 20 + (1,)],
+)
 def test_a_right_candidate_overflows_nowhere(key, sizes, dtype, batched):
     candidate = candidate_of(
         sizes, dtype, batched, function=alone(jitted if dtype == "bfloat16" else gradient)

@@ -762,3 +762,42 @@ def test_a_step_of_adam_is_told(root):
 def test_labels_that_count_from_1_are_told_what_to_do():
     with pytest.raises(ValueError, match=r"integers from 1 to 2 \(for labels that count from 1"):
         fcnet.check(lambda params, x, y: None, arrays(), X, np.array([1, 2, 2, 1, 1]), batched=True)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_step_for_each_example_is_told(batched):
+    """As fit does that goes through the rows; of one example it is right."""
+
+    def step(params: Any, x: Any, y: Any) -> None:
+        for row, target in zip(np.atleast_2d(x), np.atleast_2d(y), strict=True):
+            g = gradients(*params, row[None], target[None], False)
+            for array, dW in zip(params, g, strict=True):
+                array -= RATE * dW
+
+    x, y = (X, Y) if batched else (X[0], Y[0])
+    options: Any = {"activation": "tanh", "learning_rate": RATE, "batched": batched}
+    report = fcnet.check(step, arrays(), x, y, **options)
+    assert [f.kind for f in report.findings] == batched * ["online_steps"], report
+
+
+@pytest.mark.parametrize(("order", "kinds"), [("C", []), ("F", ["leaf_order"])])
+def test_a_vector_of_gradients_in_another_order_is_told(order, kinds):
+    """A bias column makes each matrix, and a penalty leaves the biases out."""
+    rng = np.random.default_rng(8)
+    theta, c = rng.normal(size=H * (D + 1) + M * (H + 1)), 0.3
+
+    def backward(theta: Any, x: Any, y: Any) -> Any:
+        one, two = theta[: H * (D + 1)].reshape(H, D + 1), theta[H * (D + 1) :].reshape(M, H + 1)
+        a0 = np.c_[np.ones(len(x)), x]
+        a1 = np.c_[np.ones(len(x)), np.tanh(a0 @ one.T)]
+        d2 = (a1 @ two.T - y) / len(x)
+        d1 = (d2 @ two)[:, 1:] * (1 - a1[:, 1:] ** 2)
+        weights = [np.c_[np.zeros(len(W)), W[:, 1:]] for W in (one, two)]
+        g1, g2 = d1.T @ a0 + c * weights[0], d2.T @ a1 + c * weights[1]
+        loss = ((a1 @ two.T - y) ** 2).sum() / (2 * len(x))
+        loss += c / 2 * sum((W**2).sum() for W in weights)
+        return loss, np.r_[g1.ravel(order), g2.ravel(order)]
+
+    options: Any = {"sizes": (D, H, M), "activation": "tanh", "batched": True, "l2": c}
+    report = fcnet.check(backward, theta, X, Y, **options)
+    assert [f.kind for f in report.findings] == kinds, report

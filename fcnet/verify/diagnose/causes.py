@@ -1,5 +1,6 @@
 """Why the answers of a backward pass are wrong: special causes first, then the wrong lines."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -7,7 +8,9 @@ from functools import cached_property, reduce
 import jax
 import numpy as np
 
-from fcnet.types import Params
+from fcnet.arrays import to_numpy
+from fcnet.layouts import Layout
+from fcnet.types import Layer, Params
 from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass, rows_of
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.blame import Observation, diagnose
@@ -26,9 +29,10 @@ from fcnet.verify.diagnose.dropout import undo_dropout
 from fcnet.verify.diagnose.pattern import is_product
 from fcnet.verify.diagnose.slips import NO_SLIP, Slip, slips_of
 from fcnet.verify.judge import Trial
+from fcnet.verify.readings import readings_of
 from fcnet.verify.step import is_changed, rate_of_returned
 from fcnet.verify.truth.terms import total, without
-from fcnet.verify.types import Answer, Answered, Case, Finding, form_finding
+from fcnet.verify.types import Answer, Answered, Case, Finding, Values, beside, form_finding
 
 RETURNS_PARAMETERS = (
     "it returns the new parameters, after a step of rate {rate}, and not the gradient: pass "
@@ -40,6 +44,17 @@ NO_STEP = (
     "that it is given in place and return None; arrays of JAX cannot be changed in place"
 )
 
+
+ONLINE = (
+    "it takes a step for each example, one after another, and not one for the batch: leave out "
+    "batched=True, and give check one example and a function that takes a step for it"
+)
+
+OTHER_PLACES = (
+    "each number is right, but stands elsewhere in the vector than its parameter: unroll the "
+    "gradients in the order in which the parameters are cut out, with order='F' in both places or "
+    "in none"
+)
 
 IGNORED_BIASES = Finding(
     1,
@@ -73,6 +88,10 @@ class Causes:
         if rate := self._rate_returned():
             message = RETURNS_PARAMETERS.format(rate=f"{rate:g}")
             return [form_finding("returns_parameters", message)]
+        if self._is_online():
+            return [form_finding("online_steps", ONLINE)]
+        if self._is_in_other_places():
+            return [form_finding("leaf_order", OTHER_PLACES)]
         if slip := self._only_slip():
             return slip
         other = self.description
@@ -210,6 +229,53 @@ class Causes:
         unasked = steps and not subject.unread and subject.candidate.learning_rate is None
         return rate_of_returned(steps, subject.format) if unasked else 0.0
 
+    def _is_online(self) -> bool:
+        """Whether the steps of batches are those of their rows, one after another."""
+        batches = [trial for trial in self.trials if 1 < trial.case.n <= ROWS_ALONE]
+        asked = self.subject.candidate.learning_rate and not self.subject.unread
+        return bool(asked and batches) and all(map(self._is_in_turn, batches))
+
+    def _is_in_turn(self, trial: Trial) -> bool:
+        """Whether a step is that of the rows, each with the parameters after the one before."""
+        subject, case, got = self.subject, trial.case, trial.answer.gradient
+        rate, near = subject.candidate.learning_rate or 0.0, math.sqrt(subject.format.u)
+        first, params = case.params, case.params
+        together = [0 * leaf for leaf in jax.tree.leaves(got)]
+        for row in rows_of(case):
+            answer = subject.answer(row._replace(params=params))
+            alone = subject.answer(row._replace(params=first))
+            if answer is None or alone is None:
+                return False
+            params = _stepped(params, answer.gradient, rate)
+            together = [
+                t + g for t, g in zip(together, jax.tree.leaves(alone.gradient), strict=True)
+            ]
+        befores, afters = beside(got, first), beside(got, params)
+        turns = [(old - new) / rate for old, new in zip(befores, afters, strict=True)]
+        return _are_near(got, turns, near) and not _are_near(got, together, near)
+
+    def _is_in_other_places(self) -> bool:
+        """Whether the gradient in one vector is right if it is cut in another way."""
+        candidate = self.subject.candidate
+        own, rate = candidate.layout, candidate.learning_rate
+        if len(own.arrays) > 1 or len(own.slots) < 2 or rate or self.subject.unread:
+            return False
+        shapes = [slot.notes_shape for slot in own.slots]
+        ways = (way for way in readings_of(candidate.like[0], own.sizes) if way != own)
+        return any(
+            all(self._is_right_as(way, trial) for trial in self.trials)
+            for way in ways
+            if [slot.notes_shape for slot in way.slots] == shapes
+        )
+
+    def _is_right_as(self, way: Layout, trial: Trial) -> bool:
+        """Whether a gradient in one vector is right if it is cut as the slots of a layout are."""
+        subject, case, like = self.subject, trial.case, self.subject.candidate.like[0]
+        vector = subject.candidate.layout.write(trial.answer.gradient, like)
+        cut = way.layers([to_numpy(array) for array in way.leaves(vector)])
+        data = without(trial.answer._replace(gradient=cut), subject.cost.terms, case)
+        return fits(described(subject.cost), Answered(case, data), subject.format)
+
     @cached_property
     def _odd_terms(self) -> tuple[list[Finding], BackwardPass]:
         return with_own_terms(self.subject)
@@ -254,6 +320,22 @@ class Causes:
             for trial in self.trials
             for finding in find_non_finite(self.subject.candidate, trial.case, trial.answer)
         ]
+
+
+def _stepped(params: Params, gradient: Params, rate: float) -> Params:
+    """The parameters after a step."""
+    pairs = zip(params, gradient, strict=True)
+    return tuple(
+        Layer(layer.W - rate * g.W, layer.b if g.b is None else layer.b - rate * g.b)
+        for layer, g in pairs
+    )
+
+
+@np.errstate(all="ignore")  # a wrong candidate may return any values
+def _are_near(got: Params, others: Sequence[Values], share: float) -> bool:
+    """Whether each array is near another one, relative to its largest entry."""
+    pairs = zip(jax.tree.leaves(got), others, strict=True)
+    return all(bool((abs(g - x) <= share * abs(g).max(initial=0)).all()) for g, x in pairs)
 
 
 def _with_other_biases(layers: Params) -> Params:

@@ -140,6 +140,7 @@ DELTAS = [
         "activities_above", DELTA, lambda m, k, v: (m.A[k + 1] @ m.W[k + 1]) * slope(m, k), hidden
     ),
     Fault("activities", DELTA, lambda m, k, v: m.A[k] * m.share, hidden),
+    Fault("half_at_z", DELTA, lambda m, k, v: m.back[k] * m.A[k] * (1 - m.Z[k]), hidden),
     Fault("epsilon", DELTA, _with_epsilon, likelihood),
     Fault(
         "epsilon",

@@ -149,6 +149,13 @@ SLOPES = (
         "has 1 - a[{k}] for sigma'(z[{k}]), which is a (1 - a) for a sigmoid and 1 - a^2 for tanh",
     ),
     Mistake(
+        "half_at_z",
+        "24",
+        lambda s, e, k: s.back * e.a(k) * (1 - e.z(k)),
+        "has a (1 - z), with a = a[{k}] and z = z[{k}], for sigma'(z[{k}]): of a sigmoid that is "
+        "a (1 - a)",
+    ),
+    Mistake(
         "inverted_mask",
         "24",
         lambda s, e, k: s.back * (1 - e.slope(k)),

@@ -89,16 +89,19 @@ def check_vjp(
     subject = getattr(function, "__name__", type(function).__name__)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     right = _form(call(reference, arguments, own.leaves))
-    if not right.names:
-        raise TypeError("reference must return floating-point arrays: they have the cotangents")
+    if not any(map(np.size, right.leaves)):
+        raise TypeError("reference must return floating-point numbers: they have the cotangents")
     arguments, _ = settled(partial(_trace, reference), arguments)
     value = call(function, arguments, own.leaves)
     different = value.error or _difference(_form(value), right)
     if different:
         return unreadable(subject, OWN, arguments.format, [different])
     twins = _Twins(subject, function, reference, arguments, _form(value))
-    report = _check_results(twins, own, draw)
-    return report if report.verdict == "wrong" else _check_rule(twins, own, draw)
+    results = _check_results(twins, own, draw)
+    if results.verdict == "wrong":
+        return results
+    report = _check_rule(twins, own, draw)
+    return replace(report, findings=(*results.findings, *report.findings))
 
 
 def _trace(reference: Callable[..., Any], arguments: Arguments) -> Any:
@@ -223,13 +226,18 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
     )
     cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
     report = judge_claim(claim, cases, [*map(claim.answer, cases)])
-    findings = [finding._replace(kind="forward_differs") for finding in errors(report.findings)]
-    return replace(report, findings=tuple(findings))
+    wrong = [finding._replace(kind="forward_differs") for finding in errors(report.findings)]
+    warnings = [
+        finding._replace(message=f"the function itself: {finding.message}")
+        for finding in report.findings
+        if finding.severity == "warning"
+    ]
+    return replace(report, findings=tuple(wrong or warnings))
 
 
 def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:
     """The rule itself, on several cotangents."""
-    leaves = (*twins.arguments.differentiable, *twins.result.leaves)
+    leaves = (*twins.arguments.differentiable, *map(jnp.zeros_like, twins.result.leaves))
     both = take_apart(twins.pull, leaves)
 
     def rule(*leaves: Any) -> list[Array]:

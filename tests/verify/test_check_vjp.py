@@ -240,6 +240,7 @@ def test_a_rule_that_is_always_zero_cannot_be_told():
         (TypeError, r"takes \(x\), so it cannot be called", (square, jnp.dot, *2 * [jnp.ones(2)])),
         (TypeError, r"takes \(x\), so it cannot be called", (jnp.dot, square, *2 * [jnp.ones(2)])),
         (TypeError, "must return floating-point", (square, lambda x: 3, jnp.ones(2))),
+        (TypeError, "must return floating-point", (square, square, jnp.ones(0))),
         (TypeError, "must be a JAX function", (square, lambda x: np.square(x), jnp.ones(2))),
         (ValueError, "reference must accept", (square, lambda x: x.nothing, jnp.ones(2))),
     ],
@@ -247,6 +248,19 @@ def test_a_rule_that_is_always_zero_cannot_be_told():
 def test_bad_arguments_are_refused(error, match, arguments):
     with pytest.raises(error, match=match):
         fcnet.check_vjp(*arguments)
+
+
+def test_results_that_overflow_are_a_warning_and_the_rule_is_judged():
+    def overflows(x):
+        return jnp.log(1 + jnp.exp(x))
+
+    x = jnp.array([100.0, 0.3, -0.8])
+    for factor, verdict in ((1, "right"), (2, "wrong")):
+        rule = squaring(overflows, back=lambda x, g, c=factor: (c * g * jax.nn.sigmoid(x),))
+        report = fcnet.check_vjp(rule, jax.nn.softplus, x)
+        assert report.verdict == verdict, str(report)
+        assert report.findings[0].kind == "unstable"
+        assert report.findings[0].message.startswith("the function itself: right in exact")
 
 
 def test_shapes_may_depend_on_integers():

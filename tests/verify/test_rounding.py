@@ -199,7 +199,7 @@ def test_more_samples_where_they_are_cheap() -> None:
 
 def largest_of_two(x: Any, y: Any) -> Any:
     """As a pool of the largest does it; its gradient chooses without a comparison."""
-    pooled = jax.lax.reduce_window(jnp.stack([x, y]), -jnp.inf, jax.lax.max, (2,), (2,), "VALID")
+    pooled = lax.reduce_window(jnp.stack([x, y]), -jnp.inf, lax.max, (2,), (2,), "VALID")
     return pooled[0]
 
 
@@ -233,6 +233,7 @@ def test_only_real_numbers_turned_into_decisions_count() -> None:
     assert decides(jax.make_jaxpr(jax.grad(jax.nn.relu))(1.0))
     assert decides(jax.make_jaxpr(jax.jit(jnp.sign))(1.0))
     assert not decides(jax.make_jaxpr(lambda x: jnp.tanh(x) * jnp.arange(3))(1.0))
+    assert not decides(jax.make_jaxpr(lambda x: lax.fori_loop(0, 3, lambda i, x: x * i, x))(1.0))
 
 
 def test_moves_in_one_direction() -> None:

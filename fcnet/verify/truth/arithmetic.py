@@ -224,7 +224,10 @@ class MonteCarlo:
 
 
 def decides(jaxpr: core.ClosedJaxpr) -> bool:
-    """Whether a computation turns real numbers into decisions, at any depth."""
+    """Whether a computation turns real numbers into decisions, at any depth.
+
+    What only runs other operations, such as a loop that counts its turns, decides nothing itself.
+    """
     return any(
         any(map(_real_type, eqn.invars))
         and (
@@ -233,6 +236,7 @@ def decides(jaxpr: core.ClosedJaxpr) -> bool:
         )
         for body in bodies(jaxpr.jaxpr)
         for eqn in body.eqns
+        if not any(core.jaxprs_in_params(eqn.params))
     )
 
 

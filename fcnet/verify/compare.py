@@ -63,6 +63,12 @@ class Comparison(NamedTuple):
         return largest_excess(self.excess)
 
     @property
+    def errors(self) -> list[Values]:
+        """How far each array is off, entrywise."""
+        with np.errstate(invalid="ignore"):
+            return [abs(got - right) for got, right in zip(self.got, self.right, strict=True)]
+
+    @property
     def leaves(self) -> tuple[Leaf, ...]:
         """One for each array."""
         return tuple(map(self.leaf, range(len(self.paths))))

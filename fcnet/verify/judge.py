@@ -241,6 +241,8 @@ def rule(subject: Subject, trials: Sequence[Trial]) -> Ruling:
         note = f"right in exact arithmetic, but on {where} only to the digits of {coarser.name}"
         return Ruling("unstable", own, again, note)
     note = f"returns {own.name}, but its errors are those of a computation in {coarser.name}"
+    if not _is_representable(trials, coarser, own):
+        note += ", or of digits that cancel, as in p - 1 for p near 1"
     return Ruling("coarse", coarser, again, note)
 
 
@@ -261,16 +263,29 @@ def _overflows(failing: Sequence[Trial], format: Format) -> bool:
 
 
 def right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
-    """Whether errors shrink in float64 at least to the geometric mean of both roundoffs."""
+    """Whether errors shrink in float64 at least to the geometric mean of both roundoffs.
+
+    Or they shrink as much, from what they are: p - 1 has lost more digits than there are, where p
+    is nearly 1.
+    """
     own, double = subject.format, FORMATS["float64"]
     u = max(own.u, subject.given.u)
     share = math.sqrt(double.u / u)
     between = own._replace(u=u * share, tiny=double.tiny, lost=own.lost * share)
-    return u > double.u and all(
-        (answer := subject.answer(trial.case, double=True)) is not None
-        and subject.compare(trial.case, answer, between).ok
-        for trial in failing
-    )
+
+    def shrink(trial: Trial) -> bool:
+        answer = subject.answer(trial.case, double=True)
+        if answer is None:
+            return False
+        again = subject.compare(trial.case, answer, between)
+        return again.ok or all(
+            ((abs(excess) <= 1) | ((now <= share * before) & np.isfinite(before))).all()
+            for excess, now, before in zip(
+                again.excess, again.errors, trial.comparison.errors, strict=True
+            )
+        )
+
+    return u > double.u and all(map(shrink, failing))
 
 
 def _explanation(

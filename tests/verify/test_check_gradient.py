@@ -334,6 +334,40 @@ def test_a_gradient_that_loses_digits_is_called_unstable():
     assert not stable.findings
 
 
+def cross_entropy(z, y):
+    """Of two classes, as stable as it can be: its gradient loses no digits for large z."""
+    return -(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z)).sum()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("scale", [20, 100])
+def test_a_difference_that_rounds_to_nothing_is_no_mistake(scale, dtype):
+    """p - y is 0 where p rounds to y; in float32 for logits of 17 and more, in float64 of 37."""
+
+    def gradient(z, y):
+        return 1 / (1 + np.exp(-z)) - y
+
+    z, y = np.array([1.013, -0.987, 0.731, 0.012]) * scale, np.array([1.0, 0, 1, 0])
+    args = z.astype(dtype), y.astype(dtype)
+    report = fcnet.check_gradient(gradient, cross_entropy, *args)
+    assert report.verdict == "right", str(report)
+    for wrong in (
+        lambda z, y: 2 * gradient(z, y),
+        lambda z, y: gradient(z, y) - 0.1 * y,
+        lambda z, y: np.where(abs(z) < 0.5 * scale, 0, gradient(z, y)),
+    ):
+        report = fcnet.check_gradient(wrong, cross_entropy, *args)
+        assert report.verdict == "wrong", str(report)
+
+
+def test_a_small_entry_that_is_dropped_is_found():
+    def gradient(x):
+        return np.where(x < 1, 0, 2 * x)
+
+    report = fcnet.check_gradient(gradient, lambda x: (x**2).sum(), np.array([1e-14, 3.0]))
+    assert [finding.kind for finding in report.findings] == ["dropped"]
+
+
 class Counter:
     """Right at first, then not: it adds up."""
 

@@ -241,7 +241,7 @@ def rule(subject: Subject, trials: Sequence[Trial]) -> Ruling:
         note = f"right in exact arithmetic, but on {where} only to the digits of {coarser.name}"
         return Ruling("unstable", own, again, note)
     note = f"returns {own.name}, but its errors are those of a computation in {coarser.name}"
-    if not _is_representable(trials, coarser, own):
+    if coarser.u > works_in.u and not _is_representable(trials, coarser, own):
         note += ", or of digits that cancel, as in p - 1 for p near 1"
     return Ruling("coarse", coarser, again, note)
 

@@ -18,6 +18,7 @@ from support.problems import (
     assert_close,
     compiled,
     problem,
+    problem_in_numpy,
     relative_errors,
 )
 
@@ -27,15 +28,18 @@ from fcnet import ACTIVATIONS, LOSSES, Activation
 # All sizes different, for one example and for a batch; all equal, and equal to n; a layer of width
 # 1; r = 1. With n = 1 they are for the functions of one example.
 SHAPES = [((5, 4, 3, 2), 1), ((5, 4, 3, 2), 7), ((3, 3, 3), 3), ((3, 1, 2), 64), ((4, 1), 1)]
+ONE_SHAPE = [((3, 1, 2), 7)]  # each costs four large programs, with all rows of the tables
 
-cases = st.builds(
-    lambda shape, **rest: Case(*shape, **rest),
-    st.sampled_from(SHAPES),
-    activation=st.sampled_from(list(ACTIVATIONS)),
-    output_activation=st.sampled_from(list(ACTIVATIONS)),
-    loss=st.sampled_from(list(LOSSES)),
-    seed=st.integers(0, 2**32 - 1),
-)
+
+def cases(shapes: list[Any]) -> st.SearchStrategy[Case]:
+    return st.builds(
+        lambda shape, **rest: Case(*shape, **rest),
+        st.sampled_from(shapes),
+        activation=st.sampled_from(list(ACTIVATIONS)),
+        output_activation=st.sampled_from(list(ACTIVATIONS)),
+        loss=st.sampled_from(list(LOSSES)),
+        seed=st.integers(0, 2**32 - 1),
+    )
 
 
 def by_hand(params: Any, X: Any, Y: Any, **choices: Any) -> Any:
@@ -85,15 +89,15 @@ def check_agreement(case: Case) -> None:
 
 
 @pytest.mark.notes("Algorithm 5", "(3.16)")
-@settings(max_examples=100)
-@given(case=cases)
+@settings(max_examples=60)
+@given(case=cases(ONE_SHAPE))
 def test_agrees_with_autodiff(case: Case) -> None:
     check_agreement(case)
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
-@given(case=cases)
+@settings(max_examples=200)
+@given(case=cases(SHAPES))
 def test_agrees_with_autodiff_in_many_cases(case: Case) -> None:
     check_agreement(case)
 
@@ -111,7 +115,7 @@ def test_agrees_with_autodiff_in_many_cases(case: Case) -> None:
 )
 def test_agrees_with_autodiff_of_the_named_choices(fc: Any, case: Case) -> None:
     with jax.enable_x64(True):
-        params, X, Y = problem(case)
+        params, X, Y = problem_in_numpy(case)
         for backward, forward, x, y in (
             (fc.backprop, fc.example_loss, X[0], Y[0]),
             (fc.batch_backprop, fc.mean_loss, X, Y),
@@ -191,7 +195,7 @@ def test_a_delta_is_the_gradient_for_something_added_to_z(fc: Any) -> None:
     case = Case(activation="silu", output_activation="sigmoid")
     sigma, sigma_r = ACTIVATIONS["silu"].function, ACTIVATIONS["sigmoid"].function
     with jax.enable_x64(True):
-        params, X, Y = problem(case)
+        params, X, Y = problem_in_numpy(case)
 
         def cost(added: Any) -> Any:
             a = X[0]
@@ -208,22 +212,26 @@ def test_a_delta_is_the_gradient_for_something_added_to_z(fc: Any) -> None:
 
 @pytest.mark.notes("(3.13)", "(3.14)", "Footnote 6")
 def test_gradients_are_outer_products_in_the_parameters_shapes(fc: Any) -> None:
-    params, X, Y = problem(Case())
-    trace = fc.forward_trace(params, X[0])
-    delta = fc.deltas(params, trace, Y[0])
-    for k, (layer, param) in enumerate(zip(fc.gradients(delta, trace), params, strict=True)):
-        assert_close(layer.W, delta[k][:, None] * trace.a[k][None, :])
-        assert (layer.b == delta[k]).all()
+    params, X, Y = problem_in_numpy(Case())
+    trace = compiled(fc.forward_trace, params, X[0])
+    delta = compiled(fc.deltas, params, trace, Y[0])
+    gradient = compiled(fc.gradients, delta, trace)
+    for k, (layer, param) in enumerate(zip(gradient, params, strict=True)):
+        assert_close(layer.W, np.outer(delta[k], trace.a[k]))
+        np.testing.assert_array_equal(layer.b, delta[k])
         assert (layer.W.shape, layer.b.shape) == (param.W.shape, param.b.shape)
 
 
 @pytest.mark.misprint("Algorithm 5, line 2")
 def test_line_2_as_printed_gives_no_gradient_at_all() -> None:
-    params, X, Y = problem(Case())
-    trace = fcnet.forward_trace(params, X[0])
-    printed = fcnet.deltas(params, trace, trace.z[-1], loss="squared_error")  # z^[r] - o
-    assert not any(leaf.any() for leaf in jax.tree.leaves(fcnet.gradients(printed, trace)))
-    assert all(leaf.any() for leaf in jax.tree.leaves(fcnet.backprop(params, X[0], Y[0])))
+    params, X, Y = problem_in_numpy(Case())
+    trace = compiled(fcnet.forward_trace, params, X[0])
+    printed = compiled(fcnet.deltas, params, trace, trace.z[-1], loss="squared_error")  # z^[r] - o
+    for gradient, is_any in (
+        (compiled(fcnet.gradients, printed, trace), False),
+        (compiled(fcnet.backprop, params, X[0], Y[0]), True),
+    ):
+        assert {bool(np.any(leaf)) for leaf in jax.tree.leaves(gradient)} == {is_any}
 
 
 @pytest.mark.misprint("Algorithm 5, line 3")
@@ -231,19 +239,19 @@ def test_line_2_as_printed_gives_no_gradient_at_all() -> None:
 def test_the_loop_as_printed_leaves_out_layer_1(sizes: tuple[int, ...]) -> None:
     r = len(sizes) - 1
     written = {k + 1 for k in range(r - 1, 0, -1)}  # line 5 writes layer k + 1
-    params, X, Y = problem(Case(sizes))
+    params, X, Y = problem_in_numpy(Case(sizes))
     gradient = compiled(fcnet.backprop, params, X[0], Y[0])
-    assert {k for k, layer in enumerate(gradient, 1) if layer.W.any()} == written | {1}
+    assert {k for k, layer in enumerate(gradient, 1) if np.any(layer.W)} == written | {1}
 
 
 @pytest.mark.parametrize("container", [list, tuple])
 def test_the_gradient_comes_in_the_structure_of_the_parameters(container: type) -> None:
-    params, X, Y = problem(Case())
+    params, X, Y = problem_in_numpy(Case())
     given = container(tuple(layer) for layer in params)
     for gradient, layers in (
-        (fcnet.backprop(given, X[0], Y[0]), given),
-        (fcnet.batch_backprop(given, X, Y), given),
-        (fcnet.backprop(params, X[0], Y[0]), params),
+        (compiled(fcnet.backprop, given, X[0], Y[0]), given),
+        (compiled(fcnet.batch_backprop, given, X, Y), given),
+        (compiled(fcnet.backprop, params, X[0], Y[0]), params),
     ):
         assert jax.tree.structure(gradient) == jax.tree.structure(layers)
 

@@ -1,6 +1,7 @@
 """The table of losses, and the cost that they make of a network."""
 
 import pickle
+from functools import partial
 from typing import Any
 
 import jax
@@ -55,15 +56,17 @@ def test_every_loss_has_its_row_in_these_tables() -> None:
 @pytest.mark.notes("(1.1)")
 @pytest.mark.parametrize("name", NAMES)
 def test_value_and_derivative_have_their_closed_forms(fc: Any, name: str) -> None:
-    row, (value, derivative), twin = fc.LOSSES[name], CLOSED_FORMS[name], TWINS[name]
+    row, closed_forms, twin = fc.LOSSES[name], CLOSED_FORMS[name], TWINS[name]
+    functions = row.value, row.derivative, twin, jax.grad(row.value), jax.grad(twin)
+    at_once = jax.jit(lambda o, y: [function(o, y) for function in functions])
     with jax.enable_x64(True):
         for seed in range(3):
             o, y = outputs(seed)
-            assert_close(np.asarray(row.value(o, y)), np.asarray(value(o, y)))
-            assert_close(np.asarray(row.derivative(o, y)), derivative(o, y))
-            assert_close(row.value(jnp.array(o), y), twin(jnp.array(o), y))
-            for reference in (row.value, twin):
-                assert_close(row.derivative(jnp.array(o), y), jax.grad(reference)(o, y))
+            value, derivative, twins_value, *slopes = at_once(o, y)
+            for expected in (closed_forms[0](o, y), twins_value):
+                assert_close(value, np.asarray(expected))
+            for expected in (closed_forms[1](o, y), *slopes):
+                assert_close(derivative, expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,10 +74,10 @@ def test_derivative_agrees_with_differences(fc: Any, name: str) -> None:
     row, h = fc.LOSSES[name], 1e-5
     with jax.enable_x64(True):
         o, y = outputs()
-        value = jax.vmap(row.value, in_axes=(0, None))
+        value = partial(compiled, jax.vmap(row.value, in_axes=(0, None)))
         steps = h * np.eye(4)
         differences = (value(o + steps, y) - value(o - steps, y)) / (2 * h)
-        assert_close(jnp.asarray(row.derivative(o, y)), differences, 1e-9)
+        assert_close(compiled(row.derivative, o, y), differences, 1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -96,8 +99,8 @@ def test_extreme_outputs_give_the_limit(
     name: str, o: Any, y: Any, value: Any, derivative: Any, dtype: str
 ) -> None:
     with jax.enable_x64(dtype == "float64"):
-        o, y = jnp.array(o, dtype), jnp.array(y, dtype)
-        got = LOSSES[name].value(o, y), LOSSES[name].derivative(o, y)
+        o, y = np.array(o, dtype), np.array(y, dtype)
+        got = compiled(lambda o, y: (LOSSES[name].value(o, y), LOSSES[name].derivative(o, y)), o, y)
     assert got[0].dtype == got[1].dtype == dtype
     np.testing.assert_allclose(got[0], value, rtol=1e-6)
     np.testing.assert_allclose(got[1], derivative, rtol=1e-6, atol=1e-30)
@@ -153,7 +156,7 @@ def test_weights_are_shares_of_the_examples(fc: Any) -> None:
     weights = np.array([2, 0, 1, 0, 0, 3, 1])
     with jax.enable_x64(True):
         params, X, Y = problem(case)
-        repeated = [jnp.repeat(v, weights, axis=0) for v in (X, Y)]
+        repeated = [np.repeat(v, weights, axis=0) for v in (X, Y)]
         for function in (fc.mean_loss, fc.batch_backprop):
             expected = compiled(function, params, *repeated, **case.choices)
             for scale in (1, 5):

@@ -23,6 +23,14 @@ NAMES = {*fcnet.LOSSES, *fcnet.ACTIVATIONS}
 TEXT_METHODS = {"startswith", "endswith", "removeprefix", "removesuffix", "lower", "casefold"}
 
 
+each_name = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in {"relu", "logistic"}))
+        for name in sorted(NAMES)
+    ],
+)
+
 NO_ROWS = {"feature", "field", "item", "library", "primitive", "special", "dtype"}
 """What else has a name: columns, items of the notes, libraries, operations, inputs, dtypes."""
 RESOLVES = {"pickle_by_name"}
@@ -202,7 +210,7 @@ def expected(run: Callable[[str], Any]) -> Any:
     return run("mine")
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
+@each_name
 @pytest.mark.parametrize("run", [fitted, swept])
 def test_training_is_the_same_under_every_name(run: Callable[[str], Any], name: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, run(name), expected(run))
@@ -260,7 +268,7 @@ def test_a_check_finds_nothing_wrong_under_every_name(name: str) -> None:
 
 
 @pytest.mark.untyped
-@pytest.mark.parametrize("name", sorted(NAMES))
+@each_name
 def test_an_estimator_does_the_same_under_every_name(name: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, estimated(name), expected(estimated))
 

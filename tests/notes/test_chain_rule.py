@@ -1,12 +1,14 @@
 """The chain rule with fan-out, and the rules for affine maps and activations against autodiff."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
 from support.notes_cases import assert_rejects, normals, random_case
-from support.problems import assert_close
+from support.problems import assert_close, compiled
 
 from fcnet import ACTIVATIONS, Layer, Params
 from fcnet.notes import activation_vjp, affine_vjp, backprop_two_layer, chain_rule
@@ -26,10 +28,11 @@ def cost(g: Array) -> Array:
 @pytest.mark.notes("(3.1)", "(3.2)", "(3.3)")
 def test_every_path_adds_its_part() -> None:
     theta = jnp.array([0.7, -1.3, 2.0, 5.0])
-    partials = jax.grad(cost)(g(theta)), jax.jacfwd(g)(theta)
+    partials = compiled(lambda theta: (jax.grad(cost)(g(theta)), jax.jacfwd(g)(theta)), theta)
+    expected = compiled(jax.grad(lambda theta: cost(g(theta))), theta)
 
     def assert_chained(rule) -> None:
-        assert_close(rule(*partials), jax.grad(lambda theta: cost(g(theta)))(theta))
+        assert_close(rule(*partials), expected)
 
     assert_chained(chain_rule)
     assert chain_rule(*partials)[3] == 0
@@ -66,14 +69,18 @@ def affine_case(shape: tuple[int, int], key: Array) -> tuple[Array, Array, Array
 @pytest.mark.notes("(3.11)", "(3.12)", "(3.13)", "(3.14)")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_affine_rule(shape, key: Array) -> None:
-    W, b, u, dJ_dz = affine_case(shape, key)
-    _, pull_back = jax.vjp(lambda W, b, u: W @ u + b, W, b, u)
+    W, b, u, dJ_dz = map(np.asarray, affine_case(shape, key))
+
+    def by_autodiff(W, b, u, dJ_dz):
+        return jax.vjp(lambda W, b, u: W @ u + b, W, b, u)[1](dJ_dz)
+
+    expected = compiled(by_autodiff, W, b, u, dJ_dz)
 
     def assert_rule(rule) -> None:
-        assert_close(rule(W, u, dJ_dz), pull_back(dJ_dz))
+        assert_close(rule(W, u, dJ_dz), expected)
 
-    assert_rule(affine_vjp)
-    outer, dot = jnp.outer, jnp.dot
+    assert_rule(partial(compiled, affine_vjp))
+    outer, dot = np.outer, np.dot
     wrong = [
         lambda W, u, g: (outer(g, u).T, g, W.T @ g),
         lambda W, u, g: (outer(g, u), 2 * g, W.T @ g),
@@ -90,13 +97,14 @@ def test_affine_rule(shape, key: Array) -> None:
 def test_a_second_path_from_the_input_adds_its_part(key: Array) -> None:
     """(3.12) is for a J that depends on u through z alone: J(z + u) has two paths."""
     W, b, u, direction = affine_case((3, 3), key)
-    du = affine_vjp(W, u, direction)[2]
+    du = compiled(affine_vjp, W, u, direction)[2]
 
     def residual(u):
         return jnp.dot(direction, W @ u + b + u)
 
-    assert_close(du + direction, jax.grad(residual)(u))
-    assert_rejects(lambda du: assert_close(du, jax.grad(residual)(u)), du)
+    expected = compiled(jax.grad(residual), u)
+    assert_close(du + np.asarray(direction), expected)
+    assert_rejects(lambda du: assert_close(du, expected), du)
 
 
 Z = np.array([-2.0, -0.5, 0.0, 0.5, 2.0])
@@ -107,20 +115,18 @@ DJ_DA = np.array([1.0, -2.0, 3.0, -4.0, 5.0])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation_rule(name: str) -> None:
     sigma = ACTIVATIONS[name].function
+    rule = partial(compiled, partial(activation_vjp, activation=name))
+    a, expected = compiled(lambda z, g: (sigma(z), *jax.vjp(sigma, z)[1](g)), Z, DJ_DA)
 
-    def assert_rule(rule) -> None:
-        _, pull_back = jax.vjp(sigma, jnp.array(Z))
-        assert_close(rule(Z, DJ_DA, activation=name), *pull_back(jnp.array(DJ_DA)))
+    def assert_rule(dJ_dz) -> None:
+        assert_close(dJ_dz, expected)
 
-    assert_rule(activation_vjp)
-    assert_rejects(assert_rule, lambda z, g, activation: -activation_vjp(z, g))
+    assert_rule(rule(Z, DJ_DA))
+    assert_rejects(assert_rule, -rule(Z, DJ_DA))
     if name != "identity":
-        assert_rejects(assert_rule, lambda z, g, activation: jnp.array(g))
+        assert_rejects(assert_rule, DJ_DA)
     if name not in ("identity", "leaky_relu"):  # there sigma'(a) = sigma'(z)
-        assert_rejects(
-            assert_rule,
-            lambda z, g, activation: activation_vjp(sigma(jnp.array(z)), g, activation=name),
-        )
+        assert_rejects(assert_rule, rule(a, DJ_DA))
 
 
 @pytest.mark.notes("(3.15)")
@@ -133,6 +139,8 @@ def test_the_rules_make_up_algorithm_4(key: Array) -> None:
     params, x, y = random_case(key)
     (W1, b1), (W2, b2) = params
 
+    reading = compiled(backprop_two_layer, params, x, y)
+
     def by_rules(mask_at) -> Params:
         z = W1 @ x + b1
         a = jnp.maximum(z, 0)
@@ -141,10 +149,10 @@ def test_the_rules_make_up_algorithm_4(key: Array) -> None:
         return Layer(dW1, db1), Layer(dW2, db2)
 
     def assert_algorithm_4(gradient) -> None:
-        assert_close(gradient, backprop_two_layer(params, x, y))
+        assert_close(gradient, reading)
 
-    assert_algorithm_4(by_rules(lambda z, a: z))
-    assert_rejects(assert_algorithm_4, by_rules(lambda z, a: a))
+    assert_algorithm_4(compiled(partial(by_rules, lambda z, a: z)))
+    assert_rejects(assert_algorithm_4, compiled(partial(by_rules, lambda z, a: a)))
 
 
 @pytest.mark.untyped

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import Array
 from support.notes_cases import assert_rejects, random_params
-from support.problems import assert_close
+from support.problems import assert_close, compiled
 
 from fcnet import backprop, count_params, forward, gradient_descent
 from fcnet.notes import (
@@ -49,13 +49,14 @@ def test_the_price_by_hand() -> None:
 
 def assert_wired(network) -> None:
     """What moves the price through which unit, by autodiff, while all three units are active."""
-    dh_dtheta, dh_dx = jax.grad(network, argnums=(0, 1))(jnp.array(THETA), jnp.array(X[0]))
+    gradient = compiled(jax.grad(network, argnums=(0, 1)), THETA, X[0])
+    dh_dtheta, dh_dx = map(np.asarray, gradient)
     t = THETA
-    assert_close(dh_dx[0], jnp.array(t[8] * t[0]))
-    assert_close(dh_dx[1], jnp.array(t[8] * t[1]))
-    assert_close(dh_dx[2], jnp.array(t[9] * t[3] + t[10] * t[5]))  # zip code: two paths
-    assert_close(dh_dx[3], jnp.array(t[10] * t[6]))
-    assert_close(dh_dtheta[8:], jnp.array([1.25, 3.5, 2.375, 1.0]))
+    assert_close(dh_dx[0], t[8] * t[0])
+    assert_close(dh_dx[1], t[8] * t[1])
+    assert_close(dh_dx[2], t[9] * t[3] + t[10] * t[5])  # zip code: two paths
+    assert_close(dh_dx[3], t[10] * t[6])
+    assert_close(dh_dtheta[8:], np.array([1.25, 3.5, 2.375, 1.0]))
 
 
 def wrongly_wired(theta, x):
@@ -89,9 +90,10 @@ def test_it_is_a_dense_network_with_seven_zeros() -> None:
     assert (params[0].W[~MASK] == 0).all()
     assert np.count_nonzero(~MASK) == 7
     assert len(THETA) == 12
+    house, dense, general = map(jax.jit, (house_network, dense_house_network, forward))
     for x in X:
-        assert_close(dense_house_network(params, x), house_network(THETA, x))
-        assert_close(forward(params, x)[0], house_network(THETA, x))
+        assert_close(dense(params, x), house(THETA, x))
+        assert_close(np.asarray(general(params, x))[0], house(THETA, x))
 
 
 @pytest.mark.notes("(2.3)", "(2.4)")
@@ -106,14 +108,15 @@ def test_in_the_dense_network_every_unit_sees_every_input(key: Array) -> None:
     params = random_params(key, (4, 3, 1))
     far = (params[0]._replace(b=jnp.full(3, 50.0)), params[1])  # every unit active
 
+    general = jax.jit(forward)
+
     def assert_dense(network) -> None:
+        price = jax.jit(network)
         for x in X:
-            assert_close(network(far, x), forward(far, x)[0])
-            assert_close(network(params, x), forward(params, x)[0])
-        assert_close(
-            jax.grad(lambda W1: network((far[0]._replace(W=W1), far[1]), X[0]))(far[0].W),
-            jnp.outer(far[1].W[0], X[0]),
-        )
+            for layers in (far, params):
+                assert_close(price(layers, x), np.asarray(general(layers, x))[0])
+        dh_dW1 = compiled(jax.grad(network), far, X[0])[0].W
+        assert_close(dh_dW1, np.outer(far[1].W, X[0]))
 
     assert_dense(dense_house_network)
     assert_rejects(
@@ -127,14 +130,14 @@ def assert_gradient(gradient) -> None:
         h = jax.vmap(house_network, in_axes=(None, 0))(theta, X)
         return jnp.mean((h - Y) ** 2) / 2
 
-    assert_close(gradient(THETA, X, Y), jax.grad(mean_cost)(jnp.array(THETA)))
+    assert_close(compiled(gradient, THETA, X, Y), compiled(jax.grad(mean_cost), THETA))
 
 
 @pytest.mark.notes("(2.3)", "Algorithm 5")
 def test_its_gradient_is_the_dense_one_on_the_edges_of_the_figure() -> None:
     assert_gradient(house_gradient)
-    one = dense_to_house(backprop(house_to_dense(THETA), X[0], Y[:1]))
-    assert_close(house_gradient(THETA, X[:1], Y[:1]), one)
+    one = dense_to_house(compiled(backprop, house_to_dense(THETA), X[0], Y[:1]))
+    assert_close(compiled(house_gradient, THETA, X[:1], Y[:1]), one)
 
 
 @pytest.mark.notes("(2.3)")
@@ -154,11 +157,12 @@ def test_wrong_gradients_are_noticed(wrong) -> None:
 
 @pytest.mark.notes("(2.3)", "(1.3)")
 def test_it_trains_by_gradient_descent() -> None:
-    start = jnp.array(THETA) + 0.1
-    prices = jax.vmap(house_network, in_axes=(None, 0))(THETA, X)
+    start = THETA + 0.1
+    all_prices = jax.jit(jax.vmap(house_network, in_axes=(None, 0)))
+    prices = np.asarray(all_prices(THETA, X))
 
-    def cost(theta) -> Array:
-        return jnp.mean((jax.vmap(house_network, in_axes=(None, 0))(theta, X) - prices) ** 2)
+    def cost(theta) -> float:
+        return np.mean((all_prices(theta, X) - prices) ** 2)
 
     trained = gradient_descent(
         start, X, prices, learning_rate=0.005, steps=300, gradient=house_gradient

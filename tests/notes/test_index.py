@@ -4,6 +4,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from fcnet.notes.misprints import MISPRINTS
 
 ROOT = Path(__file__).parents[2]
 script = SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "notes_index.py")))
+by_mark = cache(script.tests_by)
 
 
 def without_functions(items):
@@ -31,18 +33,18 @@ def test_every_item_has_a_function():
 
 
 def test_every_item_has_a_test_and_every_mark_an_item():
-    tests, names = script.tests_by("notes"), [item.name for item in ITEMS]
+    tests, names = by_mark("notes"), [item.name for item in ITEMS]
     assert without_tests(names, tests) == []
     assert set(tests) == set(names)
     assert without_tests(names, {**tests, "(2.12)": ()}) == ["(2.12)"]
 
 
 def test_every_misprint_has_a_test_and_every_mark_a_misprint():
-    assert set(script.tests_by("misprint")) == {misprint.where for misprint in MISPRINTS}
+    assert set(by_mark("misprint")) == {misprint.where for misprint in MISPRINTS}
 
 
 def test_the_tests_of_an_item_are_shown_where_they_are_given():
-    tests = script.tests_by("notes") | script.tests_by("misprint")
+    tests = by_mark("notes") | by_mark("misprint")
     (first,) = tests["(2.14)"][:1]
     assert first.startswith("tests/core/test_activations.py::test_")
     assert first in table(tests)

@@ -62,6 +62,11 @@ def problem(case: Case, dtype: Any = float) -> tuple[Params, Array, Array]:
     return layers, array(rng.normal(size=(case.n, case.sizes[0]))), array(Y)
 
 
+def problem_in_numpy(case: Case) -> Any:
+    """The problem in arrays of NumPy, so that what a test computes from them compiles nothing."""
+    return jax.tree.map(np.asarray, problem(case))
+
+
 def relative_errors(actual: Any, expected: Any) -> dict[str, float]:
     """By path, the norm of each array's error over the norm of the array expected there.
 
@@ -116,8 +121,12 @@ def in_float64(test: Any) -> Any:
 
 
 def compiled(function: Any, *arguments: Any, **choices: Any) -> Any:
-    """The call under jit: one compilation, where every operation called alone is one by itself."""
-    return jax.jit(partial(function, **choices))(*arguments)
+    """The call under jit: one compilation, where every operation called alone is one by itself.
+
+    The arrays returned are NumPy's, so that what a test computes from them compiles nothing.
+    """
+    function = partial(function, **choices) if choices else function  # JAX knows a function again
+    return jax.tree.map(as_numpy, jax.jit(function)(*arguments))
 
 
 def counted_loss() -> tuple[Loss, list[None]]:

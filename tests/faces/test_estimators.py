@@ -458,7 +458,7 @@ def test_several_labels_come_in_chunks(given):
         FCNetClassifier(4).partial_fit(X, labels, classes=["a", "b", "c"])
 
 
-@pytest.mark.parametrize("first", [1, 2])
+@pytest.mark.parametrize("first", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_targets_of_a_stream_are_scaled_by_all_that_came(houses, first):
     X, y = houses
     y = y.copy()

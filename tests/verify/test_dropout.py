@@ -64,17 +64,23 @@ def found(report):
     return [(f.line, f.quantity, f.layer, f.kind) for f in report.findings]
 
 
-@pytest.mark.parametrize("batched", [True, False])
+CASES = [
+    ({}, [1], "a rate of 0.5"),
+    ({"rates": (0, 0.2, 0), "seed": 1}, [1], "a rate of 0.2"),
+    ({"rates": (0.5, 0, 0)}, [None], "the input x has dropout"),
+    ({"rates": (0, 0, 0.2)}, [2], "a rate of 0.2"),
+    ({"rates": (0, 0.1, 0), "seed": 4}, [1], "all its units are 1.111 times as large"),
+    ({"rates": (0, 0.5, 0.5), "relu": False}, [1, 2], "a rate of 0.5"),
+    ({"scaled": False}, [1], "about a rate of 0."),
+]
+
+
 @pytest.mark.parametrize(
-    ("choices", "layers", "rate"),
+    ("choices", "layers", "rate", "batched"),
     [
-        ({}, [1], "a rate of 0.5"),
-        ({"rates": (0, 0, 0.2)}, [2], "a rate of 0.2"),
-        ({"rates": (0, 0.2, 0), "seed": 1}, [1], "a rate of 0.2"),
-        ({"rates": (0, 0.1, 0), "seed": 4}, [1], "all its units are 1.111 times as large"),
-        ({"rates": (0, 0.5, 0.5), "relu": False}, [1, 2], "a rate of 0.5"),
-        ({"rates": (0.5, 0, 0)}, [None], "the input x has dropout"),
-        ({"scaled": False}, [1], "about a rate of 0."),
+        pytest.param(*case, batched, marks=[pytest.mark.slow] * (i > 2 or batched != (i != 1)))
+        for i, case in enumerate(CASES)
+        for batched in (True, False)
     ],
 )
 def test_dropout_is_the_only_finding(choices, layers, rate, batched):
@@ -84,17 +90,19 @@ def test_dropout_is_the_only_finding(choices, layers, rate, batched):
     assert rate in report.findings[0].message
 
 
-@pytest.mark.parametrize("seed", [None, 1])
 @pytest.mark.parametrize(
-    ("slip", "finding"),
-    [("factor", (5, "dW", 3, "factor_2")), ("slope", (4, "delta", 1, "missing_derivative"))],
+    ("slip", "finding", "seed"),
+    [
+        ("factor", (5, "dW", 3, "factor_2"), None),
+        pytest.param("slope", (4, "delta", 1, "missing_derivative"), 1, marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_wrong_beside_dropout_is_named_too(slip, finding, seed):
     report = check(Trainer(slip=slip, seed=seed))
     assert found(report) == [(1, "", 1, "dropout"), finding], str(report)
 
 
-@pytest.mark.parametrize("slip", ["", "slope"])
+@pytest.mark.parametrize("slip", [pytest.param("", marks=pytest.mark.slow), "slope"])
 def test_a_step_shows_dropout_too(slip):
     trainer = Trainer(slip=slip, seed=1)
 
@@ -115,7 +123,7 @@ def test_without_dropout_there_is_none():
     assert found(check(Trainer(rates=(0, 0, 0), slip="factor"))) == [(5, "dW", 3, "factor_2")]
 
 
-@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("batched", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_threshold_on_the_wrong_array_is_no_dropout(batched):
     """A ReLU of x: each input is used 0 times or once, as its sign says."""
 

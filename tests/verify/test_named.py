@@ -195,7 +195,7 @@ def test_the_backward_passes_by_hand_are_those_of_jax(program):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12),
             by_hand,
-            jax.grad(NAMED[program].function)(*args),
+            jax.jit(jax.grad(NAMED[program].function))(*args),
         )
         given = {v.name: jnp.asarray(step.found[v.name]) for v in traced(program)}
         leaves, structure = jax.tree.flatten(args[0])

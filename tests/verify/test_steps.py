@@ -194,7 +194,7 @@ ARRAYS = {
 """Layers, counted from 0, and 0 for W, 1 for b."""
 
 
-@pytest.mark.parametrize("rate", [0.1, 1.0])
+@pytest.mark.parametrize("rate", [0.1, pytest.param(1.0, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("batched", [True, False])
 def test_a_step_that_drops_the_old_values_is_named(name, rate, batched):

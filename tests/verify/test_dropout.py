@@ -102,7 +102,8 @@ def test_what_is_wrong_beside_dropout_is_named_too(slip, finding, seed):
     assert found(report) == [(1, "", 1, "dropout"), finding], str(report)
 
 
-@pytest.mark.parametrize("slip", [pytest.param("", marks=pytest.mark.slow), "slope"])
+@pytest.mark.slow
+@pytest.mark.parametrize("slip", ["", "slope"])
 def test_a_step_shows_dropout_too(slip):
     trainer = Trainer(slip=slip, seed=1)
 

@@ -129,8 +129,9 @@ class Causes:
                 break
         if not explanations:
             return []
-        best = reduce(simpler, [*explanations, self._wrong_lines])
-        return [] if best is self._wrong_lines else best
+        best = reduce(simpler, explanations)
+        is_simplest = len(best) == 1 or simpler(best, self._wrong_lines) is best
+        return best if is_simplest else []
 
     @cached_property
     def description(self) -> Description | None:

@@ -242,7 +242,7 @@ def explained_losses(
         return [finding._replace(message=f"{finding.message}{rest}") for finding in losses]
     if not errors(losses) or not are_near(calls, references):
         return list(losses)
-    rest = ": as with an epsilon in a logarithm; the gradient is judged without it"
+    rest = ": near, as with an epsilon in a logarithm; the gradient is judged without it"
     return [f._replace(message=f"{f.message}{rest}", severity="warning") for f in losses]
 
 

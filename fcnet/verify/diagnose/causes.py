@@ -236,23 +236,20 @@ class Causes:
         asked = self.subject.candidate.learning_rate and not self.subject.unread
         return bool(asked and batches) and all(map(self._is_in_turn, batches))
 
+    @np.errstate(all="ignore")  # a wrong candidate may return any values
     def _is_in_turn(self, trial: Trial) -> bool:
         """Whether a step is that of the rows, each with the parameters after the one before."""
         subject, case, got = self.subject, trial.case, trial.answer.gradient
         rate, near = subject.candidate.learning_rate or 0.0, math.sqrt(subject.format.u)
-        first, params = case.params, case.params
-        together = [0 * leaf for leaf in jax.tree.leaves(got)]
+        params, together = case.params, list(map(np.zeros_like, jax.tree.leaves(got)))
         for row in rows_of(case):
-            answer = subject.answer(row._replace(params=params))
-            alone = subject.answer(row._replace(params=first))
+            answer, alone = (subject.answer(row._replace(params=p)) for p in (params, case.params))
             if answer is None or alone is None:
                 return False
             params = _stepped(params, answer.gradient, rate)
-            together = [
-                t + g for t, g in zip(together, jax.tree.leaves(alone.gradient), strict=True)
-            ]
-        befores, afters = beside(got, first), beside(got, params)
-        turns = [(old - new) / rate for old, new in zip(befores, afters, strict=True)]
+            together = list(map(np.add, together, jax.tree.leaves(alone.gradient)))
+        pairs = zip(beside(got, case.params), beside(got, params), strict=True)
+        turns = [(before - after) / rate for before, after in pairs]
         return _are_near(got, turns, near) and not _are_near(got, together, near)
 
     def _is_in_other_places(self) -> bool:

@@ -132,7 +132,7 @@ def _others(params: object, shapes: Shapes, sizes: tuple[int, ...] | None) -> It
     named = layers_by_name(paths)
     if named is not None:
         pairing, convention = [(layer["W"], layer.get("b")) for layer in named[0]], named[1]
-    elif paths and all(len(shapes[path]) == 2 for path in paths[:-1]):  # or w, of one output
+    elif paths and all(len(shape) == 2 for shape in shapes.values()):
         pairing, convention = [(path, None) for path in paths], None
     else:
         return

@@ -718,22 +718,6 @@ def test_arrays_with_names_of_their_own_are_told_where_the_shapes_do_not_fit():
 
 
 @pytest.mark.parametrize("slip", [False, True])
-def test_the_last_weights_may_be_a_vector(slip):
-    """There is one output, and no bias."""
-    rng = np.random.default_rng(7)
-    params = [rng.normal(size=(D, H)), rng.normal(size=H)]
-
-    def backward(params: Any, x: Any, y: Any) -> Any:
-        a = np.tanh(x @ params[0])
-        d = a @ params[1] - y
-        return [np.outer(x, d * params[1] * (1 - a if slip else 1 - a**2)), d * a]
-
-    report = fcnet.check(backward, params, X[0], Y[0, 0], activation="tanh")
-    kinds = [(f.line, f.layer, f.kind) for f in report.findings]
-    assert kinds == slip * [(4, 1, "one_minus_activation")], report
-
-
-@pytest.mark.parametrize("slip", [False, True])
 def test_examples_may_be_tables_of_pandas(slip):
     pandas = pytest.importorskip("pandas")
     x, y = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y[:, 0], name="y")
@@ -801,3 +785,15 @@ def test_a_vector_of_gradients_in_another_order_is_told(order, kinds):
     options: Any = {"sizes": (D, H, M), "activation": "tanh", "batched": True, "l2": c}
     report = fcnet.check(backward, theta, X, Y, **options)
     assert [f.kind for f in report.findings] == kinds, report
+
+
+def test_a_pair_of_a_matrix_and_a_vector_is_one_layer():
+    """The vector is no layer of weights, though one unit's would have its shape."""
+    for W in (np.array([[0.5, -1.0]]), np.array([[0.5, -1.0], [2.0, 0.3]])):
+        x, y = np.array([3.0, 4.0]), np.ones(len(W))
+
+        def backward(params: Any, x: Any, y: Any) -> Any:
+            ((W, b),) = params
+            return [(np.outer(W @ x + b - y, x), W @ x + b - y)]
+
+        assert fcnet.check(backward, [(W, np.ones(len(W)))], x, y, weight_layout="out_in").ok

@@ -96,7 +96,7 @@ def test_agrees_with_autodiff(case: Case) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@settings(max_examples=400)
 @given(case=cases(SHAPES))
 def test_agrees_with_autodiff_in_many_cases(case: Case) -> None:
     check_agreement(case)

@@ -32,7 +32,7 @@ INT32_MAX = 2**31 - 1
 UNIFORM_BELOW, FLOYD_IN_TURN, FLOYD_AT_ONCE = map(
     jax.jit, (uniform_below, floyd_in_turn, floyd_at_once)
 )
-SIZES = (1, 7, PAIRWISE, PAIRWISE + 1)
+SIZES = (1, 2, 7, PAIRWISE, PAIRWISE + 1, 400)
 RARE = 1e-4  # a right sampler's p-value falls below it for 1 seed in 10,000; the seeds are fixed
 
 

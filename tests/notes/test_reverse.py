@@ -175,8 +175,13 @@ def test_at_most_five_times_the_operations_on_random_circuits(circuit: Circuit) 
 @pytest.mark.parametrize(
     ("activation", "loss"),
     [
-        *((activation, "squared_error") for activation in fcnet.ACTIVATIONS),
-        *(("relu", loss) for loss in fcnet.LOSSES if loss != "squared_error"),
+        pytest.param(
+            activation,
+            loss,
+            marks=[pytest.mark.slow] * (activation != "relu" and loss != "squared_error"),
+        )
+        for activation in fcnet.ACTIVATIONS
+        for loss in fcnet.LOSSES
     ],
 )
 def test_equal_to_autodiff_and_algorithm_5_on_networks(

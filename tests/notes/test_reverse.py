@@ -87,14 +87,12 @@ def check_random_circuit(circuit: Circuit, inputs: Any) -> None:
         agree(reverse_gradient(f)(inputs), jax.grad(f)(inputs))
 
 
-@settings(max_examples=25)
 @given(circuits(), INPUTS)
 @pytest.mark.notes("Theorem 3.1", "(3.3)")
 def test_equal_to_autodiff_on_random_circuits(circuit: Circuit, inputs: Any) -> None:
     check_random_circuit(circuit, inputs)
 
 
-@settings(max_examples=25)
 @given(circuits(ANALYTIC), INPUTS)
 @pytest.mark.notes("Theorem 3.1")
 def test_equal_to_complex_steps_on_random_analytic_circuits(circuit: Circuit, inputs: Any) -> None:
@@ -160,7 +158,6 @@ def test_a_planted_fault_is_noticed(
         search()
 
 
-@settings(max_examples=25)
 @given(circuits())
 @pytest.mark.notes("Theorem 3.1")
 def test_at_most_five_times_the_operations_on_random_circuits(circuit: Circuit) -> None:

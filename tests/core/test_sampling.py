@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax import Array
 from scipy import stats
@@ -78,7 +78,6 @@ def _repeats(draws: Array) -> Array:
     return ((draws[:, None] == draws) & earlier).any(1)
 
 
-@settings(max_examples=30)
 @given(
     size=st.sampled_from(SIZES),
     spare=st.sampled_from((0, 1, 3, 50, 10**6)),
@@ -141,7 +140,6 @@ def test_draws_are_the_floor_of_u_times_the_bound(key: Array, x64: bool) -> None
 # The batches
 
 
-@settings(max_examples=30)
 @given(size=st.sampled_from(SIZES), n=st.integers(1, INT32_MAX), seed=st.integers(0, 2**32 - 1))
 def test_a_batch_is_distinct_and_in_range(size: int, n: int, seed: int) -> None:
     n = max(n, size)

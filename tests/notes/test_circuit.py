@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.circuits import network
 
@@ -48,7 +48,6 @@ class Counting:
     __add__ = __sub__ = __mul__ = __truediv__ = __pow__ = relu = operate
 
 
-@settings(max_examples=20)
 @given(SIZES)
 @pytest.mark.notes("Theorem 3.1")
 def test_size_of_a_network_is_the_closed_form_and_what_a_scalar_program_does(

@@ -165,7 +165,7 @@ def check(
     otherwise = "" if all_right else other_layout(read, cost, terms, given, key)
     losses = check_loss(protocol.own, references[0])
     losses = lacking_terms(losses, subject.cost.terms, calls, references)
-    losses = explained_losses(losses, calls, references, all_right)
+    losses = explained_losses(losses, cost.objective.loss, calls, references, all_right)
     form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
     if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
         form = [finding for finding in form if finding.kind not in RANDOM]

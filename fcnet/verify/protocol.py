@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.arrays import dtype_of, overlap
-from fcnet.types import Params
+from fcnet.types import Loss, Params, itself
 from fcnet.verify.agreement import agree, bounds_of, distance
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.pattern import fitted_factor
@@ -227,11 +227,15 @@ def lacking_terms(
 
 def explained_losses(
     losses: Sequence[Finding],
+    loss: Loss,
     calls: Sequence[Call],
     references: Sequence[Reference],
     all_right: bool,
 ) -> list[Finding]:
-    """The findings on the loss, with the decay of losses beside right gradients, or an epsilon."""
+    """The findings on the loss, with the decay of losses beside right gradients, or an epsilon.
+
+    Only a loss whose outputs are no prediction yet, but have a mean, has the logarithm of one.
+    """
     c = decay_of_losses(calls, references) if errors(losses) and all_right else 0.0
     if c > 0:
         rest = (
@@ -240,7 +244,7 @@ def explained_losses(
             "it out of the loss"
         )
         return [finding._replace(message=f"{finding.message}{rest}") for finding in losses]
-    if not errors(losses) or not are_near(calls, references):
+    if not errors(losses) or loss.mean is itself or not are_near(calls, references):
         return list(losses)
     rest = ": near, as with an epsilon in a logarithm; the gradient is judged without it"
     return [f._replace(message=f"{f.message}{rest}", severity="warning") for f in losses]

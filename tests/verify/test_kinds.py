@@ -94,3 +94,16 @@ def test_an_epsilon_in_the_logarithm_of_a_loss_is_a_warning(epsilon, ok):
     assert report.ok == ok, str(report)
     assert [f.kind for f in report.findings] == ["forward_differs"]
     assert ("as with an epsilon in a logarithm" in report.findings[0].message) == ok
+
+
+def test_a_loss_without_a_logarithm_has_no_epsilon():
+    def backward(params, X, Y):
+        ((W, b),) = params
+        E = X @ W + b - Y
+        return (1 + 1e-5) * (E**2).sum() / (2 * len(X)), [(X.T @ E / len(X), E.mean(0))]
+
+    draw = np.random.default_rng(3)
+    params = [(draw.normal(size=(4, 1)), np.zeros(1))]
+    X, Y = draw.normal(size=(7, 4)), draw.normal(size=(7, 1))
+    report = fcnet.check(backward, params, X, Y, batched=True)
+    assert [(f.kind, f.severity) for f in report.findings] == [("forward_differs", "error")]

@@ -92,9 +92,7 @@ def bind(
         params = rebuild(lambda _, leaf: with_floats(leaf), params)
     like = (rebuild(lambda _, leaf: leaf, params), x, y)
     readings = []
-    layouts = [layout for layout in readings_of(params, sizes) if all(layout.sizes)]
-    if not layouts:
-        raise ValueError("params have an array without numbers: each layer needs units and inputs")
+    layouts = readings_of(params, sizes)
     for layout in layouts:
         for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
             own = Case("your input", layout.read(params), one.read(x), other.read(y))

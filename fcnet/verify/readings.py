@@ -44,7 +44,7 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
 
     Raises:
         TypeError: for leaves that are not floating arrays.
-        ValueError: for shapes and sizes that fit no layout.
+        ValueError: for arrays without numbers, and for shapes and sizes that fit no layout.
 
     >>> [layout.sizes for layout in readings_of([np.ones((4, 3)), np.ones((3, 1))])]
     [(4, 3), (4, 3, 1), (3, 3, 1), (3, 3, 1)]
@@ -60,6 +60,12 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
     if sizes is not None:
         sizes = _as_sizes(sizes)
     shapes = {path: shape_of(leaf) for path, leaf in found.items()}
+    for path, shape in shapes.items():
+        if not math.prod(shape):
+            name = name_of(path)
+            raise ValueError(
+                f"{name} of shape {shape} has no numbers: each layer needs units and inputs"
+            )
     readings: list[Layout] = []
     error: TypeError | ValueError | None = None
     try:
@@ -89,7 +95,7 @@ def are_neurons(shapes: Iterable[tuple[int, ...]]) -> bool:
     (True, True, False)
     """
     axes = list(map(len, shapes))
-    return max(axes) < 2 and (axes.count(1) > 1 or len(axes) > 2)
+    return max(axes, default=2) < 2 and (axes.count(1) > 1 or len(axes) > 2)
 
 
 def is_vector(params: object) -> bool:

@@ -66,9 +66,21 @@ def test_check_refuses(name):
         fcnet.check(alone(gradient), network(), x, y, batched=True, **options)
 
 
-def test_a_layer_without_units_is_refused():
-    params = [(np.zeros((0, 4)), np.zeros(0)), (np.zeros((2, 0)), np.zeros(2))]
-    with pytest.raises(ValueError, match="each layer needs units and inputs"):
+UNITS = [(np.zeros((0, 4)), np.zeros(0)), (np.zeros((2, 0)), np.zeros(2))]
+
+
+@pytest.mark.parametrize("params", [[], {}, (), [[]], [()]])
+def test_no_parameters_are_refused(params):
+    with pytest.raises(TypeError, match="must hold one W and one b for each layer, got nothing"):
+        fcnet.check(alone(gradient), params, X, Y, batched=True)
+
+
+@pytest.mark.parametrize(
+    ("params", "name"), [(UNITS, r"params\[0\]\[0\]"), (np.zeros(0), "params")]
+)
+def test_a_layer_without_units_is_refused(params, name):
+    match = rf"^{name} of shape \(0,.*\) has no numbers: each layer needs units and inputs"
+    with pytest.raises(ValueError, match=match):
         fcnet.check(alone(gradient), params, X, Y, batched=True)
 
 

@@ -65,6 +65,10 @@ class Arguments(NamedTuple):
         """The arguments for a JAX function, with these floating leaves."""
         return self._with([_for_jax(x, self.integers_known) for x in self.leaves], values)
 
+    def reduce(self, function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
+        """The JAX function of the floating leaves alone."""
+        return lambda values: function(*self.fill(values))
+
     def floats(self, args: tuple[Any, ...]) -> list[Any]:
         """The floating leaves of arguments of the same form."""
         leaves = jax.tree.leaves(args, is_leaf=is_none)

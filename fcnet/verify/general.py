@@ -200,9 +200,6 @@ def _autodiff(
 def _named_values(function: Callable[..., Any], arguments: Arguments) -> list[Named]:
     """The values that the function names; TypeError unless JAX can trace it to a scalar."""
     leaves = [to_numpy(leaf) for leaf in arguments.differentiable]
-
-    def filled(leaves: Sequence[Array]) -> Any:
-        return function(*arguments.fill(leaves))
-
-    traced = trace_scalar(filled, leaves, name="function", arguments="the arguments")
+    loss = arguments.reduce(function)
+    traced = trace_scalar(loss, leaves, name="function", arguments="the arguments")
     return named_values(traced.jaxpr)

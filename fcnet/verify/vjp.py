@@ -107,11 +107,8 @@ def check_vjp(
 def _trace(reference: Callable[..., Any], arguments: Arguments) -> Any:
     """The computation of the reference; TypeError unless JAX can trace it."""
     leaves = [to_numpy(leaf) for leaf in arguments.differentiable]
-
-    def filled(leaves: Sequence[Array]) -> Any:
-        return reference(*arguments.fill(leaves))
-
-    return traced(filled, leaves, name="reference", arguments="the arguments")
+    values = arguments.reduce(reference)
+    return traced(values, leaves, name="reference", arguments="the arguments")
 
 
 def _as_jax(leaf: Any) -> Any:
@@ -161,7 +158,7 @@ class _Twins(NamedTuple):
 
     def values(self, function: Callable[..., Any], leaves: Sequence[Any]) -> list[Array]:
         """The floating results, of the floating arguments."""
-        results = jax.tree.leaves(function(*self.arguments.fill(leaves)))
+        results = jax.tree.leaves(self.arguments.reduce(function)(leaves))
         return [x for x in results if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
 
     def pull(self, function: Callable[..., Any], leaves: Sequence[Any]) -> list[Array]:

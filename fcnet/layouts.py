@@ -382,9 +382,10 @@ def chain(
     """The slots of the layers, with W of shape (in, out) if `transposed`; None if no chain."""
     slots: list[Slot] = []
     below = None
+    one_bias = ((), (1,)) if len(pairing) == 1 else ((),)  # in a list, (1,) may be of any layer
     for k, (W, b) in enumerate(pairing, start=1):
         shape = shapes[W][::-1] if transposed else shapes[W]
-        if len(shape) == 1 and (b is None or shapes[b] == ()):  # one neuron, w . x + b
+        if len(shape) == 1 and (b is None or shapes[b] in one_bias):  # one neuron, w . x + b
             shape = (1, *shape)
         if len(shape) != 2 or below not in (None, shape[1]):
             return None

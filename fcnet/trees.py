@@ -7,7 +7,9 @@ None is an entry like any other.
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
+
+import numpy as np
 
 from fcnet.arrays import is_array
 
@@ -43,7 +45,12 @@ def children(tree: object) -> list[tuple[str | int, Any]] | None:
         return list(tree.items())
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return list(zip(tree._fields, tree, strict=True))
-    return list(enumerate(tree)) if isinstance(tree, Sequence) else None
+    return list(enumerate(tree)) if isinstance(tree, Sequence) or _holds_objects(tree) else None
+
+
+def _holds_objects(tree: object) -> TypeGuard[np.ndarray]:
+    """Whether it is a vector of NumPy whose entries are objects, such as arrays."""
+    return isinstance(tree, np.ndarray) and tree.dtype == object and tree.ndim == 1
 
 
 def leaves(tree: object, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -73,6 +80,11 @@ def rebuild(function: Callable[[Path, Any], Any], tree: object, path: Path = ())
         clone = copy.copy(tree)
         clone.update(new)
         return clone
+    if isinstance(tree, np.ndarray):
+        array = np.empty_like(tree)
+        for key, value in new.items():
+            array[key] = value
+        return array
     kind: Any = type(tree)
     if isinstance(tree, Mapping):
         return kind(new)

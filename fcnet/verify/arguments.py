@@ -17,6 +17,7 @@ from fcnet.arrays import (
     unit_roundoff,
 )
 from fcnet.verify.candidate import message_of, quietly
+from fcnet.verify.forms import opened
 from fcnet.verify.types import FORMATS, Answer, Finding, Format, Values, form_finding, format_of
 
 Traced = TypeVar("Traced")
@@ -107,7 +108,7 @@ def call(
     with quietly(arguments.differentiable, double):
         given = arguments.fresh(values, double)
         try:
-            value = function(*given)
+            value = opened(function(*given))
         except (Exception, SystemExit) as error:
             return Called(None, form_finding("raises", f"it raised {message_of(error)}"), [])
     if jax.tree.structure(given, is_leaf=is_none) != arguments.structure:

@@ -19,6 +19,7 @@ from jax.typing import DTypeLike
 from fcnet.arrays import assign, dtype_of, is_floating, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, with_zero_biases
 from fcnet.verify.arrangement import Arrangement
+from fcnet.verify.forms import opened
 from fcnet.verify.returned import Returned, read_returned
 from fcnet.verify.step import after_step, gradient_of_step, is_changed
 from fcnet.verify.types import Answer, Case, Finding, Format, form_finding, format_of
@@ -167,7 +168,7 @@ class Candidate(NamedTuple):
         returned = None
         try:
             with quietly(self.leaves, np.float64 == dtype):
-                returned = function(*arguments)
+                returned = opened(function(*arguments))
                 read = self.read(case, arguments, returned)
         except (Exception, SystemExit) as error:
             read = Returned(None, (_raised(error, case),))

@@ -14,6 +14,7 @@ from fcnet.verify.arguments import coarsest
 from fcnet.verify.claim_table import claim_table
 from fcnet.verify.compare import Comparison, compare_arrays, largest_excess
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
+from fcnet.verify.diagnose.clipped import clipped
 from fcnet.verify.example import NO_EXAMPLE, Example
 from fcnet.verify.judge import Trial, judge
 from fcnet.verify.protocol import check_repeated, note_noise
@@ -193,7 +194,9 @@ class Claim:
                 for leaf in persistent
             ]
         causes = self.causes(self, trials)
-        return causes or explain_arrays(_wrong_arrays(self, trials))
+        gradients = [i for i, array in enumerate(self.arrays) if array.place is not None]
+        clip = clipped([trial.comparison for trial in trials], gradients)
+        return causes or ([clip] if clip else explain_arrays(_wrong_arrays(self, trials)))
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """The arrays of which no case shows anything."""

@@ -4,14 +4,16 @@ Both readers use it: that of a network's gradient, and that of the gradient of a
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 
 from fcnet.arrays import dtype_of, is_array, is_floating, shape_of
-from fcnet.trees import children, leaves, name_of
+from fcnet.trees import children, leaves, name_of, rebuild
+from fcnet.verify.snapshot import attributes
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -25,6 +27,18 @@ def is_one_number(value: Any) -> bool:
     return is_array(value) and math.prod(shape_of(value)) == 1 and dtype_of(value).kind != "c"
 
 
+def value_in(part: Any) -> Any:
+    """The value that stands beside a gradient: one number, or the first of (value, other results).
+
+    So JAX returns it with `has_aux`. None if there is none.
+
+    >>> value_in(0.5), value_in((0.5, {"accuracy": 1.0})), value_in(np.ones(2))
+    (0.5, 0.5, None)
+    """
+    first = part[0] if type(part) is tuple and len(part) == 2 else part
+    return first if is_one_number(first) else None
+
+
 def is_one_array(value: Any) -> bool:
     """Whether a value is an array of a library or a number, and no list.
 
@@ -32,6 +46,36 @@ def is_one_array(value: Any) -> bool:
     (True, True, False)
     """
     return is_array(value) and not isinstance(value, (list, tuple))
+
+
+def opened(result: Any) -> Any:
+    """A result with lists in place of iterators, and dicts in place of objects that hold arrays.
+
+    Objects that JAX takes apart stay what they are.
+
+    >>> opened((0.5, zip("Wb", [1.0, 2.0], strict=True)))
+    (0.5, [('W', 1.0), ('b', 2.0)])
+    """
+    if not any(fits(leaf) for _, leaf in leaves(result) for fits, _ in OPENED):
+        return result
+    return rebuild(lambda _, leaf: _opened_leaf(leaf), result)
+
+
+def _opened_leaf(leaf: Any) -> Any:
+    way = next((way for fits, way in OPENED if fits(leaf)), None)
+    return leaf if way is None else opened(way(leaf))
+
+
+def _holds_arrays(value: Any) -> bool:
+    held = {} if is_array(value) else attributes(value)
+    return any(map(is_one_array, held.values())) and jax.tree_util.all_leaves([value])
+
+
+OPENED: tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...] = (
+    (lambda value: isinstance(value, (Iterator, ValuesView)), list),
+    (_holds_arrays, attributes),
+)
+"""What a result may be wrapped in, and how it is opened."""
 
 
 def describe(tree: Any) -> str:

@@ -17,7 +17,7 @@ from fcnet.verify.forms import (
     cause_of,
     describe,
     fills,
-    is_one_number,
+    value_in,
     without_numbers,
 )
 from fcnet.verify.types import Answer, Finding, form_finding
@@ -34,7 +34,8 @@ class ResultForm(NamedTuple):
     Attributes:
         entries: how many arguments have an entry in it, from the first on; None if the gradient is
             that of the first, alone.
-        value: the place of the value in a pair with the gradient; None if there is no value.
+        value: the place of the value beside the gradient, or in one tuple with the gradients of
+            several arguments: 0 or -1; None if there is no value.
         named: the named values whose gradients come last in a dict, in the order of the backward
             pass; () if there are none.
     """
@@ -48,10 +49,11 @@ class ResultForm(NamedTuple):
         named: Mapping[str, Any] = {}
         if self.named and _ends_in_dict(returned):
             named = returned[-1]
-            returned = returned[0] if len(returned) == 2 else returned[:2]
-        if self.value is None or not _is_tuple(returned, 2):
+            returned = _alone(returned[:-1])
+        if self.value is None or not _has_parts(returned):
             return Parts(returned, None, named)
-        return Parts(returned[1 - self.value], returned[self.value], named)
+        rest = returned[1:] if self.value == 0 else returned[:-1]
+        return Parts(_alone(rest), value_in(returned[self.value]), named)
 
 
 class Parts(NamedTuple):
@@ -98,7 +100,7 @@ def fitting_forms(
         ResultForm(entries, value, named)
         for named in names
         for entries in (all_of_them, None, *range(all_of_them - 1, 0, -1))
-        for value in (None, 0, 1)
+        for value in (None, 0, -1)
     ]
     fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
     found = {way: read(arguments, shapes, returned, way) for way in fitting}
@@ -107,23 +109,27 @@ def fitting_forms(
 
 
 def returned_names(returned: Any) -> tuple[Any, ...]:
-    """The keys of a dict that comes last in a pair or a triple."""
+    """The keys of a dict that comes last, beside something else."""
     return tuple(returned[-1]) if _ends_in_dict(returned) else ()
 
 
 def _ends_in_dict(returned: Any) -> bool:
-    return _is_tuple(returned, 2, 3) and isinstance(returned[-1], Mapping)
+    return _has_parts(returned) and isinstance(returned[-1], Mapping)
 
 
-def _is_tuple(value: Any, *lengths: int) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) in lengths
+def _has_parts(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) > 1
+
+
+def _alone(parts: Any) -> Any:
+    return parts[0] if len(parts) == 1 else parts
 
 
 def _fits(arguments: Arguments, parts: Parts, form: ResultForm) -> bool:
     """Whether each part is where it should be, the gradient in the containers of the arguments."""
     return (
         _leaves(arguments, parts, form) is not None
-        and (form.value is None or is_one_number(parts.value))
+        and (form.value is None or parts.value is not None)
         and (not form.named or bool(parts.named))
     )
 
@@ -135,8 +141,11 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
     """
     each = arguments.structure.children()
     first = each[0] if form.entries is None else jax.tree_util.treedef_tuple(each[: form.entries])
+    gradient = parts.gradient
+    if form.entries is not None and type(gradient) is list:
+        gradient = tuple(gradient)
     try:
-        leaves = first.flatten_up_to(parts.gradient)
+        leaves = first.flatten_up_to(gradient)
     except ValueError:
         return None
     fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)

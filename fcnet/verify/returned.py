@@ -16,6 +16,7 @@ from fcnet.verify.forms import (
     fills,
     is_one_number,
     of_examples,
+    value_in,
     without_numbers,
 )
 from fcnet.verify.regroup import STYLES, in_order, is_one_vector, regrouped
@@ -111,7 +112,11 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict
     parts = len(value) if isinstance(value, (tuple, list)) else 1
     if parts > 1:
         ends = ((value[0], value[1:]), (value[-1], value[:-1]))
-        ways += [(rest if parts > 2 else rest[0], x) for x, rest in ends if is_one_number(x)]
+        ways += [
+            (rest if parts > 2 else rest[0], loss)
+            for part, rest in ends
+            if (loss := value_in(part)) is not None
+        ]
     fitting, mismatches = [], []
     for gradient, loss in ways:
         try:

@@ -569,6 +569,19 @@ FORMS = {
         ["x", "w", "value"],
     ),
     "all gradients": (lambda x, w: (np.cos(x) * w, np.sin(x)), ["x", "w"]),
+    "an iterator": (lambda x, w: iter([np.cos(x) * w, np.sin(x)]), ["x", "w"]),
+    "(value, gradient, gradient)": (
+        lambda x, w: (np.sin(x) @ w, np.cos(x) * w, np.sin(x)),
+        ["x", "w", "value"],
+    ),
+    "[gradient, gradient, value]": (
+        lambda x, w: [np.cos(x) * w, np.sin(x), np.sin(x) @ w],
+        ["x", "w", "value"],
+    ),
+    "((value, other results), gradient)": (
+        lambda x, w: ((np.sin(x) @ w, {"accuracy": 0.5}), np.cos(x) * w),
+        ["x", "value"],
+    ),
     "a value that JAX computed in float32": (
         lambda x, w: (float(valued(x, w)), np.cos(x) * w),
         ["x", "value"],
@@ -600,6 +613,23 @@ def test_two_numbers_are_read_as_what_they_are():
     first = fcnet.check_gradient(lambda a, b: (np.sin(a) * b, np.cos(a) * b), function, a, b)
     assert first.ok
     assert [leaf.path for leaf in first.leaves] == ["a", "value"]
+
+
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"an iterator"}))
+def test_a_wrong_gradient_is_found_beside_the_value(form):
+    gradient, _ = FORMS[form]
+    x, w = np.array([0.3, -1.2, 0.8]), np.array([1.5, 0.4, -2.0])
+
+    def slip(x, w):
+        """The gradient at other places: cos(x + 0.1) for cos(x), but the value is right."""
+        value = float(np.sin(x) @ w)
+        return jax.tree.map(
+            lambda part: value if np.ndim(part) != 1 else part, gradient(x + 0.1, w)
+        )
+
+    report = fcnet.check_gradient(slip, valued, x, w)
+    assert report.verdict == "wrong"
+    assert not any(f.quantity == "J" or f.kind == "wrong_shape" for f in report.findings)
 
 
 def test_a_wrong_value_is_a_finding_and_does_not_hide_a_wrong_gradient():

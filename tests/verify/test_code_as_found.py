@@ -5,6 +5,7 @@
 | each of `FORMS` | right, no error | the line and the layer of the slip, nothing else |
 """
 
+from dataclasses import make_dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -331,6 +332,72 @@ def test_code_is_read_as_it_is(form, slip):
     assert report.verdict == ("wrong" if slip else "right"), report
     errors = [(f.line, f.layer, f.kind) for f in report.findings if f.severity == "error"]
     assert errors == [(5, 1, "sum_for_mean")] * slip
+
+
+NAMES = ("dW1", "db1", "dW2", "db2")
+RESULTS = {
+    "zip": lambda loss, g: zip(g[::2], g[1::2], strict=True),
+    "map": lambda loss, g: map(np.copy, g),
+    "generator": lambda loss, g: (array for array in g),
+    "loss and reversed": lambda loss, g: (loss, reversed(g[::-1])),
+    "values": lambda loss, g: dict(zip(NAMES, g, strict=True)).values(),
+    "namespace": lambda loss, g: SimpleNamespace(**dict(zip(NAMES, g, strict=True))),
+    "loss and dataclass": lambda loss, g: (loss, make_dataclass("Grads", NAMES)(*g)),
+    "array of arrays": lambda loss, g: of_objects(g),
+    "has_aux": lambda loss, g: ((loss, {"accuracy": 0.5}), list(g)),
+}
+"""Results, from a loss and the four arrays."""
+
+
+def of_objects(values: Any) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        array[i] = value
+    return array
+
+
+@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_result_may_be_wrapped(name, slip):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        loss = ((np.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2).sum() / (2 * len(x))
+        return RESULTS[name](loss, gradients(*params, x, y, slip))
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+
+
+def test_a_wrong_loss_beside_other_results_is_found():
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        return (1.0, {"accuracy": 0.5}), gradients(*params, x, y, False)
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert [f.kind for f in report.findings] == ["forward_differs"]
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_parameters_may_be_arrays_of_objects(slip):
+    """So that a step can be written as params - rate * gradient."""
+
+    def step(params: Any, x: Any, y: Any) -> Any:
+        return params - RATE * of_objects(gradients(*params, x, y, slip))
+
+    params = of_objects(arrays())
+    options: Any = {"batched": True, "activation": "tanh", "learning_rate": RATE}
+    report = fcnet.check(step, params, X, Y, **options)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_one_neuron_may_have_its_bias_in_an_array(slip):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        e = (x @ params["w"] + params["b"] - y) / len(x)
+        return {"w": x.T @ e, "b": np.array([e.mean() if slip else e.sum()])}
+
+    params = {"w": X[0], "b": np.zeros(1)}
+    report = fcnet.check(backward, params, X, Y[:, 0], batched=True)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "divided_twice")] * slip
 
 
 def test_a_network_of_other_layers_is_no_network_of_pairs():
@@ -741,6 +808,34 @@ def test_a_step_of_adam_is_told(root):
 
     report = fcnet.check(step, arrays(), X, Y, batched=True, activation="tanh", learning_rate=RATE)
     assert [f.kind for f in report.findings] == ["adaptive_step"], report
+
+
+def norm_of(arrays: Any) -> Any:
+    return np.sqrt(sum((array**2).sum() for array in arrays))
+
+
+CLIPPING = {
+    "clipped": lambda g: [np.clip(array, -0.1, 0.1) for array in g],
+    "clipped_norm": lambda g: [array * min(1, 0.5 / (norm_of(g) + 1e-6)) for array in g],
+    "zero": lambda g: [0 * array for array in g],
+}
+
+
+@pytest.mark.parametrize("kind", CLIPPING)
+def test_a_gradient_that_is_clipped_is_told(kind):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        return CLIPPING[kind](gradients(*params, x, y, False))
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert {f.kind for f in report.findings} == {kind}, report
+    assert len(report.findings) == 1 or kind == "zero"
+
+    def function(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        return ((jnp.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2).sum() / (2 * len(x))
+
+    report = fcnet.check_gradient(backward, function, arrays(), X, Y)
+    assert [f.kind for f in report.findings] == [kind], report
 
 
 def test_labels_that_count_from_1_are_told_what_to_do():

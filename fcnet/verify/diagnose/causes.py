@@ -14,6 +14,7 @@ from fcnet.types import Layer, Params
 from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass, rows_of
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.blame import Observation, diagnose
+from fcnet.verify.diagnose.clipped import clipped
 from fcnet.verify.diagnose.decay import odd_terms, simpler
 from fcnet.verify.diagnose.descriptions import (
     Description,
@@ -90,6 +91,9 @@ class Causes:
             return [form_finding("returns_parameters", message)]
         if self._is_online():
             return [form_finding("online_steps", ONLINE)]
+        comparisons = [trial.comparison for trial in self.trials]
+        if clip := clipped(comparisons, range(len(candidate.layout.slots))):
+            return [clip]
         if self._is_in_other_places():
             return [form_finding("leaf_order", OTHER_PLACES)]
         if slip := self._only_slip():

@@ -289,7 +289,8 @@ def check_parameter(name: str, leaf: object) -> None:
     if not is_array(leaf):
         raise TypeError(
             f"{name} must be an array of NumPy, JAX or PyTorch, or lists of numbers, "
-            f"got {type(leaf).__name__}"
+            f"got {type(leaf).__name__}; pass the arrays alone, and a function of (params, x, y) "
+            "that adds the rest"
         )
     if not is_floating(leaf) or not 2 <= dtype_of(leaf).itemsize <= 8:
         raise TypeError(

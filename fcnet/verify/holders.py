@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
 from typing import Any, NamedTuple, TypeVar
 
-from fcnet.arrays import dtype_of, is_array, is_floating, shape_of, with_floats
+from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy, with_floats
 from fcnet.layouts import WORDS, words_of
 from fcnet.trees import Path, children, leaves
 from fcnet.verify.calling import check_call, required_count
@@ -43,8 +43,11 @@ PLURAL = re.compile(r"(?<=s)es$|s$")
 GRADIENTS = ("grads", "gradients", "grad")
 """Names of attributes that hold all gradients."""
 
+CONTENTS = ("value", "data", "val", "array", "values", "tensor")
+"""Names of the array in an object that is one parameter, as Param(value, grad) is."""
+
 OF_ARRAYS = ("grad", "g")
-"""Names of attributes of an array, such as a tensor, that hold its gradient."""
+"""Names of attributes that hold its gradient: of an array, such as a tensor, or beside it."""
 
 Checker = TypeVar("Checker", bound=Callable[..., Any])
 
@@ -76,7 +79,10 @@ def _of_filled(penalty: Callable[[Any], Any], holder: "Holder", arrays: Any) -> 
 
 
 def is_object(params: object) -> bool:
-    """Whether it is an object with attributes, or a container of objects with parameters."""
+    """Whether it is an object with attributes, or a container of objects with parameters.
+
+    Or a list or a dict that holds settings too, such as the name of an activation.
+    """
     objects = [
         leaf
         for _, leaf in leaves(params)
@@ -84,7 +90,14 @@ def is_object(params: object) -> bool:
     ]
     if children(params) is None:
         return bool(objects)
-    return bool(list(_parameters(objects, (), False, set())))
+    changes = isinstance(params, (MutableMapping, MutableSequence))
+    return bool(list(_parameters(objects, (), False, set()))) or (changes and _has_settings(params))
+
+
+def _has_settings(container: object) -> bool:
+    """Whether arrays stand beside texts or functions."""
+    values = [leaf for _, leaf in leaves(container)]
+    return any(map(is_one_array, values)) and any(isinstance(v, str) or callable(v) for v in values)
 
 
 class Held(dict[str | int, Any]):
@@ -154,9 +167,14 @@ class Holder(NamedTuple):
         _fill(params, self.arrays())
 
     def kept_gradient(self) -> Any:
-        """The gradient that the object keeps beside its parameters; None if there is none."""
+        """The gradient that the object keeps beside its parameters; None if there is none.
+
+        It is a copy: what an object keeps, the next call may overwrite.
+        """
         found = {path: self._gradient_of(path) for path in self.paths}
-        return None if any(value is None for value in found.values()) else _nested(found)
+        if any(value is None for value in found.values()):
+            return None
+        return _nested({path: like(to_numpy(value), value) for path, value in found.items()})
 
     def read(self, result: Any) -> Any:
         """A result with the arrays of each object in it that is like the owner.
@@ -200,6 +218,8 @@ class Holder(NamedTuple):
         own = _at(self.owner, path)
         values = [_at(self.owner, place) for place in places]
         values += [getattr(own, name, None) for name in OF_ARRAYS]
+        if bare in CONTENTS:
+            values += [_at(self.owner, (*above, name)) for name in OF_ARRAYS]
         return next((value for value in values if is_array(value)), None)
 
 
@@ -215,6 +235,8 @@ def holder_of(owner: Any) -> Holder:
     (('W1',), ('b1',))
     """
     places: dict[Path, Any] = dict(_parameters(owner, (), False, set()))
+    if not places and children(owner) is not None:
+        places = dict(_parameters(owner, (), True, set()))
     first: dict[int, Path] = {}
     for path, array in places.items():
         if not isinstance(array, (int, float)):
@@ -296,7 +318,9 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
     if {_role_of(name) for name in of_role if name not in named_whole} == {"b"}:
         # Beside a b, theta holds the weights alone.
         named_whole = [name for name in named_whole if name not in of_role]
+    content = [name for name in held if named and name.strip("_") in CONTENTS]
     for names, are_named in (
+        (content[:1], True),
         (named_whole, True),
         (of_role, True),
         (list(held), False),

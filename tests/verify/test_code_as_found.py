@@ -334,6 +334,61 @@ def test_code_is_read_as_it_is(form, slip):
     assert errors == [(5, 1, "sum_for_mean")] * slip
 
 
+class Param:
+    """An array and its gradient, which is kept in the same memory from call to call."""
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value, self.grad = value, np.zeros_like(value)
+
+
+def with_param_objects(slip: bool) -> tuple[Any, Any]:
+    W1, b1, W2, b2 = map(Param, arrays())
+    net = SimpleNamespace(layers=[SimpleNamespace(W=W1, B=b1), SimpleNamespace(W=W2, B=b2)])
+
+    def backward(x: Any, y: Any) -> None:
+        own = (W1, b1, W2, b2)
+        g = gradients(*(param.value for param in own), x, y, slip)
+        for param, array in zip(own, g, strict=True):
+            param.grad[...] = array
+
+    return net, backward
+
+
+def layers_with_settings(slip: bool) -> tuple[Any, Any]:
+    """Each layer has the name of its activation, and what the last call kept."""
+    W1, b1, W2, b2 = arrays()
+    layers = [{"W": W1, "b": b1, "act": "tanh"}, {"W": W2, "b": b2, "act": "linear"}]
+
+    def backward(layers: Any, x: Any, y: Any) -> Any:
+        assert [layer["act"] for layer in layers] == ["tanh", "linear"]
+        layers[0]["A"] = x
+        own = [layer[name] for layer in layers for name in "Wb"]
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        return [{"dW": dW1, "db": db1}, {"dW": dW2, "db": db2}]
+
+    return layers, backward
+
+
+def tuples_with_functions(slip: bool) -> tuple[Any, Any]:
+    W1, b1, W2, b2 = arrays()
+
+    def backward(layers: Any, x: Any, y: Any) -> Any:
+        (W1, b1, act), (W2, b2, _) = layers
+        assert act is np.tanh
+        dW1, db1, dW2, db2 = gradients(W1, b1, W2, b2, x, y, slip)
+        return [(dW1, db1), (dW2, db2)]
+
+    return [(W1, b1, np.tanh), (W2, b2, None)], backward
+
+
+@pytest.mark.parametrize("form", [with_param_objects, layers_with_settings, tuples_with_functions])
+@pytest.mark.parametrize("slip", [False, True])
+def test_what_is_no_array_is_left_alone(form, slip):
+    params, backward = form(slip)
+    report = fcnet.check(backward, params, X, Y, batched=True, activation="tanh")
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+
+
 NAMES = ("dW1", "db1", "dW2", "db2")
 RESULTS = {
     "zip": lambda loss, g: zip(g[::2], g[1::2], strict=True),

@@ -332,10 +332,10 @@ class Stepping:
         raise AssertionError("it is not called")
 
 
-def test_a_function_among_arrays_makes_them_no_object():
+def test_other_entries_than_arrays_are_refused_where_arrays_cannot_be_put_in():
     W, b = network((4, 2))[0]
-    with pytest.raises(TypeError, match=r"act must be an array .*got function"):
-        fcnet.check(lambda p, x, y: p, {"W1": W, "b1": b, "act": lambda z: z}, X, Y, batched=True)
+    with pytest.raises(TypeError, match=r"params\[2\] must be an array .*got str; pass the arrays"):
+        fcnet.check(lambda p, x, y: p, (W, b, "relu"), X, Y, batched=True)
 
 
 def test_a_list_of_layers_may_hold_some_without_parameters():

@@ -241,6 +241,9 @@ shape (), got shape (2,)
     check_result("loss", loss, "mean", (m_r,), o)
 
 
+SIGNS = "; for labels -1 and 1, pass a fcnet.Loss of your own"
+
+
 def check_labels(name: str, y: Array | np.ndarray, loss: Loss) -> None:
     """Raise unless the loss is one of m_r outputs, and the known targets are such as it takes."""
     check_loss(loss, y.shape[-1], y.dtype)
@@ -249,7 +252,7 @@ def check_labels(name: str, y: Array | np.ndarray, loss: Loss) -> None:
         row = tuple(int(i) for i in np.argwhere(~accepted)[0][:-1])
         raise ValueError(
             f"{name}{list(row) or ''} must be {loss.labels.description}, for {loss.name}, "
-            f"got {np.asarray(y)[row]}"
+            f"got {np.asarray(y)[row]}{SIGNS if np.all(abs(np.asarray(y)) == 1) else ''}"
         )
 
 

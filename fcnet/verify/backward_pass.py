@@ -22,6 +22,18 @@ from fcnet.verify.truth.terms import without
 from fcnet.verify.types import Answer, Case, Cost, Format, Leaf, Reference
 from fcnet.verify.unread import Unread, completed, unread_of, without_biases
 
+OF_RELU = {
+    0.0: "ReLU'(0) = 0; the notes take 1, and both are right",
+    0.5: "ReLU'(0) = 0.5; the notes take 1, and both are right",
+    1.0: "ReLU'(0) = 1, as the notes do",
+}
+OF_OTHERS = {
+    0.0: "the derivative from below; that from above is right too",
+    0.5: "the middle of the derivatives on both sides, which are right too",
+    1.0: "the derivative from above; that from below is right too",
+}
+"""How the slope at a kink is said, by its place between that below, 0, and that above, 1."""
+
 ROWS_ALONE = 8
 """Batches of up to this many examples are also tried row by row, to locate their faults."""
 
@@ -137,10 +149,10 @@ class BackwardPass:
                 "the verdict is from the other inputs"
             )
         seen = {c.convention for c in comparisons if c.convention is not None}
+        is_relu = self.cost.objective.activation.name == "relu"
+        said = OF_RELU if is_relu else OF_OTHERS
         return notes + [
-            f"where a pre-activation is exactly 0 it takes ReLU'(0) = {c:g}"
-            + (", as the notes do" if c == 1 else "; the notes take 1, and both are right")
-            for c in sorted(seen)
+            f"where a pre-activation is exactly 0 it takes {said[c]}" for c in sorted(seen)
         ]
 
     def example(self, trials: Sequence[Trial]) -> Example:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import dropwhile
 from typing import Any
 
@@ -30,6 +30,19 @@ ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (
     (lambda slot: (slot.role == "W", -slot.layer), "with every b before every W, backwards"),
 )
 """Other orders of the arrays, by the key to sort their slots by."""
+
+
+def in_one_style(keys: Iterable[Any], gradient: Mapping[Any, Any]) -> list[Any] | None:
+    """The keys of a gradient for these keys of parameters; None if it lacks some in every style.
+
+    >>> in_one_style(["W", "b"], {"db": 1.0, "dW": 2.0})
+    ['dW', 'db']
+    """
+    for style in STYLES:
+        names = [key if style == "{}" else style.format(key) for key in keys]
+        if all(name in gradient for name in names):
+            return names
+    return None
 
 
 def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:

@@ -20,6 +20,7 @@ from fcnet.verify.forms import (
     value_in,
     without_numbers,
 )
+from fcnet.verify.regroup import in_one_style
 from fcnet.verify.types import Answer, Finding, form_finding
 
 NO_FLOATS = (
@@ -141,15 +142,31 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
     """
     each = arguments.structure.children()
     first = each[0] if form.entries is None else jax.tree_util.treedef_tuple(each[: form.entries])
-    gradient = parts.gradient
+    gradient, own = parts.gradient, arguments.own[: form.entries]
     if form.entries is not None and type(gradient) is list:
         gradient = tuple(gradient)
+    gradient = _renamed(own[0] if form.entries is None else own, gradient)
     try:
         leaves = first.flatten_up_to(gradient)
     except ValueError:
         return None
     fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
     return leaves if all(fits) else None
+
+
+def _renamed(own: Any, gradient: Any) -> Any:
+    """The gradient with the keys of the user's own arguments, where it has dW for W."""
+    if type(own) is dict and isinstance(gradient, Mapping):
+        names = in_one_style(own, gradient)
+        if names is None or len(own) != len(gradient):
+            return gradient
+        return {
+            key: _renamed(own[key], gradient[name]) for key, name in zip(own, names, strict=True)
+        }
+    both = type(own) in (list, tuple) and type(gradient) in (list, tuple)
+    if both and not is_array(gradient) and len(own) == len(gradient):
+        return type(gradient)(map(_renamed, own, gradient))
+    return gradient
 
 
 def read(

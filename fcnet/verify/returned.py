@@ -19,7 +19,7 @@ from fcnet.verify.forms import (
     value_in,
     without_numbers,
 )
-from fcnet.verify.regroup import STYLES, in_order, is_one_vector, regrouped
+from fcnet.verify.regroup import in_one_style, in_order, is_one_vector, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
 
 NOTHING = (
@@ -159,11 +159,9 @@ Entries = list[tuple[str | int, Any]] | None
 
 def _parts(params: Any, gradient: Any, expected: Entries, entries: Entries) -> list[Any] | None:
     """The entries of `gradient` in the order of those of `params`; None where some are missing."""
-    if isinstance(params, Mapping) and isinstance(gradient, Mapping):
-        for style in STYLES:
-            names = [key if style == "{}" else style.format(key) for key in params]
-            if all(name in gradient for name in names):
-                return [gradient[name] for name in names]
+    both = isinstance(params, Mapping) and isinstance(gradient, Mapping)
+    if both and (names := in_one_style(params, gradient)) is not None:
+        return [gradient[name] for name in names]
     either = isinstance(params, Mapping) or isinstance(gradient, Mapping)
     if either or entries is None or expected is None or len(entries) != len(expected):
         return None

@@ -615,6 +615,31 @@ def test_two_numbers_are_read_as_what_they_are():
     assert [leaf.path for leaf in first.leaves] == ["a", "value"]
 
 
+@pytest.mark.parametrize("slip", [False, True])
+@pytest.mark.parametrize("style", ["d{}", "grad_{}", "{}_grad"])
+def test_the_keys_of_a_gradient_may_be_those_of_its_parameters_with_a_word(style, slip):
+    """In one dict, in a list of dicts, and beside the gradient of another argument."""
+
+    def function(layers, x):
+        return sum(jnp.sum(jnp.tanh(x @ layer["W"] + layer["b"])) for layer in layers)
+
+    def gradient(layers, x):
+        slopes = [1 - np.tanh(x @ layer["W"] + layer["b"]) ** 2 for layer in layers]
+        named = [
+            {style.format("b"): d.sum(0), style.format("W"): x.T @ (-d if slip else d)}
+            for d in slopes
+        ]
+        dx = sum(d @ layer["W"].T for d, layer in zip(slopes, layers, strict=True))
+        return named, dx
+
+    r = np.random.default_rng(0)
+    layers = [{"W": r.normal(size=(3, 2)), "b": r.normal(size=2)} for _ in range(2)]
+    x = r.normal(size=(4, 3))
+    for form in (gradient, lambda *args: gradient(*args)[0]):
+        report = fcnet.check_gradient(form, function, layers, x)
+        assert [(f.kind, "b']" in f.message) for f in report.findings] == [("sign", False)] * slip
+
+
 @pytest.mark.parametrize("form", sorted(FORMS.keys() - {"an iterator"}))
 def test_a_wrong_gradient_is_found_beside_the_value(form):
     gradient, _ = FORMS[form]

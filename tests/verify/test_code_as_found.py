@@ -444,6 +444,51 @@ def test_parameters_may_be_arrays_of_objects(slip):
     assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
 
 
+@pytest.mark.parametrize(("slope", "side"), [(0.1, "below"), (1.0, "above"), (0.55, "middle")])
+def test_the_slope_at_a_kink_of_another_activation_is_told(slope, side):
+    leaky = fcnet.Activation(
+        "leaky", lambda z: jnp.where(z > 0, z, 0.1 * z), lambda z: jnp.where(z > 0, 1.0, 0.1)
+    )
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        z = x @ W1 + b1
+        a = np.where(z > 0, z, 0.1 * z)
+        d2 = (a @ W2 + b2 - y) / len(x)
+        d1 = d2 @ W2.T * np.select([z > 0, z < 0], [1, 0.1], slope)
+        return x.T @ d1, d1.sum(0), a.T @ d2, d2.sum(0)
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation=leaky)
+    assert report.ok, report
+    (note,) = report.notes
+    assert side in note
+    assert "ReLU" not in note
+
+
+def test_labels_of_two_signs_are_no_numbers_of_classes():
+    """Plus y, with y in -1, 1, is no label that is subtracted."""
+    signs = np.where(Y[:, :1] > 0, 1.0, -1.0)
+    options: Any = {"batched": True, "activation": "tanh"}
+    with pytest.raises(ValueError, match="for labels -1 and 1, pass a"):
+        fcnet.check(
+            lambda p, x, y: p, arrays()[:2], X, np.ones((5, H)) - 2, loss="logistic", batched=True
+        )
+    margin = fcnet.Loss(
+        "margin",
+        lambda o, y: jnp.log1p(jnp.exp(-y * o)).sum(),
+        lambda o, y: -y / (1 + jnp.exp(y * o)),
+    )
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W, b = params
+        d = -y / (1 + np.exp(-y * (x @ W + b))) / len(x)  # exp(y o) is right
+        return x.T @ d, d.sum(0)
+
+    report = fcnet.check(backward, [X[:D, :1], X[0, :1]], X, signs, loss=margin, **options)
+    assert not report.ok
+    assert not any("label" in finding.message for finding in report.findings), report
+
+
 @pytest.mark.parametrize("slip", [False, True])
 def test_one_neuron_may_have_its_bias_in_an_array(slip):
     def backward(params: Any, x: Any, y: Any) -> Any:

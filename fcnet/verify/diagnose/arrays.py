@@ -86,9 +86,14 @@ def _not_finite(array: WrongArray) -> Iterator[Sign]:
             yield "not_finite", f"is {got[tuple(at)]} at {at}"
 
 
+NOT_COMPUTED = (
+    "it is not computed, or cut off; for a constant, check a function of the other arguments"
+)
+
+
 def _zero(array: WrongArray) -> Iterator[Sign]:
     if not any(got.any() for got in array.got):
-        yield "zero", "is 0 everywhere: it is not computed, or cut off"
+        yield "zero", f"is 0 everywhere: {NOT_COMPUTED}"
 
 
 def _one_factor(array: WrongArray) -> Iterator[Sign]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fcnet.verify.diagnose.batch import Batch, Rows
 from fcnet.verify.diagnose.line import Mistake
-from fcnet.verify.diagnose.mistakes.output import LABEL_SUBTRACTED
+from fcnet.verify.diagnose.mistakes.output import LABEL_SUBTRACTED, labels_of
 from fcnet.verify.truth.functions import means_of
 
 
@@ -38,7 +38,7 @@ def _with_targets(change: Callable[[Rows], Rows]) -> Callable[[Batch, int], Rows
 def _with_labels(batch: Batch, k: int) -> Rows:
     """One-hot targets replaced by their labels, of shape (n,), which only broadcasts if n = m_r."""
     Y = batch.case.Y
-    return (batch.error(Y) + (Y - np.broadcast_to(Y.argmax(1), Y.shape))) * batch.slope(k)
+    return (batch.error(Y) + (Y - np.broadcast_to(labels_of(Y), Y.shape))) * batch.slope(k)
 
 
 def _with_slope(i: int) -> Callable[[Batch, int], Rows]:

@@ -13,6 +13,13 @@ from fcnet.verify.types import Values
 LABEL_SUBTRACTED = "subtracts the label, the number of the class, not its one-hot vector"
 
 
+def labels_of(y: Values) -> Values:
+    """The numbers of the classes of one-hot targets; ValueError for one output, which has none."""
+    if y.shape[-1] == 1:
+        raise ValueError("one output has no one-hot targets")
+    return y.argmax(-1)
+
+
 def _residual(s: Step) -> np.ndarray:
     return s.example.a(s.k) - s.example.y
 
@@ -145,7 +152,7 @@ OUTPUT = (
     Mistake(
         "label_subtracted",
         "2",
-        lambda s, e, k: s.expected + (e.y - e.y.argmax()) * e.slope(k),
+        lambda s, e, k: s.expected + (e.y - labels_of(e.y)) * e.slope(k),
         LABEL_SUBTRACTED,
     ),
     _accuracy(-1.0, coupled=True),

@@ -181,6 +181,12 @@ class Claim:
         """How far two answers to a case may be apart by rounding, one of which is `answer`."""
         return [2 * allowed for allowed in self.compare(case, answer, self.format).allowed]
 
+    @property
+    def coarse(self) -> list[float]:
+        """For each array, the excess over its rounding that float32 explains; 2 at least."""
+        roundoffs = (max(self.format.u, array.roundoff) for array in self.arrays)
+        return [max(2.0, FORMATS["float32"].u / u) for u in roundoffs]
+
     @cached_property
     def _traced(self) -> Traced:
         return trace(self.right, (*map(to_numpy, self.leaves), *self.upstream))
@@ -290,11 +296,9 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
         largest_excess(trial.comparison.excess[i] for trial in trials)
         for i in range(len(claim.arrays))
     ]
-    roundoffs = [max(claim.format.u, array.roundoff) for array in claim.arrays]
-    coarse = [max(2.0, FORMATS["float32"].u / u) for u in roundoffs]
     grades = [
         sum(excess > bound for bound in (1.0, 2.0, most))
-        for excess, most in zip(worst, coarse, strict=True)
+        for excess, most in zip(worst, claim.coarse, strict=True)
     ]
     rights = {
         path: tuple(_known(trial.comparison.right[i], trial, i) for trial in trials)

@@ -111,6 +111,9 @@ def without_numbers(leaf: Any) -> tuple[str, str] | None:
     return None
 
 
+FOR_A_CONSTANT = "for a constant, check a function of the other arguments"
+"""What to do about an argument that is to have no gradient."""
+
 HARMLESS = ": an update is right all the same, since it is broadcast to that shape"
 """A hint for an array that `fills` the shape that is expected."""
 

@@ -162,10 +162,21 @@ def _claim(
 
 
 def _nearest(tried: Sequence[tuple[Claim, Answer]], own: ArrayCase) -> tuple[Claim, Answer]:
-    """Where a result can be read in several ways, the one that is nearest to right."""
-    if len(tried) == 1:
-        return tried[0]
-    return min(tried, key=lambda pair: pair[0].compare(own, pair[1], pair[0].format).worst)
+    """Where a result can be read in several ways, the one with the fewest wrong arrays.
+
+    Of several, one without a value: (dx, ds) with a wrong ds is no pair of dx and a wrong value.
+    """
+
+    def wrongness(pair: tuple[Claim, Answer]) -> tuple[int, bool, float]:
+        claim, answer = pair
+        comparison = claim.compare(own, answer, claim.format)
+        wrong = sum(
+            bool((abs(excess) > bound).any())
+            for excess, bound in zip(comparison.excess, claim.coarse, strict=True)
+        )
+        return wrong, VALUE in claim.arrays, comparison.worst
+
+    return min(tried, key=wrongness) if len(tried) > 1 else tried[0]
 
 
 def _autodiff(

@@ -12,6 +12,7 @@ import numpy as np
 from fcnet.arrays import is_array, like, shape_of, to_numpy
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
+    FOR_A_CONSTANT,
     HARMLESS,
     OF_ANY_FUNCTION,
     cause_of,
@@ -246,7 +247,8 @@ def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> tuple[list[Find
     subject = f"the gradient of {name}"
     if fault := without_numbers(leaf):
         kind, says = fault
-        return [form_finding(kind, f"{subject} {says}")], None
+        hint = f"; {FOR_A_CONSTANT}" if leaf is None else ""
+        return [form_finding(kind, f"{subject} {says}{hint}")], None
     got = shape_of(leaf)
     if got == shape:
         return [], leaf

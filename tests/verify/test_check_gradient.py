@@ -613,6 +613,28 @@ def test_two_numbers_are_read_as_what_they_are():
     first = fcnet.check_gradient(lambda a, b: (np.sin(a) * b, np.cos(a) * b), function, a, b)
     assert first.ok
     assert [leaf.path for leaf in first.leaves] == ["a", "value"]
+    wrong = fcnet.check_gradient(lambda a, b: (np.cos(a) * b, -np.sin(a)), function, a, b)
+    assert [(f.kind, f.quantity) for f in wrong.findings] == [("sign", "")]
+
+
+@pytest.mark.parametrize("factor", [1.5, -1, 0.9])
+def test_a_wrong_gradient_of_a_number_is_no_wrong_value(factor):
+    """The first argument is a vector, the second a number."""
+    x, s = np.array([0.3, -1.2, 0.8]), np.float64(0.7)
+    report = fcnet.check_gradient(
+        lambda x, s: (s * np.cos(s * x), factor * (x * np.cos(s * x)).sum()),
+        lambda x, s: jnp.sin(s * x).sum(),
+        *(x, s),
+    )
+    assert report.findings
+    assert all("the gradient of s" in finding.message for finding in report.findings)
+
+
+def test_an_argument_that_is_to_have_no_gradient_is_told():
+    x, w = np.ones(2), np.ones(2)
+    report = fcnet.check_gradient(lambda x, w: (None, np.sin(x)), valued, x, w)
+    assert [f.kind for f in report.findings] == ["none_leaf"]
+    assert "for a constant, check a function of the other arguments" in report.findings[0].message
 
 
 @pytest.mark.parametrize("slip", [False, True])

@@ -13,6 +13,7 @@ import numpy as np
 
 from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_factor, rank_one
 from fcnet.verify.factors import FACTORS
+from fcnet.verify.forms import FOR_A_CONSTANT
 from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import Finding, Values, form_finding
 
@@ -86,14 +87,9 @@ def _not_finite(array: WrongArray) -> Iterator[Sign]:
             yield "not_finite", f"is {got[tuple(at)]} at {at}"
 
 
-NOT_COMPUTED = (
-    "it is not computed, or cut off; for a constant, check a function of the other arguments"
-)
-
-
 def _zero(array: WrongArray) -> Iterator[Sign]:
     if not any(got.any() for got in array.got):
-        yield "zero", f"is 0 everywhere: {NOT_COMPUTED}"
+        yield "zero", f"is 0 everywhere: it is not computed, or cut off; {FOR_A_CONSTANT}"
 
 
 def _one_factor(array: WrongArray) -> Iterator[Sign]:

@@ -92,7 +92,7 @@ class Causes:
         if self._is_online():
             return [form_finding("online_steps", ONLINE)]
         comparisons = [trial.comparison for trial in self.trials]
-        if clip := clipped(comparisons, range(len(candidate.layout.slots))):
+        if clip := clipped(comparisons, range(len(comparisons[0].paths) if comparisons else 0)):
             return [clip]
         if self._is_in_other_places():
             return [form_finding("leaf_order", OTHER_PLACES)]

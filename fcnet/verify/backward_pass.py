@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from fcnet.activations import ACTIVATIONS
 from fcnet.types import Params
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare, largest_excess
@@ -149,7 +150,7 @@ class BackwardPass:
                 "the verdict is from the other inputs"
             )
         seen = {c.convention for c in comparisons if c.convention is not None}
-        is_relu = self.cost.objective.activation.name == "relu"
+        is_relu = self.cost.objective.activation is ACTIVATIONS["relu"]
         said = OF_RELU if is_relu else OF_OTHERS
         return notes + [
             f"where a pre-activation is exactly 0 it takes {said[c]}" for c in sorted(seen)

@@ -37,8 +37,9 @@ SMOOTH = 0.15
 square."""
 
 FAR, FAR_NEIGHBOURS = 0.1, 15
-"""How far neighbours are at most, and how many. Of 567 right programs in coarse arithmetic, with 1
-to 6 numbers, 50 had half of their errors smooth a few roundings away, and none there as well."""
+"""How far neighbours are at most, and how many. Of 636 right programs in coarse arithmetic, with 1
+to 6 numbers, 49 had more than half of their errors smooth a few roundings away. Farther away, one
+had with 5 neighbours, and has not with 15."""
 
 UNRELIABLE = {
     *("stateful", "nondeterministic", "stale_cache", "momentum", "averaged_gradients"),

@@ -2,9 +2,9 @@
 
 From a wrong gradient of a network to the findings, module by module:
 
-- `causes` looks for what explains all numbers at once: parameters in place of a gradient,
-  `dropout`, one of the `slips` on the way forward, another of the `descriptions` of the network, a
-  weight `decay`. Else a line is wrong.
+- `causes` looks for what explains all numbers at once: training `steps` that are none or not asked
+  for, `dropout`, numbers in other `places`, one of the `slips` on the way forward, another of the
+  `descriptions` of the network, a weight `decay`. Else a line is wrong.
 - `blame` compares single examples and batches, and words a finding for each wrong line.
 - `search` goes from the output down, and chooses on each layer what explains its lines best.
 - `single` and `batch` compute each `line` from the candidate's own numbers upstream.

@@ -8,8 +8,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from fcnet.types import Params
-from fcnet.verify.types import Answer, Answered, Case, Finding, form_finding
+import numpy as np
+
+from fcnet.types import Activation, Params
+from fcnet.verify.backward_pass import BackwardPass
+from fcnet.verify.diagnose.descriptions import forward
+from fcnet.verify.diagnose.pattern import is_product
+from fcnet.verify.judge import Trial
+from fcnet.verify.types import Answer, Answered, Case, Finding, Format, form_finding
 from fcnet.verify.unread import Unread, without_biases
 
 
@@ -86,6 +92,77 @@ def slips_of(r: int, zero: Unread) -> list[Slip]:
         Slip((BIASES_SUBTRACTED,), negative),
         Slip((UNUSED_BIASES,), none, partial(without_biases, unread=zero)),
     ]
+
+
+def possible_slips(trials: Sequence[Trial]) -> list[Slip]:
+    """No slip, and those that the shapes of the gradients allow; nothing without a trial."""
+    if not trials:
+        return []
+    params, gradients = trials[0].case.params, [trial.answer.gradient for trial in trials]
+    every = enumerate(zip(*gradients, strict=True), start=1)
+    zero = frozenset(("b", k) for k, layers in every if not any(np.any(b) for _, b in layers))
+    slips = slips_of(len(params), zero)
+    return [slip for slip in slips if _shapes(slip.gradient(gradients[0])) == _shapes(params)]
+
+
+def likely_slips(
+    slips: Sequence[Slip], activation: Activation, answers: Sequence[Answered], format: Format
+) -> list[Slip]:
+    """The slips without which dW = delta a^T holds in most layers above the first.
+
+    That product shows the activations below, and so the way forward, whatever delta is. One layer
+    alone has none below.
+    """
+    if not slips or answers[0].case.r == 1:
+        return []
+    products = [_products(slip, activation, answers, format) for slip in slips]
+    pairs = zip(slips, products, strict=True)
+    return [slip for slip, n in pairs if n == max(products) and slip is not NO_SLIP]
+
+
+@np.errstate(all="ignore")  # a wrong candidate may return any values
+def _products(
+    slip: Slip, activation: Activation, answers: Sequence[Answered], format: Format
+) -> int:
+    """In how many layers above the first dW = delta a^T holds on all single examples."""
+    layers = set(range(1, answers[0].case.r))
+    singles = (answered for answered in answers if answered.case.n == 1)
+    for case, answer in (slip.undone(*answered) for answered in singles):
+        passed = forward(activation, case)
+        for k in list(layers):
+            dW, (a,) = np.asarray(answer.gradient[k].W), passed.a[k]
+            delta = dW @ a / max(a @ a, 1e-300)
+            if not is_product(dW, delta, a, max(format.u, format.lost)):
+                layers.remove(k)
+    return len(layers)
+
+
+def ignores_biases(subject: BackwardPass, trials: Sequence[Trial]) -> bool:
+    """Whether no dW depends on any bias.
+
+    With hidden layers, dW^[2] does through a^[1], however wrong its delta is.
+    """
+    if subject.candidate.own.r == 1:
+        return False
+    for trial in trials:
+        case, before = trial.case, trial.answer
+        after = subject.answer(case._replace(params=_with_other_biases(case.params)))
+        if before.is_empty or after is None or not _have_same_weights(before, after):
+            return False
+    return bool(trials) and any(b is not None for _, b in trials[0].answer.gradient)
+
+
+def _with_other_biases(layers: Params) -> Params:
+    return tuple(layer if layer.b is None else layer._replace(b=layer.b + 1) for layer in layers)
+
+
+def _have_same_weights(one: Answer, other: Answer) -> bool:
+    pairs = zip(one.gradient, other.gradient, strict=True)
+    return all(np.array_equal(a.W, b.W) for a, b in pairs)
+
+
+def _shapes(layers: Params) -> list[tuple[int, ...]]:
+    return [layer.W.shape for layer in layers]
 
 
 def _forward_finding(k: int, kind: str, says: str) -> Finding:

@@ -89,6 +89,7 @@ log_sum_exp = with_rule(
     lambda x: jax.nn.logsumexp(x), lambda saved, g: (g * jax.nn.softmax(saved[0]),)
 )
 rounded = with_rule(lambda x: jnp.round(x), lambda saved, g: (g,))
+turned = with_rule(lambda x: 1 * x, lambda saved, g: (-g,))
 
 RULES = {
     "a static number": (
@@ -149,6 +150,8 @@ RULES = {
     ),
     "straight through": (rounded, straight_through, (3 * draws(6),), "right"),
     "straight through, against rounding": (rounded, jnp.round, (3 * draws(6),), "wrong"),
+    "turned": (turned, lambda x: 2 * jax.lax.stop_gradient(x) - x, (draws(6),), "right"),
+    "turned, against itself": (turned, lambda x: x, (draws(6),), "wrong"),
     "clipped": (
         with_rule(lambda x: x * 1, lambda saved, g: (jnp.clip(g, -0.1, 0.1),)),
         lambda x: x * 1,

@@ -60,11 +60,11 @@ def test_a_run_killed_at_the_worst_moments_ends_with_the_same_bits(unbroken, tmp
     assert_same_bits(finish(tmp_path, tmp_path / "r.npz"), unbroken)
 
 
-def kill_at_random(folder, rng):
-    """Start the run, and kill it some time after its first lines; whether it was still running."""
+def kill_at_random(folder, moment):
+    """Start the run, and kill it so many seconds after its first line; whether it still ran."""
     with start(folder, folder / "r.npz") as process:
         process.stdout.readline()
-        time.sleep(rng.uniform(0, 4))
+        time.sleep(moment)
         process.kill()
         return process.wait() == -signal.SIGKILL
 
@@ -73,13 +73,18 @@ def kill_at_random(folder, rng):
 @pytest.mark.timeout(3000)
 def test_fifty_kills_at_random_moments(unbroken, tmp_path):
     rng = np.random.default_rng(0)
+    began = time.perf_counter()
+    finish(tmp_path / "whole", tmp_path / "whole.npz")
+    seconds = time.perf_counter() - began
     killed = folders = 0
     while killed < 50:
         folder = tmp_path / str(folders)
         folder.mkdir()
         folders += 1
-        for _ in range(5):
-            killed += kill_at_random(folder, rng)
+        kills = 0
+        while kills < 5 and kill_at_random(folder, rng.uniform(0, seconds)):
+            kills += 1
+        killed += kills
         assert_same_bits(finish(folder, folder / "r.npz"), unbroken)
 
 

@@ -199,10 +199,12 @@ class Claim:
                 form_finding("persistent", f"{named[leaf.path]} is off alike on {leaf.case}")
                 for leaf in persistent
             ]
-        causes = self.causes(self, trials)
         gradients = [i for i, array in enumerate(self.arrays) if array.place is not None]
-        clip = clipped([trial.comparison for trial in trials], gradients)
-        return causes or ([clip] if clip else explain_arrays(_wrong_arrays(self, trials)))
+        return (
+            self.causes(self, trials)
+            or clipped([trial.comparison for trial in trials], gradients)
+            or explain_arrays(_wrong_arrays(self, trials))
+        )
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """The arrays of which no case shows anything."""

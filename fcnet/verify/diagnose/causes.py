@@ -91,8 +91,7 @@ class Causes:
         """How the gradient was clipped, if that is all that is wrong."""
         comparisons = [trial.comparison for trial in self.trials]
         arrays = range(len(comparisons[0].paths) if comparisons else 0)
-        found = clipped(comparisons, arrays)
-        return [found] if found else []
+        return clipped(comparisons, arrays)
 
     @cached_property
     def description(self) -> Description | None:

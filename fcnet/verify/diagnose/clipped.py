@@ -9,8 +9,8 @@ from fcnet.verify.compare import Comparison
 from fcnet.verify.types import Finding, Values, form_finding
 
 BEFORE = "check the gradient before it is clipped, which is a part of the step"
-ENTRIES = f"every entry is clipped to the range from -{{c:g}} to {{c:g}}: {BEFORE}"
-NORM = f"the gradient is scaled down where its norm is larger than {{c:g}}: {BEFORE}"
+ENTRIES = "every entry is clipped to the range from -{c:g} to {c:g}: " + BEFORE
+NORM = "the gradient is scaled down where its norm is larger than {c:g}: " + BEFORE
 
 FEWEST = 2
 """How many entries, or gradients, must be clipped to the same size: one may be by chance."""
@@ -32,8 +32,8 @@ class _Gradient(NamedTuple):
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values
-def clipped(comparisons: Sequence[Comparison], places: Sequence[int]) -> Finding | None:
-    """How the gradient was clipped that the arrays at these places make; None if it was not."""
+def clipped(comparisons: Sequence[Comparison], places: Sequence[int]) -> list[Finding]:
+    """How the gradient was clipped that the arrays at these places make; nothing if it was not."""
     gradients = [
         _Gradient(*(np.concatenate([np.ravel(arrays[i]) for i in places]) for arrays in parts))
         for parts in ((c.got, c.right, c.allowed) for c in comparisons if places)
@@ -41,16 +41,16 @@ def clipped(comparisons: Sequence[Comparison], places: Sequence[int]) -> Finding
     known = [gradient for gradient in gradients if gradient.right.any()]
     c = max((abs(gradient.got).max() for gradient in known), default=0.0)
     if not c:
-        return None
+        return []
     beyond = sum(int((abs(g.right) > c + g.allowed).sum()) for g in known)
     if beyond >= FEWEST and all(g.agrees(np.clip(g.right, -c, c)) for g in known):
-        return form_finding("clipped", ENTRIES.format(c=c))
+        return [form_finding("clipped", ENTRIES.format(c=c))]
     norms = [(np.linalg.norm(g.got), np.linalg.norm(g.right)) for g in known]
     longest = max(got for got, _ in norms)
     smaller = [got for got, right in norms if got < (1 - SAME) * right]
     if len(smaller) < FEWEST or min(smaller) < (1 - SAME) * longest:
-        return None
+        return []
     pairs = zip(known, norms, strict=True)
     if all(g.agrees(got / right * g.right) for g, (got, right) in pairs):
-        return form_finding("clipped_norm", NORM.format(c=float(f"{longest:.3g}")))
-    return None
+        return [form_finding("clipped_norm", NORM.format(c=float(f"{longest:.3g}")))]
+    return []

@@ -8,7 +8,7 @@ from fcnet.verify.candidate import Call
 from fcnet.verify.compare import compare
 from fcnet.verify.diagnose.causes import with_own_terms
 from fcnet.verify.diagnose.decay import decay_note
-from fcnet.verify.protocol import check_loss
+from fcnet.verify.returned_loss import check_loss
 from fcnet.verify.step import rate_of_differences
 from fcnet.verify.types import Answer, Answered, Case, Reference
 from fcnet.verify.unread import unread_of

@@ -1,9 +1,8 @@
 """`fcnet.check`: a backward pass of the network tried on varied inputs, judged and diagnosed."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from jax import Array
@@ -11,12 +10,9 @@ from jax import Array
 from fcnet.forks import check_process
 from fcnet.losses import as_objective, link_notes
 from fcnet.types import Activation, Loss
-from fcnet.verify.allowances import allow
-from fcnet.verify.backward_pass import BackwardPass
 from fcnet.verify.binding import EXAMPLE_AXES, WEIGHT_LAYOUTS, bind
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.diagnose.causes import Causes, first_of_each_kind
-from fcnet.verify.diagnose.decay import silent_answers
 from fcnet.verify.diagnose.descriptions import (
     described,
     description_findings,
@@ -26,18 +22,13 @@ from fcnet.verify.diagnose.descriptions import (
 from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import judge
-from fcnet.verify.protocol import (
-    check_loss,
-    check_protocol,
-    explained_losses,
-    lacking_terms,
-)
 from fcnet.verify.report import Report
 from fcnet.verify.saturation import add_saturation
 from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
+from fcnet.verify.tried import Tried, try_on_inputs
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, without
-from fcnet.verify.types import Answered, Cost, Term
+from fcnet.verify.types import Answered, Cost, Finding, Term
 
 REDUCTIONS = ("mean", "sum")
 
@@ -138,58 +129,47 @@ def check(
     given = {"weight_layout": weight_layout, "example_axis": example_axis}
     candidate = read(**given)
     cost = cost._replace(terms=terms(candidate))
-    derived = varied_inputs(candidate, cost, key)
-    cases = [candidate.own, *derived]
-    plain = [cases[1], *(case for case in cases[2:] if case.n != cases[1].n)]
-    silent = cache(partial(silent_answers, candidate, plain[:2], cost.objective.activation))
-    as_described = BackwardPass(cost, candidate, candidate.format, silent)
-    references = [as_described.truth(case, as_described.format) for case in cases]
-    if math.isnan(references[0].loss):
-        raise ValueError(
-            f"the {cost.objective.loss.name} loss of your own input is nan: give params, x and y "
-            "for which it is a number"
-        )
-    protocol = check_protocol(candidate, references[0], cases[1], references[1])
-    other = protocol.other or candidate.call(cases[1])
-    calls = [protocol.own, other, *map(candidate.call, cases[2:])]
-    subject, notes = allow(as_described, calls, references)
-    if subject is not as_described:
-        references = [subject.truth(case, subject.format) for case in cases]
-    trials = [
-        subject.trial(case, answer, right)
-        for case, right, call in zip(cases, references, calls, strict=True)
-        if (answer := subject.readable(call)) is not None
-    ]
+    tried = try_on_inputs(candidate, cost, key)
+    subject, trials = tried.subject, tried.trials
     causes = Causes(subject, trials)
-    all_right = len(trials) == len(cases) and all(trial.comparison.ok for trial in trials)
-    otherwise = "" if all_right else other_layout(read, cost, terms, given, key)
-    losses = check_loss(protocol.own, references[0])
-    losses = lacking_terms(losses, subject.cost.terms, calls, references)
-    losses = explained_losses(losses, cost.objective.loss, calls, references, all_right)
-    form = [*protocol.findings, *(finding for call in calls for finding in call.findings)]
-    if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
-        form = [finding for finding in form if finding.kind not in RANDOM]
-    if otherwise:
-        # Calls on other numbers of examples may have failed for the layout alone.
-        form = [*protocol.findings, *description_findings(otherwise, [])]
-    elif losses and (all_right or not causes.has_other_loss(protocol.own)):
-        form += losses
+    otherwise = "" if tried.all_right else other_layout(read, cost, terms, given, key)
     report = judge(
         subject,
-        cases,
+        tried.cases,
         trials,
-        first_of_each_kind(form),
-        [*notes, *protocol.notes],
+        first_of_each_kind(form_findings(tried, causes, otherwise)),
+        [*tried.notes, *tried.protocol.notes],
         lambda persistent: [] if otherwise else causes.findings(),
     )
-    if losses and all_right:
+    if tried.losses and tried.all_right:
         report = replace(report, numbers=subject.numbers(trials[0]))
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
     said = [*report.notes, *loss_notes(report.findings)]
     twice = link_notes(cost.objective.output_activation, cost.objective.loss)
     if twice and not causes.has_other_output_activation:
         said += twice
-    return add_saturation(replace(report, leaves=judged, notes=tuple(said)), subject, plain[0])
+    report = replace(report, leaves=judged, notes=tuple(said))
+    return add_saturation(report, subject, tried.cases[1])
+
+
+def form_findings(tried: Tried, causes: Causes, otherwise: str) -> list[Finding]:
+    """What is wrong with the form of a candidate, and with the loss that it returns.
+
+    Args:
+        tried: the candidate.
+        causes: what may explain its answers.
+        otherwise: the keyword that mends a wrong layout, or "".
+    """
+    protocol, losses = tried.protocol, tried.losses
+    if otherwise:
+        # Calls on other numbers of examples may have failed for the layout alone.
+        return [*protocol.findings, *description_findings(otherwise, [])]
+    form = [*protocol.findings, *(finding for call in tried.calls for finding in call.findings)]
+    if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
+        form = [finding for finding in form if finding.kind not in RANDOM]
+    if losses and (tried.all_right or not causes.has_other_loss(protocol.own)):
+        form += losses
+    return form
 
 
 def other_layout(

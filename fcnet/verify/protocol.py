@@ -4,7 +4,6 @@ First the candidate is called, on the user's own input and on another. The check
 the calls returned; each is a function of `Calls` and of what is right on the two inputs.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,29 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.arrays import dtype_of, overlap
-from fcnet.types import Loss, Params, itself
+from fcnet.types import Params
 from fcnet.verify.agreement import agree, bounds_of, distance
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.pattern import fitted_factor
-from fcnet.verify.factors import FACTORS
 from fcnet.verify.returned import Returned
-from fcnet.verify.shown import apart
 from fcnet.verify.step import is_in_place
-from fcnet.verify.truth.terms import total
 from fcnet.verify.types import (
     Answer,
     Case,
     Finding,
     Reference,
-    Term,
     Values,
     errors,
     form_finding,
 )
-
-NEAR = 1e-4
-"""How far, relatively, an epsilon in a logarithm moves a loss: 1e-5, at p = 0.1, just that much."""
-
 
 EQUAL, MOST = 0.01, 0.9
 """How near the sizes of entries are that move equally far, and how many of them: not those whose
@@ -189,93 +180,6 @@ def check_earlier_results(candidate: Candidate, calls: Calls) -> list[Finding]:
             )
             return [form_finding("aliases", message, "warning")]
     return []
-
-
-def check_loss(call: Call, right: Reference) -> list[Finding]:
-    """Whether the loss that the candidate returns, if it does, is that of the network."""
-    if call.answer is None or call.answer.loss is None:
-        return []
-    loss, expected, n = call.answer.loss, right.loss, call.case.n
-    if abs(loss - expected) <= right.loss_tolerance:
-        return []
-    words = {factor.value: factor.word for factor in FACTORS}
-    words |= {float(n): f"n = {n} times", 1 / n: f"1/n = 1/{n} of"}
-    near = [text for c, text in words.items() if math.isclose(loss, c * expected, rel_tol=1e-3)]
-    ratio = f", {near[0]} it" if near else ""
-    right_text, text = apart(expected, loss)
-    message = f"on {call.case.name} the loss is {right_text}, but it returns {text}{ratio}"
-    return [Finding(1, "J", None, "forward_differs", message)]
-
-
-def lacking_terms(
-    losses: Sequence[Finding],
-    terms: Sequence[Term],
-    calls: Sequence[Call],
-    references: Sequence[Reference],
-) -> list[Finding]:
-    """Findings on the loss: a warning where each loss is the data's part alone.
-
-    Such a loss is for people to read: the gradient has the terms that are asked for.
-    """
-    pairs = [(c, right) for c, right in zip(calls, references, strict=True) if check_loss(c, right)]
-    data = [r._replace(loss=r.loss - total(terms, c.case).value) for c, r in pairs]
-    if not terms or any(check_loss(c, right) for (c, _), right in zip(pairs, data, strict=True)):
-        return list(losses)
-    rest = ": it lacks your l2 or penalty. Add it if the loss is minimised, and not only read"
-    return [f._replace(message=f"{f.message}{rest}", severity="warning") for f in losses]
-
-
-def explained_losses(
-    losses: Sequence[Finding],
-    loss: Loss,
-    calls: Sequence[Call],
-    references: Sequence[Reference],
-    all_right: bool,
-) -> list[Finding]:
-    """The findings on the loss, with the decay of losses beside right gradients, or an epsilon.
-
-    Only a loss whose outputs are no prediction yet, but have a mean, has the logarithm of one.
-    """
-    c = decay_of_losses(calls, references) if errors(losses) and all_right else 0.0
-    if c > 0:
-        rest = (
-            f": it has {c / 2:.6g} times the sum of the squared weights besides, and your gradient "
-            f"lacks {c:.6g} times the weights; add that to each dW and pass l2={c:.6g}, or leave "
-            "it out of the loss"
-        )
-        return [finding._replace(message=f"{finding.message}{rest}") for finding in losses]
-    if not errors(losses) or loss.mean is itself or not are_near(calls, references):
-        return list(losses)
-    rest = ": near, as with an epsilon in a logarithm; the gradient is judged without it"
-    return [f._replace(message=f"{f.message}{rest}", severity="warning") for f in losses]
-
-
-@np.errstate(all="ignore")  # a wrong candidate may return any values
-def are_near(calls: Sequence[Call], references: Sequence[Reference]) -> bool:
-    """Whether at least half of the losses are right to the digits of `NEAR`."""
-    answers = [call.answer for call in calls]
-    pairs = zip(answers, [right.loss for right in references], strict=True)
-    off = [abs(a.loss / loss - 1) for a, loss in pairs if a is not None and a.loss is not None]
-    return bool(off) and float(np.median(off)) <= NEAR
-
-
-@np.errstate(all="ignore")  # a wrong candidate may return any values
-def decay_of_losses(calls: Sequence[Call], references: Sequence[Reference]) -> float:
-    """c at the n of the first call, if each loss is c / 2 times the squared weights too large.
-
-    c may be proportional to 1/n. 0 if there is no such c, or some call returned no loss.
-    """
-    answers = [call.answer for call in calls]
-    losses = [math.nan if one is None or one.loss is None else one.loss for one in answers]
-    off = np.subtract(losses, [right.loss for right in references])
-    squares = [sum(float((W * W).sum()) for W, _ in call.case.params) / 2 for call in calls]
-    numbers = [call.case.n for call in calls]
-    allowed = [right.loss_tolerance for right in references]
-    for shares in (np.ones(len(calls)), numbers[0] / np.array(numbers)):
-        c = off[0] / max(squares[0], 1e-300)
-        if (abs(off - c * shares * squares) <= np.add(allowed, abs(allowed[0] * shares))).all():
-            return float(c)
-    return 0.0
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values

@@ -6,7 +6,8 @@ import numpy as np
 
 from fcnet import Layer
 from fcnet.verify.binding import bind
-from fcnet.verify.protocol import Protocol, check_loss, check_protocol
+from fcnet.verify.protocol import Protocol, check_protocol
+from fcnet.verify.returned_loss import check_loss
 from fcnet.verify.types import Case, Finding
 from support.correct_candidates import LAYOUTS, ReLU, data, network, reference_of
 

@@ -1,0 +1,94 @@
+"""A backward pass tried on varied inputs: what it returned, beside what is right there."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+
+from jax import Array
+
+from fcnet.verify.allowances import allow
+from fcnet.verify.backward_pass import BackwardPass
+from fcnet.verify.candidate import Call, Candidate
+from fcnet.verify.diagnose.decay import silent_answers
+from fcnet.verify.inputs import varied_inputs
+from fcnet.verify.judge import Trial
+from fcnet.verify.protocol import Protocol, check_protocol
+from fcnet.verify.returned_loss import loss_findings
+from fcnet.verify.types import Case, Cost, Finding, Reference
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A backward pass after all its calls.
+
+    Attributes:
+        subject: the backward pass, with what its answers show of it.
+        calls: on all inputs; the first on the user's own, the second with nothing special.
+        references: what is right there.
+        protocol: what the calls on the first two inputs show of its form.
+        notes: what the answers show, such as terms of its own loss.
+    """
+
+    subject: BackwardPass
+    calls: Sequence[Call]
+    references: Sequence[Reference]
+    protocol: Protocol
+    notes: Sequence[str]
+
+    @property
+    def cases(self) -> list[Case]:
+        """All inputs."""
+        return [call.case for call in self.calls]
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """The answers that can be read, beside what is right."""
+        return [
+            self.subject.trial(call.case, answer, right)
+            for call, right in zip(self.calls, self.references, strict=True)
+            if (answer := self.subject.readable(call)) is not None
+        ]
+
+    @property
+    def all_right(self) -> bool:
+        """Whether each call returned the right gradient."""
+        answered = len(self.trials) == len(self.calls)
+        return answered and all(trial.comparison.ok for trial in self.trials)
+
+    @cached_property
+    def losses(self) -> list[Finding]:
+        """What is wrong with the losses that it returned."""
+        return loss_findings(self.subject.cost, self.calls, self.references, self.all_right)
+
+
+def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
+    """Call a candidate on the user's own input and on others derived from it.
+
+    Args:
+        candidate: the user's function.
+        cost: the function whose gradient it claims to compute.
+        key: of the derived inputs; by default always the same.
+
+    Raises:
+        ValueError: if the loss of the user's own input is not a number.
+    """
+    cases = [candidate.own, *varied_inputs(candidate, cost, key)]
+    usual, *others = cases[1:]
+    another_n = [case for case in others if case.n != usual.n]
+    plain = [usual, *another_n[:1]]
+    silent = cache(partial(silent_answers, candidate, plain, cost.objective.activation))
+    described = BackwardPass(cost, candidate, candidate.format, silent)
+    references = [described.truth(case, described.format) for case in cases]
+    if math.isnan(references[0].loss):
+        raise ValueError(
+            f"the {cost.objective.loss.name} loss of your own input is nan: give params, x and y "
+            "for which it is a number"
+        )
+    protocol = check_protocol(candidate, references[0], usual, references[1])
+    other = protocol.other or candidate.call(usual)
+    calls = [protocol.own, other, *map(candidate.call, others)]
+    subject, notes = allow(described, calls, references)
+    if subject is not described:
+        references = [subject.truth(case, subject.format) for case in cases]
+    return Tried(subject, calls, references, protocol, notes)

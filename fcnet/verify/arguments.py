@@ -37,6 +37,7 @@ class Arguments(NamedTuple):
         names: of the leaves, such as "params['W'][0]".
         floating: the places of the leaves that hold floating-point numbers.
         own: the arguments themselves; their dicts keep the order of their keys, where JAX sorts it.
+        heads: of each argument, its name.
         integers_known: whether a JAX function gets integers in arrays of NumPy. Then JAX knows them
             while it traces, so that shapes and branches may depend on them.
     """
@@ -46,6 +47,7 @@ class Arguments(NamedTuple):
     names: tuple[str, ...]
     floating: tuple[int, ...]
     own: tuple[Any, ...]
+    heads: tuple[str, ...]
     integers_known: bool = False
 
     @property
@@ -58,9 +60,11 @@ class Arguments(NamedTuple):
         """The coarsest format of the floating arguments."""
         return coarsest(self.differentiable)
 
-    def leading(self, count: int) -> int:
-        """The number of leaves of the first arguments."""
-        return sum(argument.num_leaves for argument in self.structure.children()[:count])
+    def leaves_of(self, places: Sequence[int]) -> list[int]:
+        """Where the leaves of the arguments at these places are among all leaves."""
+        counts = [argument.num_leaves for argument in self.structure.children()]
+        ends = np.cumsum(counts)
+        return [i for place in places for i in range(ends[place] - counts[place], ends[place])]
 
     def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments for a JAX function, with these floating leaves."""
@@ -132,9 +136,13 @@ def take_apart(
     Raises TypeError if no leaf is floating, ValueError if one is not finite.
     """
     flat, structure = jax.tree_util.tree_flatten_with_path(tuple(args), is_leaf=is_none)
-    names = tuple(_name(function, path) for path, _ in flat)
-    leaves = tuple(leaf for _, leaf in flat)
+    heads = _names(function, len(args))
     places: list[Any] = [path[0] for path, _ in flat]
+    names = tuple(
+        heads[place.idx] + jax.tree_util.keystr(path[1:])
+        for place, (path, _) in zip(places, flat, strict=True)
+    )
+    leaves = tuple(leaf for _, leaf in flat)
     floating = tuple(
         i
         for i, leaf in enumerate(leaves)
@@ -150,21 +158,18 @@ def take_apart(
             raise TypeError(f"{names[i]} holds {dtype_of(leaves[i])}, expected one of {known}")
         if not np.isfinite(to_numpy(leaves[i])).all():
             raise ValueError(f"{names[i]} must be finite, got {leaves[i]}")
-    return Arguments(structure, leaves, names, floating, tuple(args))
+    return Arguments(structure, leaves, names, floating, tuple(args), heads)
 
 
-def _name(function: Callable[..., Any], path: tuple[Any, ...]) -> str:
-    """The name of a leaf: its parameter, and the keys below it."""
-    place = path[0].idx
+def _names(function: Callable[..., Any], count: int) -> tuple[str, ...]:
+    """The names of the first positional arguments of a function."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = [*inspect.signature(function).parameters.values()]
     except (TypeError, ValueError):
         parameters = []
-    named = (
-        place < len(parameters) and parameters[place].kind is not inspect.Parameter.VAR_POSITIONAL
-    )
-    head = parameters[place].name if named else f"args[{place}]"
-    return head + jax.tree_util.keystr(path[1:])
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = [each.name for each in parameters if each.kind in positional][:count]
+    return (*named, *(f"args[{place}]" for place in range(len(named), count)))
 
 
 def _ordered(own: Any, tree: Any) -> Any:

@@ -66,7 +66,7 @@ def check(
 
     Args:
         backward: `backward(params, x, y)`, in NumPy, JAX or PyTorch; returns the gradient in the
-            layout of `params`, alone or with the loss, before or after it.
+            layout of `params`, alone, with the loss, or among other results.
         params: any layout: pairs (W, b), a flat list, dicts of several kinds, matrices W alone if
             there are no biases, matrices with a bias column, one vector of all numbers; weights as
             in the notes, (out, in), or (in, out). Or an object that holds them, by attributes such

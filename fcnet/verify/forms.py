@@ -39,6 +39,76 @@ def value_in(part: Any) -> Any:
     return first if is_one_number(first) else None
 
 
+class Place(NamedTuple):
+    """Where a gradient is in a result, and where the value of the function.
+
+    Attributes:
+        gradient: the key of its entry; None if it is all of the result but the value.
+        value: the key of the value, 0 or -1 beside a gradient without a key; None if there is none.
+        rest: the keys of what is neither, such as a cache or an accuracy.
+    """
+
+    gradient: Any = None
+    value: Any = None
+    rest: tuple[Any, ...] = ()
+
+    def parts(self, result: Any) -> tuple[Any, Any]:
+        """The gradient, and the value or None; a result without these entries is all gradient.
+
+        >>> Place(value=0).parts((0.5, "dW", "db")), Place(gradient=0, rest=(1,)).parts(("dW", {}))
+        ((('dW', 'db'), 0.5), ('dW', None))
+        """
+        if not isinstance(result, (tuple, list, Mapping)):
+            return result, None
+        try:
+            value = None if self.value is None else value_in(result[self.value])
+            return self._gradient_in(result), value
+        except LookupError:
+            return result, None
+
+    def _gradient_in(self, result: Any) -> Any:
+        if self.gradient is not None or self.value is None:
+            return result if self.gradient is None else result[self.gradient]
+        if isinstance(result, Mapping):
+            return {key: entry for key, entry in result.items() if key != self.value}
+        rest = result[1:] if self.value == 0 else result[:-1]
+        return rest[0] if len(rest) == 1 else rest
+
+    @property
+    def note(self) -> str:
+        """What is not judged, in words; "" if there is nothing."""
+        rest = ", ".join(map(repr, self.rest))
+        return f"of the result, {rest} is no gradient, and was not judged" if rest else ""
+
+
+def usual_places(result: Any) -> list[Place]:
+    """A gradient alone, or with the value first or last; in a dict, that is its only number."""
+    if isinstance(result, Mapping):
+        numbers = [key for key, entry in result.items() if is_one_number(entry)]
+        return [Place(), *(Place(value=key) for key in numbers if len(numbers) == 1)]
+    ends = (0, -1) if isinstance(result, (tuple, list)) and len(result) > 1 else ()
+    return [Place(), *(Place(value=i) for i in ends if value_in(result[i]) is not None)]
+
+
+def places_among_others(result: Any) -> list[Place]:
+    """Where a gradient may stand among other results: numbers, None and containers.
+
+    An array beside it might be a part of the gradient. Of several numbers, none is the value.
+
+    >>> places_among_others({"loss": 0.5, "gradient": [np.ones(2)]})
+    [Place(gradient='gradient', value='loss', rest=())]
+    """
+    keys = result if isinstance(result, Mapping) else range(len(children(result) or ()))
+    numbers = [key for key in keys if is_one_number(result[key])]
+    arrays = {key for key in keys if result[key] is not None and children(result[key]) is None}
+    value = numbers[0] if len(numbers) == 1 else None
+    return [
+        Place(key, value, tuple(other for other in keys if other not in (key, value)))
+        for key in keys
+        if len(keys) > 1 and key not in numbers and arrays <= {*numbers, key}
+    ]
+
+
 def is_one_array(value: Any) -> bool:
     """Whether a value is an array of a library or a number, and no list.
 

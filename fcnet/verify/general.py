@@ -56,10 +56,11 @@ def check_gradient(
 
     Args:
         gradient: returns what `jax.grad(function)` does, the gradient with respect to the first
-            argument; or a tuple with an entry for every argument, or for the first ones. It may
-            stand in a pair with the value of the function, which is then judged too. A dict may
-            come last, with the gradients of named values, {"h": dh}. Any arrays: NumPy, JAX,
-            PyTorch.
+            argument; or a tuple with an entry for every argument, or for the first ones; or a dict
+            by the names of some arguments of `function`, {"dW": dW}. It may stand beside the value
+            of the function, which is then judged too, and among other results, which are not. A
+            dict may come last, with the gradients of named values, {"h": dh}. Any arrays: NumPy,
+            JAX, PyTorch.
         function: a JAX function that returns a scalar, the reference.
         args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
             (integers, None) are not changed; their gradient may be None, float0 or zeros.
@@ -120,6 +121,7 @@ def check_gradient(
     claim, answer = _nearest(tried, own)
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
+    notes += [note] if (note := forms[0].place.note) else []
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
     return add_limits(report, claim, own, draw)
@@ -141,16 +143,16 @@ def _claim(
             return None
         return read(arguments, shapes, called.value, result.form).answer
 
-    entries, value, named = result.form
+    named, with_value = result.form.named, result.form.place.value is not None
     names = tuple(arguments.names[i] for i in arguments.floating)
-    claimed = arguments.leading(1 if entries is None else entries)
-    places = [i for i, j in enumerate(arguments.floating) if j < claimed]
+    claimed = arguments.leaves_of(result.form.entries or (0,))
+    places = [i for i, j in enumerate(arguments.floating) if j in claimed]
     steps = [Claimed(name, quantity=name) for name in named]
     gradients = [Claimed(names[i], place=i) for i in places]
     return Claim(
         name=subject,
-        arrays=(*steps, *gradients, *([] if value is None else [VALUE])),
-        right=_autodiff(function, arguments, places, named, value is not None),
+        arrays=(*steps, *gradients, *[VALUE] * with_value),
+        right=_autodiff(function, arguments, places, named, with_value),
         upstream=tuple(np.zeros(shapes[name]) for name in named),
         call=ask,
         leaves=arguments.differentiable,

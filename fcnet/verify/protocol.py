@@ -111,6 +111,7 @@ def check_protocol(
     if candidate.in_jax and not in_place and not errors(findings):
         findings += check_jit(candidate, calls) or check_vmap(candidate, calls)
     notes = (*note_noise(first.answer, again.answer), *note_dtypes(candidate, first))
+    notes += (first.read.note,) if first.read.note else ()
     return Protocol(first, second, tuple(findings), notes)
 
 

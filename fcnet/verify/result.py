@@ -3,7 +3,7 @@
 That is the value of the function, and the gradients of its named values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,13 +15,15 @@ from fcnet.verify.forms import (
     FOR_A_CONSTANT,
     HARMLESS,
     OF_ANY_FUNCTION,
+    Place,
     cause_of,
     describe,
     fills,
-    value_in,
+    places_among_others,
+    usual_places,
     without_numbers,
 )
-from fcnet.verify.regroup import in_one_style
+from fcnet.verify.regroup import STYLES, in_one_style
 from fcnet.verify.types import Answer, Finding, form_finding
 
 NO_FLOATS = (
@@ -34,17 +36,19 @@ class ResultForm(NamedTuple):
     """One way to read a result.
 
     Attributes:
-        entries: how many arguments have an entry in it, from the first on; None if the gradient is
-            that of the first, alone.
-        value: the place of the value beside the gradient, or in one tuple with the gradients of
-            several arguments: 0 or -1; None if there is no value.
+        entries: the places of the arguments that have an entry in the gradient; None if it is that
+            of the first argument, alone.
+        place: of the gradient and the value in the result. The value may stand in one tuple with
+            the gradients of several arguments.
         named: the named values whose gradients come last in a dict, in the order of the backward
             pass; () if there are none.
+        keys: of the entries in a dict; () if they come in order.
     """
 
-    entries: int | None
-    value: int | None
+    entries: tuple[int, ...] | None
+    place: Place = Place()
     named: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def parts(self, returned: Any) -> "Parts":
         """The result taken apart; what does not fit is taken for the gradient."""
@@ -52,10 +56,10 @@ class ResultForm(NamedTuple):
         if self.named and _ends_in_dict(returned):
             named = returned[-1]
             returned = _alone(returned[:-1])
-        if self.value is None or not _has_parts(returned):
-            return Parts(returned, None, named)
-        rest = returned[1:] if self.value == 0 else returned[:-1]
-        return Parts(_alone(rest), value_in(returned[self.value]), named)
+        gradient, value = self.place.parts(returned)
+        if isinstance(gradient, Mapping) and gradient.keys() == {*self.keys}:
+            gradient = tuple(gradient[key] for key in self.keys)
+        return Parts(gradient, value, named)
 
 
 class Parts(NamedTuple):
@@ -97,17 +101,47 @@ def fitting_forms(
     if shapes and (keys := returned_names(returned)):
         known = [name for name in reversed(tuple(shapes)) if name in keys]
         names.insert(0, (*known, *(name for name in keys if name not in shapes)))
-    all_of_them = len(arguments.structure.children())
-    ways = [
-        ResultForm(entries, value, named)
-        for named in names
-        for entries in (all_of_them, None, *range(all_of_them - 1, 0, -1))
-        for value in (None, 0, -1)
-    ]
-    fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
+    for places in (usual_places, places_among_others):
+        ways = [way for named in names for way in _ways(arguments, places, named, returned)]
+        fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
+        if fitting:
+            break
+    if len({way.place.gradient for way in fitting}) > 1:
+        fitting = []  # any of several entries may be the gradient
     found = {way: read(arguments, shapes, returned, way) for way in fitting}
     exact = [way for way, result in found.items() if not result.misshapen]
-    return exact or fitting[:1] or [ResultForm(entries=None, value=None)]
+    return exact or fitting[:1] or [ResultForm(entries=None)]
+
+
+def _ways(
+    arguments: Arguments,
+    places: Callable[[Any], list[Place]],
+    named: tuple[str, ...],
+    returned: Any,
+) -> list[ResultForm]:
+    """Forms with entries for all arguments, for the first alone, for the first ones, or by name."""
+    count = len(arguments.heads)
+    firsts = (tuple(range(k)) or None for k in (count, 0, *range(count - 1, 0, -1)))
+    found = places(_alone(returned[:-1]) if named else returned)
+    ways = [ResultForm(entries, place, named) for entries in firsts for place in found]
+    for place in found:
+        gradient = ResultForm(None, place, named).parts(returned).gradient
+        if places_by_key := _named_entries(arguments.heads, gradient):
+            entries, keys = zip(*places_by_key, strict=True)
+            ways.append(ResultForm(entries, place, named, keys))
+    return ways
+
+
+def _named_entries(heads: Sequence[str], gradient: Any) -> list[tuple[int, str]]:
+    """The place of the argument that each key of a gradient names; [] if one names none."""
+    if not isinstance(gradient, Mapping):
+        return []
+    for style in STYLES:
+        keys = [(place, style.format(head)) for place, head in enumerate(heads)]
+        found = [(place, key) for place, key in keys if key in gradient]
+        if len(found) == len(gradient):
+            return found
+    return []
 
 
 def returned_names(returned: Any) -> tuple[Any, ...]:
@@ -131,7 +165,7 @@ def _fits(arguments: Arguments, parts: Parts, form: ResultForm) -> bool:
     """Whether each part is where it should be, the gradient in the containers of the arguments."""
     return (
         _leaves(arguments, parts, form) is not None
-        and (form.value is None or parts.value is not None)
+        and (form.place.value is None or parts.value is not None)
         and (not form.named or bool(parts.named))
     )
 
@@ -141,14 +175,13 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
 
     A list of numbers stands for an array.
     """
-    each = arguments.structure.children()
-    first = each[0] if form.entries is None else jax.tree_util.treedef_tuple(each[: form.entries])
-    gradient, own = parts.gradient, arguments.own[: form.entries]
-    if form.entries is not None and type(gradient) is list:
-        gradient = tuple(gradient)
-    gradient = _renamed(own[0] if form.entries is None else own, gradient)
+    each, places = arguments.structure.children(), form.entries or (0,)
+    own: Any = tuple(arguments.own[place] for place in places)
+    structure: Any = jax.tree_util.treedef_tuple([each[place] for place in places])
+    gradient = parts.gradient if form.entries else (parts.gradient,)
+    gradient = _renamed(own, tuple(gradient) if type(gradient) is list else gradient)
     try:
-        leaves = first.flatten_up_to(gradient)
+        leaves = structure.flatten_up_to(gradient)
     except ValueError:
         return None
     fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
@@ -191,7 +224,7 @@ def read(
         found, array = _check_leaf(name, parts.named[name], shapes[name])
         findings += [finding._replace(quantity=name) for finding in found]
         arrays.append(array)
-    for i, leaf in enumerate(leaves):
+    for i, leaf in zip(arguments.leaves_of(form.entries or (0,)), leaves, strict=True):
         name = arguments.names[i]
         if i in arguments.floating:
             found, array = _check_leaf(name, leaf, shape_of(arguments.leaves[i]))
@@ -230,6 +263,8 @@ def misfit(arguments: Arguments, gradient: Any) -> Finding:
     if len(args) > 1:
         message += f"; or a tuple of {len(args)} gradients, one for each argument"
         message += ", or of those of the first ones" if len(args) > 2 else ""
+        names = ", ".join(f"d{head}" for head in arguments.heads[:2])
+        message += f"; or a dict by the names of arguments, such as {names}"
     expected, got = _keys(args[0]), _keys(gradient)
     for what, keys in (("lacks", expected - got), ("also has", got - expected)):
         if keys and got and expected != {""}:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from fcnet.verify.forms import (
     fills,
     is_one_number,
     of_examples,
-    value_in,
+    places_among_others,
+    usual_places,
     without_numbers,
 )
 from fcnet.verify.regroup import in_one_style, in_order, is_one_vector, regrouped
@@ -44,12 +46,14 @@ class Returned(NamedTuple):
         findings: what is wrong with the form.
         leaves: the returned arrays in the order of the layout's slots; none without an answer.
         partial: where some shapes hide the numbers, an answer with None for these arrays.
+        note: what stands beside the gradient and was not judged, in words, or "".
     """
 
     answer: Answer | None
     findings: tuple[Finding, ...]
     leaves: tuple[Any, ...] = ()
     partial: Answer | None = None
+    note: str = ""
 
 
 class _MismatchError(Exception):
@@ -71,7 +75,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         message = (ONE_NUMBER if alone else NOTHING).format(names=names)
         return Returned(None, (form_finding("wrong_structure", message),))
     try:
-        found, loss = _gradient_and_loss(layout, params, value)
+        found, loss, note = _gradient_and_loss(layout, params, value)
     except _MismatchError as mismatch:
         return Returned(None, (form_finding("wrong_structure", str(mismatch)),))
     slots = layout.arrays
@@ -98,35 +102,29 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         dtype=max(map(dtype_of, leaves), key=unit_roundoff),
     )
     if any(array is None for array in arrays):
-        return Returned(None, tuple(findings), partial=answer)
-    return Returned(answer, tuple(findings), tuple(leaves[i] for i in each))
+        return Returned(None, tuple(findings), partial=answer, note=note)
+    return Returned(answer, tuple(findings), tuple(leaves[i] for i in each), note=note)
 
 
-def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict[Path, Any], Any]:
-    """The gradient's leaves by the paths of the parameters, and the loss or None.
+def _gradient_and_loss(
+    layout: Layout, params: object, value: Any
+) -> tuple[dict[Path, Any], Any, str]:
+    """The gradient's leaves by the paths of the parameters, the loss or None, and a note or "".
 
-    A loss stands first or last, beside the gradient or in one tuple with its arrays. If several
-    ways fit the containers, the one that fits the most shapes is preferred.
+    If several ways fit the containers, the one that fits the most shapes is preferred. Only where
+    none does, the gradient may stand among other results, if that leaves no choice.
     """
-    ways = [(value, None)]
-    parts = len(value) if isinstance(value, (tuple, list)) else 1
-    if parts > 1:
-        ends = ((value[0], value[1:]), (value[-1], value[:-1]))
-        ways += [
-            (rest if parts > 2 else rest[0], loss)
-            for part, rest in ends
-            if (loss := value_in(part)) is not None
-        ]
     fitting, mismatches = [], []
-    for gradient, loss in ways:
+    for place in usual_places(value):
+        gradient, loss = place.parts(value)
         try:
-            fitting.append((_align(params, gradient), loss))
+            fitting.append((_aligned(layout, params, gradient), loss, ""))
         except _MismatchError as error:
-            other = regrouped(layout, gradient)
-            fitting += [] if other is None else [(other, loss)]
             mismatches.append(error)
+    fitting = fitting or _among_others(layout, params, value)
     if not fitting:
-        raise mismatches[-1 if parts == 2 else 0]
+        is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+        raise mismatches[-1 if is_pair else 0]
     return max(
         fitting,
         key=lambda way: sum(
@@ -134,6 +132,29 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> tuple[dict
             for slot in layout.arrays
         ),
     )
+
+
+def _among_others(
+    layout: Layout, params: object, value: Any
+) -> list[tuple[dict[Path, Any], Any, str]]:
+    """The only entry of a result that is a gradient, with the loss; nothing if several are."""
+    found = []
+    for place in places_among_others(value):
+        gradient, loss = place.parts(value)
+        with suppress(_MismatchError):
+            found.append((_aligned(layout, params, gradient), loss, place.note))
+    return found if len(found) == 1 else []
+
+
+def _aligned(layout: Layout, params: object, gradient: Any) -> dict[Path, Any]:
+    """The entries of a gradient by the paths of the parameters, by its form or regrouped."""
+    try:
+        return _align(params, gradient)
+    except _MismatchError:
+        other = regrouped(layout, gradient)
+        if other is None:
+            raise
+        return other
 
 
 def _align(params: Any, gradient: Any, path: Path = ()) -> dict[Path, Any]:

@@ -691,10 +691,11 @@ def test_a_wrong_value_is_a_finding_and_does_not_hide_a_wrong_gradient():
 
 
 def test_other_containers_are_described_in_words():
-    report = fcnet.check_gradient(lambda x, w: {"x": np.cos(x) * w}, valued, np.ones(2), np.ones(2))
+    report = fcnet.check_gradient(lambda x, w: {"z": np.cos(x) * w}, valued, np.ones(2), np.ones(2))
     assert report.findings[0].message == (
-        "the gradient is a dict with x, expected an array, like x, alone or as (value, gradient); "
-        "or a tuple of 2 gradients, one for each argument"
+        "the gradient is a dict with z, expected an array, like x, alone or as (value, gradient); "
+        "or a tuple of 2 gradients, one for each argument; or a dict by the names of arguments, "
+        "such as dx, dw"
     )
     params, x, y = arguments()
     short = fcnet.check_gradient(spoilt(WRONG["a missing leaf"][0]), function, params, x, y)

@@ -119,7 +119,7 @@ def test_the_coarsest_dtype_is_told(dtypes, coarsest):
         ("pairs", PAIRS[:1], "is a list of length 1, expected a list of length 2"),
         ("pairs", [DW1, DB1, DW2], "is a list of length 3"),
         ("pairs", [DB1, DW1, DB1, DW2], "is a list of length 4"),
-        ("pairs", (LOSS, LOSS, PAIRS), "is a tuple of length 3.*a pair with the loss"),
+        ("pairs", (LOSS, DW1, PAIRS), "is a tuple of length 3.*a pair with the loss"),
         ("pairs", [PAIRS[0], (DW2, [DB2, DB2])], r"params\[1\]\[1\] is a list.*expected an array"),
         ("pairs", [PAIRS[0], (DW2, SimpleNamespace())], r"\[1\].b is a SimpleNamespace"),
         ("pairs", {"W1": DW1}, "is a dict with W1, expected a list"),

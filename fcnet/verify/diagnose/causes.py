@@ -117,7 +117,7 @@ class Causes:
     @cached_property
     def _slips(self) -> list[Slip]:
         """No slip, and those that the shapes allow; nothing where arrays cannot be read."""
-        return [] if self.subject.unread else possible_slips(self.trials)
+        return [] if self.subject.unread else possible_slips(self._answered)
 
     def only_slip(self) -> list[Finding]:
         """The slip that is all that is wrong, with odd terms; nothing if there is none."""

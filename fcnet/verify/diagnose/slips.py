@@ -1,4 +1,4 @@
-"""Mistakes outside of the lines that go back: the biases on the way forward, the order of layers.
+"""Mistakes outside of the lines that go back: the inputs, the biases, the order of layers.
 
 A slip is undone: the answers are read as those of a network and a gradient without it. There every
 line can be judged as ever.
@@ -26,16 +26,18 @@ class Slip(NamedTuple):
         findings: what is wrong: one thing, or nothing.
         params: those with which the candidate computes, from those that it was given.
         gradient: the gradient for these, from what it returned.
+        inputs: those with which it computes, from those that it was given.
     """
 
     findings: tuple[Finding, ...] = ()
     params: Callable[[Params], Params] = tuple
     gradient: Callable[[Params], Params] = tuple
+    inputs: Callable[[np.ndarray], np.ndarray] = np.asarray
 
     def undone(self, case: Case, answer: Answer) -> Answered:
         """A case and the data's part of its answer, without the slip."""
         return Answered(
-            case._replace(params=self.params(case.params)),
+            case._replace(params=self.params(case.params), X=self.inputs(case.X)),
             answer._replace(gradient=self.gradient(answer.gradient)),
         )
 
@@ -66,6 +68,14 @@ UNUSED_BIASES = form_finding(
     "forward. Add them there, or give check a function of the weights alone",
 )
 
+SCALED_INPUTS = (
+    "this network computes with {0} instead of x, and check has z = W x + b: give check the inputs "
+    "after that change, and a function of them"
+)
+
+NEAR = 1e-3
+"""How near, relatively, the inputs with which it computes are to those of a slip."""
+
 IN_ONE_LAYER = (
     (0, "bias_not_added", "lacks the bias"),
     (-1, "bias_subtracted", "has the bias subtracted"),
@@ -94,15 +104,44 @@ def slips_of(r: int, zero: Unread) -> list[Slip]:
     ]
 
 
-def possible_slips(trials: Sequence[Trial]) -> list[Slip]:
-    """No slip, and those that the shapes of the gradients allow; nothing without a trial."""
-    if not trials:
+def possible_slips(answered: Sequence[Answered]) -> list[Slip]:
+    """No slip, and those that the gradients of the data's part allow; nothing without an answer."""
+    if not answered:
         return []
-    params, gradients = trials[0].case.params, [trial.answer.gradient for trial in trials]
+    params, gradients = answered[0].case.params, [answer.gradient for _, answer in answered]
     every = enumerate(zip(*gradients, strict=True), start=1)
     zero = frozenset(("b", k) for k, layers in every if not any(np.any(b) for _, b in layers))
-    slips = slips_of(len(params), zero)
+    slips = [*slips_of(len(params), zero), *scaled_inputs(answered)]
     return [slip for slip in slips if _shapes(slip.gradient(gradients[0])) == _shapes(params)]
+
+
+@np.errstate(all="ignore")  # a wrong candidate may return any values
+def scaled_inputs(answered: Sequence[Answered]) -> list[Slip]:
+    """That it computes with s x + t instead of x, for numbers s and t, if it does.
+
+    Of one example, dW^[1] = db^[1] x^T shows the x with which it computes.
+    """
+    given, used = [np.zeros(0)], [np.zeros(0)]
+    for case, answer in answered:
+        dW, db = answer.gradient[0]
+        if case.n == 1 and db is not None and np.any(db):
+            given.append(case.X[0])
+            used.append(np.asarray(db @ dW / (db @ db)))
+    x, seen = np.concatenate(given), np.concatenate(used)
+    if not np.isfinite(seen).all() or not x.any():
+        return []
+    s, t = x @ seen / (x @ x), 0.0
+    if not _are_near(s * x, seen):
+        (s, t), *_ = np.linalg.lstsq(np.stack([x, np.ones_like(x)], axis=1), seen)
+    if _are_near(x, seen) or not _are_near(s * x + t, seen):
+        return []
+    shift = f" {'-' if t < 0 else '+'} {abs(t):.6g}" if t else ""
+    finding = form_finding("other_description", SCALED_INPUTS.format(f"{s:.6g} x{shift}"))
+    return [Slip((finding,), inputs=lambda X: s * X + t)]
+
+
+def _are_near(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(np.linalg.norm(one - other) <= NEAR * np.linalg.norm(other))
 
 
 def likely_slips(

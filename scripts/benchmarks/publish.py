@@ -57,8 +57,8 @@ def markdown(lines: Sequence[Sequence[str]], source: str) -> str:
     return "\n".join([rows[0], "|---" * len(lines[0]) + "|", *rows[1:], "", source])
 
 
-def source(suites: Suites, *names: str) -> str:
-    """Where, when and by which command the suites were measured.
+def source(suites: Suites, *names: str, timed: bool = True) -> str:
+    """Where, when and by which command the suites were measured, and the record's note on times.
 
     Raises:
         ValueError: if they are of different runs.
@@ -74,7 +74,7 @@ def source(suites: Suites, *names: str) -> str:
     when = f" on {record.date}" if record.date else ""
     commit = f", commit {record.commit}" if record.commit else ""
     command = f"`python scripts/bench.py {' '.join(record.suites)}`"
-    parts = (f"{command}{when}{commit}: {place}{cores}; {versions}.", record.note)
+    parts = (f"{command}{when}{commit}: {place}{cores}; {versions}.", record.note * timed)
     return " ".join(filter(None, parts))
 
 
@@ -138,7 +138,7 @@ def checkers(suites: Suites) -> str:
         shares = [share(figure(rows, case, name, what)) for _, case, what in CHECKED]
         seen = figure(least, "float64", name, "least_error")
         lines.append([f"`{name}`", *shares, f"{seen:g}" if isfinite(seen) else "-"])
-    return markdown(lines, source(suites, "check", "sensitivity"))
+    return markdown(lines, source(suites, "check", "sensitivity", timed=False))
 
 
 def verdicts(suites: Suites) -> str:

@@ -84,7 +84,7 @@ class Causes:
         if not explanations:
             return []
         best = reduce(simpler, explanations)
-        is_simplest = len(best) == 1 or simpler(best, self._wrong_lines) is best
+        is_simplest = len(best) == 1 or simpler(best, wrong_lines(subject, self.trials)) is best
         return best if is_simplest else []
 
     def clip(self) -> list[Finding]:

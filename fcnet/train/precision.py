@@ -34,12 +34,14 @@ class Precision(NamedTuple):
     def scope(self) -> Iterator[None]:
         """A context in which JAX computes in this precision; afterwards its flags are as before.
 
-        A mesh that the caller has set is left: it may have explicit axes, which must be named in
-        every program.
+        Dtypes are promoted in the standard way, since Adam of optax takes a float to an integer
+        power. A mesh that the caller has set is left: it may have explicit axes, which must be
+        named in every program.
         """
         with (
             jax.enable_x64(self.x64),
             jax.default_matmul_precision(self.matmul),
+            jax.numpy_dtype_promotion("standard"),
             jax.set_mesh(NO_MESH),
         ):
             yield

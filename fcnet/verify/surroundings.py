@@ -74,13 +74,16 @@ def _put_back(before: list[tuple[GlobalState, Any]], flags: dict[str, Any]) -> l
 
 
 def keeps_global_state(check: Checker) -> Checker:
-    """A check that puts back what its candidate changes in global state, and says so in a note."""
+    """A check that puts back what its candidate changes in global state, and says so in a note.
+
+    Dtypes are promoted in the standard way: what strict promotion allows is the same in both.
+    """
 
     @functools.wraps(check)
     def wrapper(*args: Any, **options: Any) -> Any:
         before, flags = [(state, state.get()) for state in _states()], _flags()
         changed: list[str] = []
-        with putting_back() as stack:
+        with putting_back() as stack, jax.numpy_dtype_promotion("standard"):
             stack.callback(lambda: changed.extend(_put_back(before, flags)))
             report = check(*args, **options)
         if not changed:

@@ -1,0 +1,161 @@
+"""`fcnet.check_gradient`: what a gradient may return, such as a value or several gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcnet
+
+pytestmark = pytest.mark.untyped
+
+
+def valued(x, w):
+    """A scalar function of two arrays, and its gradient with respect to x."""
+    return jnp.sum(jnp.sin(x) * w)
+
+
+FORMS = {
+    "(value, gradient)": (lambda x, w: (np.sin(x) @ w, np.cos(x) * w), ["x", "value"]),
+    "(gradient, value)": (lambda x, w: (np.cos(x) * w, float(np.sin(x) @ w)), ["x", "value"]),
+    "[value, gradient]": (lambda x, w: [np.sin(x) @ w, np.cos(x) * w], ["x", "value"]),
+    "the value as a (1, 1) array": (
+        lambda x, w: (np.sin(x)[None] @ w[:, None], np.cos(x) * w),
+        ["x", "value"],
+    ),
+    "(value, all gradients)": (
+        lambda x, w: (np.sin(x) @ w, (np.cos(x) * w, np.sin(x))),
+        ["x", "w", "value"],
+    ),
+    "all gradients": (lambda x, w: (np.cos(x) * w, np.sin(x)), ["x", "w"]),
+    "an iterator": (lambda x, w: iter([np.cos(x) * w, np.sin(x)]), ["x", "w"]),
+    "(value, gradient, gradient)": (
+        lambda x, w: (np.sin(x) @ w, np.cos(x) * w, np.sin(x)),
+        ["x", "w", "value"],
+    ),
+    "[gradient, gradient, value]": (
+        lambda x, w: [np.cos(x) * w, np.sin(x), np.sin(x) @ w],
+        ["x", "w", "value"],
+    ),
+    "((value, other results), gradient)": (
+        lambda x, w: ((np.sin(x) @ w, {"accuracy": 0.5}), np.cos(x) * w),
+        ["x", "value"],
+    ),
+    "a value that JAX computed in float32": (
+        lambda x, w: (float(valued(x, w)), np.cos(x) * w),
+        ["x", "value"],
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [3, 1])
+def test_the_value_may_stand_beside_the_gradient(form, size):
+    gradient, paths = FORMS[form]
+    x, w = np.array([0.3, -1.2, 0.8])[:size], np.array([1.5, 0.4, -2.0])[:size]
+    report = fcnet.check_gradient(gradient, valued, x, w)
+    assert report.verdict == "right", str(report)
+    assert report.precision == "float64"
+    assert [leaf.path for leaf in report.leaves] == paths
+
+
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"an iterator"}))
+def test_a_wrong_gradient_is_found_beside_the_value(form):
+    gradient, _ = FORMS[form]
+    x, w = np.array([0.3, -1.2, 0.8]), np.array([1.5, 0.4, -2.0])
+
+    def slip(x, w):
+        """The gradient at other places: cos(x + 0.1) for cos(x), but the value is right."""
+        value = float(np.sin(x) @ w)
+        return jax.tree.map(
+            lambda part: value if np.ndim(part) != 1 else part, gradient(x + 0.1, w)
+        )
+
+    report = fcnet.check_gradient(slip, valued, x, w)
+    assert report.verdict == "wrong"
+    assert not any(f.quantity == "J" or f.kind == "wrong_shape" for f in report.findings)
+
+
+def test_a_wrong_value_is_a_finding_and_does_not_hide_a_wrong_gradient():
+    x, w = np.array([0.3, -1.2, 0.8]), np.array([1.5, 0.4, -2.0])
+    one = fcnet.check_gradient(lambda x, w: (2 * np.sin(x) @ w, np.cos(x) * w), valued, x, w)
+    assert one.verdict == "wrong"
+    assert [(f.kind, f.quantity, f.message) for f in one.findings] == [
+        ("factor_2", "J", "the value is 2 times what it must be")
+    ]
+    two = fcnet.check_gradient(lambda x, w: (np.sin(x) @ w + 1, -np.cos(x) * w), valued, x, w)
+    assert {(f.kind, f.quantity) for f in two.findings} == {("unknown", "J"), ("sign", "")}
+
+
+def test_the_gradient_may_be_that_of_every_argument():
+    def function(x, n, y):
+        return jnp.sum(x * y) * n
+
+    x, y = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+    report = fcnet.check_gradient(lambda x, n, y: (y * n, None, x * n), function, x, 3, y)
+    assert report.ok
+    assert [leaf.path for leaf in report.leaves] == ["x", "y"]
+    wrong = fcnet.check_gradient(lambda x, n, y: (y * n, None, x), function, x, 3, y)
+    assert [finding.kind for finding in wrong.findings] == ["scaled"]
+
+
+def test_two_numbers_are_read_as_what_they_are():
+    """(value, gradient) and the gradients of two scalar arguments look alike."""
+
+    def function(a, b):
+        return jnp.sin(a) * b
+
+    a, b = np.float64(0.3), np.float64(1.7)
+    both = fcnet.check_gradient(lambda a, b: (np.cos(a) * b, np.sin(a)), function, a, b)
+    assert both.ok
+    assert [leaf.path for leaf in both.leaves] == ["a", "b"]
+    first = fcnet.check_gradient(lambda a, b: (np.sin(a) * b, np.cos(a) * b), function, a, b)
+    assert first.ok
+    assert [leaf.path for leaf in first.leaves] == ["a", "value"]
+    wrong = fcnet.check_gradient(lambda a, b: (np.cos(a) * b, -np.sin(a)), function, a, b)
+    assert [(f.kind, f.quantity) for f in wrong.findings] == [("sign", "")]
+
+
+@pytest.mark.parametrize("factor", [1.5, -1, 0.9])
+def test_a_wrong_gradient_of_a_number_is_no_wrong_value(factor):
+    """The first argument is a vector, the second a number."""
+    x, s = np.array([0.3, -1.2, 0.8]), np.float64(0.7)
+    report = fcnet.check_gradient(
+        lambda x, s: (s * np.cos(s * x), factor * (x * np.cos(s * x)).sum()),
+        lambda x, s: jnp.sin(s * x).sum(),
+        *(x, s),
+    )
+    assert report.findings
+    assert all("the gradient of s" in finding.message for finding in report.findings)
+
+
+def test_an_argument_that_is_to_have_no_gradient_is_told():
+    x, w = np.ones(2), np.ones(2)
+    report = fcnet.check_gradient(lambda x, w: (None, np.sin(x)), valued, x, w)
+    assert [f.kind for f in report.findings] == ["none_leaf"]
+    assert "for a constant, check a function of the other arguments" in report.findings[0].message
+
+
+@pytest.mark.parametrize("slip", [False, True])
+@pytest.mark.parametrize("style", ["d{}", "grad_{}", "{}_grad"])
+def test_the_keys_of_a_gradient_may_be_those_of_its_parameters_with_a_word(style, slip):
+    """In one dict, in a list of dicts, and beside the gradient of another argument."""
+
+    def function(layers, x):
+        return sum(jnp.sum(jnp.tanh(x @ layer["W"] + layer["b"])) for layer in layers)
+
+    def gradient(layers, x):
+        slopes = [1 - np.tanh(x @ layer["W"] + layer["b"]) ** 2 for layer in layers]
+        named = [
+            {style.format("b"): d.sum(0), style.format("W"): x.T @ (-d if slip else d)}
+            for d in slopes
+        ]
+        dx = sum(d @ layer["W"].T for d, layer in zip(slopes, layers, strict=True))
+        return named, dx
+
+    r = np.random.default_rng(0)
+    layers = [{"W": r.normal(size=(3, 2)), "b": r.normal(size=2)} for _ in range(2)]
+    x = r.normal(size=(4, 3))
+    for form in (gradient, lambda *args: gradient(*args)[0]):
+        report = fcnet.check_gradient(form, function, layers, x)
+        assert [(f.kind, "b']" in f.message) for f in report.findings] == [("sign", False)] * slip

@@ -1,0 +1,201 @@
+"""Mistakes of public code that are not in one line of Algorithm 5, and what is told of them."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from support.tanh_network import RATE, D, H, M, X, Y, arrays, gradients
+
+import fcnet
+
+pytestmark = pytest.mark.untyped
+
+
+@pytest.mark.parametrize(("slope", "side"), [(0.1, "below"), (1.0, "above"), (0.55, "middle")])
+def test_the_slope_at_a_kink_of_another_activation_is_told(slope, side):
+    leaky = fcnet.Activation(
+        "leaky", lambda z: jnp.where(z > 0, z, 0.1 * z), lambda z: jnp.where(z > 0, 1.0, 0.1)
+    )
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        z = x @ W1 + b1
+        a = np.where(z > 0, z, 0.1 * z)
+        d2 = (a @ W2 + b2 - y) / len(x)
+        d1 = d2 @ W2.T * np.select([z > 0, z < 0], [1, 0.1], slope)
+        return x.T @ d1, d1.sum(0), a.T @ d2, d2.sum(0)
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation=leaky)
+    assert report.ok, report
+    (note,) = report.notes
+    assert side in note
+    assert "ReLU" not in note
+
+
+@pytest.mark.parametrize(("c", "words"), [(2, "twice the loss"), (2 / 3, "the mean of"), (5, "")])
+def test_a_note_says_how_to_pass_another_loss(c, words):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W, b = params
+        E = c * (x @ W + b - y) / len(x)
+        return x.T @ E, E.sum(0)
+
+    rng = np.random.default_rng(8)
+    params = [rng.normal(size=(D, 3)), rng.normal(size=3)]
+    report = fcnet.check(backward, params, X, rng.normal(size=(5, 3)), batched=True)
+    notes = [note for note in report.notes if "fcnet.Loss" in note]
+    assert not report.ok
+    assert len(notes) == (words != "")
+    assert all(words in note for note in notes)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_biases_that_are_subtracted_are_told(slip):
+    """As thresholds are: z = x W - b."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        dW1, db1, dW2, db2 = gradients(W1, -b1, W2, -b2, x, y, slip)
+        return dW1, -db1, dW2, -db2
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    told = [finding.message for finding in report.findings if "z = W a - b" in finding.message]
+    assert not report.ok
+    assert len(told) == 1
+    assert len(report.findings) == 1 + slip
+    assert not any(finding.kind == "unknown" for finding in report.findings)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+@pytest.mark.parametrize("factor", [0, 1])
+def test_biases_that_are_not_used_are_told(factor, slip):
+    """They stand in the params, and their gradient is 0, or what it would be."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        dW1, db1, dW2, db2 = gradients(W1, 0 * b1, W2, 0 * b2, x, y, False)
+        return (-dW1 if slip else dW1), factor * db1, dW2, factor * db2
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    first, *others = report.findings
+    assert not report.ok
+    assert "the biases are not used" in first.message
+    place = (5, "dW", 1) if factor else (4, "delta", 1)  # without a db, dW shows delta
+    assert [finding[:4] for finding in others] == [(*place, "sign")] * slip
+
+
+def test_one_bias_that_is_used_is_not_told_as_unused():
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        dW1, db1, dW2, db2 = gradients(W1, 0 * b1, W2, b2, x, y, False)
+        return -dW1, 0 * db1, dW2, 0 * db2
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert not report.ok
+    assert not any("the biases are not used" in finding.message for finding in report.findings)
+
+
+def test_a_delta_that_depends_on_no_output_is_not_told_as_unused_biases():
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        return -x.T @ y / len(x), -y.mean(0)
+
+    report = fcnet.check(backward, [X[:D, :M], X[0, :M]], X, Y, batched=True)
+    assert not report.ok
+    assert not any("the biases are not used" in finding.message for finding in report.findings)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_differences_of_parameters_are_not_blamed_beside_a_wrong_array(slip):
+    """A training step seen as a gradient has lost digits in every array."""
+
+    def step(params: Any, x: Any, y: Any) -> Any:
+        g = dict(zip(params, gradients(*params.values(), x, y, slip), strict=True))
+        after = {name: value - 0.01 * g[name] for name, value in params.items()}
+        return {name: (value - after[name]) / 0.01 for name, value in params.items()}
+
+    def loss(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = (params[name] for name in ("W1", "b1", "W2", "b2"))
+        return jnp.sum((jnp.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2) / (2 * len(x))
+
+    params = dict(zip(("W1", "b1", "W2", "b2"), arrays(), strict=True))
+    report = fcnet.check_gradient(step, loss, params, X, Y)
+    errors = [f.message for f in report.findings if f.severity == "error"]
+    assert [message.split("'")[1] for message in errors] == ["b1"] * slip
+    assert report.ok != slip
+
+
+@pytest.mark.parametrize("root", [np.abs, lambda g: np.sqrt(0.1 * g**2) + 1e-8])
+def test_a_step_of_adam_is_told(root):
+    def step(params: Any, x: Any, y: Any) -> None:
+        for array, g in zip(params, gradients(*params, x, y, False), strict=True):
+            array -= RATE * g / root(g)
+
+    report = fcnet.check(step, arrays(), X, Y, batched=True, activation="tanh", learning_rate=RATE)
+    assert [f.kind for f in report.findings] == ["adaptive_step"], report
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_step_for_each_example_is_told(batched):
+    """As fit does that goes through the rows; of one example it is right."""
+
+    def step(params: Any, x: Any, y: Any) -> None:
+        for row, target in zip(np.atleast_2d(x), np.atleast_2d(y), strict=True):
+            g = gradients(*params, row[None], target[None], False)
+            for array, dW in zip(params, g, strict=True):
+                array -= RATE * dW
+
+    x, y = (X, Y) if batched else (X[0], Y[0])
+    options: Any = {"activation": "tanh", "learning_rate": RATE, "batched": batched}
+    report = fcnet.check(step, arrays(), x, y, **options)
+    assert [f.kind for f in report.findings] == batched * ["online_steps"], report
+
+
+def norm_of(arrays: Any) -> Any:
+    return np.sqrt(sum((array**2).sum() for array in arrays))
+
+
+CLIPPING = {
+    "clipped": lambda g: [np.clip(array, -0.1, 0.1) for array in g],
+    "clipped_norm": lambda g: [array * min(1, 0.5 / (norm_of(g) + 1e-6)) for array in g],
+    "zero": lambda g: [0 * array for array in g],
+}
+
+
+@pytest.mark.parametrize("kind", CLIPPING)
+def test_a_gradient_that_is_clipped_is_told(kind):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        return CLIPPING[kind](gradients(*params, x, y, False))
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert {f.kind for f in report.findings} == {kind}, report
+    assert len(report.findings) == 1 or kind == "zero"
+
+    def function(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        return ((jnp.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2).sum() / (2 * len(x))
+
+    report = fcnet.check_gradient(backward, function, arrays(), X, Y)
+    assert [f.kind for f in report.findings] == [kind], report
+
+
+@pytest.mark.parametrize(("order", "kinds"), [("C", []), ("F", ["leaf_order"])])
+def test_a_vector_of_gradients_in_another_order_is_told(order, kinds):
+    """A bias column makes each matrix, and a penalty leaves the biases out."""
+    rng = np.random.default_rng(8)
+    theta, c = rng.normal(size=H * (D + 1) + M * (H + 1)), 0.3
+
+    def backward(theta: Any, x: Any, y: Any) -> Any:
+        one, two = theta[: H * (D + 1)].reshape(H, D + 1), theta[H * (D + 1) :].reshape(M, H + 1)
+        a0 = np.c_[np.ones(len(x)), x]
+        a1 = np.c_[np.ones(len(x)), np.tanh(a0 @ one.T)]
+        d2 = (a1 @ two.T - y) / len(x)
+        d1 = (d2 @ two)[:, 1:] * (1 - a1[:, 1:] ** 2)
+        weights = [np.c_[np.zeros(len(W)), W[:, 1:]] for W in (one, two)]
+        g1, g2 = d1.T @ a0 + c * weights[0], d2.T @ a1 + c * weights[1]
+        loss = ((a1 @ two.T - y) ** 2).sum() / (2 * len(x))
+        loss += c / 2 * sum((W**2).sum() for W in weights)
+        return loss, np.r_[g1.ravel(order), g2.ravel(order)]
+
+    options: Any = {"sizes": (D, H, M), "activation": "tanh", "batched": True, "l2": c}
+    report = fcnet.check(backward, theta, X, Y, **options)
+    assert [f.kind for f in report.findings] == kinds, report

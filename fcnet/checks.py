@@ -79,7 +79,7 @@ def check_result(
         result = jax.eval_shape(getattr(row, field), *vectors)
     except Exception as error:
         raise TypeError(
-            f"{call} must be a function of {len(vectors)} JAX array{'s'[: len(vectors) - 1]}; it "
+            f"{call} must be a function of {len(vectors)} JAX array{'s' * (len(vectors) > 1)}; it "
             f"raised {type(error).__name__}: {error}"
         ) from error
     shape = getattr(result, "shape", None)
@@ -277,7 +277,7 @@ def mismatch(tree: Any, expected: Any) -> str:
     structure: Any = jax.tree.structure(expected)
     if structure != jax.tree.structure(tree):
         return f"it is {described(tree)}, expected {described(expected)}"
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    leaves = jax.tree.leaves_with_path(tree)
     for (path, got), wanted in zip(leaves, jax.tree.leaves(expected), strict=True):
         if described(got) != described(wanted):
             name = jax.tree_util.keystr(path) or "it"

@@ -231,7 +231,7 @@ def _as_problem(params: Model, X: ArrayLike, Y: ArrayLike) -> tuple[Model, Array
     check_finite("Y", Y)
     if all(0 in np.shape(leaf) for leaf in jax.tree.leaves(params)):
         raise ValueError("params has no numbers: expected a pytree of arrays, not all empty")
-    return jax.tree_util.tree_map_with_path(_as_leaf, params), X, Y
+    return jax.tree.map_with_path(_as_leaf, params), X, Y
 
 
 def _check_one_device(**arguments: Any) -> None:

@@ -68,10 +68,32 @@ def _torch_foreign(module: Any) -> list[str]:
     return [
         f"{type(part).__name__} ({name})"
         for name, part in module.named_modules()
-        if type(part).__module__.startswith("torch.nn.") and not isinstance(part, torch.nn.Linear)
-        for held in [[*part.parameters(recurse=False), *part.buffers(recurse=False)]]
-        if held
+        if type(part).__module__.startswith("torch.nn.")
+        and not isinstance(part, torch.nn.Linear)
+        and [*part.parameters(recurse=False), *part.buffers(recurse=False)]
     ]
+
+
+def _flax_arrays(module: Any) -> Any:
+    nnx = sys.modules["flax.nnx"]
+    return _as_set(module, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
+
+
+def _as_set(module: Any, state: Any) -> Any:
+    """A module's arrays in the order in which its attributes were set; NNX sorts them by name."""
+    if not _instance(module, "flax.nnx", "Module") or not isinstance(state, Mapping):
+        return state
+    names = {str(name): name for name in state}  # those of a list are numbers
+    return {
+        names[name]: _as_set(child, state[names[name]])
+        for name, child in vars(module).items()
+        if name in names
+    }
+
+
+def _put_flax(module: Any, state: Any) -> Any:
+    sys.modules["flax.nnx"].update(module, state)
+    return module
 
 
 def _flax_outputs(module: Any, X: np.ndarray) -> np.ndarray:
@@ -99,7 +121,13 @@ def _flax_foreign(module: Any) -> list[str]:
     ]
 
 
+def _put_sklearn(model: Any, arrays: Any) -> Any:
+    model.coefs_, model.intercepts_ = arrays["coefs"], arrays["intercepts"]
+    return model
+
+
 OTHER_NAMES_OF_SKLEARN = {"logistic": "sigmoid"}
+"""What scikit-learn calls activations that have another name in `fcnet.ACTIVATIONS`."""
 
 
 def _sklearn_outputs(model: Any, X: np.ndarray) -> np.ndarray:
@@ -109,33 +137,6 @@ def _sklearn_outputs(model: Any, X: np.ndarray) -> np.ndarray:
     params = [(W.T.astype(np.float64), b.astype(np.float64)) for W, b in layers]
     sigma = get_activation(OTHER_NAMES_OF_SKLEARN.get(theirs, theirs))
     return np.asarray(outputs(params, X, activation=sigma))
-
-
-def _flax_arrays(module: Any) -> Any:
-    nnx = sys.modules["flax.nnx"]
-    return _as_set(module, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
-
-
-def _as_set(module: Any, state: Any) -> Any:
-    """A module's arrays in the order in which its attributes were set; NNX sorts them by name."""
-    if not _instance(module, "flax.nnx", "Module") or not isinstance(state, Mapping):
-        return state
-    names = {str(name): name for name in state}  # those of a list are numbers
-    return {
-        names[name]: _as_set(child, state[names[name]])
-        for name, child in vars(module).items()
-        if name in names
-    }
-
-
-def _put_flax(module: Any, state: Any) -> Any:
-    sys.modules["flax.nnx"].update(module, state)
-    return module
-
-
-def _put_sklearn(model: Any, arrays: Any) -> Any:
-    model.coefs_, model.intercepts_ = arrays["coefs"], arrays["intercepts"]
-    return model
 
 
 MODEL_LIBRARIES = (

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Integer, Num
 COPIES = 5
 """The most equal rows that stay on one side in any table."""
 
-SETS = 2**16
+SETS_AT_ONCE = 2**16
 """The sets of rows that are looked at together, which bounds the memory."""
 
 
@@ -44,12 +44,12 @@ def hold_out(
         classes = np.zeros(len(weights), int)
     quota, most = _quotas(weights, share, classes)
     if groups is not None:
-        return _whole(weights, quota, most, draw, classes, _numbered(groups))
+        return _whole_sets(weights, quota, most, draw, classes, _numbered(groups))
     if equal is not None:
-        equal = _few(_numbered(equal), weights, float(max(COPIES, quota.sum() / 10)))
+        equal = _split_large(_numbered(equal), weights, float(max(COPIES, quota.sum() / 10)))
         for slack in (1.0, 2 * float(np.sqrt(quota.max()))):
             room = np.minimum(quota + slack, most)
-            held = _whole(weights, quota, room, draw, classes, equal)
+            held = _whole_sets(weights, quota, room, draw, classes, equal)
             if abs(weights[held].sum() - quota.sum()) <= 1 and not held.all():
                 return held
     held = np.zeros(len(weights), bool)
@@ -96,10 +96,10 @@ def _numbered(sets: Integer[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     return np.unique(sets, return_inverse=True)[1]
 
 
-def _few(
+def _split_large(
     equal: Int[np.ndarray, " n"], weights: Float[np.ndarray, " n"], most: float
 ) -> Int[np.ndarray, " n"]:
-    """The numbers of the sets, where each row of a set of more weight is a set of its own."""
+    """The numbers of the sets, with each row of a set of more weight than `most` as its own set."""
     many = np.bincount(equal, weights)[equal] > most
     return np.where(many, equal.max() + np.cumsum(many), equal)
 
@@ -138,7 +138,7 @@ def _quotas(
     return quota, most
 
 
-def _whole(
+def _whole_sets(
     weights: Float[np.ndarray, " n"],
     quota: Int[np.ndarray, " c"],
     most: Num[np.ndarray, " c"],
@@ -146,7 +146,7 @@ def _whole(
     classes: Int[np.ndarray, " n"],
     sets: Int[np.ndarray, " n"],
 ) -> Bool[np.ndarray, " n"]:
-    """Whole sets of rows, in a random order each that still fits.
+    """The rows to hold out in whole sets: each set, in a random order, that still fits.
 
     A class may have more than its quota, up to `most`, but not all together.
     """
@@ -156,8 +156,8 @@ def _whole(
     rank = rank[sets]
     left, room = most.astype(float).tolist(), float(quota.sum())
     held = np.zeros(len(sets), bool)
-    for begin in range(0, count, SETS):
-        (rows,) = np.nonzero((rank >= begin) & (rank < begin + SETS))
+    for begin in range(0, count, SETS_AT_ONCE):
+        (rows,) = np.nonzero((rank >= begin) & (rank < begin + SETS_AT_ONCE))
         pairs, pair = np.unique(rank[rows] * len(quota) + classes[rows], return_inverse=True)
         size, label, of = np.bincount(pair, weights[rows]), pairs % len(quota), pairs // len(quota)
         bounds = np.flatnonzero(np.diff(of, prepend=-1, append=count))

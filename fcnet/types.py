@@ -85,12 +85,12 @@ class Labels(NamedTuple):
     one_hot: bool = False
 
 
-def is_real(y: Any) -> Any:
+def is_number(y: Any) -> Any:
     """Whether the entries are numbers, for the labels `REAL`."""
     return y == y
 
 
-REAL = Labels("any real numbers", is_real)
+REAL = Labels("any real numbers", is_number)
 
 
 def itself(o: Array) -> Array:

@@ -160,7 +160,7 @@ def _is_in(cells: Cells, texts: tuple[str, ...]) -> Bool[np.ndarray, " n"]:
 
 
 def release() -> None:
-    """Give back the memory that Arrow keeps for more cells, and its system pool that of NumPy."""
+    """Return unused memory of Arrow to the system; and of NumPy, if both take it from malloc."""
     arrow().default_memory_pool().release_unused()
 
 

@@ -19,8 +19,8 @@ HEAD = 2**16
 SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 """A first line that names the separator, as Excel writes it."""
 
-MARKS = re.compile(rb"\A(\xef\xbb\xbf){1,2}")
-"""The mark of UTF-8, which some programs write before one that is there."""
+BYTE_ORDER_MARK = re.compile(rb"\A(\xef\xbb\xbf){1,2}")
+"""That of UTF-8 at the beginning of a file; some programs write a second one."""
 
 NOT_UTF8 = "is not in UTF-8: save the file in UTF-8, or name its encoding, such as latin-1"
 
@@ -91,10 +91,10 @@ def _is_above(line: str) -> bool:
 
 
 def utf8(path: Path, encoding: str | None, size: int) -> Iterator[bytes]:
-    """The text of a file in UTF-8 without a mark, about `size` bytes at a time."""
+    """The text of a file in UTF-8 without its byte order mark, about `size` bytes at a time."""
     if encoding is None:
         with path.open("rb") as file:
-            yield MARKS.sub(b"", file.read(max(size, 6)))
+            yield BYTE_ORDER_MARK.sub(b"", file.read(max(size, 6)))
             while data := file.read(size):
                 yield data
         return

@@ -99,10 +99,10 @@ def with_giveaways(schema: Schema, X: np.ndarray, Y: np.ndarray) -> Schema:
 
 
 def gives_away(block: Float[np.ndarray, "n m"], Y: Float[np.ndarray, "n m_r"], loss: Loss) -> bool:
-    """Whether the inputs of one column alone say what the target is, each way.
+    """Whether the inputs of one column determine the target, and the target these inputs.
 
-    A number does so for numbers where their correlation is 1 to six digits; any column does for
-    classes where it is the same in all rows of a class and another for every class.
+    A column of numbers does for a target of numbers if their correlation is 1 to six digits. Any
+    column does for classes if it is the same in all rows of a class and differs between classes.
 
     >>> from fcnet.losses import get_loss
     >>> Y = np.array([[1.0], [2.0], [3.0]])

@@ -55,10 +55,8 @@ def linear_model(
 @partial(jax.jit, static_argnames="loss")
 def _least(loss: Loss, X: Float[Array, "n d"], Y: Float[Array, "n m_r"]) -> Params:
     """The layer at which the gradient of the mean loss is `FLAT`, or that of the last step."""
-    optimizer = optax.chain(
-        optax.scale_by_lbfgs(),
-        optax.scale(-1.0),
-        optax.scale_by_backtracking_linesearch(20, decrease_factor=0.5),
+    optimizer = optax.lbfgs(
+        linesearch=optax.scale_by_backtracking_linesearch(20, decrease_factor=0.5)
     )
 
     def layers(flat: Array) -> Params:

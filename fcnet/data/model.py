@@ -82,15 +82,16 @@ def inputs_of(fields: tuple[Field, ...], table: Table) -> Float[np.ndarray, "n d
 
 
 def targets_of(model: TableModel, table: Table) -> Float[np.ndarray, "n m_r"] | None:
-    """The targets of the rows of a table, in their own units; None if the table has not all.
+    """The targets of the rows of a table, in their own units; None if one is missing or no target.
 
-    The row of a label that the network does not know is 0.
+    A label that the network does not know has a row of 0.
     """
     field = model.target
     if field.name not in table.columns:
         return None
     try:
-        values = interpret(field, table._replace(place=place_of))  # which need not be found
+        # A line's number, which takes long to find, would not be read.
+        values = interpret(field, table._replace(place=place_of))
     except ValueError:  # of a cell that is no target
         return None
     if is_missing(values).any():

@@ -9,8 +9,22 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fcnet.data import cells as text_of
-from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, matches, one_hot, shown
+from fcnet.data.cells import (
+    DATE,
+    DECORATED,
+    MARKS,
+    Cells,
+    array,
+    as_numbers,
+    as_text,
+    compute,
+    distinct,
+    matches,
+    one_hot,
+    scalar,
+    shown,
+    to_numpy,
+)
 from fcnet.data.read import Place, Table, place_of
 from fcnet.data.survey import MOST_TEXTS, Survey
 from fcnet.files import as_path
@@ -104,12 +118,12 @@ def decide(name: str, found: Survey, place: Place = place_of) -> Field:
             "cell, or say in a schema that it means a missing number, that the column is a "
             "category, or that it is to be ignored"
         )
-    if _most(found.others, text_of.DATE):
+    if _most(found.others, DATE):
         raise ValueError(
             f"{first}: dates are no numbers. Say in a schema that the column is a date, which "
             "counts the days since 1970-01-01, or that it is to be ignored"
         )
-    if _most(found.others, text_of.DECORATED):
+    if _most(found.others, DECORATED):
         raise ValueError(
             f"{first}, which is no plain number such as 1234.5: write it so, or say in a schema "
             "that the column is a category or to be ignored"
@@ -145,9 +159,8 @@ def _decide_text(name: str, found: Survey, note: str) -> Field:
 
 
 def _constant(value: str, missing: int) -> str:
-    return f"constant: {value} in every row" + (
-        f" but {missing:,}, which have none" * bool(missing)
-    )
+    gaps = f" but {missing:,}, which have none" if missing else ""
+    return f"constant: {value} in every row{gaps}"
 
 
 def too_many(values: int, n: int) -> bool:
@@ -157,14 +170,14 @@ def too_many(values: int, n: int) -> bool:
 
 def _most(counts: Mapping[str, int], pattern: str) -> bool:
     """Whether a pattern fits more than half of the texts."""
-    fits = matches(text_of.array(tuple(counts)), pattern)
+    fits = matches(array(tuple(counts)), pattern)
     often = np.array([*counts.values()])
     return bool(often[fits].sum() > often.sum() / 2)
 
 
-def _cell(cells: Cells, mask: Bool[np.ndarray, " n"]) -> str:
+def _cell(cells: Cells, these: Bool[np.ndarray, " n"]) -> str:
     """The first of these cells, as an error shows it."""
-    return shown(as_text(cells)[int(mask.argmax())].as_py())
+    return shown(as_text(cells)[int(these.argmax())].as_py())
 
 
 def interpret(field: Field, table: Table) -> Values:
@@ -197,9 +210,9 @@ def _blank(text: Cells, marks: tuple[str, ...]) -> Cells:
     """The text, empty where it is a mark."""
     if not set(marks) - {""}:
         return text
-    pc = text_of.compute()
-    missing = pc.is_in(text, value_set=text_of.array(marks))
-    return pc.if_else(missing, text_of.scalar(""), text)
+    pc = compute()
+    missing = pc.is_in(text, value_set=array(marks))
+    return pc.if_else(missing, scalar(""), text)
 
 
 def _days(field: Field, table: Table) -> Float[np.ndarray, " n"]:
@@ -225,7 +238,7 @@ def is_missing(values: Values) -> Bool[np.ndarray, " n"]:
     """Which entries are missing."""
     if isinstance(values, np.ndarray):
         return np.isnan(values)
-    return text_of.to_numpy(text_of.compute().equal(values, text_of.scalar("")))
+    return to_numpy(compute().equal(values, scalar("")))
 
 
 def learn(field: Field, values: Values, *, fill: bool = False) -> Field:

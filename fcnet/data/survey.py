@@ -6,8 +6,19 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fcnet.data import cells as text_of
-from fcnet.data.cells import MARKS, Cells, as_numbers, as_text, distinct, has_fractions, is_text
+from fcnet.data.cells import (
+    EXACT,
+    MARKS,
+    Cells,
+    Numbers,
+    are_codes,
+    as_numbers,
+    as_text,
+    distinct,
+    has_fractions,
+    is_text,
+    mask,
+)
 from fcnet.data.preprocess import Moments, combined, moments
 
 MOST_TEXTS = 10_000
@@ -118,27 +129,28 @@ def _surveyed(
     )
 
 
-def _counts(cells: Cells, mask: Bool[np.ndarray, " n"]) -> Mapping[str, int]:
-    return distinct(as_text(cells.filter(text_of.mask(mask)))) if mask.any() else {}
+def _counts(cells: Cells, these: Bool[np.ndarray, " n"]) -> Mapping[str, int]:
+    """The texts of these cells, with how often each is there."""
+    return distinct(as_text(cells.filter(mask(these)))) if these.any() else {}
 
 
-def _first(cells: Cells, mask: Bool[np.ndarray, " n"], first: int) -> tuple[int, str] | None:
+def _first(cells: Cells, these: Bool[np.ndarray, " n"], first: int) -> tuple[int, str] | None:
     """The row and the text of the first of these cells."""
-    if not mask.any():
+    if not these.any():
         return None
-    row = int(mask.argmax())
+    row = int(these.argmax())
     return first + row, as_text(cells.slice(row, 1))[0].as_py()
 
 
-def _codes(cells: Cells, found: text_of.Numbers) -> Bool[np.ndarray, " n"]:
+def _codes(cells: Cells, found: Numbers) -> Bool[np.ndarray, " n"]:
     """Which cells are digits that would not stay the same as numbers."""
     values = found.values
     if not is_text(cells):
         whole = "int" in str(cells.type)
-        return np.abs(values) >= text_of.EXACT if whole else np.zeros(len(values), bool)
+        return np.abs(values) >= EXACT if whole else np.zeros(len(values), bool)
     if has_fractions(values) and not found.other.any():
         return np.zeros(len(values), bool)
-    return text_of.are_codes(cells, values)
+    return are_codes(cells, values)
 
 
 def both(a: Survey, b: Survey) -> Survey:

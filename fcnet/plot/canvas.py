@@ -33,11 +33,8 @@ def panels(n: int) -> list[Axes]:
     """`n` axes side by side in a new pyplot figure."""
     with extra("plot"):
         import matplotlib.pyplot as plt
-    return list(
-        plt.figure(figsize=(2.9 * n + 1, 3.2), layout="constrained").subplots(1, n, squeeze=False)[
-            0
-        ]
-    )
+    figure = plt.figure(figsize=(2.9 * n + 1, 3.2), layout="constrained")
+    return list(figure.subplots(1, n, squeeze=False)[0])
 
 
 def with_legend(ax: Axes) -> Axes:

@@ -312,7 +312,7 @@ def _leaves(snapshot: Snapshot) -> list[tuple[str, Any]]:
     return [
         (f"{prefix}{jax.tree_util.keystr(path)}".lstrip("."), leaf)
         for prefix, tree in (("", snapshot.state), ("kept", snapshot.kept))
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        for path, leaf in jax.tree.leaves_with_path(tree)
     ]
 
 

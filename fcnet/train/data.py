@@ -46,7 +46,7 @@ def as_start(layers: Params, dtype: str | None) -> Params:
     start: Params = jax.tree.map(
         lambda leaf: jnp.asarray(as_auto(leaf), dtype or leaf.dtype), layers
     )
-    for path, leaf in jax.tree_util.tree_leaves_with_path(start):
+    for path, leaf in jax.tree.leaves_with_path(start):
         check_finite(f"params{jax.tree_util.keystr(path)}", leaf)
     return start
 

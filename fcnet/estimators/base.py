@@ -204,8 +204,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         opt_state: Any = None,
     ) -> dict[str, Any]:
         """The attributes after `fcnet.fit` on a new network or on this one."""
-        Y = self._encode(data.Y)
-        loss = self._loss()
+        Y, loss = self._encode(data.Y), self._loss()
         n, d = data.X.shape
         batch_size = self._batch_size(n)
         per_pass = -(-n // batch_size)
@@ -214,26 +213,21 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         penalty = self._penalty(n, batch_size, weight, everything)
         sizes = self._sizes(d, Y.shape[1], warm)
         dtype = self._dtype if warm else data.X.dtype
-        seen, target = None, unscaled(Y.shape[1])
-        if self._scales_targets(loss):
-            seen = moments(Y, data.weights)
-            if warm and self._seen is not None:
-                seen = combined(self._seen, seen)
-            target = standardizer_of(seen)
+        seen, target = self._scales(Y, data.weights, loss, warm)
         with jax.enable_x64(dtype == np.float64):
             key = fold_in(key_of(seed), self._passes if warm else 0)
             start_key, fit_key = split_keys(key, 2)
             if warm:
-                begin = to_params(self.coefs_, self.intercepts_, target, dtype)
+                start = to_params(self.coefs_, self.intercepts_, target, dtype)
             else:
-                begin = init_small(start_key, sizes, dtype)
-            ready = isinstance(self.optimizer, optax.GradientTransformation | optax.MultiSteps)
-            if not ready:
-                as_positive("learning_rate_init", self.learning_rate_init)
-            rate = None if ready else self.learning_rate_init
-            optimizer, hyperparameters = penalised(self.optimizer, rate, penalty)
+                start = init_small(start_key, sizes, dtype)
+            optimizer, hyperparameters = penalised(self.optimizer, self._rate(), penalty)
+            held = None
+            if validation is not None:
+                held_Y = standardize(target, self._encode(validation.Y))
+                held = validation.X, held_Y, validation.weights
             result = fit(
-                begin,
+                start,
                 data.X,
                 standardize(target, Y),
                 key=fit_key,
@@ -245,13 +239,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 activation=self.activation,
                 loss=loss,
                 weights=data.weights,
-                validation=None
-                if validation is None
-                else (
-                    validation.X,
-                    standardize(target, self._encode(validation.Y)),
-                    validation.weights,
-                ),
+                validation=held,
                 evaluate_every=per_pass,
                 patience=patience,
                 opt_state=opt_state,
@@ -274,6 +262,24 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
             "_passes": passes_made + (self._passes if warm else 0),
             "_weight": everything,
         }
+
+    def _scales(
+        self, Y: np.ndarray, weights: np.ndarray, loss: Loss, warm: bool
+    ) -> tuple[Moments | None, Standardizer]:
+        """The moments of all targets since the first call, and by them the scales of Y."""
+        if not self._scales_targets(loss):
+            return None, unscaled(Y.shape[1])
+        seen = moments(Y, weights)
+        if warm and self._seen is not None:
+            seen = combined(self._seen, seen)
+        return seen, standardizer_of(seen)
+
+    def _rate(self) -> float | None:
+        """The learning rate; None for a ready-made optimiser, which has its own."""
+        if isinstance(self.optimizer, optax.GradientTransformation | optax.MultiSteps):
+            return None
+        as_positive("learning_rate_init", self.learning_rate_init)
+        return self.learning_rate_init
 
     def _batch_size(self, n: int) -> int:
         """The number of examples in a batch, of n."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import partial
 from inspect import signature
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import fcnet
 from fcnet.cli.options import (
@@ -20,6 +20,9 @@ from fcnet.cli.options import (
     task_options,
 )
 from fcnet.files import as_csv, write_file
+
+Setting: TypeAlias = dict[str, float]
+"""The hyper-parameters, by name, that the seeds of a setting share."""
 
 
 def sweep(
@@ -38,52 +41,33 @@ def sweep(
         ArithmeticError: where every member diverged.
         ModuleNotFoundError: without the extra `cli`.
     """
-    import jax
-    import jax.numpy as jnp
     import numpy as np
 
-    from fcnet.cli.task import make_task, progress_bar
+    from fcnet.cli.task import make_task
     from fcnet.plot.fits import loss_curve, median
     from fcnet.train.checkpoint import saved
-    from fcnet.train.start import init_small
 
     started = time.perf_counter()
     out = task.out
     if (out / "model.safetensors").exists() or saved(out / "checkpoints"):
         raise ValueError(f"{out} holds a model already, or a run: choose another --out")
-    names: tuple[str, ...] = ("learning_rate",)
+    tried = {"learning_rate": learning_rates}
     if weight_decays:
         _check_has_decay(task.optimizer)
-        names = (*names, "weight_decay")
-    settings = list(product(*filter(len, (learning_rates, weight_decays))))
+        tried["weight_decay"] = weight_decays
+    settings = [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
     ready = make_task(task)
     out.mkdir(parents=True, exist_ok=True)  # or a long sweep would end in an error
     print(
         f"{len(settings)} settings of {seeds} seeds: {len(settings) * seeds} networks", flush=True
     )
-    every_seed = jnp.tile(jnp.arange(seeds), len(settings))
-    starts = jax.random.split(ready.start_key, seeds)[every_seed]
-    shared = ready.training(learning_rates[0])
-    varied = {
-        name: jnp.repeat(jnp.array(values), seeds)
-        for name, values in zip(names, zip(*settings, strict=True), strict=True)
-    }
-    with progress_bar(1, "{task.percentage:.0f} %") as update:
-        result = fcnet.sweep(
-            jax.vmap(partial(init_small, sizes=ready.sizes))(starts),
-            **{**shared, "hyperparameters": {**shared["hyperparameters"], **varied}},
-            key=jax.random.split(ready.fit_key, seeds)[every_seed],
-            progress=update and (lambda share: update(share, "")),
-        )
+    result = _train(ready, settings, seeds)
     held_out = ready.examples.validation is not None
     losses = result.history.validation_loss if held_out else result.history.loss
     least = losses.min(axis=0)  # NaN for a member that diverged
-    rows = [
-        {**dict(zip(names, setting, strict=True)), "seed": k, "loss": least[i * seeds + k]}
-        for i, setting in enumerate(settings)
-        for k in range(seeds)
-    ]
-    _print_settings(names, settings, least.reshape(len(settings), seeds))
+    members = [{**setting, "seed": k} for setting in settings for k in range(seeds)]
+    rows = [{**member, "loss": loss} for member, loss in zip(members, least, strict=True)]
+    _print_settings(settings, least.reshape(len(settings), seeds))
     if result.best is None or result.best_params is None:
         with suppress(OSError):  # of a folder that holds other files
             out.rmdir()
@@ -94,11 +78,8 @@ def sweep(
     print(f"The best has {best}; its scores:")
     ready.print_scores(model)
     medians = median(losses.reshape(len(losses), len(settings), seeds))
-    curves = {
-        ", ".join(_named(names, setting)): medians[:, i]
-        for i, setting in enumerate(settings)
-        if np.isfinite(medians[:, i]).any()
-    }
+    named = zip(map(_name_of, settings), medians.T, strict=True)
+    curves = {name: curve for name, curve in named if np.isfinite(curve).any()}
     title = f"{'Validation' if held_out else 'Training'}: seeds' medians"
     ready.save_figure(
         "curves.png",
@@ -106,6 +87,30 @@ def sweep(
     )
     print(f"In {out}: its model.safetensors, schema.json, members.csv and curves.png.")
     print(f"Took {time.perf_counter() - started:.1f} s.")
+
+
+def _train(ready: Any, settings: list[Setting], seeds: int) -> "fcnet.SweepResult":
+    """The networks of each setting in turn, one for each seed."""
+    import jax
+    import jax.numpy as jnp
+
+    from fcnet.cli.task import progress_bar
+    from fcnet.train.start import init_small
+
+    every_seed = jnp.tile(jnp.arange(seeds), len(settings))
+    starts = jax.random.split(ready.start_key, seeds)[every_seed]
+    shared = ready.training(settings[0]["learning_rate"])
+    varied = {
+        name: jnp.repeat(jnp.array([setting[name] for setting in settings]), seeds)
+        for name in settings[0]
+    }
+    with progress_bar(1, "{task.percentage:.0f} %") as update:
+        return fcnet.sweep(
+            jax.vmap(partial(init_small, sizes=ready.sizes))(starts),
+            **{**shared, "hyperparameters": {**shared["hyperparameters"], **varied}},
+            key=jax.random.split(ready.fit_key, seeds)[every_seed],
+            progress=update and (lambda share: update(share, "")),
+        )
 
 
 def _check_has_decay(optimizer: str) -> None:
@@ -122,29 +127,29 @@ def _check_has_decay(optimizer: str) -> None:
         )
 
 
-def _named(names: tuple[str, ...], setting: tuple[float, ...]) -> list[str]:
+def _name_of(setting: Setting) -> str:
     """A setting in words."""
-    return [
-        f"{name.replace('_', ' ')} {value:g}" for name, value in zip(names, setting, strict=True)
-    ]
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in setting.items())
 
 
-def _print_settings(names: tuple[str, ...], settings: list[tuple[float, ...]], least: Any) -> None:
+def _print_settings(settings: list[Setting], least: Any) -> None:
     """A line for each setting: its least loss, its median loss, and how many members diverged.
 
     Args:
-        names: of the hyper-parameters.
-        settings: their values.
+        settings: the hyper-parameters that are tried.
         least: the least loss of each member in any evaluation, shape (settings, seeds).
     """
     import numpy as np
 
-    titles = (*(name.replace("_", " ") for name in names), "least loss", "median", "diverged")
+    titles = (*(n.replace("_", " ") for n in settings[0]), "least loss", "median", "diverged")
     print("  " + "".join(f"{title:<16}" for title in titles).rstrip())
     for setting, losses in zip(settings, least, strict=True):
         finite = losses[~np.isnan(losses)]
         shown = (finite.min(), np.median(finite)) if len(finite) else (np.nan, np.nan)
-        cells = [*(f"{value:g}" for value in setting), *(f"{value:.4g}" for value in shown)]
+        cells = [
+            *(f"{value:g}" for value in setting.values()),
+            *(f"{value:.4g}" for value in shown),
+        ]
         diverged = f"{len(losses) - len(finite)} of {len(losses)}"
         print("  " + "".join(f"{cell:<16}" for cell in cells) + diverged)
 

@@ -176,20 +176,17 @@ def _check_outputs(
     off = np.where(known, abs(o.astype(np.float64) - expected), 0)
     if (off <= tolerance).all():
         return
-    fitting = _activations_of(params, X, o, known, tolerance)
-    parts = library.layers(model)
+    if fitting := _activations_of(params, X, o, known, tolerance):
+        advice = f"It computes what forward does with {fitting}: pass these here and to forward"
+    else:
+        parts = ", ".join(library.layers(model))
+        advice = "No activations of fcnet fit, one for all hidden layers and one for the last"
+        advice += f"; the model has {parts}. {escape}" if parts else f". {escape}"
     row = np.argmax((off / (tolerance + (tolerance == 0))).max(axis=1))
     raise ValueError(
         f"the model does not compute what forward does with activation={hidden.name!r} and "
         f"output_activation={output.name!r}: for inputs of size {size[row, 0]:g}, outputs differ "
-        f"by up to {off[row].max():.2g}. "
-        + (
-            f"It computes what forward does with {fitting}: pass these here and to forward"
-            if fitting
-            else "No activations of fcnet fit, one for all hidden layers and one for the last"
-            + (f"; the model has {', '.join(parts)}" if parts else "")
-            + f". {escape}"
-        )
+        f"by up to {off[row].max():.2g}. {advice}"
     )
 
 

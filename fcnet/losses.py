@@ -242,6 +242,7 @@ shape (), got shape (2,)
 
 
 SIGNS = "; for labels -1 and 1, pass a fcnet.Loss of your own"
+"""What is added to the error where every target is -1 or 1."""
 
 
 def check_labels(name: str, y: Array | np.ndarray, loss: Loss) -> None:

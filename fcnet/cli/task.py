@@ -121,6 +121,7 @@ class Task(NamedTuple):
         print(f"  {'':<{width}}" + "".join(f"{score:>12}" for score in found["training"]))
         for name, row in found.items():
             print(f"  {name:<{width}}" + "".join(f"{cell:>12}" for cell in row.values()))
+        # As they are printed: scores that look equal count as equal.
         *_, network, linear = (float([*row.values()][-1]) for row in found.values())
         if not network > linear:
             print(f"On the {last} rows, the network is no better than the linear model.")

@@ -11,7 +11,6 @@ from jaxtyping import Num
 from fcnet.checks import as_count, as_examples, check_same_length
 from fcnet.network import outputs
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, with_legend
-from fcnet.train.ensemble import ensemble
 from fcnet.train.members import as_layers
 from fcnet.train.program import all_finite
 from fcnet.types import Activation
@@ -59,18 +58,13 @@ def ensemble_band(
     grid = np.linspace(column.min() - margin, column.max() + margin, 200, dtype=X.dtype)
     points = np.tile(X.mean(axis=0), (len(grid), 1))
     points[:, along] = grid
-    mean, spread = (
-        np.asarray(leaf)[:, 0]
-        for leaf in ensemble(
-            layers, points, activation=activation, output_activation=output_activation
-        )
-    )
-
     finite = jax.vmap(all_finite)(layers)
     if not finite.any():
         raise ValueError("no member has finite parameters: expected at least one that has")
     one = partial(outputs, X=points, activation=activation, output_activation=output_activation)
-    members = jax.vmap(one)(jax.tree.map(lambda leaf: leaf[finite], layers))[:, :, 0]
+    o: Any = jax.vmap(one)(jax.tree.map(lambda leaf: leaf[finite], layers))
+    members = np.asarray(o)[:, :, 0]
+    mean, spread = members.mean(axis=0), members.std(axis=0)
     ax = axes(ax)
     ax.scatter(
         column, np.asarray(Y)[:, 0], s=12, color=ORANGE, marker="x", alpha=0.6, label="example"
@@ -84,7 +78,7 @@ def ensemble_band(
         linewidth=0,
         label="mean ± 2 spreads",
     )
-    lines = ax.plot(grid, np.asarray(members).T, color=GREY, linewidth=0.6, alpha=0.7)
+    lines = ax.plot(grid, members.T, color=GREY, linewidth=0.6, alpha=0.7)
     lines[0].set_label(f"{len(members)} members")
     ax.plot(grid, mean, color=BLUE, linewidth=2.5, label="mean")
     ax.set(xlabel=f"$x_{{{along + 1}}}$", ylabel="output", title="An ensemble")

@@ -228,18 +228,19 @@ class NonFiniteError(ArithmeticError):
 
     def __init__(self, step: int, params: Params, evaluation: bool = False) -> None:
         """Name the step and what usually helps."""
-        is_half = params[0].W.dtype == jnp.float16
-        super().__init__(
-            (
+        what = "the loss, the parameters or the optimizer's state stopped being finite in step "
+        what += f"{step + 1}"
+        if evaluation:
+            what = (
                 f"the loss of the training examples is not finite after step {step}, although "
                 "that of each batch before it was finite"
-                if evaluation
-                else "the loss, the parameters or the optimizer's state stopped being finite in "
-                f"step {step + 1}"
             )
-            + f"; the parameters after step {step} are this error's .params. Try a smaller "
+        is_half = params[0].W.dtype == jnp.float16
+        wider = '; or precision="float32", since float16 ends at 65504' if is_half else ""
+        super().__init__(
+            f"{what}; the parameters after step {step} are this error's .params. Try a smaller "
             "learning rate, standardised inputs and targets, or optax.clip in the optimizer"
-            + ('; or precision="float32", since float16 ends at 65504' if is_half else "")
+            f"{wider}"
         )
         self.step = step
         self.params = params

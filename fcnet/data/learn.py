@@ -88,35 +88,17 @@ def learn_schema(
     gaps = {name: _missing(fields[name], found[name]) for name in (*used, target)}
     _check_gaps(file, target, gaps, found[target].gap, missing)
     dropped = (*(used if missing == "drop" else ()), target)
-    rows = found[target].rows
     schema = Schema(
         chosen,
         tuple(fields[name] for name in names),
         fields[target],
-        rows,
+        found[target].rows,
         tuple(name for name in dropped if gaps[name]),
         {name: _in_words(counts) for name, counts in gaps.items() if counts},
         unscaled(0),
         unscaled(0),
     )
-    texts = {name: found[name].texts for name in (*used, target) if not fields[name].is_number}
-    entries = {name: array(tuple(words or ())) for name, words in texts.items()}
-    if schema.dropped or missing == "impute":
-        entries, rows = _entries(schema, file)
-    fields |= {
-        name: _learned(fields[name], entries.get(name), rows, missing == "impute") for name in used
-    }
-    release()
-    goal = _learned_target(fields[target], entries.get(target), rows)
-    scales = [_scales(fields[name], found[name]) for name in used]
-    return schema._replace(
-        features=tuple(fields[name] for name in names),
-        target=goal,
-        scales=Standardizer(*map(np.concatenate, zip(*scales, strict=True))),
-        target_scales=_scales(goal, found[target])
-        if chosen.is_scalable
-        else unscaled(len(goal.inputs)),
-    )
+    return _with_learned(schema, file, found, impute=missing == "impute")
 
 
 def _known(
@@ -280,6 +262,31 @@ def _entries(schema: Schema, file: TableFile) -> tuple[dict[str, Values], int]:
         raise ValueError(f"every row has a missing entry in one of {', '.join(schema.dropped)}")
     found = {name: array(tuple(sorted(words))) for name, words in texts.items()}
     return found | {name: np.concatenate(blocks) for name, blocks in numbers.items()}, kept
+
+
+def _with_learned(
+    schema: Schema, file: TableFile, found: Mapping[str, Survey], *, impute: bool
+) -> Schema:
+    """The schema with the values, the fills and the scales of its columns."""
+    texts = {f.name: found[f.name].texts for f in (*schema.used, schema.target) if not f.is_number}
+    entries = {name: array(tuple(words or ())) for name, words in texts.items()}
+    rows = schema.rows
+    if schema.dropped or impute:
+        entries, rows = _entries(schema, file)
+    features = tuple(
+        field if field.kind == "ignored" else _learned(field, entries.get(field.name), rows, impute)
+        for field in schema.features
+    )
+    release()
+    goal = _learned_target(schema.target, entries.get(schema.target.name), rows)
+    schema = schema._replace(features=features, target=goal)
+    scales = [_scales(field, found[field.name]) for field in schema.used]
+    return schema._replace(
+        scales=Standardizer(*map(np.concatenate, zip(*scales, strict=True))),
+        target_scales=_scales(goal, found[goal.name])
+        if schema.loss.is_scalable
+        else unscaled(len(goal.inputs)),
+    )
 
 
 def _learned(field: Field, entries: Values | None, rows: int, fill: bool) -> Field:

@@ -112,33 +112,41 @@ def drawn(table: Table, sampling: str, key: Array, B: int, mesh: Mesh | None = N
     """The batches that a way to sample draws from a table."""
     sample = SAMPLINGS.get(sampling)
     if sample is None:
-        if table.resident is None:
-            raise ValueError(
-                "sampling 'full' needs all examples on the device at once; load X and Y with "
-                "np.asarray, or choose another sampling"
-            )
-        block = block_length(1)
-        own_rows(mesh, "n, the number of examples,", table.n)
-        whole = Window(split(mesh, table.resident, 0, table.n), None, 0, block)
-        return Source(block, lambda begin: whole, True, like=None if mesh else whole)
+        return _of_all(table, mesh)
     own = own_rows(mesh, "batch_size", B)
     draw: Draw = sample(key, table.n, B)
-    block = block_length(B)
-    if table.resident is not None:
-        data = everywhere(mesh, table.resident)
+    if table.resident is None:
+        return _loaded(table, draw, own, B, mesh)
+    data, block = everywhere(mesh, table.resident), block_length(B)
 
-        def window(begin: int) -> Window:
-            return Window(data, split(mesh, draw(begin), 1, B), 0, block)
+    def window(begin: int) -> Window:
+        return Window(data, split(mesh, draw(begin), 1, B), 0, block)
 
-        if mesh is not None:
-            return Source(block, window, True)
-        drawn_shapes = batches_like(sampling, shape_of(key), table.n, B)
-        return Source(block, window, True, like=Window(data, drawn_shapes, 0, block))
+    if mesh is not None:
+        return Source(block, window, True)
+    drawn_shapes = batches_like(sampling, shape_of(key), table.n, B)
+    return Source(block, window, True, like=Window(data, drawn_shapes, 0, block))
+
+
+def _of_all(table: Table, mesh: Mesh | None) -> Source:
+    """Batches of all examples, from which nothing is drawn."""
+    if table.resident is None:
+        raise ValueError(
+            "sampling 'full' needs all examples on the device at once; load X and Y with "
+            "np.asarray, or choose another sampling"
+        )
+    block = block_length(1)
+    own_rows(mesh, "n, the number of examples,", table.n)
+    whole = Window(split(mesh, table.resident, 0, table.n), None, 0, block)
+    return Source(block, lambda begin: whole, True, like=None if mesh else whole)
+
+
+def _loaded(table: Table, draw: Draw, own: np.ndarray, B: int, mesh: Mesh | None) -> Source:
+    """Batches whose rows are read from disk, of which each process loads its `own`."""
     row = table.rows(np.arange(1))
-    block = min(block, loaded_steps(B, row.X.nbytes + row.Y.nbytes))
+    block = min(block_length(B), loaded_steps(B, row.X.nbytes + row.Y.nbytes))
 
     def load(begin: int) -> Window:
-        """The rows of a block's steps, or the part of them that this process loads."""
         batches = jax.tree.map(lambda leaf: np.asarray(leaf)[:block, own], draw(begin))
         data = in_steps(table.rows(batches.indices.ravel()), len(own), batches.mask)
         return Window(split(mesh, data, 1, B), None, 0, block)

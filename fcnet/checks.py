@@ -53,7 +53,7 @@ FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "formula": (is_text, "text"),
     "mean_name": (is_text, "text"),
 }
-"""What a field of a row holds: whether a value is that, and in words. Others hold functions."""
+"""By field of a row: whether a value is right for it, and what it must be. Others are functions."""
 
 
 def check_fields(kind: str, row: Row) -> None:

@@ -78,11 +78,11 @@ def gradient_descent(
     >>> gradient_descent(params, X, Y, learning_rate=0.5, steps=1)[0].b.tolist()
     [0.5]
     """
-    params, examples, targets = _as_problem(params, X, Y)
+    params, X, Y = _as_problem(params, X, Y)
     alpha = _as_rate(learning_rate)
     steps = as_count("steps", steps, least=0, most=INT32_MAX)
-    _check_gradient(gradient, params, examples, targets, examples.shape[0])
-    return _descend(params, examples, targets, alpha, np.int32(steps), gradient=gradient)
+    _check_gradient(gradient, params, X, Y, len(X))
+    return _descend(params, X, Y, alpha, np.int32(steps), gradient=gradient)
 
 
 def sgd(
@@ -158,21 +158,14 @@ def minibatch_sgd(
     [0.5]
     """
     _check_one_device(params=params, X=X, Y=Y, key=key)
-    params, examples, targets = _as_problem(params, X, Y)
+    params, X, Y = _as_problem(params, X, Y)
     check_key(key)
     alpha = _as_rate(learning_rate)
-    batch_size = as_count("batch_size", batch_size, least=1, most=examples.shape[0])
+    batch_size = as_count("batch_size", batch_size, least=1, most=len(X))
     steps = as_count("steps", steps, least=0, most=INT32_MAX)
-    _check_gradient(gradient, params, examples, targets, batch_size)
+    _check_gradient(gradient, params, X, Y, batch_size)
     return _descend_batches(
-        params,
-        examples,
-        targets,
-        key,
-        alpha,
-        np.int32(steps),
-        batch_size=batch_size,
-        gradient=gradient,
+        params, X, Y, key, alpha, np.int32(steps), batch_size=batch_size, gradient=gradient
     )
 
 

@@ -127,11 +127,7 @@ LOSSES = MappingProxyType(
         row.name: row
         for row in (
             Loss(
-                "squared_error",
-                _half_squares,
-                _difference,
-                draw=_draw_numbers,
-                formula="(o - y)",
+                "squared_error", _half_squares, _difference, draw=_draw_numbers, formula="(o - y)"
             ),
             Loss(
                 "logistic",

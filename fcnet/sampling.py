@@ -30,9 +30,8 @@ def sample_batch(key: Array, n: int, batch_size: int) -> Int[Array, " batch_size
     """Line 4 of Algorithm 2: B distinct indices out of 0..n-1, every subset equally likely.
 
     The same subsets as `jax.random.choice(key, n, (B,), replace=False)` draws, at a cost that does
-    not grow with n. Each draw is made of 64 random bits, so the
-    probability of any event is off by at most B n / 2^65. The order within the batch is not random;
-    (1.5) does not depend on it.
+    not grow with n. Each draw is made of 64 random bits, so the probability of any event is off by
+    at most B n / 2^65. The order within the batch is not random; (1.5) does not depend on it.
 
     Args:
         key: a random key.

@@ -32,11 +32,11 @@ def predict(
     from fcnet.data.read import open_table
 
     loaded = load_model(model)
-    file = open_table(data, separator=separator, decimal=decimal, encoding=encoding)
+    source = open_table(data, separator=separator, decimal=decimal, encoding=encoding)
     text = [field.name for field in (*loaded.features, loaded.target) if field.kind != "number"]
     found = [
         (means(loaded, inputs_of(loaded.features, table)), targets_of(loaded, table))
-        for table in file.blocks(text)
+        for table in source.blocks(text)
     ]
     mean = np.concatenate([part for part, _ in found])
     rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]

@@ -262,18 +262,25 @@ def matches(cells: Cells, pattern: str) -> Bool[np.ndarray, " n"]:
     return to_numpy(compute().match_substring_regex(cells, pattern))
 
 
-def are_codes(cells: Cells, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Which cells are written with digits, but would not be the same number when read as one.
+def are_codes(cells: Cells, found: Numbers) -> Bool[np.ndarray, " n"]:
+    """Which cells are digits that would not stay the same as numbers; none among fractions.
 
     Args:
-        cells: n texts.
-        values: the numbers that they would be.
+        cells: n cells.
+        found: what `as_numbers` makes of them.
+
+    >>> import pyarrow
+    >>> codes = pyarrow.array(["02139", "95838"])
+    >>> are_codes(codes, as_numbers(codes)).tolist()
+    [True, False]
     """
+    large = np.abs(found.values) >= EXACT
+    if not is_text(cells):
+        return large & ("int" in str(cells.type))
+    if has_fractions(found.values) and not found.other.any():
+        return np.zeros(len(large), bool)
     codes = matches(cells, CODE)
-    large = np.abs(values) >= EXACT
-    if large.any():
-        codes = codes | (large & matches(cells, LONG))
-    return codes
+    return codes | (large & matches(cells, LONG)) if large.any() else codes
 
 
 def are_plain(cells: Cells, decimal: str = ".") -> bool:
@@ -284,9 +291,7 @@ def are_plain(cells: Cells, decimal: str = ".") -> bool:
     (True, False)
     """
     found = as_numbers(cells, ("",), decimal)
-    if found.other.any():
-        return False
-    return has_fractions(found.values) or not are_codes(cells, found.values).any()
+    return not (found.other.any() or are_codes(cells, found).any())
 
 
 def has_fractions(values: Float[np.ndarray, " n"]) -> bool:

@@ -7,10 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fcnet.data.cells import (
-    EXACT,
     MARKS,
     Cells,
-    Numbers,
     are_codes,
     as_numbers,
     as_text,
@@ -76,7 +74,7 @@ def survey(cells: Cells, decimal: str = ".", first: int = 0, *, texts: bool = Fa
     (1, (1, 'twelve'), {'?': 1})
     """
     found = as_numbers(cells, MARKS, decimal)
-    codes = _codes(cells, found)
+    codes = are_codes(cells, found)
     others = _counts(cells, found.other)
     known = np.isfinite(found.values)
     look = texts or codes.any() or (is_text(cells) and known.sum() <= found.other.sum())
@@ -140,17 +138,6 @@ def _first(cells: Cells, these: Bool[np.ndarray, " n"], first: int) -> tuple[int
         return None
     row = int(these.argmax())
     return first + row, as_text(cells.slice(row, 1))[0].as_py()
-
-
-def _codes(cells: Cells, found: Numbers) -> Bool[np.ndarray, " n"]:
-    """Which cells are digits that would not stay the same as numbers."""
-    values = found.values
-    if not is_text(cells):
-        whole = "int" in str(cells.type)
-        return np.abs(values) >= EXACT if whole else np.zeros(len(values), bool)
-    if has_fractions(values) and not found.other.any():
-        return np.zeros(len(values), bool)
-    return are_codes(cells, values)
 
 
 def both(a: Survey, b: Survey) -> Survey:

@@ -61,11 +61,7 @@ def main(out: Path) -> None:
     houses = data.sacramento()
     training, held_out = data.random_split(houses, jax.random.key(0))
     print(f"{len(houses.X)} house sales, Sacramento 2008: price from size, bedrooms and zip code")
-    figures = {
-        **show_agreement(training),
-        **show_comparison(training, held_out),
-        **notes_figures(),
-    }
+    figures = show_agreement(training) | show_comparison(training, held_out) | notes_figures()
     show_folds(houses)
     show_published()
     for name, draw in figures.items():

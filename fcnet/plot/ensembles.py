@@ -69,15 +69,8 @@ def ensemble_band(
     ax.scatter(
         column, np.asarray(Y)[:, 0], s=12, color=ORANGE, marker="x", alpha=0.6, label="example"
     )
-    ax.fill_between(
-        grid,
-        mean - 2 * spread,
-        mean + 2 * spread,
-        color=BLUE,
-        alpha=0.2,
-        linewidth=0,
-        label="mean ± 2 spreads",
-    )
+    band: Any = {"color": BLUE, "alpha": 0.2, "linewidth": 0, "label": "mean ± 2 spreads"}
+    ax.fill_between(grid, mean - 2 * spread, mean + 2 * spread, **band)
     lines = ax.plot(grid, members.T, color=GREY, linewidth=0.6, alpha=0.7)
     lines[0].set_label(f"{len(members)} members")
     ax.plot(grid, mean, color=BLUE, linewidth=2.5, label="mean")

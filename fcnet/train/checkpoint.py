@@ -185,15 +185,8 @@ class Store(NamedTuple):
     def _save(self, snapshot: Snapshot, path: Path) -> None:
         arrays = {name: as_numpy(leaf) for name, leaf in _leaves(snapshot)}
         arrays["history"] = snapshot.entries
-        write(
-            path,
-            arrays,
-            {
-                "step": str(snapshot.step),
-                "best": str(snapshot.best),
-                "configuration": json.dumps(self.configuration),
-            },
-        )
+        text = {"step": str(snapshot.step), "best": str(snapshot.best)}
+        write(path, arrays, {**text, "configuration": json.dumps(self.configuration)})
         before = {step: file for step, file in saved(self.folder).items() if step <= snapshot.step}
         for step in before.keys() - set(sorted(before)[-self.keep :]) - {_best(snapshot, before)}:
             before[step].unlink(missing_ok=True)

@@ -268,9 +268,12 @@ def _with_learned(
     schema: Schema, file: TableFile, found: Mapping[str, Survey], *, impute: bool
 ) -> Schema:
     """The schema with the values, the fills and the scales of its columns."""
-    texts = {f.name: found[f.name].texts for f in (*schema.used, schema.target) if not f.is_number}
-    entries = {name: array(tuple(words or ())) for name, words in texts.items()}
-    rows = schema.rows
+    target, rows = schema.target.name, schema.rows
+    entries = {
+        field.name: array(tuple(found[field.name].texts or ()))
+        for field in (*schema.used, schema.target)
+        if not field.is_number
+    }
     if schema.dropped or impute:
         entries, rows = _entries(schema, file)
     features = tuple(
@@ -278,12 +281,12 @@ def _with_learned(
         for field in schema.features
     )
     release()
-    goal = _learned_target(schema.target, entries.get(schema.target.name), rows)
+    goal = _learned_target(schema.target, entries.get(target), rows)
     schema = schema._replace(features=features, target=goal)
     scales = [_scales(field, found[field.name]) for field in schema.used]
     return schema._replace(
         scales=Standardizer(*map(np.concatenate, zip(*scales, strict=True))),
-        target_scales=_scales(goal, found[goal.name])
+        target_scales=_scales(goal, found[target])
         if schema.loss.is_scalable
         else unscaled(len(goal.inputs)),
     )

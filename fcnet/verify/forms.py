@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 import numpy as np
 
-from fcnet.arrays import dtype_of, is_array, is_floating, shape_of
+from fcnet.arrays import dtype_of, is_array, is_floating, shape_of, to_numpy
 from fcnet.trees import children, leaves, name_of, rebuild
 from fcnet.verify.snapshot import attributes
+from fcnet.verify.types import Severity
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -185,7 +186,7 @@ FOR_A_CONSTANT = "for a constant, check a function of the other arguments"
 """What to do about an argument that is to have no gradient."""
 
 HARMLESS = ": an update is right all the same, since it is broadcast to that shape"
-"""A hint for an array that `fills` the shape that is expected."""
+"""A hint for an array that only lacks leading axes of length 1."""
 
 
 class WrongShape(NamedTuple):
@@ -203,13 +204,30 @@ class WrongShape(NamedTuple):
     mend: Callable[[np.ndarray, Shape], np.ndarray | None]
 
 
-def cause_of(got: Shape, expected: Shape, causes: Sequence[WrongShape]) -> WrongShape:
-    """The first cause that fits.
+def wrong_shape(
+    leaf: Any, expected: Shape, causes: Sequence[WrongShape], like: str = ""
+) -> tuple[str, Severity, np.ndarray | None]:
+    """What is wrong with the shape of an array.
 
-    >>> cause_of((4, 3), (3, 4), OF_ANY_FUNCTION).hint
-    ': it is transposed'
+    Args:
+        leaf: the array.
+        expected: the right shape, which is another.
+        causes: the first that fits is named; the last one always fits.
+        like: words to follow the expected shape.
+
+    Returns:
+        A phrase to follow the array's name, its severity, and the array that was meant; None if
+        that is not clear.
+
+    >>> wrong_shape(np.ones((4, 3)), (3, 4), OF_ANY_FUNCTION)[0]
+    'has shape (4, 3), expected (3, 4): it is transposed'
     """
-    return next(cause for cause in causes if cause.fits(got, expected))
+    got = shape_of(leaf)
+    cause = next(cause for cause in causes if cause.fits(got, expected))
+    harmless = not isinstance(leaf, list) and _is_filled_up(got, expected)
+    hint = HARMLESS if harmless else cause.hint
+    phrase = f"has shape {got}, expected {expected}{like}{hint}"
+    return phrase, "warning" if harmless else "error", cause.mend(to_numpy(leaf), expected)
 
 
 def without_ones(shape: Shape) -> Shape:
@@ -217,12 +235,8 @@ def without_ones(shape: Shape) -> Shape:
     return tuple(n for n in shape if n != 1)
 
 
-def fills(got: Shape, expected: Shape) -> bool:
-    """Whether a shape only lacks leading axes of length 1, which broadcasting adds.
-
-    >>> fills((3,), (1, 3)), fills((3,), (3, 1))
-    (True, False)
-    """
+def _is_filled_up(got: Shape, expected: Shape) -> bool:
+    """Whether a shape only lacks leading axes of length 1, which broadcasting adds."""
     lacking = len(expected) - len(got)
     return lacking > 0 and (1,) * lacking + got == expected
 

@@ -13,15 +13,13 @@ from fcnet.arrays import is_array, like, shape_of, to_numpy
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
     FOR_A_CONSTANT,
-    HARMLESS,
     OF_ANY_FUNCTION,
     Place,
-    cause_of,
     describe,
-    fills,
     places_among_others,
     usual_places,
     without_numbers,
+    wrong_shape,
 )
 from fcnet.verify.regroup import STYLES, in_one_style
 from fcnet.verify.types import Answer, Finding, form_finding
@@ -284,16 +282,11 @@ def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> tuple[list[Find
         kind, says = fault
         hint = f"; {FOR_A_CONSTANT}" if leaf is None else ""
         return [form_finding(kind, f"{subject} {says}{hint}")], None
-    got = shape_of(leaf)
-    if got == shape:
+    if shape_of(leaf) == shape:
         return [], leaf
-    cause = cause_of(got, shape, OF_ANY_FUNCTION)
-    mended = cause.mend(to_numpy(leaf), shape)
-    harmless = not isinstance(leaf, list) and fills(got, shape)
-    hint = HARMLESS if harmless else cause.hint
-    message = f"{subject} has shape {got}, expected {shape}{hint}"
-    finding = form_finding("wrong_shape", message, "warning" if harmless else "error")
-    return [finding], None if mended is None else like(mended, leaf)
+    says, severity, meant = wrong_shape(leaf, shape, OF_ANY_FUNCTION)
+    finding = form_finding("wrong_shape", f"{subject} {says}", severity)
+    return [finding], None if meant is None else like(meant, leaf)
 
 
 def _is_nothing(leaf: Any) -> bool:

@@ -11,15 +11,13 @@ from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy, unit_roundoff
 from fcnet.layouts import Layout, Slot
 from fcnet.trees import Path, children, name_of
 from fcnet.verify.forms import (
-    HARMLESS,
-    cause_of,
     describe,
-    fills,
     is_one_number,
     of_examples,
     places_among_others,
     usual_places,
     without_numbers,
+    wrong_shape,
 )
 from fcnet.verify.regroup import in_one_style, in_order, is_one_vector, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
@@ -210,20 +208,14 @@ def _in_order(slots: tuple[Slot, ...], leaves: list[Any]) -> tuple[list[Any], li
 
 
 def _check_shape(slot: Slot, leaf: Any, n: int) -> tuple[list[Finding], np.ndarray | None]:
-    """A wrong shape, and the array in the right one; None if it is not clear what was meant.
-
-    A wrong shape is an error, unless the rules for arrays mend it.
-    """
+    """A wrong shape, and the array in the right one; None if it is not clear what was meant."""
     got, values = shape_of(leaf), to_numpy(leaf)
     if got == slot.shape or (slot.shape == () and math.prod(got) == 1):
         return [], values.reshape(slot.shape)
-    cause = cause_of(got, slot.shape, of_examples(n))
-    harmless = not isinstance(leaf, list) and fills(got, slot.shape)
-    hint = HARMLESS if harmless else cause.hint
     like = "" if slot.gradient_name == slot.name else f" like {slot.name}"
-    message = f"{slot.gradient_phrase} has shape {got}, expected {slot.shape}{like}{hint}"
-    finding = _slot_finding(slot, "wrong_shape", message, "warning" if harmless else "error")
-    return [finding], cause.mend(values, slot.shape)
+    says, severity, meant = wrong_shape(leaf, slot.shape, of_examples(n), like)
+    message = f"{slot.gradient_phrase} {says}"
+    return [_slot_finding(slot, "wrong_shape", message, severity)], meant
 
 
 def _slot_finding(slot: Slot, kind: str, message: str, severity: Severity = "error") -> Finding:

@@ -23,7 +23,7 @@ from fcnet.verify.claim import (
 )
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report, unreadable
-from fcnet.verify.result import Result, fitting_forms, read, returned_names
+from fcnet.verify.result import Result, read, results_of, returned_names
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
 from fcnet.verify.truth.scalar import trace_scalar
@@ -108,8 +108,7 @@ def check_gradient(
     if first.error:
         return unreadable(subject, OWN, arguments.format, [first.error])
     shapes = shapes_of(values, returned_names(first.value))
-    forms = fitting_forms(arguments, shapes, first.value)
-    found = [read(arguments, shapes, first.value, form) for form in forms]
+    found = results_of(arguments, shapes, first.value)
     tried = [
         (_claim(subject, gradient, function, arguments, shapes, result), result.answer)
         for result in found
@@ -121,7 +120,7 @@ def check_gradient(
     claim, answer = _nearest(tried, own)
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
-    notes += [note] if (note := forms[0].place.note) else []
+    notes += [note] if (note := found[0].form.place.note) else []
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
     return add_limits(report, claim, own, draw)

@@ -85,15 +85,15 @@ class Result(NamedTuple):
         return self.answer is None or any(f.kind == "wrong_shape" for f in self.findings)
 
 
-def fitting_forms(
+def results_of(
     arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any
-) -> list[ResultForm]:
-    """The ways to read a result, one at least; those that fit its shapes, if there are any.
+) -> list[Result]:
+    """What was returned, read in each way that fits its shapes; in one way if none does.
 
     Args:
         arguments: of the function.
         shapes: of the values that it names.
-        returned: the result.
+        returned: what it returned.
     """
     names: list[tuple[str, ...]] = [()]
     if shapes and (keys := returned_names(returned)):
@@ -101,14 +101,14 @@ def fitting_forms(
         names.insert(0, (*known, *(name for name in keys if name not in shapes)))
     for places in (usual_places, places_among_others):
         ways = [way for named in names for way in _ways(arguments, places, named, returned)]
-        fitting = [way for way in ways if _fits(arguments, way.parts(returned), way)]
+        fitting = [way for way in ways if _leaves(arguments, way.parts(returned), way) is not None]
         if fitting:
             break
     if len({way.place.gradient for way in fitting}) > 1:
         fitting = []  # any of several entries may be the gradient
-    found = {way: read(arguments, shapes, returned, way) for way in fitting}
-    exact = [way for way, result in found.items() if not result.misshapen]
-    return exact or fitting[:1] or [ResultForm(entries=None)]
+    forms = dict.fromkeys(fitting) or [ResultForm(entries=None)]
+    found = [read(arguments, shapes, returned, form) for form in forms]
+    return [result for result in found if not result.misshapen] or found[:1]
 
 
 def _ways(
@@ -159,20 +159,13 @@ def _alone(parts: Any) -> Any:
     return parts[0] if len(parts) == 1 else parts
 
 
-def _fits(arguments: Arguments, parts: Parts, form: ResultForm) -> bool:
-    """Whether each part is where it should be, the gradient in the containers of the arguments."""
-    return (
-        _leaves(arguments, parts, form) is not None
-        and (form.place.value is None or parts.value is not None)
-        and (not form.named or bool(parts.named))
-    )
-
-
 def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] | None:
-    """What the gradient has for each leaf of the arguments; None if it has other containers.
+    """What the gradient has for each leaf of the arguments; a list of numbers stands for an array.
 
-    A list of numbers stands for an array.
+    None if it has other containers, or if the value or the gradients of named values are missing.
     """
+    if (form.place.value is not None and parts.value is None) or (form.named and not parts.named):
+        return None
     each, places = arguments.structure.children(), form.entries or (0,)
     own: Any = tuple(arguments.own[place] for place in places)
     structure: Any = jax.tree_util.treedef_tuple([each[place] for place in places])
@@ -210,7 +203,7 @@ def read(
     """
     parts = form.parts(returned)
     leaves = _leaves(arguments, parts, form)
-    if leaves is None or not _fits(arguments, parts, form):
+    if leaves is None:
         return Result(form, None, (misfit(arguments, parts.gradient),))
     findings: list[Finding] = []
     arrays: list[Any] = []

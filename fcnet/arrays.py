@@ -5,7 +5,7 @@ table, they have been.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -252,3 +252,12 @@ def unit_roundoff(dtype: DTypeLike) -> float:
     True
     """
     return float(np.spacing(np.ones((), jnp.dtype(dtype)))) / 2
+
+
+def coarsest_dtype(arrays: Iterable[object]) -> np.dtype:
+    """The dtype with the largest unit roundoff among floating arrays of any library.
+
+    >>> coarsest_dtype([1.0, jnp.ones(2, "bfloat16")])
+    dtype(bfloat16)
+    """
+    return max(map(dtype_of, arrays), key=unit_roundoff)

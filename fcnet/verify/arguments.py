@@ -8,14 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcnet.arrays import (
-    dtype_of,
-    is_array,
-    is_floating,
-    like,
-    to_numpy,
-    unit_roundoff,
-)
+from fcnet.arrays import coarsest_dtype, dtype_of, is_array, is_floating, like, to_numpy
 from fcnet.verify.candidate import message_of, quietly
 from fcnet.verify.forms import opened
 from fcnet.verify.types import FORMATS, Answer, Finding, Format, Values, form_finding, format_of
@@ -58,7 +51,7 @@ class Arguments(NamedTuple):
     @property
     def format(self) -> Format:
         """The coarsest format of the floating arguments."""
-        return coarsest(self.differentiable)
+        return coarsest_format(self.differentiable)
 
     def leaves_of(self, places: Sequence[int]) -> list[int]:
         """Where the leaves of the arguments at these places are among all leaves."""
@@ -181,15 +174,15 @@ def _ordered(own: Any, tree: Any) -> Any:
     return tree
 
 
-def coarsest(arrays: Iterable[Any]) -> Format:
+def coarsest_format(arrays: Iterable[Any]) -> Format:
     """The coarsest format of floating arrays of any library."""
-    return format_of(max(map(dtype_of, arrays), key=unit_roundoff))
+    return format_of(coarsest_dtype(arrays))
 
 
 def as_answer(arrays: Sequence[Any]) -> Answer:
     """Arrays of any library as an answer."""
     gradient: Any = tuple(map(to_numpy, arrays))
-    return Answer(gradient, None, max(map(dtype_of, arrays), key=unit_roundoff))
+    return Answer(gradient, None, coarsest_dtype(arrays))
 
 
 def settled(trace: Callable[[Arguments], Traced], arguments: Arguments) -> tuple[Arguments, Traced]:

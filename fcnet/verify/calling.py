@@ -64,6 +64,11 @@ def required_count(function: Callable[..., Any]) -> int:
     )
 
 
+def name_of_function(function: Callable[..., Any]) -> str:
+    """The name of a function; of another object that can be called, that of its class."""
+    return getattr(function, "__name__", type(function).__name__)
+
+
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(function)

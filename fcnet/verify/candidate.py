@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from fcnet.arrays import assign, dtype_of, is_floating, to_numpy, unit_roundoff
+from fcnet.arrays import assign, coarsest_dtype, dtype_of, is_floating, to_numpy
 from fcnet.layouts import Layout, with_zero_biases
 from fcnet.verify.arrangement import Arrangement
+from fcnet.verify.calling import name_of_function
 from fcnet.verify.forms import opened
 from fcnet.verify.returned import Returned, read_returned
 from fcnet.verify.step import after_step, gradient_of_step, is_changed
@@ -79,7 +80,7 @@ class Candidate(NamedTuple):
     @property
     def dtype(self) -> np.dtype:
         """The coarsest dtype among the parameters."""
-        return max(map(dtype_of, self.leaves[:-2]), key=unit_roundoff)
+        return coarsest_dtype(self.leaves[:-2])
 
     @property
     def format(self) -> Format:
@@ -95,17 +96,15 @@ class Candidate(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the function."""
-        return getattr(self.function, "__name__", type(self.function).__name__)
+        return name_of_function(self.function)
 
     def representable(self, case: Case) -> Case:
         """The case with every value rounded to what all of the user's own dtypes can hold.
 
         A bias that is absent is 0.
         """
-        *floats, x, y = self.leaves
-        coarsest = max(
-            (dtype_of(leaf) for leaf in (*floats, x, y) if is_floating(leaf)), key=unit_roundoff
-        )
+        *_, x, y = self.leaves
+        coarsest = coarsest_dtype(filter(is_floating, self.leaves))
         return Case(
             case.name,
             with_zero_biases(

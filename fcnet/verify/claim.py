@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from fcnet.arrays import dtype_of, like, shape_of, to_numpy, unit_roundoff
-from fcnet.verify.arguments import coarsest
+from fcnet.verify.arguments import coarsest_format
 from fcnet.verify.claim_table import claim_table
 from fcnet.verify.compare import Comparison, compare_arrays, largest_excess
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
@@ -110,7 +110,7 @@ class Claim:
     @property
     def given(self) -> Format:
         """The coarsest format of the user's own arguments."""
-        return coarsest(self.leaves)
+        return coarsest_format(self.leaves)
 
     def answer(self, case: ArrayCase, double: bool = False) -> Answer | None:
         """What the candidate returns for a case, or for the case in float64."""

@@ -11,7 +11,7 @@ from jax import Array
 from fcnet.arrays import to_numpy
 from fcnet.keys import generator_of
 from fcnet.verify.arguments import Arguments, call, settled, take_apart
-from fcnet.verify.calling import check_call
+from fcnet.verify.calling import check_call, name_of_function
 from fcnet.verify.claim import (
     OWN,
     ArrayCase,
@@ -103,7 +103,7 @@ def check_gradient(
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     arguments, values = settled(partial(_named_values, function), arguments)
     check_call(gradient, args, "(*args)")
-    subject = getattr(gradient, "__name__", type(gradient).__name__)
+    subject = name_of_function(gradient)
     first = call(gradient, arguments, own.leaves)
     if first.error:
         return unreadable(subject, OWN, arguments.format, [first.error])

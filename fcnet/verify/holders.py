@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy, with_floats
 from fcnet.layouts import WORDS, words_of
 from fcnet.trees import Path, children, leaves
-from fcnet.verify.calling import check_call, required_count
+from fcnet.verify.calling import check_call, name_of_function, required_count
 from fcnet.verify.forms import is_one_array, is_one_number
 from fcnet.verify.regroup import STYLES
 from fcnet.verify.snapshot import attributes, restored
@@ -293,7 +293,7 @@ def filled_first(
             return kept if result is None else result
         return (result, kept) if is_one_number(result) else kept
 
-    function.__name__ = getattr(backward, "__name__", type(backward).__name__)
+    function.__name__ = name_of_function(backward)
     return function
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnet.arrays import dtype_of, is_array, shape_of, to_numpy, unit_roundoff
+from fcnet.arrays import coarsest_dtype, dtype_of, is_array, shape_of, to_numpy
 from fcnet.layouts import Layout, Slot
 from fcnet.trees import Path, children, name_of
 from fcnet.verify.forms import (
@@ -97,7 +97,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     answer = Answer(
         gradient=layout.layers([arrays[i] for i in each]),
         loss=None if loss is None else float(to_numpy(loss).item()),
-        dtype=max(map(dtype_of, leaves), key=unit_roundoff),
+        dtype=coarsest_dtype(leaves),
     )
     if any(array is None for array in arrays):
         return Returned(None, tuple(findings), partial=answer, note=note)

@@ -15,7 +15,7 @@ from fcnet.arrays import is_array, to_numpy
 from fcnet.keys import generator_of
 from fcnet.verify.agreement import agree, distance
 from fcnet.verify.arguments import Arguments, as_answer, call, settled, take_apart
-from fcnet.verify.calling import check_call
+from fcnet.verify.calling import check_call, name_of_function
 from fcnet.verify.claim import (
     OWN,
     ArrayCase,
@@ -86,7 +86,7 @@ def check_vjp(
         check_call(each, args, "(*args)")
     draw = generator_of(key)
     arguments = take_apart(reference, jax.tree.map(_as_jax, args), _nondifferentiable(function))
-    subject = getattr(function, "__name__", type(function).__name__)
+    subject = name_of_function(function)
     own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
     right = _form(call(reference, arguments, own.leaves))
     if not any(map(np.size, right.leaves)):

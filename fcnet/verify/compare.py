@@ -167,19 +167,20 @@ def compare_arrays(
     )
 
 
-def worst_leaves(comparisons: Iterable[Comparison]) -> tuple[Leaf, ...]:
-    """The leaf of each array, on the input where it compares worst.
+def worst_leaves(comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
+    """The leaf of each array, on the input where it compares worst."""
+    arrays = range(len(comparisons[0].paths) if comparisons else 0)
+    return tuple(_worst_leaf(comparisons, i) for i in arrays)
 
-    An agreement that needs a choice for each unit at a kink says least, so it comes last.
-    """
-    comparisons = tuple(comparisons)
 
-    def rank(comparison: Comparison, i: int) -> float:
-        worst = largest_excess(comparison.excess[i : i + 1])
+def _worst_leaf(comparisons: Sequence[Comparison], i: int) -> Leaf:
+    """That of array i; an agreement with a choice for each unit at a kink says least."""
+
+    def rank(comparison: Comparison) -> float:
+        worst = largest_excess([comparison.excess[i]])
         return -1.0 if comparison.mixed and worst <= 1 else worst
 
-    arrays = range(len(comparisons[0].paths) if comparisons else 0)
-    return tuple(max(comparisons, key=partial(rank, i=i)).leaf(i) for i in arrays)
+    return max(comparisons, key=rank).leaf(i)
 
 
 def persistent_errors(comparisons: Sequence[Comparison], lost: float = 0.0) -> tuple[Leaf, ...]:
@@ -209,9 +210,7 @@ def persistent_errors(comparisons: Sequence[Comparison], lost: float = 0.0) -> t
         drift = np.where(count >= FEWEST_INPUTS, drift, 0)
         if largest_excess([drift]) > 1:
             at = np.unravel_index(drift.argmax(), drift.shape)
-            leaf = max(
-                clear, key=lambda comparison: largest_excess(comparison.excess[i : i + 1])
-            ).leaf(i)
+            leaf = _worst_leaf(clear, i)
             allowed = leaf.tolerance * MEAN_SHARE / math.sqrt(count[at])
             found.append(
                 leaf._replace(

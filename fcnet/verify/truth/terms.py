@@ -5,7 +5,7 @@ the lines of Algorithm 5 on what is left.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -168,35 +168,31 @@ def _times(factor: float, value: TermValue) -> TermValue:
 def total(terms: Sequence[Term], case: Case) -> TermValue:
     """The sum of several terms on a case; a bias that is absent is 0."""
     case = case._replace(params=with_zero_biases(case.params))
-    return _sum([_zero(case), *(term(case) for term in terms)])
+    return _sum((term(case) for term in terms), case.params)
 
 
-def _zero(case: Case) -> TermValue:
-    return TermValue(0.0, jax.tree.map(np.zeros_like, case.params))
-
-
-def _sum(values: Sequence[TermValue]) -> TermValue:
-    return jax.tree.map(lambda *parts: sum(parts), *values)
+def _sum(values: Iterable[TermValue], params: Params) -> TermValue:
+    """The sum of values of terms of these parameters; zeros if there is none."""
+    zero = TermValue(0.0, jax.tree.map(np.zeros_like, params))
+    return jax.tree.map(lambda *parts: sum(parts), zero, *values)
 
 
 def without(answer: Answer, terms: Sequence[Term], case: Case) -> Answer:
     """The data's part of an answer on a case."""
-    pairs = zip(answer.gradient, total(terms, case).gradient, strict=True)
-    layers: list[Any] = [
-        Layer(*(None if g is None else g - t for g, t in zip(*layer, strict=True)))
-        for layer in pairs
-    ]
-    return answer._replace(gradient=tuple(layers))
+    data = jax.tree.map(
+        lambda g, term: None if g is None else g - term,
+        answer.gradient,
+        total(terms, case).gradient,
+        is_leaf=lambda g: g is None,
+    )
+    return answer._replace(gradient=data)
 
 
 def with_terms(right: Reference, terms: Sequence[Term], case: Case, u: float) -> Reference:
     """The reference of the data's part with terms added, for arithmetic of unit roundoff u."""
     value, gradient = total(terms, case)
-    allowed = _sum([_zero(case), *(term.tolerance(case, u) for term in terms)])
-
-    def add(one: Params, other: Params) -> Params:
-        return jax.tree.map(np.add, one, other)
-
+    allowed = _sum((term.tolerance(case, u) for term in terms), case.params)
+    add: Callable[[Params, Params], Params] = partial(jax.tree.map, np.add)
     return right._replace(
         loss=right.loss + value,
         loss_tolerance=right.loss_tolerance + allowed.value,

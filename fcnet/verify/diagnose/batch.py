@@ -38,10 +38,6 @@ class Given(NamedTuple):
         """The weighted sum over the examples, of dW ("W") or db ("b")."""
         return np.tensordot(weights, self.W if place == "W" else self.b, 1)
 
-    def terms(self, place: str, weights: Weights) -> Values:
-        """The sum of the absolute values of what `total` adds up."""
-        return np.tensordot(abs(weights), abs(self.W if place == "W" else self.b), 1)
-
 
 class Product(NamedTuple):
     """The same gradients as delta a^T, line 5 of Algorithm 5, without forming each dW."""
@@ -52,10 +48,6 @@ class Product(NamedTuple):
     def total(self, place: str, weights: Weights) -> Values:
         """As `Given.total`."""
         return (self.b.T * weights) @ self.a if place == "W" else weights @ self.b
-
-    def terms(self, place: str, weights: Weights) -> Values:
-        """As `Given.terms`."""
-        return Product(abs(self.b), abs(self.a)).total(place, abs(weights))
 
 
 LayerRows: TypeAlias = Given | Product
@@ -141,7 +133,9 @@ class Batch:
 
     def terms(self, place: str, k: int) -> Values:
         """The sum of the absolute values of what `total` adds up."""
-        return self.share * self.rows[k - 1].terms(place, self.weights[k - 1])
+        rows = self.rows[k - 1]
+        absolute = type(rows)(*map(abs, rows))
+        return self.share * absolute.total(place, abs(self.weights[k - 1]))
 
     def lost(self, place: str, k: int) -> Values:
         """What `total` has lost where the gradients of the rows are differences of parameters."""

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from fcnet.activations import ACTIVATIONS
+from fcnet.layouts import Slot
 from fcnet.types import Params
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.compare import Comparison, compare, largest_excess
@@ -20,7 +21,7 @@ from fcnet.verify.shown import apart
 from fcnet.verify.table import Table
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import without
-from fcnet.verify.types import Answer, Case, Cost, Format, Leaf, Reference
+from fcnet.verify.types import Answer, ArrayKey, Case, Cost, Format, Leaf, Reference
 from fcnet.verify.unread import Unread, completed, unread_of, without_biases
 
 OF_RELU = {
@@ -73,6 +74,11 @@ class BackwardPass:
         """(d, m_1, ..., m_r)."""
         return self.candidate.layout.sizes
 
+    @property
+    def slots(self) -> dict[ArrayKey, Slot]:
+        """The user's arrays."""
+        return {(slot.role, slot.layer): slot for slot in self.candidate.layout.slots}
+
     def truth(self, case: Case, format: Format) -> Reference:
         """What is right for a case."""
         rows = USUAL_N if self.candidate.batched else None
@@ -100,8 +106,7 @@ class BackwardPass:
     @property
     def unread_names(self) -> list[str]:
         """The arrays that cannot be read."""
-        slots = self.candidate.layout.slots
-        return [s.gradient_name for s in slots if (s.role, s.layer) in self.unread]
+        return [slot.gradient_name for key, slot in self.slots.items() if key in self.unread]
 
     def moved(self, case: Case, size: float, draw: np.random.Generator) -> Case:
         """The case with moved parameters and inputs, and the same targets if these are others."""
@@ -123,9 +128,8 @@ class BackwardPass:
     @property
     def gradient_names(self) -> Names:
         """The user's own names of dJ/dW and dJ/db of each layer, where they can be read."""
-        unread = {place for place in self.unread if place[0] == "b"}
-        slots = {(slot.role, slot.layer): slot for slot in self.candidate.layout.slots}
-        return {place: s.gradient_name for place, s in slots.items() if place not in unread}
+        unread = {key for key in self.unread if key[0] == "b"}
+        return {key: slot.gradient_name for key, slot in self.slots.items() if key not in unread}
 
     def row_by_row(self, case: Case) -> tuple[Answer, ...]:
         """The data's part of each example of a small batch as a batch of one."""
@@ -176,7 +180,7 @@ class BackwardPass:
             trial.case,
             trial.reference,
             trial.answer,
-            {(s.role, s.layer): s for s in self.candidate.layout.slots},
+            self.slots,
             self.unread,
             self.candidate.learning_rate,
         )
@@ -192,8 +196,7 @@ class BackwardPass:
 
     def in_user_terms(self, leaf: Leaf) -> Leaf:
         """The leaf with the user's own name and index of the array."""
-        slots = {f"{slot.role}{slot.layer}": slot for slot in self.candidate.layout.slots}
-        slot = slots[leaf.path]
+        slot = self.slots[leaf.path[0], int(leaf.path[1:])]
         return leaf._replace(path=slot.gradient_name, index=slot.where(leaf.index))
 
 

@@ -30,7 +30,7 @@ from fcnet.verify.table import (
 )
 from fcnet.verify.truth.functions import losses_of
 from fcnet.verify.truth.terms import total, without
-from fcnet.verify.types import Answer, Case, Cost, Reference, TermValue, Values
+from fcnet.verify.types import Answer, ArrayKey, Case, Cost, Reference, TermValue, Values, array_at
 from fcnet.verify.unread import Unread
 
 EXAMPLES = 3
@@ -128,7 +128,7 @@ def network_table(
     case: Case,
     right: Reference,
     answer: Answer,
-    slots: Mapping[tuple[str, int], Slot],
+    slots: Mapping[ArrayKey, Slot],
     unread: Unread = frozenset(),
     learning_rate: float | None = None,
 ) -> Table:
@@ -137,7 +137,7 @@ def network_table(
     Args:
         cost: the function whose gradient it should be.
         case, right, answer: an input, what is right there, and what the candidate returned.
-        slots: the user's arrays, by "W" or "b" and the layer.
+        slots: the user's arrays.
         unread: those that cannot be read.
         learning_rate: of a candidate that takes a step.
     """
@@ -239,7 +239,7 @@ class _Lines:
     case: Case
     right: Reference
     answer: Answer
-    slots: Mapping[tuple[str, int], Slot]
+    slots: Mapping[ArrayKey, Slot]
     unread: Unread
 
     @property
@@ -428,7 +428,7 @@ class _Lines:
         i, j = at
         rows = zip(self.right.deltas[k - 1], self.right.trace.a[k - 1], strict=True)
         products = [(delta[i], a[j]) if role == "W" else (delta[j],) for delta, a in rows]
-        term = np.atleast_2d(getattr(self.term.gradient[k - 1], role))
+        term = np.atleast_2d(array_at(self.term.gradient, (role, k)))
         return self._sum(products, float(term[at]) if term.any() else None)
 
     def _sum(self, products: Sequence[tuple[float, ...]], plus: float | None) -> Arithmetic:

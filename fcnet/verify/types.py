@@ -25,6 +25,10 @@ Values: TypeAlias = Float[np.ndarray, "..."]
 """An array of any shape, in float64."""
 
 
+ArrayKey: TypeAlias = tuple[str, int]
+"""An array of a network: its role, "W" or "b", and its layer."""
+
+
 class Cost(NamedTuple):
     """The cost J(theta) whose gradient the candidate claims to compute.
 
@@ -244,6 +248,12 @@ def beside(gradient: Params, layers: Params) -> list[Values]:
         for mine, array in zip(own, layer, strict=True)
         if mine is not None
     ]
+
+
+def array_at(layers: Params, key: ArrayKey) -> Values:
+    """The array with a key."""
+    role, k = key
+    return np.asarray(getattr(layers[k - 1], role))
 
 
 def form_finding(

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fcnet.types import Params
-from fcnet.verify.types import Answer, Reference
+from fcnet.verify.types import Answer, ArrayKey, Reference
 
-Unread: TypeAlias = frozenset[tuple[str, int]]
-"""The roles, "W" or "b", and the layers of the arrays that cannot be read."""
+Unread: TypeAlias = frozenset[ArrayKey]
+"""The arrays that cannot be read."""
 
 
 def unread_of(partial: Answer) -> Unread:

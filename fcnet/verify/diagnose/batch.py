@@ -19,7 +19,7 @@ from fcnet.verify.diagnose.single import (
     single_of,
 )
 from fcnet.verify.truth.functions import dJ_do
-from fcnet.verify.types import Answer, Case, Cost, Reference, Values
+from fcnet.verify.types import Answer, Case, Cost, Reference, Values, array_at
 
 CANCELLATION = 8
 """How many times more cancellation a wrong gradient may have than the true one."""
@@ -224,11 +224,6 @@ def row(cost: Cost, case: Case, reference: Reference, i: int) -> tuple[Case, Ref
     )
 
 
-def leaf(layer: Layer, place: str) -> Values:
-    """The array of a layer that line 5 computes at a place: W or b."""
-    return np.asarray(layer.W if place == "W" else layer.b)
-
-
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class BatchLine(Line):
     """Line 5 of one layer of a batch: dW^[k] or db^[k] from its rows, and as returned."""
@@ -247,15 +242,15 @@ def batch_lines(batches: Sequence[Batch], place: str, k: int) -> list[BatchLine]
         terms, noise = batch.terms(place, k), _noise(batch)
         # The rounding error of a unit's delta is relative to the terms that it adds up: as for any
         # unit, or several times that where a fault in a layer above leaves more to cancel.
-        usual = leaf(batch.reference.tolerance[k - 1], place)
+        usual = array_at(batch.reference.tolerance, (place, k))
         tolerance = usual + CANCELLATION * noise * terms.max(axis=0) + batch.lost(place, k)
-        slack = leaf(batch.reference.slack[k - 1], place) if batch.true else 0
+        slack = array_at(batch.reference.slack, (place, k)) if batch.true else 0
         lines.append(
             BatchLine(
                 place=place,
                 k=k,
                 expected=batch.total(place, k),
-                got=leaf(batch.answer.gradient[k - 1], place),
+                got=array_at(batch.answer.gradient, (place, k)),
                 tolerance=tolerance / batch.strictness + slack,
                 noise=noise,
                 size=terms.max(),

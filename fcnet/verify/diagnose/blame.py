@@ -18,7 +18,7 @@ from fcnet.verify.diagnose.search import batch_faults, complexity, single_faults
 from fcnet.verify.diagnose.single import single_of
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.truth.functions import activated
-from fcnet.verify.types import Answer, Case, Cost, Finding, Reference
+from fcnet.verify.types import Answer, ArrayKey, Case, Cost, Finding, Reference
 
 STRICTNESS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Divisors of the tolerance, tried in turn until a line is wrong: an error beyond what rounding
@@ -47,8 +47,8 @@ class Observation(NamedTuple):
     alone: tuple[Answer, ...] = ()
 
 
-Names: TypeAlias = Mapping[tuple[str, int], str]
-"""The candidate's own names of dJ/dW ("W") and dJ/db ("b") of layer k; none for an absent bias."""
+Names: TypeAlias = Mapping[ArrayKey, str]
+"""The candidate's own names of dJ/dW and dJ/db; none for an absent bias."""
 
 
 def diagnose(cost: Cost, items: Sequence[Observation], names: Names) -> list[Finding]:

@@ -6,15 +6,15 @@ of its parameters is a term of the parameters alone.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnet.types import Activation, Layer, Params
+from fcnet.types import Activation, Layer
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.truth.functions import activated
 from fcnet.verify.truth.terms import ZERO, Decay, Multiple, Penalty, PowerOfN, total
-from fcnet.verify.types import Case, Cost, Finding, Format, Term, Values
+from fcnet.verify.types import ArrayKey, Case, Cost, Finding, Format, Term, Values, array_at
 
 POWERS = (0, -1, 1)
 """A coefficient is the same for every n, or proportional to 1/n, or to n."""
@@ -28,15 +28,12 @@ SHORT = 6
 OFF = -800.0
 """A pre-activation at which sigmoid, softplus and their like are exactly 0."""
 
-Place: TypeAlias = tuple[str, int]
-"""A role, "W" or "b", and a layer."""
-
 
 class Silent(NamedTuple):
     """A case on which the data contribute nothing to the gradients of some arrays."""
 
     case: Case
-    shows: tuple[Place, ...]
+    shows: tuple[ArrayKey, ...]
 
 
 def silent_cases(case: Case, hidden: Activation) -> list[Silent]:
@@ -69,7 +66,7 @@ def silent_cases(case: Case, hidden: Activation) -> list[Silent]:
 class SilentAnswer(NamedTuple):
     """What a candidate returned for an array to which the data contribute nothing."""
 
-    place: Place
+    key: ArrayKey
     case: Case
     got: Values
 
@@ -86,11 +83,11 @@ def silent_answers(
     """
     present = candidate.layout.present
     return [
-        SilentAnswer((role, k), silent.case, getattr(got.gradient[k - 1], role))
+        SilentAnswer(key, silent.case, array_at(got.gradient, key))
         for case in cases
         for silent in silent_cases(case._replace(params=present(case.params)), hidden)
         if (got := candidate.call(silent.case).answer) is not None
-        for role, k in silent.shows
+        for key in silent.shows
     ]
 
 
@@ -120,19 +117,19 @@ def read_decay(
         The decay, perhaps with all factors 0. What no case shows counts like its neighbour in the
         layer below. None if what is returned is no multiple of the parameters.
     """
-    found: dict[Place, dict[int, float]] = {}
-    for place, case, got in answers:
-        term, theta = _at(place, total(others, case).gradient), _at(place, case.params)
+    found: dict[ArrayKey, dict[int, float]] = {}
+    for key, case, got in answers:
+        term, theta = array_at(total(others, case).gradient, key), array_at(case.params, key)
         rounding = format.u * abs(term) + format.lost * abs(theta)
         c = _multiple(got - term, theta, rounding, format)
         if c is None:
             return None
-        found.setdefault(place, {})[case.n] = c
+        found.setdefault(key, {})[case.n] = c
     numbers = max(found.values(), key=len, default={})
     if ("W", 1) not in found or any(len(cs) < len(numbers) for cs in found.values()):
         return None
-    read = {place: _power_of_n(cs, format) for place, cs in found.items()}
-    known = {place: c for place, c in read.items() if c is not None}
+    read = {key: _power_of_n(cs, format) for key, cs in found.items()}
+    known = {key: c for key, c in read.items() if c is not None}
     if len(known) < len(read):
         return None
     r = answers[0].case.r
@@ -156,14 +153,9 @@ def read_factor(answers: Sequence[SilentAnswer], term: Term, format: Format) -> 
     if not answers:
         return None
     got = np.concatenate([one.got.ravel() for one in answers])
-    right = np.concatenate([_at(place, term(case).gradient).ravel() for place, case, _ in answers])
-    theta = np.concatenate([_at(place, case.params).ravel() for place, case, _ in answers])
+    right = np.concatenate([array_at(term(case).gradient, key).ravel() for key, case, _ in answers])
+    theta = np.concatenate([array_at(case.params, key).ravel() for key, case, _ in answers])
     return _multiple(got, right, format.lost * abs(theta), format) if right.any() else None
-
-
-def _at(place: Place, params: Params) -> Values:
-    role, k = place
-    return np.asarray(getattr(params[k - 1], role))
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values
@@ -188,7 +180,7 @@ def odd_terms(
     answers: Sequence[SilentAnswer],
     cost: Cost,
     n: int,
-    names: Mapping[Place, str],
+    names: Mapping[ArrayKey, str],
     format: Format,
     rate: float | None,
 ) -> tuple[list[Finding], Cost]:
@@ -237,7 +229,7 @@ def decay_findings(
     seen: SeenDecay,
     asked: Decay,
     n: int,
-    names: Mapping[Place, str],
+    names: Mapping[ArrayKey, str],
     format: Format,
     rate: float | None,
 ) -> list[Finding]:
@@ -252,19 +244,19 @@ def decay_findings(
         rate: of the step that it takes, which may drop the old parameters; None if it takes none.
     """
     has, wants = _factors(seen.term, n), _factors(asked, n)
-    odd = [place for place in names if not _is_same(wants[place], has[place], format)]
+    odd = [key for key in names if not _is_same(wants[key], has[key], format)]
     if not odd:
         return []
-    groups: dict[tuple[str, float, float], list[Place]] = {}
-    for place in odd:
-        groups.setdefault((place[0], has[place], wants[place]), []).append(place)
-    dropped = {p for p in odd if rate and _is_same(1 / rate, has[p] - wants[p], format)}
+    groups: dict[tuple[str, float, float], list[ArrayKey]] = {}
+    for key in odd:
+        groups.setdefault((key[0], has[key], wants[key]), []).append(key)
+    dropped = {key for key in odd if rate and _is_same(1 / rate, has[key] - wants[key], format)}
     parts = [
-        _part(*numbers, [names[p] for p in places], dropped.issuperset(places))
-        for numbers, places in groups.items()
+        _part(*numbers, [names[key] for key in keys], dropped.issuperset(keys))
+        for numbers, keys in groups.items()
     ]
-    advice = _advice(seen, {p: has[p] for p in odd if p not in dropped}, n)
-    kind = "weight_decay" if any(has[place] for place in odd) else "decay_missing"
+    advice = _advice(seen, {key: has[key] for key in odd if key not in dropped}, n)
+    kind = "weight_decay" if any(has[key] for key in odd) else "decay_missing"
     layers = {k for _, k in odd}
     return [
         Finding(
@@ -277,7 +269,7 @@ def decay_findings(
     ]
 
 
-def _factors(decay: Decay, n: int) -> dict[Place, float]:
+def _factors(decay: Decay, n: int) -> dict[ArrayKey, float]:
     """What multiple of each array a decay adds to its gradient."""
     return {
         (role, k): c(n)
@@ -305,7 +297,7 @@ def _part(role: str, c: float, asked: float, names: Sequence[str], dropped: bool
     return f"{added}, a weight decay that the loss you described does not have"
 
 
-def _advice(seen: SeenDecay, has: dict[Place, float], n: int) -> list[str]:
+def _advice(seen: SeenDecay, has: dict[ArrayKey, float], n: int) -> list[str]:
     """The keyword to pass if the candidate's decay is meant, from the arrays that are odd."""
     if not any(has.values()):
         return []

@@ -18,15 +18,7 @@ from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.pattern import fitted_factor
 from fcnet.verify.returned import Returned
 from fcnet.verify.step import is_in_place
-from fcnet.verify.types import (
-    Answer,
-    Case,
-    Finding,
-    Reference,
-    Values,
-    errors,
-    form_finding,
-)
+from fcnet.verify.types import Answer, Case, Finding, Reference, Values, errors, form_finding
 
 EQUAL, MOST = 0.01, 0.9
 """How near the sizes of entries are that move equally far, and how many of them: not those whose
@@ -262,21 +254,23 @@ def check_state(calls: Calls) -> list[Finding]:
 
 
 def _is_sum(first: Answer, between: Answer, back: Answer) -> bool:
-    both = jax.tree.map(lambda one, other: one + other, first.gradient, between.gradient)
-    no_bounds = [0 * leaf for leaf in jax.tree.leaves(both)]
-    return agree(first._replace(gradient=both), back, no_bounds)
+    both = jax.tree.map(np.add, first.gradient, between.gradient)
+    return _are_equal(first._replace(gradient=both), back)
 
 
 def _is_average(first: Answer, between: Answer, back: Answer) -> bool:
     """Whether the last of three gradients lies between the others, on the line through them."""
     way, off = (
-        jax.tree.map(lambda one, other: one - other, answer.gradient, first.gradient)
-        for answer in (between, back)
+        jax.tree.map(np.subtract, answer.gradient, first.gradient) for answer in (between, back)
     )
     c = _multiple(way, off)
     on_line = jax.tree.map(lambda one, step: one + c * step, first.gradient, way)
-    no_bounds = [0 * leaf for leaf in jax.tree.leaves(way)]
-    return 0 < c < 1 and agree(first._replace(gradient=on_line), back, no_bounds)
+    return 0 < c < 1 and _are_equal(first._replace(gradient=on_line), back)
+
+
+def _are_equal(one: Answer, other: Answer) -> bool:
+    """Whether two gradients are equal, but for the rounding of a sum."""
+    return agree(one, other, [0 * leaf for leaf in jax.tree.leaves(one.gradient)])
 
 
 def _multiple(base: Params, other: Params) -> float:

@@ -49,6 +49,16 @@ class Arguments(NamedTuple):
         return tuple(self.leaves[i] for i in self.floating)
 
     @property
+    def floating_names(self) -> tuple[str, ...]:
+        """The names of these arrays."""
+        return tuple(self.names[i] for i in self.floating)
+
+    @property
+    def values(self) -> tuple[Values, ...]:
+        """Their numbers."""
+        return tuple(map(to_numpy, self.differentiable))
+
+    @property
     def format(self) -> Format:
         """The coarsest format of the floating arguments."""
         return coarsest_format(self.differentiable)
@@ -112,8 +122,10 @@ def call(
         message = "the call takes entries out of its arguments, or puts some in; work on a copy"
         return Called(value, None, [form_finding("mutates_inputs", message)])
     changed = ", ".join(
-        arguments.names[i]
-        for i, now, then in zip(arguments.floating, arguments.floats(given), values, strict=True)
+        name
+        for name, now, then in zip(
+            arguments.floating_names, arguments.floats(given), values, strict=True
+        )
         if not double and not np.array_equal(to_numpy(now), then)
     )
     message = f"the call changes its {changed}; work on a copy, unless no one needs it afterwards"

@@ -1,6 +1,6 @@
 """A claim: that a function written by hand equals another, tried at cases of its arguments."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -263,6 +263,11 @@ def representable(case: ArrayCase, leaves: Sequence[Any]) -> ArrayCase:
     pairs = zip(case.leaves, leaves, strict=True)
     rounded = (x.astype(dtype_of(leaf)).astype(np.float64) for x, leaf in pairs)
     return case._replace(leaves=tuple(rounded))
+
+
+def unreadable(subject: str, format: Format, findings: Iterable[Finding]) -> Report:
+    """The report on a candidate whose result on the user's own input cannot be read."""
+    return Report(subject, "wrong", (), tuple(findings), (), (OWN,), format.name, format.u)
 
 
 def judge_claim(

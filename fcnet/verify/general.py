@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jax import Array
 
-from fcnet.arrays import to_numpy
 from fcnet.keys import generator_of
 from fcnet.verify.arguments import Arguments, call, settled, take_apart
 from fcnet.verify.calling import check_call, name_of_function
@@ -20,9 +19,10 @@ from fcnet.verify.claim import (
     call_again,
     judge_claim,
     properties,
+    unreadable,
 )
 from fcnet.verify.limits import add_limits
-from fcnet.verify.report import Report, unreadable
+from fcnet.verify.report import Report
 from fcnet.verify.result import Result, read, results_of, returned_names
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
@@ -100,13 +100,13 @@ def check_gradient(
     """
     draw = generator_of(key)
     arguments = take_apart(function, args)
-    own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
+    own = ArrayCase(OWN, arguments.values)
     arguments, values = settled(partial(_named_values, function), arguments)
     check_call(gradient, args, "(*args)")
     subject = name_of_function(gradient)
     first = call(gradient, arguments, own.leaves)
     if first.error:
-        return unreadable(subject, OWN, arguments.format, [first.error])
+        return unreadable(subject, arguments.format, [first.error])
     shapes = shapes_of(values, returned_names(first.value))
     found = results_of(arguments, shapes, first.value)
     tried = [
@@ -116,7 +116,7 @@ def check_gradient(
     ]
     findings = [*found[0].findings, *first.mutations]
     if not tried:
-        return unreadable(subject, OWN, arguments.format, findings)
+        return unreadable(subject, arguments.format, findings)
     claim, answer = _nearest(tried, own)
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
@@ -143,7 +143,7 @@ def _claim(
         return read(arguments, shapes, called.value, result.form).answer
 
     named, with_value = result.form.named, result.form.place.value is not None
-    names = tuple(arguments.names[i] for i in arguments.floating)
+    names = arguments.floating_names
     claimed = arguments.leaves_of(result.form.entries or (0,))
     places = [i for i, j in enumerate(arguments.floating) if j in claimed]
     steps = [Claimed(name, quantity=name) for name in named]
@@ -211,7 +211,6 @@ def _autodiff(
 
 def _named_values(function: Callable[..., Any], arguments: Arguments) -> list[Named]:
     """The values that the function names; TypeError unless JAX can trace it to a scalar."""
-    leaves = [to_numpy(leaf) for leaf in arguments.differentiable]
     loss = arguments.reduce(function)
-    traced = trace_scalar(loss, leaves, name="function", arguments="the arguments")
+    traced = trace_scalar(loss, arguments.values, name="function", arguments="the arguments")
     return named_values(traced.jaxpr)

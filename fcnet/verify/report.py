@@ -10,7 +10,7 @@ from fcnet.text import escaped
 from fcnet.verify.page import HEAD, STYLE, body
 from fcnet.verify.shown import shortened, wrapped
 from fcnet.verify.table import Table, as_text
-from fcnet.verify.types import Finding, Format, Leaf, errors
+from fcnet.verify.types import Finding, Leaf, errors
 
 Verdict = Literal["right", "wrong", "cannot tell"]
 
@@ -193,11 +193,6 @@ class Report:
 
     def _content(self) -> str:
         return escaped(f"<div class=fcnet>{body(self.to_dict())}</div>")
-
-
-def unreadable(subject: str, case: str, format: Format, findings: Iterable[Finding]) -> Report:
-    """The report on a candidate whose result on the first case cannot be read."""
-    return Report(subject, "wrong", (), tuple(findings), (), (case,), format.name, format.u)
 
 
 def _error_ratio(leaf: Leaf) -> float:

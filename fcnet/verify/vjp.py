@@ -25,10 +25,11 @@ from fcnet.verify.claim import (
     judge_claim,
     properties,
     representable,
+    unreadable,
 )
 from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
-from fcnet.verify.report import Report, unreadable
+from fcnet.verify.report import Report
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.scalar import traced
 from fcnet.verify.types import Answer, Finding, errors, form_finding, format_of
@@ -87,7 +88,7 @@ def check_vjp(
     draw = generator_of(key)
     arguments = take_apart(reference, jax.tree.map(_as_jax, args), _nondifferentiable(function))
     subject = name_of_function(function)
-    own = ArrayCase(OWN, tuple(map(to_numpy, arguments.differentiable)))
+    own = ArrayCase(OWN, arguments.values)
     right = _form(call(reference, arguments, own.leaves))
     if not any(map(np.size, right.leaves)):
         raise TypeError("reference must return floating-point numbers: they have the cotangents")
@@ -95,7 +96,7 @@ def check_vjp(
     value = call(function, arguments, own.leaves)
     different = value.error or _difference(_form(value), right)
     if different:
-        return unreadable(subject, OWN, arguments.format, [different])
+        return unreadable(subject, arguments.format, [different])
     twins = _Twins(subject, function, reference, arguments, _form(value))
     results = _check_results(twins, own, draw)
     if results.verdict == "wrong":
@@ -106,9 +107,8 @@ def check_vjp(
 
 def _trace(reference: Callable[..., Any], arguments: Arguments) -> Any:
     """The computation of the reference; TypeError unless JAX can trace it."""
-    leaves = [to_numpy(leaf) for leaf in arguments.differentiable]
     values = arguments.reduce(reference)
-    return traced(values, leaves, name="reference", arguments="the arguments")
+    return traced(values, arguments.values, name="reference", arguments="the arguments")
 
 
 def _as_jax(leaf: Any) -> Any:
@@ -150,11 +150,6 @@ class _Twins(NamedTuple):
     reference: Callable[..., Any]
     arguments: Arguments
     result: _Form
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the floating arguments."""
-        return tuple(self.arguments.names[i] for i in self.arguments.floating)
 
     def values(self, function: Callable[..., Any], leaves: Sequence[Any]) -> list[Array]:
         """The floating results, of the floating arguments."""
@@ -205,7 +200,7 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
 
     first = call(both, arguments, own.leaves)
     if first.error:
-        return unreadable(twins.subject, OWN, arguments.format, [first.error])
+        return unreadable(twins.subject, arguments.format, [first.error])
     claim = Claim(
         name=twins.subject,
         arrays=tuple(
@@ -216,7 +211,7 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         right=lambda leaves: 2 * twins.values(twins.reference, leaves),
         call=partial(_answer, both, arguments),
         leaves=arguments.differentiable,
-        names=twins.names,
+        names=arguments.floating_names,
         kept=properties(arguments.differentiable),
         format=format_of(as_answer(first.value).dtype),
         shown=lambda leaves: {"args": arguments.fill(leaves)},
@@ -245,15 +240,15 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
     cases = [representable(case, leaves) for case in cases]
     pulled = call(rule, both, cases[0].leaves)
     if pulled.error:
-        return unreadable(twins.subject, OWN, twins.arguments.format, [pulled.error])
-    first = as_answer(pulled.value)
+        return unreadable(twins.subject, twins.arguments.format, [pulled.error])
+    first, names = as_answer(pulled.value), twins.arguments.floating_names
     claim = Claim(
         name=twins.subject,
-        arrays=tuple(Claimed(name, place=i) for i, name in enumerate(twins.names)),
+        arrays=tuple(Claimed(name, place=i) for i, name in enumerate(names)),
         right=partial(twins.pull, twins.reference),
         call=partial(_answer, rule, both),
         leaves=leaves,
-        names=(*twins.names, *twins.result.names),
+        names=(*names, *twins.result.names),
         kept=(*properties(leaves[:n]), *[()] * (len(leaves) - n)),
         format=format_of(first.dtype),
         causes=partial(check_linear, cases),

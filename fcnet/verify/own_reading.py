@@ -75,8 +75,7 @@ def _share_of_products(candidate: Candidate, cost: Cost) -> float:
     gradient = jax.tree.map(np.subtract, answer.gradient, term)
     fits = []
     for (dW, db), (a,) in zip(gradient, trace.a[:-1], strict=True):
-        delta = dW @ a / max(a @ a, 1e-300) if db is None else db
-        fits.append(dW.any() and is_product(dW, delta, a, candidate.format.u))
+        fits.append(dW.any() and is_product(dW, db, a, candidate.format.u))
     return float(np.mean(fits))
 
 

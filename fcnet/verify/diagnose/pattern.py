@@ -53,10 +53,11 @@ def rank_one(matrix: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
     return np.outer(matrix[:, j], matrix[i]) / (matrix[i, j] or 1)
 
 
-def is_product(dW: Values, delta: Values, a: Values, u: float) -> bool:
-    """Whether dW = delta a^T, to half the digits of unit roundoff u.
+def is_product(dW: Values, delta: Values | None, a: Values, u: float) -> bool:
+    """Whether dW = delta a^T, to half the digits of unit roundoff u; for any delta if it is None.
 
     >>> is_product(np.array([[2.0, 4.0]]), np.array([2.0]), np.array([1.0, 2.0]), u=2.0**-53)
     True
     """
+    delta = dW @ a / max(a @ a, 1e-300) if delta is None else delta
     return bool((abs(dW - np.outer(delta, a)) <= np.sqrt(u) * abs(dW).max()).all())

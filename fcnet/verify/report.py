@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from fcnet.text import escaped
 from fcnet.verify.page import HEAD, STYLE, body
-from fcnet.verify.shown import shortened, wrapped
+from fcnet.verify.shown import WIDTH, shortened, wrapped
 from fcnet.verify.table import Table, as_text
 from fcnet.verify.types import Finding, Leaf, errors
 
@@ -23,10 +23,6 @@ FINDING_LINES, SHOWN_LEAVES, NOTE_LINES = 12, 6, 4
 LEAST_DIGITS = 0.5
 """Where rounding allows fewer digits, the right values are zero or all rounding: no headline."""
 
-WIDTH = 100
-"""The width of the text, in characters."""
-
-
 NO_TABLE: dict[Verdict, str] = {
     "right": "Your numbers and the right ones agree on every input: there is no table of them.",
     "wrong": "There is no table of numbers: what is wrong stands in the findings.",
@@ -34,11 +30,12 @@ NO_TABLE: dict[Verdict, str] = {
 }
 """What the table says where it has nothing to show."""
 
-
 LEAF_COLUMNS = ("array", "digits/expected", "worst at", "off by", "rounding", "on")
+"""The heads of the table of arrays."""
 
 LEAST_WIDTHS = {-1: 24, 2: 24, 0: 12}
-"""The columns of that table that give way where it is too wide, in turn, and how far."""
+"""The columns that are made narrower where that table is too wide: one after the other, each down
+to this width at most."""
 
 
 class GradientError(AssertionError):
@@ -232,7 +229,7 @@ def _leaf_row(leaf: Leaf) -> tuple[str, ...]:
 
 def _some(items: Iterable[str], most: int, what: str) -> list[str]:
     """Items in at most `most` lines, with a count of those left out and an empty line after."""
-    blocks = [wrapped(item, WIDTH) for item in items]
+    blocks = list(map(wrapped, items))
     shown: list[str] = []
     left = len(blocks)
     for block in blocks:

@@ -14,6 +14,9 @@ from fcnet.trees import children
 LEAST, MOST = 6, 17
 """The significant digits of a number: more than 6 only where two numbers differ beyond these."""
 
+WIDTH = 100
+"""The characters of a line of text."""
+
 MANY = 2000
 """How many numbers code lists one by one, at most."""
 
@@ -40,7 +43,7 @@ def multiple(c: float, digits: int = LEAST) -> str:
     return f"1 {c - 1:+.0e}" if text == "1" and abs(c - 1) > 1e-15 else text
 
 
-def wrapped(item: str, width: int) -> list[str]:
+def wrapped(item: str, width: int = WIDTH) -> list[str]:
     """The lines of an item of text, its second and later ones indented.
 
     Unsafe characters are escaped first, which makes a text longer.

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Shaped
 
-from fcnet.verify.shown import LEAST, MOST, apart, shortened, wrapped
+from fcnet.verify.shown import LEAST, MOST, WIDTH, apart, shortened, wrapped
 
 State: TypeAlias = Literal["unseen", "agrees", "first", "wrong", "follows", "differs"]
 
@@ -17,8 +17,8 @@ SHOWN = 8
 DIGITS = 4
 """The significant digits of a number in a table; a difference has two."""
 
-WIDTH, NAME, CELL = 100, 12, 11
-"""The columns of the text, of the name of a row, and of a number with the space before it."""
+NAME, CELL = 12, 11
+"""The columns of the name of a row, and of a number with the space before it."""
 
 STATES: dict[State, str] = {
     "unseen": "",
@@ -222,20 +222,20 @@ def place_of(table_input: str, has_code: bool) -> str:
 
 def as_text(table: Table, has_code: bool) -> str:
     """The table in at most 100 columns, with its title."""
-    lines = wrapped(f"Your numbers beside the right ones, {place_of(table.input, has_code)}", WIDTH)
-    lines += [line for remark in table.remarks for line in wrapped(remark, WIDTH)]
+    lines = wrapped(f"Your numbers beside the right ones, {place_of(table.input, has_code)}")
+    lines += [line for remark in table.remarks for line in wrapped(remark)]
     for quantity in table.quantities:
         lines += ["", *_quantity_lines(quantity)]
         if quantity.state == "first" and table.arithmetic:
-            lines += wrapped(table.arithmetic, WIDTH)
+            lines += wrapped(table.arithmetic)
     return "\n".join(line.rstrip() for line in lines)
 
 
 def _quantity_lines(quantity: Quantity) -> Iterator[str]:
     mark = ">> " if quantity.state == "first" else ""
-    yield from wrapped(f"{mark}{quantity.heading}", WIDTH)
+    yield from wrapped(f"{mark}{quantity.heading}")
     for sentence in filter(None, (quantity.says, quantity.left_out)):
-        yield from wrapped(f"  {sentence}", WIDTH)
+        yield from wrapped(f"  {sentence}")
     cell = min(max([CELL, *(len(name) + 1 for name in quantity.columns)]), WIDTH - NAME)
     most = (WIDTH - NAME) // cell
     for start in range(0, len(quantity.columns), most):

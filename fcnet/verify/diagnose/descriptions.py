@@ -31,7 +31,6 @@ FLOOR = 1 / 64
 LIKELY = frozenset({"sum_for_mean", "mean_for_sum", "missing_derivative", "extra_derivative"})
 """Kinds of mistakes that people make as often as they describe another cost: both are said."""
 
-
 OTHER_LOSSES = {
     "factor_2": "twice the loss, such as (o - y)^2 without the 1/2",
     "mean_squared_error": "the mean of (o - y)^2 over the outputs",

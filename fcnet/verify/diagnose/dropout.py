@@ -20,7 +20,6 @@ from fcnet.verify.types import Answer, Answered, Cost, Finding
 VISIBLE = 1e-3
 """The least activation that shows whether it is used, relative to its layer's largest."""
 
-
 SCALED = 1.001
 """Factors above it show that the units that are kept are scaled."""
 

@@ -27,7 +27,6 @@ KNOWN, FITTED, UNKNOWN = 2, 3, 4
 """Complexities: a mistake without a constant is simpler than one whose constant is fitted, and both
 are simpler than an unknown one. Two mistakes are more complex than one."""
 
-
 _EXTRA = "has an extra factor {c} besides"
 
 ANY_FACTOR = Mistake("scaled", "", lambda line, at, k: None, _EXTRA)

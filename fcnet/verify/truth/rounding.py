@@ -23,7 +23,6 @@ KAPPA = 6.0
 sigma. The programs were written independently (sequential, reversed, pairwise and wide sums, other
 formulas), and ran in float64 to bfloat16, on networks from 4-3-1 to 50-100-100-100-5."""
 
-
 TOGETHER = 2**20
 """The most entries of an array of samples: more are computed one part after the other."""
 

@@ -21,12 +21,7 @@ from fcnet.verify.readings import is_vector, readings_of
 from fcnet.verify.types import Case, Cost, Term
 
 Terms: TypeAlias = Callable[[Candidate], tuple[Term, ...]]
-
-
-def no_terms(candidate: Candidate) -> tuple[Term, ...]:
-    """For a cost that is the data's part alone."""
-    return ()
-
+"""The terms of a cost, for a candidate whose layout its parameters have."""
 
 WEIGHT_LAYOUTS = {"out_in": False, "in_out": True}
 """`weight_layout`, and whether W is then transposed."""
@@ -41,7 +36,7 @@ def bind(
     x: object,
     y: object,
     cost: Cost,
-    terms: Terms = no_terms,
+    terms: Terms = lambda candidate: (),
     *,
     batched: bool = False,
     weight_layout: str | None = None,
@@ -57,7 +52,7 @@ def bind(
         params, x, y: its arguments, as the user has them: params in any layout of `readings_of`; x
             one example, or examples in rows or columns; y likewise, or class labels.
         cost: the data's part of the function whose gradient it returns.
-        terms: its other terms, given a candidate with the layout of the parameters.
+        terms: its other terms; by default none.
         batched: whether x and y hold several examples; else one.
         weight_layout: "out_in" or "in_out", for a network whose layers are all square.
         example_axis: "rows" or "columns", for a batch of as many examples as inputs.
@@ -88,27 +83,7 @@ def bind(
     check_call(function, (params, x, y), "(params, x, y)", params_first=True)
     for name, value in (("x", x), ("y", y)):
         _check_input(name, value)
-    if any(with_floats(leaf) is not leaf for _, leaf in leaves(params)):
-        params = rebuild(lambda _, leaf: with_floats(leaf), params)
-    like = (rebuild(lambda _, leaf: leaf, params), x, y)
-    readings = []
-    layouts = readings_of(params, sizes)
-    for layout in layouts:
-        for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
-            own = Case("your input", layout.read(params), one.read(x), other.read(y))
-            given = (params, x, y)
-            reading = Candidate(
-                function, layout, one, other, given, like, own, batched, learning_rate
-            )
-            readings.append(reading)
-    if not readings and is_vector(params) and sizes is None:
-        raise ValueError(
-            "params are one vector of numbers: give sizes=(d, m_1, ..., m_r), the width of the "
-            "input and that of each layer"
-        )
-    if not readings:
-        others = getattr(params, "others", "")  # of an object
-        raise ValueError(_misfit(x, y, layouts[0], batched) + others)
+    readings = _all_readings(function, params, x, y, batched, sizes, learning_rate)
     _check_own_values(readings[0])
     with jax.enable_x64(True):
         z = [jnp.zeros(m) for m in readings[0].layout.sizes[1:]]
@@ -129,6 +104,38 @@ def _check_input(name: str, value: object) -> None:
         raise TypeError(f"{name} must hold real numbers, got {dtype_of(value)}")
     if 0 in shape_of(value):
         raise ValueError(f"{name} has shape {shape_of(value)}, which holds no numbers")
+
+
+def _all_readings(
+    function: Callable[[Any, Any, Any], Any],
+    params: Any,
+    x: Any,
+    y: Any,
+    batched: bool,
+    sizes: Sequence[int] | None,
+    learning_rate: float | None,
+) -> list[Candidate]:
+    """The candidate for each way to read its arguments; ValueError if there is none."""
+    if any(with_floats(leaf) is not leaf for _, leaf in leaves(params)):
+        params = rebuild(lambda _, leaf: with_floats(leaf), params)
+    given, like = (params, x, y), (rebuild(lambda _, leaf: leaf, params), x, y)
+    layouts = readings_of(params, sizes)
+    readings = []
+    for layout in layouts:
+        for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
+            own = Case("your input", layout.read(params), one.read(x), other.read(y))
+            readings.append(
+                Candidate(function, layout, one, other, given, like, own, batched, learning_rate)
+            )
+    if readings:
+        return readings
+    if is_vector(params) and sizes is None:
+        raise ValueError(
+            "params are one vector of numbers: give sizes=(d, m_1, ..., m_r), the width of the "
+            "input and that of each layer"
+        )
+    others = getattr(params, "others", "")  # of an object
+    raise ValueError(_misfit(x, y, layouts[0], batched) + others)
 
 
 def _check_own_values(candidate: Candidate) -> None:
@@ -194,14 +201,19 @@ def _chosen(readings: list[Candidate], cost: Cost, terms: Terms) -> Candidate:
     suitable = [r for r in readings if np.all(accepts(r.own.Y))] or readings[:1]
     if len(suitable) > 1:
         suitable = settle(suitable, [cost._replace(terms=terms(reading)) for reading in suitable])
-    first, *others = suitable
-    if not others:
-        return first
+    if len(suitable) > 1:
+        raise ValueError(f"the shapes leave the layout open; {'; '.join(_questions(suitable))}")
+    return suitable[0]
+
+
+def _questions(readings: list[Candidate]) -> list[str]:
+    """What several readings differ in, and the keywords that decide it."""
+    first, *others = readings
     questions = []
-    sizes = list(dict.fromkeys(str(reading.layout.sizes) for reading in suitable))
+    sizes = list(dict.fromkeys(str(reading.layout.sizes) for reading in readings))
     if sizes[1:]:
         questions.append(f"networks of several sizes fit: give sizes={' or sizes='.join(sizes)}")
-    elif any(slot.part for reading in suitable for slot in reading.layout.slots):
+    elif any(slot.part for reading in readings for slot in reading.layout.slots):
         questions.append(
             "which numbers of params are W and which b: return (loss, gradient), with l2= or "
             "penalty= if the loss has such a term, or give params [(W1, b1), ...] and make your "
@@ -217,4 +229,4 @@ def _chosen(readings: list[Candidate], cost: Cost, terms: Terms) -> Candidate:
             "there are as many examples as inputs: give "
             "example_axis='rows' or example_axis='columns'"
         )
-    raise ValueError(f"the shapes leave the layout open; {'; '.join(questions)}")
+    return questions

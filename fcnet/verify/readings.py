@@ -6,7 +6,7 @@ column, or row; one vector of all numbers. Shapes alone may fit several: `own_re
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, product
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
         readings = layouts_of(params)
     except (TypeError, ValueError) as refused:
         error = refused
-    others = [Layout(slots) for slots in _others(params, shapes, sizes)]
+    others = [Layout(slots) for slots in _others(params, shapes, sizes) if slots]
     readings = list(dict.fromkeys([*readings, *others]))
     fitting = [layout for layout in readings if sizes in (None, layout.sizes)]
     if fitting:
@@ -120,7 +120,10 @@ def _count(sizes: Sequence[int] | None) -> str:
     return f", which has {weights + biases} numbers, or {weights} without biases"
 
 
-def _others(params: object, shapes: Shapes, sizes: tuple[int, ...] | None) -> Iterator[Slots]:
+def _others(
+    params: object, shapes: Shapes, sizes: tuple[int, ...] | None
+) -> Iterator[Slots | None]:
+    """The forms that only the checker reads; None for one that the shapes do not fit."""
     pairing: list[tuple[Path, Path | None]]
     paths = list(shapes)
     if is_vector(params) and (sizes or len(shapes[paths[0]]) == 1):
@@ -133,7 +136,7 @@ def _others(params: object, shapes: Shapes, sizes: tuple[int, ...] | None) -> It
             pairing = [(W, b if b in shapes else None) for W, b in pairs]
             if all(W in shapes for W, _ in pairing):
                 for transposed in [False, True] if convention is None else [convention]:
-                    yield from filter(None, [chain(pairing, shapes, transposed)])
+                    yield chain(pairing, shapes, transposed)
         return
     named = layers_by_name(paths)
     if named is not None:
@@ -144,39 +147,41 @@ def _others(params: object, shapes: Shapes, sizes: tuple[int, ...] | None) -> It
         return
     turned = [False, True] if convention is None else [convention]
     for transposed in turned:
-        yield from filter(None, [chain(pairing, shapes, transposed)])
+        yield chain(pairing, shapes, transposed)
     if all(b is None for _, b in pairing):
-        for transposed in turned:
-            for first in (True, False):
-                for from_first in (True, False):
-                    weights = [W for W, _ in pairing]
-                    yield from _with_bias_columns(weights, shapes, transposed, first, from_first)
+        weights = [W for W, _ in pairing]
+        for way in product(turned, (True, False), (True, False)):
+            yield _with_bias_columns(weights, shapes, *way)
 
 
 def _with_bias_columns(
     weights: list[Path], shapes: Shapes, transposed: bool, first: bool, from_first: bool
-) -> Iterator[Slots]:
-    """A matrix may hold W beside b as its first or last column; its row, if W is (in, out).
+) -> Slots | None:
+    """Slots of matrices that hold W and b in one; None if their shapes fit no such network.
 
-    `from_first` says whether the matrix of layer 1 does; of the others their shapes show it.
+    Args:
+        weights: the paths of the matrices.
+        shapes: of these.
+        transposed: whether W is (in, out), so that b is a row and no column.
+        first: whether b is the first column, and not the last.
+        from_first: whether the matrix of layer 1 has a b; of the others their shapes show it.
     """
     slots: list[Slot] = []
     below = None
     for k, path in enumerate(weights, start=1):
         shape = shapes[path][::-1] if transposed else shapes[path]
         if len(shape) != 2:
-            return
+            return None
         with_bias = from_first if below is None else below == shape[1] - 1
         if below not in (None, shape[1] - with_bias) or shape[1] == with_bias:
-            return
+            return None
         if with_bias:
             slots += _bias_column(k, path, shapes[path], 0, shape, transposed, first)
         else:
             turned = transposed and min(shape) > 1
             slots.append(Slot(k, "W", path, name_of(path), shapes[path], shape, turned))
         below = shape[0]
-    if any(slot.part for slot in slots):
-        yield tuple(slots)
+    return tuple(slots) if any(slot.part for slot in slots) else None
 
 
 def _bias_column(

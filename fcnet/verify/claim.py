@@ -134,10 +134,10 @@ class Claim:
         return list(found.values())[1:]
 
     def compare(self, case: ArrayCase, answer: Answer, format: Format) -> Comparison:
-        """An answer beside what is right.
+        """An answer beside what is right, up to rounding and to the choice at kinks.
 
-        If they do not agree, each decision that rounding can change may come out either way. An
-        entry may be 0 where it is less than the roundoff of the largest: p - 1 is, for p near 1.
+        An entry may also be 0 where the right one is less than the roundoff of the array's largest:
+        code that computes p - 1 for p near 1 has 0 there.
         """
         got = jax.tree.leaves(answer.gradient)
         leaves = (*case.leaves, *got[: len(self.upstream)])
@@ -153,8 +153,22 @@ class Claim:
             for g, r, a in zip(got, right, allowed, strict=True)
         ]
         strict = compare_arrays(self.paths, got, right, allowed, case.name)
-        if strict.ok:
-            return strict
+        return strict if strict.ok else self._with_choices(case, leaves, strict, allowed, u)
+
+    def _with_choices(
+        self,
+        case: ArrayCase,
+        leaves: Sequence[Values],
+        strict: Comparison,
+        allowed: Sequence[Values],
+        u: float,
+    ) -> Comparison:
+        """The comparison where each decision that rounding can change may come out either way.
+
+        It is `strict` where there is no such decision, or where the answer breaks a tie as none
+        does. `leaves` give the right arrays; `allowed` is what rounding alone explains.
+        """
+        got, right = strict.got, strict.right
         most = max(FEW_CHOICES, min(MANY_CHOICES, TOGETHER // self._traced.largest))
         for tries in (FEW_CHOICES, most):
             jump = jumps(self._traced, leaves, size=KAPPA * u, samples=tries)

@@ -31,22 +31,6 @@ LARGEST_Z, LARGEST_O = 8.0, 4.0
 """Bounds on the pre-activations and the outputs; exp(4) is small in float16 too."""
 
 
-def _usual(own_n: int, sizes: Sequence[int]) -> int:
-    return USUAL_N
-
-
-def _as_own(own_n: int, sizes: Sequence[int]) -> int:
-    return own_n
-
-
-def _one(own_n: int, sizes: Sequence[int]) -> int:
-    return 1
-
-
-def _as_wide(own_n: int, sizes: Sequence[int]) -> int:
-    return next((m for m in sizes[1:] if 1 < m <= WIDEST_N), 0)
-
-
 class Special(NamedTuple):
     """A special kind of input.
 
@@ -58,7 +42,7 @@ class Special(NamedTuple):
 
     name: str
     change: Callable[[Params, Float[np.ndarray, "n d"]], Input]
-    number: Callable[[int, Sequence[int]], int] = _usual
+    number: Callable[[int, Sequence[int]], int] = lambda own_n, sizes: USUAL_N
 
 
 def _unchanged(params: Params, X: np.ndarray) -> Input:
@@ -118,7 +102,7 @@ def _uneven(params: Params, X: np.ndarray) -> Input:
 
 
 COMMON = (
-    Special("a random input", _unchanged, _as_own),
+    Special("a random input", _unchanged, lambda own_n, sizes: own_n),
     Special("an input with saturated units", _saturated),
     Special("an input with dead units", _dead),
     Special("an input with exact ties", _tied),
@@ -130,8 +114,12 @@ FOR_SINGLES = (
     Special("another random input", _unchanged),
 )
 FOR_BATCHES = (
-    Special("a batch of one example", _unchanged, _one),
-    Special("a batch as large as a layer is wide", _unchanged, _as_wide),
+    Special("a batch of one example", _unchanged, lambda own_n, sizes: 1),
+    Special(
+        "a batch as large as a layer is wide",
+        _unchanged,
+        lambda own_n, sizes: next((m for m in sizes[1:] if 1 < m <= WIDEST_N), 0),
+    ),
     Special("a batch with repeated examples", _repeated),
     Special("a batch with examples of very different size", _uneven),
 )

@@ -16,7 +16,7 @@ from fcnet.verify.compare import compare, largest_excess
 from fcnet.verify.diagnose.pattern import is_product
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import total
-from fcnet.verify.types import FORMATS, Answer, Case, Cost
+from fcnet.verify.types import FORMATS, Answer, Cost
 
 
 def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candidate]:
@@ -34,7 +34,8 @@ def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candida
         return [first]
     returned = [answer.loss for answer in answers if answer is not None and answer.loss is not None]
     if returned:
-        losses = np.array(list(map(_loss, [r.own for r in readings], costs)))
+        pairs = zip(costs, readings, strict=True)
+        losses = [reference(cost, r.own, FORMATS["float64"]).loss for cost, r in pairs]
         right = np.isclose(losses, returned[0], rtol=np.sqrt(first.format.u), atol=0)
         if right.sum() == 1:
             return [readings[int(right.argmax())]]
@@ -77,7 +78,3 @@ def _share_of_products(candidate: Candidate, cost: Cost) -> float:
     for (dW, db), (a,) in zip(gradient, trace.a[:-1], strict=True):
         fits.append(dW.any() and is_product(dW, db, a, candidate.format.u))
     return float(np.mean(fits))
-
-
-def _loss(case: Case, cost: Cost) -> float:
-    return reference(cost, case, FORMATS["float64"]).loss

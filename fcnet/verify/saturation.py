@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnet.types import Activation, Layer
+from fcnet.types import Layer
 from fcnet.verify.backward_pass import BackwardPass
 from fcnet.verify.candidate import Candidate
 from fcnet.verify.report import Report
@@ -80,19 +80,15 @@ def _bounded(candidate: Candidate, cost: Cost, like: Case) -> Iterator[int]:
     with_bias = {slot.layer for slot in candidate.layout.slots if slot.role == "b"}
     activations = cost.activations(len(like.params))
     for k, activation in enumerate(activations, start=1):
-        far = _far(activation, like.params[k - 1])
+        far = activated(activation, _signs(like.params[k - 1]) * LEVELS[-1])
         last = k == len(activations)
         fits = _is_bounded(dJ_do(cost.objective.loss, far, like.Y[0]) if last else far)
         if k in with_bias and fits:
             yield k - 1
 
 
-def _far(activation: Activation, layer: Layer) -> np.ndarray:
-    """The activation of a layer of which every other unit is far below zero, the others above."""
-    return activated(activation, _signs(layer) * LEVELS[-1])
-
-
 def _signs(layer: Layer) -> np.ndarray:
+    """1 and -1 in turn, for each unit."""
     return np.resize([1.0, -1.0], len(np.asarray(layer.W)))
 
 

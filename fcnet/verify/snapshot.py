@@ -102,14 +102,6 @@ def _save_numpy_generator(generator: np.random.Generator) -> Restore:
     return lambda: setattr(generator.bit_generator, "state", state)
 
 
-def _save_numpy_random(generator: np.random.RandomState) -> Restore:
-    return partial(generator.set_state, generator.get_state())
-
-
-def _save_python_random(generator: random.Random) -> Restore:
-    return partial(generator.setstate, generator.getstate())
-
-
 def _save_mapping(mapping: MutableMapping[Any, Any]) -> Restore:
     entries = list(mapping.items())
 
@@ -177,8 +169,8 @@ KINDS = (
     Kind(_own(np.ndarray), _save_array, lambda a: a.flat if a.dtype.kind == "O" else ()),
     Kind(is_tensor, _save_tensor, _no_parts),
     Kind(_own(np.random.Generator), _save_numpy_generator, _no_parts),
-    Kind(_own(np.random.RandomState), _save_numpy_random, _no_parts),
-    Kind(_own(random.Random), _save_python_random, _no_parts),
+    Kind(_own(np.random.RandomState), lambda g: partial(g.set_state, g.get_state()), _no_parts),
+    Kind(_own(random.Random), lambda g: partial(g.setstate, g.getstate()), _no_parts),
     Kind(_own(MutableMapping), _save_mapping, lambda mapping: mapping.values()),
     Kind(_own(MutableSequence), _save_sequence, list),
     Kind(_own(MutableSet), _save_set, list),

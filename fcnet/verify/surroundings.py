@@ -28,14 +28,10 @@ class GlobalState(NamedTuple):
     put: Callable[[Any], Any]
 
 
-def _set_errors(state: dict[str, Any]) -> None:
-    np.seterr(**state)
-
-
 STATES = (
     GlobalState("np.random", np.random.get_state, np.random.set_state),
     GlobalState("", random.getstate, random.setstate),  # type checkers draw from it
-    GlobalState("np.seterr", np.geterr, _set_errors),
+    GlobalState("np.seterr", np.geterr, lambda state: np.seterr(**state)),
 )
 
 

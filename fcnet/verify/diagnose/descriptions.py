@@ -102,7 +102,7 @@ def other_description(
             signal = signals(last, loss)[sigma]
             if (
                 fits(other, usual, format, passed[sigma], signal, first=r - 1)
-                and _accepts(loss, answered[0].case.Y)
+                and np.all(loss.labels.accepts(answered[0].case.Y))
                 and all(fits(other, one, format) for one in answered)
             ):
                 return other
@@ -236,10 +236,6 @@ def loss_notes(findings: Sequence[Finding]) -> list[str]:
     """How to pass the loss for which line 2 would be right."""
     kinds = [finding.kind for finding in findings if finding.line == 2]
     return [NOTE.format(OTHER_LOSSES[kind]) for kind in kinds if kind in OTHER_LOSSES]
-
-
-def _accepts(loss: Loss, Y: Rows) -> bool:
-    return bool(np.all(loss.labels.accepts(Y)))
 
 
 def has_loss(description: Description, answered: Answered, term: float, format: Format) -> bool:

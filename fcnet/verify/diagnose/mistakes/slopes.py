@@ -47,14 +47,6 @@ def _formula_at_z(s: Step, e: Single, k: int) -> Values:
     raise ValueError("no formula in a is in use")
 
 
-def _hidden(s: Step) -> np.ndarray:
-    return slope(s.example.cost.objective.activation, s.example.z(s.k))
-
-
-def _of_output(s: Step) -> np.ndarray:
-    return slope(s.example.cost.objective.output_activation, s.example.z(s.k))
-
-
 SLOPES = (
     Mistake("missing_derivative", "24", lambda s, e, k: s.back, "lacks the factor sigma'(z[{k}])"),
     Mistake(
@@ -114,13 +106,13 @@ SLOPES = (
     Mistake(
         "hidden_derivative",
         "2",
-        lambda s, e, k: s.back * _hidden(s),
+        lambda s, e, k: s.back * slope(e.cost.objective.activation, e.z(k)),
         "has the hidden layers' sigma' at the output, which has its own",
     ),
     Mistake(
         "output_derivative",
         "4",
-        lambda s, e, k: s.back * _of_output(s),
+        lambda s, e, k: s.back * slope(e.cost.objective.output_activation, e.z(k)),
         "has the output's sigma' in a hidden layer, which has its own",
     ),
     *(

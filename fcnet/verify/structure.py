@@ -123,10 +123,6 @@ def _square(x: Values) -> bool:
     return _matrices(x) and x.shape[-1] == x.shape[-2] > 1
 
 
-def _turned(x: Values) -> Values:
-    return np.swapaxes(x, -1, -2)
-
-
 def _is_in(low: float, high: float) -> Callable[[Values, float], bool]:
     return lambda x, u: bool(((x >= low) & (x <= high)).all())
 
@@ -172,15 +168,15 @@ def _keep_zeros(moved: Values, own: Values, draw: np.random.Generator) -> Values
 
 
 def _is_own_transpose(sign: int) -> Callable[[Values, float], bool]:
-    return lambda x, u: _square(x) and bool(x.any()) and bool((x == sign * _turned(x)).all())
+    return lambda x, u: _square(x) and bool(x.any()) and bool((x == sign * x.mT).all())
 
 
 def _symmetrize(sign: int) -> Callable[..., Values]:
-    return lambda moved, own, draw: (moved + sign * _turned(moved)) / 2
+    return lambda moved, own, draw: (moved + sign * moved.mT) / 2
 
 
 def _is_positive_definite(x: Values, u: float) -> bool:
-    if not _square(x) or (x != _turned(x)).any() or np.min(np.diagonal(x, 0, -1, -2)) <= 0:
+    if not _square(x) or (x != x.mT).any() or np.min(np.linalg.diagonal(x)) <= 0:
         return False
     try:
         np.linalg.cholesky(x)
@@ -191,12 +187,12 @@ def _is_positive_definite(x: Values, u: float) -> bool:
 
 def _make_positive_definite(moved: Values, own: Values, draw: np.random.Generator) -> Values:
     """No eigenvalue falls below half the least of the user's own."""
-    values, vectors = np.linalg.eigh((moved + _turned(moved)) / 2)
+    values, vectors = np.linalg.eigh((moved + moved.mT) / 2)
     least = np.linalg.eigvalsh(own)[..., :1] / 2
     if (values >= least).all():
-        return (moved + _turned(moved)) / 2
-    lifted = (vectors * np.maximum(values, least)[..., None, :]) @ _turned(vectors)
-    return (lifted + _turned(lifted)) / 2
+        return (moved + moved.mT) / 2
+    lifted = (vectors * np.maximum(values, least)[..., None, :]) @ vectors.mT
+    return (lifted + lifted.mT) / 2
 
 
 def _sums_to_one(axis: int | None) -> Callable[[Values, float], bool]:
@@ -243,8 +239,8 @@ def _is_orthogonal(x: Values, u: float) -> bool:
         or not any(_has_norm_one(axis)(x, 4 * u) for axis in (-1, -2))
     ):
         return False
-    short = x if x.shape[-2] <= x.shape[-1] else _turned(x)
-    product = short @ _turned(short)
+    short = x if x.shape[-2] <= x.shape[-1] else x.mT
+    product = short @ short.mT
     return bool((abs(product - np.eye(short.shape[-2])) <= (8 + x.shape[-1]) * 4 * u).all())
 
 
@@ -252,7 +248,7 @@ def _make_orthogonal(moved: Values, own: Values, draw: np.random.Generator) -> V
     """The nearest matrix with orthonormal rows or columns, and one step of Newton-Schulz."""
     left, _, right = np.linalg.svd(moved, full_matrices=False)
     x = (left @ right).astype(np.longdouble)
-    return ((3 * x - x @ x.swapaxes(-1, -2) @ x) / 2).astype(float)
+    return ((3 * x - x @ x.mT @ x) / 2).astype(float)
 
 
 def _is_zero_or_one(x: Values, u: float) -> bool:

@@ -118,11 +118,11 @@ def _by_entry(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     """A mapping with one entry for each array, which is named by role and layer, and maybe more."""
     if not isinstance(gradient, Mapping):
         return None
-    for style in STYLES:
-        names = {slot.path: style.format(f"{slot.role}{slot.layer}") for slot in layout.arrays}
-        if all(name in gradient for name in names.values()):
-            return {path: gradient[name] for path, name in names.items()}
-    return None
+    slots = layout.arrays
+    names = in_one_style([f"{slot.role}{slot.layer}" for slot in slots], gradient)
+    if names is None:
+        return None
+    return {slot.path: gradient[name] for slot, name in zip(slots, names, strict=True)}
 
 
 def _by_layer(layout: Layout, gradient: object) -> dict[Path, Any] | None:

@@ -84,7 +84,9 @@ def _simple(candidate: Candidate, loss: Loss, n: int) -> Shown:
         X,
         candidate.targets._replace(shape=shape_of(ys)).read(ys),
     )
-    return Shown(case, _code(own, xs, ys))
+    if _count(own, xs) <= FEW:
+        return Shown(case, _code(own, xs, ys))
+    return Shown(case, f"rng = np.random.default_rng(0)\n{_code(own, xs, ys, _drawn)}")
 
 
 def _divisor(shape: tuple[int, ...]) -> int:
@@ -92,19 +94,16 @@ def _divisor(shape: tuple[int, ...]) -> int:
     return 4 * 2 ** math.ceil(math.log2(max(1, *shape)) / 2)
 
 
-def _code(params: Any, x: Any, y: Any) -> str:
-    def drawn(array: Any) -> str:
-        shape = shape_of(array)
-        return NUMBERS.format(shape, _divisor(shape))
+def _drawn(array: Any) -> str:
+    """Code for the numbers of `_simple`."""
+    shape = shape_of(array)
+    return NUMBERS.format(shape, _divisor(shape))
 
-    values = None if _count(params, x) <= FEW else drawn
-    head = [] if values is None else ["rng = np.random.default_rng(0)"]
-    lines = (
-        _parameters_code(params, values),
-        f"x = {code_of(x, values if is_floating(x) else None)}",
-        f"y = {code_of(y)}",
-    )
-    return "\n".join([*head, *lines])
+
+def _code(params: Any, x: Any, y: Any, values: Callable[[Any], str] | None = None) -> str:
+    """Code that makes an input, with code for the values of its floating arrays but y."""
+    x_code = code_of(x, values if is_floating(x) else None)
+    return f"{_parameters_code(params, values)}\nx = {x_code}\ny = {code_of(y)}"
 
 
 def with_imports(code: str) -> str:
@@ -128,10 +127,10 @@ def literal(candidate: Candidate, case: Case) -> str:
     params, x, y = candidate.arguments(case)
     if _count(params, x, y) > MANY:
         return ""
-    return f"{_parameters_code(params)}\nx = {code_of(x)}\ny = {code_of(y)}"
+    return _code(params, x, y)
 
 
-def _parameters_code(params: Any, values: Callable[[Any], str] | None = None) -> str:
+def _parameters_code(params: Any, values: Callable[[Any], str] | None) -> str:
     """Code that makes the parameters, or puts them into the user's object, which it calls net."""
     if not isinstance(params, Held):
         return f"params = {code_of(params, values)}"

@@ -28,9 +28,10 @@ def _times(c: float) -> Callable[..., Any]:
     return lambda s, e, k: c * s.expected
 
 
-def _without(s: Step, i: int) -> np.ndarray:
-    value = s.expected.copy()
-    value[i] = 0
+def zeroed(value: np.ndarray, where: Any) -> np.ndarray:
+    """A copy with zeros at an index."""
+    value = value.copy()
+    value[where] = 0
     return value
 
 
@@ -183,13 +184,13 @@ ODD = (
     Mistake(
         "first_unit_dropped",
         ANY_LINE,
-        lambda s, e, k: _without(s, 0),
+        lambda s, e, k: zeroed(s.expected, 0),
         "leaves out the first unit of layer {k}",
     ),
     Mistake(
         "last_unit_dropped",
         ANY_LINE,
-        lambda s, e, k: _without(s, -1),
+        lambda s, e, k: zeroed(s.expected, -1),
         "leaves out the last unit of layer {k}",
     ),
     Mistake(

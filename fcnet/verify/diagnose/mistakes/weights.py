@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fcnet.verify.diagnose.line import Mistake, Vector
+from fcnet.verify.diagnose.mistakes.anywhere import zeroed
 from fcnet.verify.diagnose.single import Single, Step
 from fcnet.verify.types import Values
 
@@ -16,12 +17,6 @@ def delta_of(s: Step, k: int) -> Values:
 
 def _other_dW(s: Step, k: int) -> np.ndarray:  # noqa: N802 - the notes' symbol
     return np.outer(delta_of(s, k), s.example.a(k - 1))
-
-
-def _zeroed(value: np.ndarray, where: tuple[slice | int, ...]) -> np.ndarray:
-    value = value.copy()
-    value[where] = 0
-    return value
 
 
 def _for_a(kind: str, vector: Callable[[Step, Single, int], Vector], says: str) -> Mistake:
@@ -130,13 +125,13 @@ WEIGHTS = (
     Mistake(
         "last_input_dropped",
         "W",
-        lambda s, e, k: _zeroed(s.expected, (slice(None), -1)),
+        lambda s, e, k: zeroed(s.expected, (slice(None), -1)),
         "leaves out the last input of layer {k}",
     ),
     Mistake(
         "first_input_dropped",
         "W",
-        lambda s, e, k: _zeroed(s.expected, (slice(None), 0)),
+        lambda s, e, k: zeroed(s.expected, (slice(None), 0)),
         "leaves out the first input of layer {k}",
     ),
     Mistake(

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from fcnet.arrays import unit_roundoff
-from fcnet.verify.types import Answer, Reference, Values, beside
+from fcnet.verify.types import Answer, Reference, Values, matching
 
 NOISE = 16
 """Units of rounding by which two orders of summation may differ, relative to an array's largest."""
@@ -14,7 +14,7 @@ NOISE = 16
 
 def bounds_of(right: Reference) -> list[Values]:
     """How far two correct answers may be apart: both by rounding, and at kinks by a choice."""
-    both = (beside(right.gradient, layers) for layers in (right.tolerance, right.slack))
+    both = (matching(right.gradient, layers) for layers in (right.tolerance, right.slack))
     return [2 * tolerance + slack for tolerance, slack in zip(*both, strict=True)]
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnet.verify.types import Answer, Leaf, Reference, Values, beside
+from fcnet.verify.types import Answer, Leaf, Reference, Values, matching
 
 CELLS = 40
 """The most rows and columns of a heat map."""
@@ -107,7 +107,7 @@ def compare(answer: Answer, reference: Reference, case: str) -> Comparison:
         The comparison under the convention that fits best. The leaves are W1, b1, W2, b2, ...,
         with indices in the notes' layout.
     """
-    shown = partial(beside, reference.gradient)
+    shown = partial(matching, reference.gradient)
     got, right, allowed = map(shown, (answer.gradient, reference.gradient, reference.tolerance))
     paths = [
         f"{role}{k}"

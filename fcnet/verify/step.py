@@ -13,7 +13,7 @@ from fcnet.arrays import is_array, shape_of
 from fcnet.types import Params
 from fcnet.verify.forms import is_one_array
 from fcnet.verify.returned import Returned
-from fcnet.verify.types import FORMATS, Answer, Case, Format, are_numbers_of, beside
+from fcnet.verify.types import FORMATS, Answer, Case, Format, are_numbers_of, matching
 
 RATES = (0.001, 0.003, 0.005, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5, 1.0)
 """Learning rates that people use, the smallest first: a multiple of 1/0.1 is one of 1 too."""
@@ -102,7 +102,7 @@ def rate_of_differences(answers: Iterable[tuple[Case, Answer]], format: Format) 
         (np.ravel(theta), np.ravel(g))
         for case, answer in answers
         for theta, g in zip(
-            beside(answer.gradient, case.params), jax.tree.leaves(answer.gradient), strict=True
+            matching(answer.gradient, case.params), jax.tree.leaves(answer.gradient), strict=True
         )
     ]
     theta, g = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -130,7 +130,7 @@ def rate_of_returned(trials: Iterable[tuple[Params, Params, Params]], format: Fo
     Returns:
         The rate; 0 if what was returned is no exact step.
     """
-    arrays = [[beside(trial[1], layers) for layers in trial] for trial in trials]
+    arrays = [[matching(trial[1], layers) for layers in trial] for trial in trials]
     theta, got, right = (
         np.concatenate([np.ravel(leaf) for trial in part for leaf in trial])
         for part in zip(*arrays, strict=True)

@@ -234,12 +234,12 @@ class Finding(NamedTuple):
     severity: Severity = "error"
 
 
-def beside(gradient: Params, layers: Params) -> list[Values]:
-    """The arrays of layers at the places where a gradient has one, not for a bias that is absent.
+def matching(gradient: Params, layers: Params) -> list[Values]:
+    """The arrays of layers for which a gradient has one: none for a bias that is absent.
 
     >>> from fcnet import Layer
     >>> ones = Layer(np.ones((1, 2)), np.ones(1))
-    >>> len(beside([ones._replace(b=None)], [ones]))
+    >>> len(matching([ones._replace(b=None)], [ones]))
     1
     """
     return [

@@ -17,7 +17,7 @@ from fcnet.losses import LOSSES
 from fcnet.types import Activation, Layer, Loss, Params, itself
 from fcnet.verify.truth.functions import activated, dJ_do, losses_of, slope
 from fcnet.verify.truth.kinks import CONVENTIONS, has_kink, one_sided
-from fcnet.verify.types import Answered, Case, Cost, Finding, Format, Values, beside, form_finding
+from fcnet.verify.types import Answered, Case, Cost, Finding, Format, Values, form_finding, matching
 
 Rows = Float[np.ndarray, "n m"]
 
@@ -132,7 +132,7 @@ def fits(
     tied = any((z == 0).any() for z in passed.z)
     for c in CONVENTIONS if tied else CONVENTIONS[-1:]:
         right, terms = backward(description, case, passed, None if tied else signal, c, first)
-        arrays = (beside(got, part) for part in (got, right, terms, params))
+        arrays = (matching(got, part) for part in (got, right, terms, params))
         if all(_is_near(g, r, t, w, format) for g, r, t, w in zip(*arrays, strict=True)):
             return True
     return False

@@ -13,7 +13,7 @@ from fcnet.types import Layer, Params
 from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass, rows_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.step import is_changed, rate_of_returned
-from fcnet.verify.types import Finding, Values, beside, form_finding
+from fcnet.verify.types import Finding, Values, form_finding, matching
 
 NO_STEP = form_finding(
     "no_step",
@@ -72,7 +72,7 @@ def _is_in_turn(subject: BackwardPass, trial: Trial) -> bool:
             return False
         params = _stepped(params, answer.gradient, rate)
         together = list(map(np.add, together, jax.tree.leaves(alone.gradient)))
-    pairs = zip(beside(got, case.params), beside(got, params), strict=True)
+    pairs = zip(matching(got, case.params), matching(got, params), strict=True)
     turns = [(before - after) / rate for before, after in pairs]
     return _are_near(got, turns, near) and not _are_near(got, together, near)
 

@@ -10,6 +10,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
+from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy, with_floats
@@ -201,25 +202,19 @@ class Holder(NamedTuple):
     def _gradient_of(self, path: Path) -> Any:
         """The array in dW1 for W1, dweights[0] or dW[0] for weights[0], grads["W1"], or W1.grad."""
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
-        bare = str(path[last]).strip("_")
-        private = str(path[last]).partition(bare)[0]
-        names = [
-            start + style.format(noun)
-            for start in dict.fromkeys(("", private))
-            for noun in dict.fromkeys((bare, PLURAL.sub("", bare), *_letters(bare)))
-            for style in STYLES[1:]
-        ]
-        above, rest = path[:last], path[last + 1 :]
+        above, name, rest = path[:last], str(path[last]), path[last + 1 :]
+        names = _gradient_names(name)
         parents = dict.fromkeys((above, above[:-1] if above and above[-1] in WHOLE else above))
-        places = [(*parent, name, *rest) for parent in parents for name in names]
-        for whole in GRADIENTS:
-            for parent in parents:
-                places += [(*parent, whole, name, *rest) for name in (path[last], *names)]
+        places = [(*parent, other, *rest) for parent, other in product(parents, names)]
+        places += [
+            (*parent, whole, other, *rest)
+            for whole, parent, other in product(GRADIENTS, parents, (name, *names))
+        ]
         own = _at(self.owner, path)
         values = [_at(self.owner, place) for place in places]
-        values += [getattr(own, name, None) for name in OF_ARRAYS]
-        if bare in CONTENTS:
-            values += [_at(self.owner, (*above, name)) for name in OF_ARRAYS]
+        values += [getattr(own, other, None) for other in OF_ARRAYS]
+        if name.strip("_") in CONTENTS:
+            values += [_at(self.owner, (*above, other)) for other in OF_ARRAYS]
         return next((value for value in values if is_array(value)), None)
 
 
@@ -313,32 +308,40 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
         return
     seen.add(id(value))
     held = attributes(value)
-    named_whole = [name for name in held if name.strip("_").lower() in WHOLE]
-    of_role = [name for name in held if is_parameter_name(name)]
-    if {_role_of(name) for name in of_role if name not in named_whole} == {"b"}:
-        # Beside a b, theta holds the weights alone.
-        named_whole = [name for name in named_whole if name not in of_role]
-    content = [name for name in held if named and name.strip("_") in CONTENTS]
-    for names, are_named in (
-        (content[:1], True),
-        (named_whole, True),
-        (of_role, True),
-        (list(held), False),
-    ):
+    for names, are_named in _groups(list(held), named):
         found = [
             place
             for name in names
             for place in _parameters(held[name], (*path, name), are_named, seen)
         ]
         if found:
-            break
-    yield from found
+            yield from found
+            return
 
 
-def _letters(name: str) -> tuple[str, ...]:
-    """W and w for a name such as weights, b for biases."""
-    role = WORDS[name.lower()].role if name.lower() in WORDS else ""
-    return (role, role.lower()) if role else ()
+def _groups(held: list[str], named: bool) -> list[tuple[list[str], bool]]:
+    """Names of attributes of an object, and whether all arrays below these are parameters.
+
+    The first group counts that has any parameters. `named` says that the object's own name is that
+    of a parameter.
+    """
+    whole = [name for name in held if name.strip("_").lower() in WHOLE]
+    of_role = [name for name in held if is_parameter_name(name)]
+    if {_role_of(name) for name in of_role if name not in whole} == {"b"}:
+        # Beside a b, theta holds the weights alone.
+        whole = [name for name in whole if name not in of_role]
+    content = [name for name in held if named and name.strip("_") in CONTENTS]
+    return [(content[:1], True), (whole, True), (of_role, True), (held, False)]
+
+
+def _gradient_names(name: str) -> list[str]:
+    """How people call the gradient of an attribute: dweights, weight_grad or dW for weights."""
+    bare = name.strip("_")
+    word = WORDS.get(bare.lower())
+    letters = (word.role, word.role.lower()) if word else ()
+    starts = dict.fromkeys(("", name.partition(bare)[0]))
+    nouns = dict.fromkeys((bare, PLURAL.sub("", bare), *letters))
+    return [start + style.format(noun) for start, noun, style in product(starts, nouns, STYLES[1:])]
 
 
 def _may_be_one(key: str | int, value: Any) -> bool:

@@ -265,10 +265,10 @@ class _Lines:
         own = Upstream(self.single) if self.case.n == 1 else None
         for k in range(self.case.r, 0, -1):
             if own is None:
-                yield self._delta(k)
+                yield self.right_delta(k)
             else:
-                delta, own = self.delta(k, own)
-                yield delta
+                entry, own = self.delta(k, own)
+                yield entry
             yield from self.gradients(k, own)
 
     def forward(self) -> Iterator[Entry]:
@@ -304,7 +304,7 @@ class _Lines:
                 ),
             )
 
-    def _delta(self, k: int) -> Entry:
+    def right_delta(self, k: int) -> Entry:
         """Lines 2 and 4: the right delta^[k]."""
         place = "2" if k == self.case.r else "4"
         return Entry(
@@ -322,7 +322,7 @@ class _Lines:
         Where dJ/db is not delta^[k] by the candidate's own delta^[k+1], but dJ/dW shows one that
         is, then that is taken, and dJ/db is wrong.
         """
-        e, right = self.single, self._delta(k)
+        e, right = self.single, self.right_delta(k)
         a, tolerance = e.a(k - 1), self.right.tolerance[k - 1].b + self.right.slack[k - 1].b / 2
         seen = []
         if self._slot("b", k):

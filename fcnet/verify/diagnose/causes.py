@@ -59,18 +59,7 @@ class Causes:
     def dropout(self) -> list[Finding]:
         """Where dropout is on, and what is wrong beside it; nothing if it explains nothing."""
         subject = self.subject
-        small = [trial.case for trial in self.trials if 1 < trial.case.n <= ROWS_ALONE]
-        alone = [trial.case for trial in self.trials if trial.case.n == 1]
-        cases = [*alone, *(row for case in small[:1] for row in rows_of(case))]
-        if subject.unread:
-            return []
-        known = {id(trial.case): trial.answer for trial in self.trials}
-        answers = [known[id(case)] if id(case) in known else subject.answer(case) for case in cases]
-        singles = [
-            Answered(case, without(answer, subject.cost.terms, case))
-            for case, answer in zip(cases, answers, strict=True)
-            if answer is not None
-        ]
+        singles = [] if subject.unread else self._single_examples()
         explanations = []
         for by_factor in (False, True):
             found, undone = undo_dropout(subject.cost, singles, by_factor) if singles else ([], [])
@@ -86,6 +75,16 @@ class Causes:
         best = reduce(simpler, explanations)
         is_simplest = len(best) == 1 or simpler(best, wrong_lines(subject, self.trials)) is best
         return best if is_simplest else []
+
+    def _single_examples(self) -> list[Answered]:
+        """The data's part of the answers for one example: those known, and for rows of a batch."""
+        answers = [(t.case, t.answer) for t in self.trials if t.case.n == 1]
+        small = [t.case for t in self.trials if 1 < t.case.n <= ROWS_ALONE]
+        for case in small[:1]:
+            rows = ((row, self.subject.answer(row)) for row in rows_of(case))
+            answers += [(row, answer) for row, answer in rows if answer is not None]
+        terms = self.subject.cost.terms
+        return [Answered(case, without(answer, terms, case)) for case, answer in answers]
 
     def clip(self) -> list[Finding]:
         """How the gradient was clipped, if that is all that is wrong."""

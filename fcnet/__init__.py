@@ -21,7 +21,7 @@ _NAMES = {
     "train.types": ["FitResult", "History", "Interrupted", "NonFiniteError"],
     "types": ["Activation", "Labels", "Layer", "Loss", "Params", "Trace"],
     "verify.check": ["check"],
-    "verify.general": ["check_gradient"],
+    "verify.gradient": ["check_gradient"],
     "verify.report": ["GradientError", "Report"],
     "verify.types": ["Finding"],
     "verify.vjp": ["check_vjp"],

@@ -43,7 +43,7 @@ from fcnet.types import Loss as Loss
 from fcnet.types import Params as Params
 from fcnet.types import Trace as Trace
 from fcnet.verify.check import check as check
-from fcnet.verify.general import check_gradient as check_gradient
+from fcnet.verify.gradient import check_gradient as check_gradient
 from fcnet.verify.report import GradientError as GradientError
 from fcnet.verify.report import Report as Report
 from fcnet.verify.types import Finding as Finding

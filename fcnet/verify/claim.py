@@ -17,10 +17,10 @@ from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
 from fcnet.verify.diagnose.clipped import clipped
 from fcnet.verify.example import NO_EXAMPLE, Example
 from fcnet.verify.judge import Trial, judge
+from fcnet.verify.properties import Property, move, properties_of
 from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
 from fcnet.verify.shown import MANY, code_of
-from fcnet.verify.structure import Property, move, properties_of
 from fcnet.verify.table import Table
 from fcnet.verify.truth.double import Traced, trace
 from fcnet.verify.truth.evaluate import evaluate

@@ -8,8 +8,8 @@ import numpy as np
 from fcnet.arrays import dtype_of, unit_roundoff
 from fcnet.verify.claim import AWAY, ArrayCase, Claim, representable
 from fcnet.verify.judge import Trial, right_in_float64
+from fcnet.verify.properties import Property, leave
 from fcnet.verify.report import Report
-from fcnet.verify.structure import Property, leave
 from fcnet.verify.types import FORMATS, Format
 
 TRIES = 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.structured_programs import one_hot, orthogonal, softmax, spd, symmetric, unit
 
-from fcnet.verify.structure import PROPERTIES, leave, move, properties_of
+from fcnet.verify.properties import PROPERTIES, leave, move, properties_of
 
 
 def examples() -> dict[str, np.ndarray]:

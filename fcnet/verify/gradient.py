@@ -21,9 +21,9 @@ from fcnet.verify.claim import (
     properties,
     unreadable,
 )
+from fcnet.verify.gradient_result import Result, read, results_of, returned_names
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report
-from fcnet.verify.result import Result, read, results_of, returned_names
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
 from fcnet.verify.truth.scalar import trace_scalar

@@ -8,7 +8,7 @@ import numpy as np
 
 from fcnet.verify.diagnose.batch import Batch
 from fcnet.verify.diagnose.line import Mistake
-from fcnet.verify.diagnose.mistakes.anywhere import ODD, PLAIN
+from fcnet.verify.diagnose.mistakes.anywhere import COMMON, RARE
 from fcnet.verify.diagnose.mistakes.biases import BIASES
 from fcnet.verify.diagnose.mistakes.couplings import COUPLINGS
 from fcnet.verify.diagnose.mistakes.output import CONTAINED, OUTPUT
@@ -18,7 +18,7 @@ from fcnet.verify.diagnose.mistakes.slopes import SLOPES
 from fcnet.verify.diagnose.mistakes.weights import WEIGHTS
 from fcnet.verify.types import Values
 
-MISTAKES = (*PLAIN, *CONTAINED, *SLOPES, *OUTPUT, *PROPAGATION, *WEIGHTS, *BIASES, *ODD)
+MISTAKES = (*COMMON, *CONTAINED, *SLOPES, *OUTPUT, *PROPAGATION, *WEIGHTS, *BIASES, *RARE)
 """Those that show on one example."""
 
 BATCH_MISTAKES = (*SHARES, *COUPLINGS)

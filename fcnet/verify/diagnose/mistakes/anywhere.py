@@ -53,7 +53,7 @@ def _outputs(s: Step) -> int:
     return len(s.example.y)
 
 
-PLAIN = (
+COMMON = (
     Mistake(
         "zero", ANY_LINE, lambda s, e, k: 0 * s.expected, "is zero: it is not computed, or cut off"
     ),
@@ -80,7 +80,7 @@ PLAIN = (
 )
 """Tried first, on any line."""
 
-ODD = (
+RARE = (
     Mistake(
         "per_unit",
         ANY_LINE,

@@ -1,4 +1,4 @@
-"""What is allowed after the answers: lost digits, terms of the own loss, arrays without numbers."""
+"""What answers show of a candidate that its description leaves out, and that is then allowed."""
 
 from collections.abc import Sequence
 from dataclasses import replace

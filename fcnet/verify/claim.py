@@ -196,7 +196,7 @@ class Claim:
         return [2 * allowed for allowed in self.compare(case, answer, self.format).allowed]
 
     @property
-    def coarse(self) -> list[float]:
+    def float32_excess(self) -> list[float]:
         """For each array, the excess over its rounding that float32 explains; 2 at least."""
         roundoffs = (max(self.format.u, array.roundoff) for array in self.arrays)
         return [max(2.0, FORMATS["float32"].u / u) for u in roundoffs]
@@ -319,7 +319,7 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
     ]
     grades = [
         sum(excess > bound for bound in (1.0, 2.0, most))
-        for excess, most in zip(worst, claim.coarse, strict=True)
+        for excess, most in zip(worst, claim.float32_excess, strict=True)
     ]
     rights = {
         path: tuple(_known(trial.comparison.right[i], trial, i) for trial in trials)

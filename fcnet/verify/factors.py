@@ -1,4 +1,4 @@
-"""Factors that people forget or put in twice: what wrong numbers often are of the right ones."""
+"""Factors that people forget or put in twice, such as 2 and -1."""
 
 from typing import NamedTuple
 

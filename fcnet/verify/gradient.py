@@ -173,7 +173,7 @@ def _nearest(tried: Sequence[tuple[Claim, Answer]], own: ArrayCase) -> tuple[Cla
         comparison = claim.compare(own, answer, claim.format)
         wrong = sum(
             bool((abs(excess) > bound).any())
-            for excess, bound in zip(comparison.excess, claim.coarse, strict=True)
+            for excess, bound in zip(comparison.excess, claim.float32_excess, strict=True)
         )
         return wrong, VALUE in claim.arrays, comparison.worst
 

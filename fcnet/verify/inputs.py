@@ -1,4 +1,4 @@
-"""Inputs of the same sizes as the user's, on which mistakes show that hide at special points.
+"""Inputs of the same sizes as the user's, special ones too: some mistakes show only there.
 
 Each is a random network with random examples, changed in one special way. Values are exact in the
 user's own dtype, and scaled so that a correct candidate overflows in no floating dtype. One network

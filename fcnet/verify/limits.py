@@ -1,4 +1,4 @@
-"""Where a right gradient ends: the properties of the arguments without which it is wrong."""
+"""The properties of the arguments without which a right gradient is wrong."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which of several readings of the arguments is the candidate's own: calls of it show that.
+"""Which of several readings of the arguments is the candidate's own, by what its calls return.
 
 Shapes may fit several layouts. A layout is the candidate's own if the loss that it returns is right
 there, or its gradient; and even a wrong gradient has most of its arrays right in the right layout,

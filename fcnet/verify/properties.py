@@ -37,7 +37,7 @@ class Property(NamedTuple):
     """A property of an array.
 
     Attributes:
-        says: that it holds, with the array's name for {}, and for {c} its number that is not 0.
+        says: a sentence that it holds; {} is the array's name, {c} its number that is not 0.
         holds: whether it holds of an array, up to a unit roundoff.
         keep: a moved array with the property, near the moved one; a function of the moved array,
             the user's own, which has the property, and a random generator.

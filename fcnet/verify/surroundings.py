@@ -1,4 +1,4 @@
-"""State of the whole process that a candidate may change: put back after a check, and told."""
+"""State of the whole process: what a candidate changes of it is put back, and a note says so."""
 
 import functools
 import pickle

@@ -17,8 +17,8 @@ from fcnet.verify.forms import FOR_A_CONSTANT
 from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import Finding, Values, form_finding
 
-Sign = tuple[str, str]
-"""A kind, and a phrase to follow the name of the array."""
+Match = tuple[str, str]
+"""What is recognised: a kind, and a phrase to follow the name of the array."""
 
 
 class WrongArray(NamedTuple):
@@ -76,23 +76,23 @@ def explain_arrays(wrong: Sequence[WrongArray]) -> list[Finding]:
     ]
 
 
-def _recognise(array: WrongArray) -> Sign:
-    return next(sign for find in SIGNATURES for sign in find(array))
+def _recognise(array: WrongArray) -> Match:
+    return next(match for find in SIGNATURES for match in find(array))
 
 
-def _not_finite(array: WrongArray) -> Iterator[Sign]:
+def _not_finite(array: WrongArray) -> Iterator[Match]:
     for got in array.got:
         if not np.isfinite(got).all():
             at = np.argwhere(~np.isfinite(got))[0].tolist()
             yield "not_finite", f"is {got[tuple(at)]} at {at}"
 
 
-def _zero(array: WrongArray) -> Iterator[Sign]:
+def _zero(array: WrongArray) -> Iterator[Match]:
     if not any(got.any() for got in array.got):
         yield "zero", f"is 0 everywhere: it is not computed, or cut off; {FOR_A_CONSTANT}"
 
 
-def _one_factor(array: WrongArray) -> Iterator[Sign]:
+def _one_factor(array: WrongArray) -> Iterator[Match]:
     for known, kind, *_ in FACTORS:
         if array.is_multiple(known):
             times = f"is {known:g} times what it must be"
@@ -113,7 +113,7 @@ def _one_factor(array: WrongArray) -> Iterator[Sign]:
         yield "scaled", f"is {multiple(c)} times what it must be"
 
 
-def _terms(array: WrongArray) -> Iterator[Sign]:
+def _terms(array: WrongArray) -> Iterator[Match]:
     """A term of the sum that is left out, or has another factor."""
     for phrase, term in array.terms().items():
         for c, kind, text in TERMS:
@@ -131,7 +131,7 @@ TERMS = (
 """What is added of a term; the kind, and a phrase to follow the name of the array."""
 
 
-def _rearranged(array: WrongArray) -> Iterator[Sign]:
+def _rearranged(array: WrongArray) -> Iterator[Match]:
     ndim = array.right[0].ndim
     if ndim > 1 and array.is_edit(np.transpose):
         yield "transposed", "is transposed"
@@ -150,7 +150,7 @@ def _rearranged(array: WrongArray) -> Iterator[Sign]:
             yield "permuted", "has the right numbers in wrong places"
 
 
-def _summed(array: WrongArray) -> Iterator[Sign]:
+def _summed(array: WrongArray) -> Iterator[Match]:
     """Every entry along an axis is the sum, or the mean, of the right ones."""
     for axis in range(array.right[0].ndim):
         for kind, total in (("sum", np.sum), ("mean", np.mean)):
@@ -162,13 +162,13 @@ def _repeated(total: Callable[..., Any], axis: int, values: Values) -> Values:
     return np.broadcast_to(total(values, axis, keepdims=True), values.shape)
 
 
-def _swapped(array: WrongArray) -> Iterator[Sign]:
+def _swapped(array: WrongArray) -> Iterator[Match]:
     for path, right in array.others.items():
         if array.agrees(right, array.allowed):
             yield "swapped", f"is that of {path}"
 
 
-def _added(array: WrongArray) -> Iterator[Sign]:
+def _added(array: WrongArray) -> Iterator[Match]:
     difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
     rounding = [
         a + array.unit_roundoff * abs(g) for g, a in zip(array.got, array.allowed, strict=True)
@@ -186,7 +186,7 @@ def _added(array: WrongArray) -> Iterator[Sign]:
             yield kind, f"has an extra {c:.4g} times {what}"
 
 
-def _few_places(array: WrongArray) -> Iterator[Sign]:
+def _few_places(array: WrongArray) -> Iterator[Match]:
     """Wrong at a few places only, along an axis or anywhere."""
     wrong = np.any(
         [abs(g - r) > a for g, r, a in zip(array.got, array.right, array.allowed, strict=True)], 0
@@ -200,7 +200,7 @@ def _few_places(array: WrongArray) -> Iterator[Sign]:
         yield "dropped" if zero else "places", f"is {value} at {', '.join(map(str, entries))} only"
 
 
-def _factor_along_axis(array: WrongArray) -> Iterator[Sign]:
+def _factor_along_axis(array: WrongArray) -> Iterator[Match]:
     for axis in range(array.right[0].ndim):
         over = tuple(i for i in range(array.right[0].ndim) if i != axis)
         c = fitted_factor(array.got, array.right, over, default=0.0)
@@ -210,7 +210,7 @@ def _factor_along_axis(array: WrongArray) -> Iterator[Sign]:
             yield "scaled_along_axis", f"has a factor for each index of axis {axis}: {listed}{more}"
 
 
-def _pattern(array: WrongArray) -> Iterator[Sign]:
+def _pattern(array: WrongArray) -> Iterator[Match]:
     """A difference that is constant along an axis, or of rank one."""
     difference = [got - right for got, right in zip(array.got, array.right, strict=True)]
     for axis, length in enumerate(difference[0].shape):
@@ -224,7 +224,7 @@ def _pattern(array: WrongArray) -> Iterator[Sign]:
             yield "rank_one_difference", "is off by a matrix of rank one"
 
 
-def _unknown(array: WrongArray) -> Iterator[Sign]:
+def _unknown(array: WrongArray) -> Iterator[Match]:
     got, right, allowed = array.got[0], array.right[0], array.allowed[0]
     at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
     where = f", for instance at {list(map(int, at))}" if got.ndim else ""

@@ -11,7 +11,7 @@ from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass, rows_of
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.blame import Observation, diagnose
 from fcnet.verify.diagnose.clipped import clipped
-from fcnet.verify.diagnose.decay import odd_terms, simpler
+from fcnet.verify.diagnose.decay import odd_terms
 from fcnet.verify.diagnose.descriptions import (
     Description,
     describe,
@@ -72,8 +72,8 @@ class Causes:
                 break
         if not explanations:
             return []
-        best = reduce(simpler, explanations)
-        is_simplest = len(best) == 1 or simpler(best, wrong_lines(subject, self.trials)) is best
+        best = reduce(_simpler, explanations)
+        is_simplest = len(best) == 1 or _simpler(best, wrong_lines(subject, self.trials)) is best
         return best if is_simplest else []
 
     def _single_examples(self) -> list[Answered]:
@@ -131,6 +131,7 @@ class Causes:
 
     @cached_property
     def _odd_terms(self) -> tuple[list[Finding], BackwardPass]:
+        """A finding on terms that are not those of the cost, and the subject with them."""
         return with_own_terms(self.subject)
 
     @cached_property
@@ -140,8 +141,8 @@ class Causes:
         return [Answered(t.case, without(t.answer, terms, t.case)) for t in self.trials]
 
     @cached_property
-    def _beside_odd_terms(self) -> Sequence[Trial]:
-        """The answers beside what is right with the candidate's own terms; none if all are."""
+    def _trials_with_own_terms(self) -> Sequence[Trial]:
+        """The answers compared with a gradient that has the candidate's terms; none if all fit."""
         odd, other = self._odd_terms
         if not odd:
             return self.trials
@@ -166,22 +167,22 @@ class Causes:
         odd, other = self._odd_terms
         own = described(self.subject.cost)
         elsewhere = "activation" in own.changed(real)
-        lines = [] if elsewhere else wrong_lines(other, self._beside_odd_terms)
+        lines = [] if elsewhere else wrong_lines(other, self._trials_with_own_terms)
         return [*description_findings(describe(own, real), lines, bool(odd)), *odd]
 
     @cached_property
     def _wrong_lines(self) -> list[Finding]:
         """The wrong lines and odd terms; if there are none, the arrays that are not finite."""
         odd, other = self._odd_terms
-        found = [*wrong_lines(other, self._beside_odd_terms), *odd]
-        if odd and self._beside_odd_terms:
-            found = simpler(found, wrong_lines(self.subject, self.trials))
+        found = [*wrong_lines(other, self._trials_with_own_terms), *odd]
+        if odd and self._trials_with_own_terms:
+            found = _simpler(found, wrong_lines(self.subject, self.trials))
         r, activation = self.subject.candidate.own.r, self.subject.cost.objective.activation
         slips = self._slips if _any_unknown(found, r) else []
         for slip in likely_slips(slips, activation, self._answered, self.subject.format):
-            lines = wrong_lines(other, self._beside_odd_terms, slip)
+            lines = wrong_lines(other, self._trials_with_own_terms, slip)
             if not _any_unknown(lines):
-                found = simpler(found, [*slip.findings, *lines, *odd])
+                found = _simpler(found, [*slip.findings, *lines, *odd])
         return found or [
             finding
             for trial in self.trials
@@ -201,6 +202,11 @@ CAUSES: tuple[Callable[[Causes], list[Finding]], ...] = (
     Causes.lines,
 )
 """What may explain the answers, in the order in which it is tried."""
+
+
+def _simpler(one: list[Finding], other: list[Finding]) -> list[Finding]:
+    """The simpler of two explanations, the first if they are alike; an unknown mistake is worst."""
+    return min(one, other, key=lambda found: sum(1 + (f.kind == "unknown") for f in found))
 
 
 def _any_unknown(findings: Iterable[Finding], layer: int | None = None) -> bool:

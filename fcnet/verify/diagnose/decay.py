@@ -329,8 +329,3 @@ def decay_note(cost: Cost, case: Case) -> str:
         return "for the loss plus a decay of some parameters, which your own loss has"
     squared = "squared weights" + (" and biases" if biases else "")
     return f"for the loss plus {c / 2:.6g} times the sum of {squared}, which your own loss has"
-
-
-def simpler(one: list[Finding], other: list[Finding]) -> list[Finding]:
-    """The simpler of two explanations, the first if they are alike; an unknown mistake is worst."""
-    return min(one, other, key=lambda found: sum(1 + (f.kind == "unknown") for f in found))

@@ -1,4 +1,4 @@
-"""Mistakes outside of the lines that go back: the inputs, the biases, the order of layers.
+"""Mistakes outside of the backward lines: inputs, biases of the forward pass, order of layers.
 
 A slip is undone: the answers are read as those of a network and a gradient without it. There every
 line can be judged as ever.
@@ -20,7 +20,7 @@ from fcnet.verify.unread import Unread, without_biases
 
 
 class Slip(NamedTuple):
-    """A mistake outside of the lines that go back, and how to undo it.
+    """A mistake outside of the backward lines, and how to undo it.
 
     Attributes:
         findings: what is wrong: one thing, or nothing.

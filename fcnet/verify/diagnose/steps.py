@@ -1,4 +1,4 @@
-"""Training steps that are no step, a step for each example, or not asked for.
+"""Training steps that change nothing, that are made for each example, or that nobody asked for.
 
 Each function looks at all answers, and returns a finding if it explains them, else none.
 """

@@ -10,7 +10,7 @@ from fcnet.verify.candidate import Call
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.shown import apart
 from fcnet.verify.truth.terms import total
-from fcnet.verify.types import Cost, Finding, Reference, Severity, Term
+from fcnet.verify.types import NOT_ZERO, Cost, Finding, Reference, Severity, Term
 
 NEAR = 1e-4
 """How far, relatively, an epsilon in a logarithm moves a loss: 1e-5, at p = 0.1, just that much."""
@@ -102,7 +102,7 @@ def decay_of_losses(calls: Sequence[Call], references: Sequence[Reference]) -> f
     numbers = [call.case.n for call in calls]
     allowed = [right.loss_tolerance for right in references]
     for shares in (np.ones(len(calls)), numbers[0] / np.array(numbers)):
-        c = off[0] / max(squares[0], 1e-300)
+        c = off[0] / max(squares[0], NOT_ZERO)
         if (abs(off - c * shares * squares) <= np.add(allowed, abs(allowed[0] * shares))).all():
             return float(c)
     return 0.0

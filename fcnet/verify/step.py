@@ -13,7 +13,7 @@ from fcnet.arrays import is_array, shape_of
 from fcnet.types import Params
 from fcnet.verify.forms import is_one_array
 from fcnet.verify.returned import Returned
-from fcnet.verify.types import FORMATS, Answer, Case, Format, are_numbers_of, matching
+from fcnet.verify.types import FORMATS, NOT_ZERO, Answer, Case, Format, are_numbers_of, matching
 
 RATES = (0.001, 0.003, 0.005, 0.01, 0.03, 0.05, 0.1, 0.3, 0.5, 1.0)
 """Learning rates that people use, the smallest first: a multiple of 1/0.1 is one of 1 too."""
@@ -136,7 +136,7 @@ def rate_of_returned(trials: Iterable[tuple[Params, Params, Params]], format: Fo
         for part in zip(*arrays, strict=True)
     )
     step = theta - got
-    rate = float(step @ right / max(right @ right, 1e-300))
+    rate = float(step @ right / max(right @ right, NOT_ZERO))
     allowed = ROUNDINGS * format.u * (abs(theta) + abs(rate * right).max())
     fits = np.isfinite(got).all() and (abs(step - rate * right) <= allowed).all()
     return float(f"{rate:.4g}") if fits and rate > 0 else 0.0

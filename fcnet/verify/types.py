@@ -25,6 +25,9 @@ Values: TypeAlias = Float[np.ndarray, "..."]
 """An array of any shape, in float64."""
 
 
+NOT_ZERO = 1e-300
+"""What stands for a denominator of 0."""
+
 ArrayKey: TypeAlias = tuple[str, int]
 """An array of a network: its role, "W" or "b", and its layer."""
 

@@ -15,7 +15,7 @@ from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.forms import FOR_A_CONSTANT
 from fcnet.verify.shown import apart, multiple
-from fcnet.verify.types import Finding, Values, form_finding
+from fcnet.verify.types import NOT_ZERO, Finding, Values, form_finding
 
 Match = tuple[str, str]
 """What is recognised: a kind, and a phrase to follow the name of the array."""
@@ -251,5 +251,5 @@ SIGNATURES = (
 
 def _in_roundings(values: Sequence[Values], rounding: Sequence[Values]) -> list[Values]:
     """Values in units of their rounding errors, so that the most precise count most."""
-    least = max(min(r.min() for r in rounding), 1e-300)
+    least = max(min(r.min() for r in rounding), NOT_ZERO)
     return [v * (least / np.maximum(r, least)) for v, r in zip(values, rounding, strict=True)]

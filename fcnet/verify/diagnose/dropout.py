@@ -20,6 +20,10 @@ from fcnet.verify.types import Answer, Answered, Cost, Finding
 VISIBLE = 1e-3
 """The least activation that shows whether it is used, relative to its layer's largest."""
 
+ROUNDINGS, LEAST = 1000, 1e-9
+"""How far the factors of the units that are kept may differ, relatively: by so many roundings, and
+so much more."""
+
 SCALED = 1.001
 """Factors above it show that the units that are kept are scaled."""
 
@@ -67,7 +71,7 @@ def undo_dropout(
     a = [single.case.X[0] for single in singles]
     for k, activation in enumerate(cost.activations(singles[0].case.r)):
         used = [_used(single.answer, k) for single in singles]
-        tolerance = 1e3 * unit_roundoff(singles[0].answer.dtype) + 1e-9
+        tolerance = ROUNDINGS * unit_roundoff(singles[0].answer.dtype) + LEAST
         factor, drops = _factor(a, used, tolerance)
         if factor is not None and (drops or (by_factor and factor > SCALED)):
             deltas = [single.answer.gradient[k - 1].b if k else None for single in singles]

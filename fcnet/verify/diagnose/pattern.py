@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from fcnet.verify.types import Values
+from fcnet.verify.types import NOT_ZERO, Values
 
 FEW = 4
 """The most indices or factors that a message lists."""
@@ -59,5 +59,5 @@ def is_product(dW: Values, delta: Values | None, a: Values, u: float) -> bool:
     >>> is_product(np.array([[2.0, 4.0]]), np.array([2.0]), np.array([1.0, 2.0]), u=2.0**-53)
     True
     """
-    delta = dW @ a / max(a @ a, 1e-300) if delta is None else delta
+    delta = dW @ a / max(a @ a, NOT_ZERO) if delta is None else delta
     return bool((abs(dW - np.outer(delta, a)) <= np.sqrt(u) * abs(dW).max()).all())

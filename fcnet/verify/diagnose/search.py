@@ -33,7 +33,7 @@ from fcnet.verify.diagnose.single import (
     delta_steps,
     gradient_steps,
 )
-from fcnet.verify.types import Values
+from fcnet.verify.types import NOT_ZERO, Values
 
 UNTRACED = UNKNOWN + 3
 """The complexity of an unknown fault in delta of a batch, which hides all layers below: more than
@@ -162,7 +162,7 @@ def _suppose(
 
 def _delta_error(line: Sequence[Step]) -> float:
     sizes = sum(float(abs(step.expected).sum()) for step in line)
-    return sum(float(abs(step.got - step.expected).sum()) for step in line) / max(sizes, 1e-300)
+    return sum(float(abs(step.got - step.expected).sum()) for step in line) / max(sizes, NOT_ZERO)
 
 
 def batch_faults(

@@ -17,9 +17,12 @@ from fcnet.arrays import unit_roundoff
 from fcnet.verify.diagnose.line import Line, Vector
 from fcnet.verify.truth.functions import dJ_do, slope
 from fcnet.verify.truth.terms import total
-from fcnet.verify.types import Answer, Case, Cost, Reference, TermValue, Values
+from fcnet.verify.types import NOT_ZERO, Answer, Case, Cost, Reference, TermValue, Values
 
 Matrix = Float[np.ndarray, "m_k m_below"]
+
+UNSEEN_NOISE = 32
+"""Units of rounding that stand for the noise of delta where every delta is 0, and shows none."""
 
 SLOPE_ERROR = 4
 """Units in the last place of sigma', relative to 1: what 1 - a^2 loses where a is near 1."""
@@ -138,7 +141,7 @@ class Single:
         """How large rounding errors of the true delta are, relative to its largest entry."""
         pairs = zip(range(1, self.r + 1), self.reference.deltas, strict=True)
         ratios = [self._usual("b", k).max() / abs(d).max() for k, d in pairs if d.any()]
-        return max(ratios, default=32 * self.unit_roundoff)
+        return max(ratios, default=UNSEEN_NOISE * self.unit_roundoff)
 
     @property
     def unit_roundoff(self) -> float:
@@ -181,7 +184,7 @@ class Single:
             return lost
         a = abs(self.a(k - 1))
         allowed = np.asarray(self.reference.tolerance[self._index(k)].W)
-        return np.asarray(lost + allowed @ a / max(float(a @ a), 1e-300))
+        return np.asarray(lost + allowed @ a / max(float(a @ a), NOT_ZERO))
 
     def _usual(self, role: str, k: int) -> Values:
         """The tolerance of dW^[k] or db^[k] without what a difference of parameters has lost."""

@@ -123,17 +123,16 @@ class MonteCarlo:
         exact = compute(eqn, unmoved)
         if self.frozen and all(name in FLOAT_DECISIONS or not _real(x) for x in exact):
             return [Pair(x, x) for x in exact]
-        moved = [
-            self._move(p.moved, self._size_of_whole(p.exact))
-            if name in WHOLE and _real(p.exact)
-            else p.exact
-            if self.frozen and i == CHOICES.get(name)
-            else p.moved
-            for i, p in enumerate(operands)
-        ]
+        moved = [self._operand(name, i, pair) for i, pair in enumerate(operands)]
         still = all(x is y for x, y in zip(unmoved, moved, strict=True))
         pairs = map(Pair, exact, exact if still else compute(eqn, moved))
         return [self._rounded(eqn, unmoved, pair) for pair in pairs]
+
+    def _operand(self, name: str, i: int, pair: Pair) -> Any:
+        """What operand i of a primitive is in the moved computation."""
+        if name in WHOLE and _real(pair.exact):
+            return self._move(pair.moved, self._size_of_whole(pair.exact))
+        return pair.exact if self.frozen and i == CHOICES.get(name) else pair.moved
 
     def _rounded(self, eqn: core.JaxprEqn, operands: list[Any], pair: Pair) -> Pair:
         """What a primitive returned, moved as much as the primitive rounds."""

@@ -24,7 +24,6 @@ Severity: TypeAlias = Literal["error", "warning"]
 Values: TypeAlias = Float[np.ndarray, "..."]
 """An array of any shape, in float64."""
 
-
 NOT_ZERO = 1e-300
 """What stands for a denominator of 0."""
 
@@ -254,7 +253,7 @@ def matching(gradient: Params, layers: Params) -> list[Values]:
 
 
 def array_at(layers: Params, key: ArrayKey) -> Values:
-    """The array with a key."""
+    """W^[k] or b^[k] of layers, or of a gradient."""
     role, k = key
     return np.asarray(getattr(layers[k - 1], role))
 

@@ -73,8 +73,11 @@ class Causes:
         if not explanations:
             return []
         best = reduce(_simpler, explanations)
-        is_simplest = len(best) == 1 or _simpler(best, wrong_lines(subject, self.trials)) is best
-        return best if is_simplest else []
+        if len(best) == 1:
+            return best
+        # Lines beside a slip may explain what is unknown beside dropout; they take longer to find.
+        others = self._wrong_lines if _any_unknown(best) else wrong_lines(subject, self.trials)
+        return best if _simpler(best, others) is best else []
 
     def _single_examples(self) -> list[Answered]:
         """The data's part of the answers for one example: those known, and for rows of a batch."""

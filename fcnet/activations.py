@@ -16,7 +16,7 @@ from jax import Array
 from jax.scipy.stats import norm
 from jaxtyping import Float
 
-from fcnet.checks import check_result, look_up, pickle_by_name
+from fcnet.rows import check_result, look_up, pickle_by_name
 from fcnet.types import Activation
 
 

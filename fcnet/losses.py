@@ -25,16 +25,14 @@ from fcnet.checks import (
     as_jax,
     as_params,
     check_finite,
-    check_result,
     check_same_length,
     check_shape,
     fails,
-    look_up,
     on_host,
-    pickle_by_name,
 )
 from fcnet.metrics import class_accuracy, label_accuracy
 from fcnet.network import forward
+from fcnet.rows import check_result, look_up, pickle_by_name
 from fcnet.types import Activation, Labels, Loss, Objective, Pairs, itself
 
 

@@ -19,15 +19,8 @@ from fcnet.data.preprocess import (
     standardizer_of,
     unscaled,
 )
-from fcnet.estimators.training import (
-    WeightedRows,
-    as_groups,
-    as_number,
-    check_no_dates,
-    held_out,
-    to_arrays,
-    to_params,
-)
+from fcnet.estimators.arguments import WeightedRows, as_groups, as_number, check_no_dates, held_out
+from fcnet.estimators.coefs import to_arrays, to_params
 from fcnet.extras import extra
 from fcnet.keys import fold_in, key_of, split_keys
 from fcnet.network import outputs

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from fcnet.estimators.arguments import check_one_kind
 from fcnet.estimators.base import NetworkEstimator
-from fcnet.estimators.training import check_one_kind
 from fcnet.extras import extra
 from fcnet.losses import LOSSES
 from fcnet.types import Loss

@@ -12,9 +12,9 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from fcnet.backpropagation import batch_backprop
-from fcnet.checks import look_up_name
 from fcnet.losses import mean_loss, sum_dtype
 from fcnet.network import forward
+from fcnet.rows import look_up_name
 from fcnet.train.types import Data, Program
 from fcnet.types import Layer, Objective, Params
 

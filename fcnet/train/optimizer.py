@@ -18,10 +18,10 @@ from fcnet.checks import (
     as_jax,
     check_finite,
     check_shape,
-    look_up_name,
     mismatch,
     reraise,
 )
+from fcnet.rows import look_up_name
 from fcnet.train.types import Optimizer, must_be_finite
 from fcnet.types import Params
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from fcnet.checks import look_up_name
+from fcnet.rows import look_up_name
 
 NO_MESH = Mesh(np.empty((), object), ())
 """As though `jax.set_mesh` had not been called."""

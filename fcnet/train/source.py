@@ -17,9 +17,10 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from fcnet.checks import as_array, as_count, as_jax, check_unmasked, look_up_name, on_host
+from fcnet.checks import as_array, as_count, as_jax, check_unmasked, on_host
 from fcnet.keys import split_keys
 from fcnet.losses import as_shares, sum_dtype
+from fcnet.rows import look_up_name
 from fcnet.sampling import INT32_MAX, block_length
 from fcnet.train.data import (
     Table,

@@ -27,7 +27,7 @@ from support.problems import counted_loss
 
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor, base
-from fcnet.estimators.training import held_out
+from fcnet.estimators.arguments import held_out
 from fcnet.train.defaults import ALL_PASSES
 from fcnet.train.optimizer import OPTIMIZERS
 

@@ -1,17 +1,14 @@
-"""Pure functions of both estimators: validation rows, groups, conversions."""
+"""What `fit` of the estimators is given: checked, weighted, and split for validation."""
 
-from collections.abc import Sequence
 from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Num
 
-from fcnet.checks import as_jax, check_unmasked
-from fcnet.data.preprocess import Standardizer
+from fcnet.checks import check_unmasked
 from fcnet.splits import hold_out
-from fcnet.types import Layer, Params
 
 
 class WeightedRows(NamedTuple):
@@ -119,6 +116,10 @@ def check_one_kind(name: str, labels: np.ndarray) -> None:
         raise TypeError(f"{name} must hold no missing labels, got {labels[missing][0]}")
 
 
+TIMES = ("Date", "Duration", "Time")
+"""What polars calls dates and times."""
+
+
 def check_no_dates(X: object) -> None:
     """Raise for dates and times, which NumPy would count in units of their own.
 
@@ -130,47 +131,3 @@ def check_no_dates(X: object) -> None:
     for kind in [dtype] if dtype is not None else list(getattr(X, "dtypes", ())):  # of a data frame
         if getattr(kind, "kind", "") in ("m", "M") or str(kind).startswith(TIMES):
             raise TypeError(f"X holds {kind}, expected numbers: make it one, such as of days")
-
-
-TIMES = ("Date", "Duration", "Time")
-"""What polars calls dates and times."""
-
-
-def to_params(
-    coefs: Sequence[np.ndarray],
-    intercepts: Sequence[np.ndarray],
-    target: Standardizer,
-    dtype: DTypeLike,
-) -> Params:
-    """The layers of scikit-learn's `coefs_`, of shape (m_{k-1}, m_k), and `intercepts_`.
-
-    The inverse of `to_arrays`: the outputs are standardised targets.
-    """
-    *below, (W, b) = zip(coefs, intercepts, strict=True)
-    last = (W / target.scale, (b - target.mean) / target.scale)
-    return tuple(
-        Layer(as_jax(W.T.astype(dtype)), as_jax(b.astype(dtype))) for W, b in (*below, last)
-    )
-
-
-def to_arrays(
-    params: Params, target: Standardizer, dtype: DTypeLike
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """`coefs_` and `intercepts_` as NumPy arrays, so that the outputs have the targets' units.
-
-    Args:
-        params: r layers, whose outputs are standardised targets.
-        target: the means and the scales of the targets.
-        dtype: that of the last layer, which holds these means and scales: the targets' own. The
-            other layers keep theirs.
-
-    >>> import jax.numpy as jnp
-    >>> layer = Layer(jnp.ones((1, 1), jnp.float32), jnp.ones(1, jnp.float32))
-    >>> _, (b,) = to_arrays((layer,), Standardizer(np.array([1e9]), np.array([3.0])), np.float64)
-    >>> b.tolist(), layer.b.dtype.name
-    ([1000000003.0], 'float32')
-    """
-    *below, (W, b) = ((np.array(W).T, np.array(b)) for W, b in params)
-    last = (W * target.scale, b * target.scale + target.mean)
-    coefs, intercepts = zip(*below, [np.array(leaf, dtype) for leaf in last], strict=True)
-    return list(coefs), list(intercepts)

@@ -7,7 +7,7 @@ None is an entry like any other.
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -45,12 +45,9 @@ def children(tree: object) -> list[tuple[str | int, Any]] | None:
         return list(tree.items())
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return list(zip(tree._fields, tree, strict=True))
-    return list(enumerate(tree)) if isinstance(tree, Sequence) or _holds_objects(tree) else None
-
-
-def _holds_objects(tree: object) -> TypeGuard[np.ndarray]:
-    """Whether it is a vector of NumPy whose entries are objects, such as arrays."""
-    return isinstance(tree, np.ndarray) and tree.dtype == object and tree.ndim == 1
+    if isinstance(tree, np.ndarray):  # a container if it is a vector of objects, such as arrays
+        return list(enumerate(tree)) if tree.dtype == object and tree.ndim == 1 else None
+    return list(enumerate(tree)) if isinstance(tree, Sequence) else None
 
 
 def leaves(tree: object, path: Path = ()) -> Iterator[tuple[Path, Any]]:

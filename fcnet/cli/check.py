@@ -140,7 +140,9 @@ def check(
     if any(finding.kind == "raises" for finding in report.findings):
         many = " --batched" if batched else ""
         print(GIVEN.format(layout, weight_layout, many, tuple(x.shape), tuple(y.shape)))
-    _write(report, html, json)
+    for path, text in ((html, report.to_html), (json, report.to_json)):
+        if path is not None:
+            write_file(path, text().encode())
     return STATUS[report.verdict]
 
 
@@ -221,12 +223,6 @@ def _example(
     with jax.enable_x64(dtype == "float64"):
         params, x, y = jax.tree.map(lambda a: LIBRARIES[library](a, dtype), example)
     return params, x, y
-
-
-def _write(report: "fcnet.Report", html: Path | None, json: Path | None) -> None:
-    for path, text in ((html, report.to_html), (json, report.to_json)):
-        if path is not None:
-            write_file(path, text().encode())
 
 
 COMMAND = Command(

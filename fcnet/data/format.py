@@ -58,16 +58,13 @@ def format_of(path: Path, separator: str | None, encoding: str | None) -> Format
     if encoding is not None and not isinstance(encoding, str):
         raise TypeError(f"encoding must be a name such as 'latin-1', got {encoding!r:.60}")
     told = (encoding,) if encoding else ()
-    if encoding is None and _first_bytes(path) in (b"\xff\xfe", b"\xfe\xff"):
-        encoding, told = "utf-16", ("UTF-16",)
+    if encoding is None:
+        with path.open("rb") as file:
+            if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                encoding, told = "utf-16", ("UTF-16",)
     lines = _first_lines(path, encoding)
     form = _format_of(lines, separator)
     return form._replace(encoding=encoding, told=told + form.told)
-
-
-def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(2)
 
 
 def _first_lines(path: Path, encoding: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from fcnet.data.cells import array, mask, release, shown
 from fcnet.data.examples import Schema, kept_entries
 from fcnet.data.leaks import NUMBERINGS, numberings
 from fcnet.data.preprocess import Standardizer, standardizer_of, unscaled
-from fcnet.data.read import Place, Table, TableFile
+from fcnet.data.read import Table, TableFile
 from fcnet.data.schema import (
     MISSING_CHOICES,
     Field,
@@ -145,7 +145,11 @@ def _survey(
                 one = _survey_block(table, name, known.get(name), name in again)
                 found[name] = both(found[name], one) if table.first and name in found else one
         unread = {
-            name for name in look if name not in known and _is_unread(name, found[name], file.place)
+            name
+            for name in look
+            if name not in known
+            and found[name].texts is None
+            and decide(name, found[name], file.place).kind == "category"
         }
         look, again = tuple(unread - again), again | unread
     return found
@@ -157,11 +161,6 @@ def _survey_block(table: Table, name: str, field: Field | None, texts: bool) -> 
         return survey(cells, table.decimal, table.first, texts=texts)
     entries = interpret(field, table)
     return survey_of(cells, entries, is_missing(entries), table.first)
-
-
-def _is_unread(name: str, found: Survey, place: Place) -> bool:
-    """Whether a column is a category of which some texts were not looked at."""
-    return found.texts is None and decide(name, found, place).kind == "category"
 
 
 def _decided(

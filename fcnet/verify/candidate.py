@@ -22,7 +22,7 @@ from fcnet.verify.arrangement import Arrangement
 from fcnet.verify.calling import name_of_function
 from fcnet.verify.forms import opened
 from fcnet.verify.returned import Returned, read_returned
-from fcnet.verify.step import after_step, gradient_of_step, is_changed
+from fcnet.verify.step import after_step, gradient_of_step, is_beside
 from fcnet.verify.types import Answer, Case, Finding, Format, form_finding, format_of
 
 SHOWN_FRAMES, SHOWN_CHARACTERS = 3, 300
@@ -180,15 +180,13 @@ class Candidate(NamedTuple):
             return read_returned(layout, like, returned, n)
         before = layout.present(case.params)
 
-        def shown(after: Any) -> Returned:
-            found = read_returned(layout, like, after, n)
-            found = found._replace(partial=None)  # the shape of a parameter hides the whole step
-            return gradient_of_step(before, found, rate)
+        def as_step(after: Returned) -> Returned:
+            after = after._replace(partial=None)  # the shape of a parameter hides the whole step
+            return gradient_of_step(before, after, rate)
 
-        step = shown(after_step(arguments[0], returned))
-        if step.answer is None and is_changed((in_place := shown(arguments[0])).answer):
-            return in_place  # it returned something else, such as its predictions
-        return step
+        after = read_returned(layout, like, after_step(arguments[0], returned), n)
+        in_place = as_step(read_returned(layout, like, arguments[0], n))
+        return in_place if is_beside(after.answer, in_place.answer) else as_step(after)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Both readers use it: that of a network's gradient, and that of the gradient of a
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, ValuesView
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,20 +31,25 @@ def is_one_number(value: Any) -> bool:
 def value_in(part: Any) -> Any:
     """The value that stands beside a gradient: one number, or the first of (value, other results).
 
-    So JAX returns it with `has_aux`. None if there is none.
+    So JAX returns it with `has_aux`. None if there is none, as where the number is whole.
 
-    >>> value_in(0.5), value_in((0.5, {"accuracy": 1.0})), value_in(np.ones(2))
-    (0.5, 0.5, None)
+    >>> value_in(0.5), value_in((0.5, {"accuracy": 1.0})), value_in(np.ones(2)), value_in(3)
+    (0.5, 0.5, None, None)
     """
     first = part[0] if type(part) is tuple and len(part) == 2 else part
-    return first if is_one_number(first) else None
+    return first if _is_value(first) else None
+
+
+def _is_value(entry: Any) -> bool:
+    return is_one_number(entry) and is_floating(entry)
 
 
 class Place(NamedTuple):
     """Where a gradient is in a result, and where the value of the function.
 
     Attributes:
-        gradient: the key of its entry; None if it is all of the result but the value.
+        gradient: the key of its entry, or a tuple with the keys of its arrays; None if it is all of
+            the result but the value.
         value: the key of the value, 0 or -1 beside a gradient without a key; None if there is none.
         rest: the keys of what is neither, such as a cache or an accuracy.
     """
@@ -68,6 +73,8 @@ class Place(NamedTuple):
             return result, None
 
     def _gradient_in(self, result: Any) -> Any:
+        if isinstance(self.gradient, tuple):
+            return tuple(result[key] for key in self.gradient)
         if self.gradient is not None or self.value is None:
             return result if self.gradient is None else result[self.gradient]
         if isinstance(result, Mapping):
@@ -76,38 +83,92 @@ class Place(NamedTuple):
         return rest[0] if len(rest) == 1 else rest
 
     @property
-    def note(self) -> str:
-        """What is not judged, in words; "" if there is nothing."""
-        rest = ", ".join(map(repr, self.rest))
-        return f"of the result, {rest} is no gradient, and was not judged" if rest else ""
+    def keys(self) -> tuple[Any, ...]:
+        """The keys of the gradient's entries; () if it is all of the result but the value."""
+        if isinstance(self.gradient, tuple):
+            return self.gradient
+        return () if self.gradient is None else (self.gradient,)
+
+
+def is_one_gradient(places: Sequence[Place]) -> bool:
+    """Whether all places share entries of the result, so that no other may be the gradient.
+
+    >>> is_one_gradient([Place(0), Place((0, 1))]), is_one_gradient([Place(0), Place(1)])
+    (True, False)
+    """
+    keys = [{*place.keys} for place in places if place.keys]
+    return all(one & other for one in keys for other in keys)
+
+
+def entries_of(result: Any, keys: Collection[Any]) -> str:
+    """Entries of a result, in words.
+
+    >>> entries_of((0.5, 0.75, "grads"), (0, 1)), entries_of({"grads": 1.0, "cache": []}, ["cache"])
+    ('entries 0, 1 of the result', "'cache' of the result")
+    """
+    fields = dict(enumerate(getattr(result, "_fields", ())))
+    words = [fields.get(key, key) for key in keys]
+    noun = f"entr{'ies' if len(words) > 1 else 'y'} " if isinstance(words[0], int) else ""
+    return f"{noun}{', '.join(map(repr, words))} of the result"
+
+
+def not_judged(result: Any, keys: Collection[Any]) -> str:
+    """What is left out of a result, in words; "" if nothing is.
+
+    >>> not_judged((0.5, 0.75, "grads"), (0, 1))
+    'entries 0, 1 of the result were not judged'
+    """
+    verb = "were" if len(keys) > 1 else "was"
+    return f"{entries_of(result, keys)} {verb} not judged" if keys else ""
 
 
 def usual_places(result: Any) -> list[Place]:
-    """A gradient alone, or with the value first or last; in a dict, that is its only number."""
+    """A gradient alone, or with the value first or last; in a dict, that may be any number."""
     if isinstance(result, Mapping):
-        numbers = [key for key, entry in result.items() if is_one_number(entry)]
-        return [Place(), *(Place(value=key) for key in numbers if len(numbers) == 1)]
+        return [Place(), *(Place(value=key) for key in numbers_of(result))]
     ends = (0, -1) if isinstance(result, (tuple, list)) and len(result) > 1 else ()
     return [Place(), *(Place(value=i) for i in ends if value_in(result[i]) is not None)]
 
 
-def places_among_others(result: Any) -> list[Place]:
-    """Where a gradient may stand among other results: numbers, None and containers.
+def numbers_of(entries: Mapping[Any, Any]) -> list[Any]:
+    """The keys of the entries that may be the value. A lone one is; of several, none is.
 
-    An array beside it might be a part of the gradient. Of several numbers, none is the value.
+    Not what has axes of length 1: one output of one example has, too.
+    """
+    return [key for key, entry in entries.items() if _is_value(entry) and shape_of(entry) == ()]
+
+
+def places_among_others(result: Any) -> list[Place]:
+    """Where a gradient may stand among other results: in one entry, or in all arrays of a tuple.
 
     >>> places_among_others({"loss": 0.5, "gradient": [np.ones(2)]})
     [Place(gradient='gradient', value='loss', rest=())]
+    >>> places_among_others((np.ones(2), np.ones(3), {}))[-1]
+    Place(gradient=(0, 1), value=None, rest=(2,))
     """
-    keys = result if isinstance(result, Mapping) else range(len(children(result) or ()))
-    numbers = [key for key in keys if is_one_number(result[key])]
-    arrays = {key for key in keys if result[key] is not None and children(result[key]) is None}
+    is_dict = isinstance(result, Mapping)
+    entries = dict(result if is_dict else enumerate(result if children(result) else ()))
+    numbers = numbers_of(entries)
     value = numbers[0] if len(numbers) == 1 else None
-    return [
-        Place(key, value, tuple(other for other in keys if other not in (key, value)))
-        for key in keys
-        if len(keys) > 1 and key not in numbers and arrays <= {*numbers, key}
-    ]
+    if len(entries) < 2:
+        return []
+    ways = [(key, value) for key, entry in entries.items() if _may_be_gradient(entry)]
+    arrays = tuple(key for key, entry in entries.items() if is_array(entry) and not is_dict)
+    if 1 < len(arrays) < len(entries):
+        ways.append((arrays, None))
+        ends = ((arrays[0], arrays[1:]), (arrays[-1], arrays[:-1]))
+        ways += [(keys, end) for end, keys in ends if end in numbers and len(keys) > 1]
+    return [Place(key, value, _others(entries, key, value)) for key, value in ways]
+
+
+def _others(entries: Mapping[Any, Any], gradient: Any, value: Any) -> tuple[Any, ...]:
+    taken = (*Place(gradient).keys, value)
+    return tuple(key for key in entries if key not in taken)
+
+
+def _may_be_gradient(entry: Any) -> bool:
+    """Whether a part of a result may be a gradient of itself: no number, None or text."""
+    return entry is not None and not is_one_number(entry) and not isinstance(entry, (str, bytes))
 
 
 def is_one_array(value: Any) -> bool:
@@ -282,6 +343,11 @@ OF_ANY_FUNCTION = (
     _TRANSPOSED,
     _AXES_OF_ONE,
     WrongShape(_is_broadcast, ": it was not summed over what was broadcast", _summed_to),
+    WrongShape(
+        lambda got, expected: math.prod(got) == 1,
+        ": a number that is no gradient belongs in a dict after the gradient",
+        _unclear,
+    ),
     _UNKNOWN,
 )
 """What makes the gradient of an argument of any function have a wrong shape."""

@@ -110,17 +110,18 @@ def check_gradient(
     shapes = shapes_of(values, returned_names(first.value))
     found = results_of(arguments, shapes, first.value)
     tried = [
-        (_claim(subject, gradient, function, arguments, shapes, result), result.answer)
+        (_claim(subject, gradient, function, arguments, shapes, result), result.answer, result)
         for result in found
         if result.answer is not None
     ]
-    findings = [*found[0].findings, *first.mutations]
     if not tried:
+        findings = [*found[0].findings, *first.mutations]
         return unreadable(subject, arguments.format, findings)
-    claim, answer = _nearest(tried, own)
+    claim, answer, result = _nearest(tried, own)
+    findings = [*result.findings, *first.mutations]
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
-    notes += [note] if (note := found[0].form.place.note) else []
+    notes += [note] if (note := result.form.note(first.value)) else []
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
     return add_limits(report, claim, own, draw)
@@ -162,14 +163,16 @@ def _claim(
     )
 
 
-def _nearest(tried: Sequence[tuple[Claim, Answer]], own: ArrayCase) -> tuple[Claim, Answer]:
+def _nearest(
+    tried: Sequence[tuple[Claim, Answer, Result]], own: ArrayCase
+) -> tuple[Claim, Answer, Result]:
     """Where a result can be read in several ways, the one with the fewest wrong arrays.
 
     Of several, one without a value: (dx, ds) with a wrong ds is no pair of dx and a wrong value.
     """
 
-    def wrongness(pair: tuple[Claim, Answer]) -> tuple[int, bool, float]:
-        claim, answer = pair
+    def wrongness(each: tuple[Claim, Answer, Result]) -> tuple[int, bool, float]:
+        claim, answer, _ = each
         comparison = claim.compare(own, answer, claim.format)
         wrong = sum(
             bool((abs(excess) > bound).any())

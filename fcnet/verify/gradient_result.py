@@ -3,19 +3,25 @@
 That is the value of the function, and the gradients of its named values.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from fcnet.arrays import is_array, like, shape_of, to_numpy
+from fcnet.trees import leaves
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
     FOR_A_CONSTANT,
     OF_ANY_FUNCTION,
     Place,
     describe,
+    entries_of,
+    is_one_gradient,
+    is_one_number,
+    not_judged,
+    numbers_of,
     places_among_others,
     usual_places,
     without_numbers,
@@ -50,14 +56,28 @@ class ResultForm(NamedTuple):
 
     def parts(self, returned: Any) -> "Parts":
         """The result taken apart; what does not fit is taken for the gradient."""
-        named: Mapping[str, Any] = {}
-        if self.named and _ends_in_dict(returned):
-            named = returned[-1]
-            returned = _alone(returned[:-1])
-        gradient, value = self.place.parts(returned)
-        if isinstance(gradient, Mapping) and gradient.keys() == {*self.keys}:
+        beside, named = self._without_named(returned)
+        gradient, value = self.place.parts(beside)
+        if self.keys and isinstance(gradient, Mapping) and gradient.keys() >= {*self.keys}:
             gradient = tuple(gradient[key] for key in self.keys)
         return Parts(gradient, value, named)
+
+    def left_out(self, returned: Any) -> dict[Any, Any]:
+        """What of a result that fits is neither the gradient nor the value."""
+        beside, _ = self._without_named(returned)
+        gradient, _ = self.place.parts(beside)
+        unnamed = [key for key in gradient if key not in self.keys] if self.keys else []
+        rest = {key: beside[key] for key in self.place.rest}
+        return rest | {key: gradient[key] for key in unnamed}
+
+    def note(self, returned: Any) -> str:
+        """What of a result that fits is not judged, in words; "" if there is nothing."""
+        return not_judged(self._without_named(returned)[0], self.left_out(returned))
+
+    def _without_named(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
+        if self.named and _ends_in_dict(returned):
+            return _alone(returned[:-1]), returned[-1]
+        return returned, {}
 
 
 class Parts(NamedTuple):
@@ -90,6 +110,9 @@ def results_of(
 ) -> list[Result]:
     """What was returned, read in each way that fits its shapes; in one way if none does.
 
+    None leaves out what may be the gradient of another argument; nor may two entries of the result
+    be the gradient.
+
     Args:
         arguments: of the function.
         shapes: of the values that it names.
@@ -99,16 +122,24 @@ def results_of(
     if shapes and (keys := returned_names(returned)):
         known = [name for name in reversed(tuple(shapes)) if name in keys]
         names.insert(0, (*known, *(name for name in keys if name not in shapes)))
+    fitting: list[ResultForm] = []
+    unclear: list[list[Any]] = []
     for places in (usual_places, places_among_others):
         ways = [way for named in names for way in _ways(arguments, places, named, returned)]
-        fitting = [way for way in ways if _leaves(arguments, way.parts(returned), way) is not None]
+        ways = [way for way in ways if _leaves(arguments, way.parts(returned), way) is not None]
+        doubts = {way: _doubtful(arguments, way, returned) for way in ways}
+        unclear += [[*way.place.keys, *keys] for way, keys in doubts.items() if keys]
+        fitting = [way for way in ways if not doubts[way]]
         if fitting:
             break
-    if len({way.place.gradient for way in fitting}) > 1:
-        fitting = []  # any of several entries may be the gradient
-    forms = dict.fromkeys(fitting) or [ResultForm(entries=None)]
-    found = [read(arguments, shapes, returned, form) for form in forms]
-    return [result for result in found if not result.misshapen] or found[:1]
+    found = [read(arguments, shapes, returned, form) for form in dict.fromkeys(fitting)]
+    exact = [result for result in found if not result.misshapen]
+    likely = exact or ([] if unclear else found)
+    if likely and is_one_gradient([result.form.place for result in likely]):
+        return exact or likely[:1]
+    unclear = unclear or [[key for result in likely for key in result.form.place.keys]]
+    either = sorted({*min(unclear, key=len)}, key=str)
+    return [Result(ResultForm(entries=None), None, (misfit(arguments, returned, either),))]
 
 
 def _ways(
@@ -124,22 +155,57 @@ def _ways(
     ways = [ResultForm(entries, place, named) for entries in firsts for place in found]
     for place in found:
         gradient = ResultForm(None, place, named).parts(returned).gradient
-        if places_by_key := _named_entries(arguments.heads, gradient):
-            entries, keys = zip(*places_by_key, strict=True)
-            ways.append(ResultForm(entries, place, named, keys))
-    return ways
+        for style in STYLES if isinstance(gradient, Mapping) else ():
+            keys = [(i, style.format(head)) for i, head in enumerate(arguments.heads)]
+            if by_key := [(i, key) for i, key in keys if key in gradient]:
+                entries, by_name = zip(*by_key, strict=True)
+                ways.append(ResultForm(entries, place, named, by_name))
+    names = {style.format(head) for head in arguments.heads for style in STYLES}
+    return [
+        way
+        for way in ways
+        if (way.keys or way.place.gradient not in names) and _has_its_value(way, returned)
+    ]
 
 
-def _named_entries(heads: Sequence[str], gradient: Any) -> list[tuple[int, str]]:
-    """The place of the argument that each key of a gradient names; [] if one names none."""
-    if not isinstance(gradient, Mapping):
-        return []
-    for style in STYLES:
-        keys = [(place, style.format(head)) for place, head in enumerate(heads)]
-        found = [(place, key) for place, key in keys if key in gradient]
-        if len(found) == len(gradient):
-            return found
-    return []
+def _has_its_value(way: ResultForm, returned: Any) -> bool:
+    """Whether a lone number that stands in one dict with the gradient is taken for the value."""
+    if way.place.gradient is not None or not way.keys:
+        return True
+    numbers = numbers_of(way.left_out(returned))
+    return len(numbers) != 1 if way.place.value is None else not numbers
+
+
+def _doubtful(arguments: Arguments, way: ResultForm, returned: Any) -> list[Any]:
+    """The keys of what may be the gradient of an argument, but is left out, or is the value.
+
+    Such is what the name of an argument without a gradient is the key of, and what holds arrays of
+    the shapes of these arguments alone.
+    """
+    unread = {*range(len(arguments.heads))} - {*(way.entries or (0,))}
+    floating = {place: {*arguments.leaves_of([place])} & {*arguments.floating} for place in unread}
+    heads = [arguments.heads[place] for place in unread if floating[place]]
+    shapes = {shape_of(arguments.leaves[i]) for place in unread for i in floating[place]}
+    names = {style.format(head) for head in heads for style in STYLES}
+    rest = way.left_out(returned)
+    doubtful = [key for key in (*rest, way.place.value) if key in names]
+    return doubtful + [key for key, entry in rest.items() if _may_hold(entry, heads, shapes)]
+
+
+def _may_hold(entry: Any, heads: Sequence[str], shapes: Set[tuple[int, ...]]) -> bool:
+    """Whether a part of a result may hold the gradients of arguments of these names and shapes.
+
+    A number in a dict has none of these names, and so is another, such as an accuracy.
+    """
+    if isinstance(entry, Mapping):
+        styles = ({style.format(head) for head in heads} for style in STYLES)
+        *gradients, plain = (names & {*entry} for names in styles)
+        if any(gradients) or len(plain) == len(entry) > 0:
+            return True
+    found = [x for _, leaf in leaves(entry) for x in jax.tree.leaves(leaf) if is_array(x)]
+    if isinstance(entry, Mapping):
+        found = [x for x in found if not is_one_number(x)]
+    return bool(found) and shapes >= {*map(shape_of, found)}
 
 
 def returned_names(returned: Any) -> tuple[Any, ...]:
@@ -180,17 +246,20 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
 
 
 def _renamed(own: Any, gradient: Any) -> Any:
-    """The gradient with the keys of the user's own arguments, where it has dW for W."""
-    if type(own) is dict and isinstance(gradient, Mapping):
-        names = in_one_style(own, gradient)
+    """The gradient in the user's own containers: with dW for W, and a list for a tuple."""
+    fields = getattr(own, "_fields", None)
+    if (fields or type(own) is dict) and isinstance(gradient, Mapping):
+        names = in_one_style(fields or own, gradient)
         if names is None or len(own) != len(gradient):
             return gradient
-        return {
-            key: _renamed(own[key], gradient[name]) for key, name in zip(own, names, strict=True)
-        }
-    both = type(own) in (list, tuple) and type(gradient) in (list, tuple)
-    if both and not is_array(gradient) and len(own) == len(gradient):
-        return type(gradient)(map(_renamed, own, gradient))
+        entries = own._asdict() if fields else own
+        pairs = zip(entries.items(), names, strict=True)
+        found = {key: _renamed(entry, gradient[name]) for (key, entry), name in pairs}
+        return type(own)(**found) if fields else found
+    both = (fields or type(own) in (list, tuple)) and type(gradient) in (list, tuple)
+    if both and len(own) == len(gradient):
+        entries = list(map(_renamed, own, gradient))
+        return type(own)(*entries) if fields else type(own)(entries)
     return gradient
 
 
@@ -243,19 +312,29 @@ def _unknown_name(shapes: Mapping[str, tuple[int, ...]], name: str) -> Finding:
     return form_finding("wrong_structure", message)
 
 
-def misfit(arguments: Arguments, gradient: Any) -> Finding:
-    """That the gradient is in other containers than the arguments."""
+def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> Finding:
+    """That the gradient is in other containers than the arguments, or which part it is is unclear.
+
+    Args:
+        arguments: of the function.
+        gradient: what was taken for it.
+        unclear: the keys of the parts any of which may hold a gradient.
+    """
     args = jax.tree.unflatten(arguments.structure, arguments.leaves)
-    name = arguments.names[0].split("[")[0]
     message = (
-        f"the gradient is {describe(gradient)}, expected {describe(args[0])}, like {name}, "
-        "alone or as (value, gradient)"
+        f"the gradient is {describe(gradient)}, expected {describe(args[0])}, like "
+        f"{arguments.heads[0]}, alone or as (value, gradient)"
     )
     if len(args) > 1:
         message += f"; or a tuple of {len(args)} gradients, one for each argument"
         message += ", or of those of the first ones" if len(args) > 2 else ""
-        names = ", ".join(f"d{head}" for head in arguments.heads[:2])
-        message += f"; or a dict by the names of arguments, such as {names}"
+        names = ", ".join(f"d{head}" for head in arguments.heads[:2] if head.isidentifier())
+        message += f"; or a dict by the names of arguments, such as {names}" * bool(names)
+    if unclear:
+        each = "each " * (len(unclear) > 1)
+        where = entries_of(gradient, unclear)
+        message += f"; {where} may {each}be a gradient: leave out what is none"
+        return form_finding("wrong_structure", message)
     expected, got = _keys(args[0]), _keys(gradient)
     for what, keys in (("lacks", expected - got), ("also has", got - expected)):
         if keys and got and expected != {""}:

@@ -341,7 +341,9 @@ def _gradient_names(name: str) -> list[str]:
     letters = (word.role, word.role.lower()) if word else ()
     starts = dict.fromkeys(("", name.partition(bare)[0]))
     nouns = dict.fromkeys((bare, PLURAL.sub("", bare), *letters))
-    return [start + style.format(noun) for start, noun, style in product(starts, nouns, STYLES[1:])]
+    return [
+        start + style.format(noun) for start, noun, style in product(starts, nouns, STYLES[:-1])
+    ]
 
 
 def _may_be_one(key: str | int, value: Any) -> bool:

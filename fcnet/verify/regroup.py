@@ -12,12 +12,12 @@ from fcnet.trees import Path, leaves
 from fcnet.verify.forms import is_one_array, without_ones
 
 STYLES = (
-    *("{}", "d{}", "d_{}", "grad_{}", "{}_grad", "{}_grads", "{}_gradient", "nabla_{}"),
-    *("dL_d{}", "dLd{}", "dJ_d{}", "dJd{}"),
+    *("d{}", "d_{}", "grad_{}", "{}_grad", "{}_grads", "{}_gradient", "nabla_{}"),
+    *("dL_d{}", "dLd{}", "dJ_d{}", "dJd{}", "dj_d{}", "dC_d{}", "{}"),
 )
-"""How people name the gradient of the entry {} of a mapping."""
+"""How people name the gradient of the entry {} of a mapping; W itself may stand beside dW."""
 
-GRADIENT_OF = re.compile(r"^(?:(?:d[LJ]_?)?d_?|grad_|nabla_)(?=[A-Za-z])|_grad(?:s|ient)?$")
+GRADIENT_OF = re.compile(r"^(?:(?:d[LJjC]_?)?d_?|grad_|nabla_)(?=[A-Za-z])|_grad(?:s|ient)?$")
 """What makes the name of a gradient of the name of its parameter."""
 
 ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (

@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fcnet.arrays import coarsest_dtype, dtype_of, is_array, shape_of, to_numpy
 from fcnet.layouts import Layout, Slot
-from fcnet.trees import Path, children, name_of
+from fcnet.trees import Path, children, leaves, name_of
 from fcnet.verify.forms import (
+    Place,
     describe,
+    entries_of,
+    is_one_gradient,
     is_one_number,
+    not_judged,
+    numbers_of,
     of_examples,
     places_among_others,
     usual_places,
@@ -73,11 +77,11 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         message = (ONE_NUMBER if alone else NOTHING).format(names=names)
         return Returned(None, (form_finding("wrong_structure", message),))
     try:
-        found, loss, note = _gradient_and_loss(layout, params, value)
+        found = _gradient_and_loss(layout, params, value)
     except _MismatchError as mismatch:
         return Returned(None, (form_finding("wrong_structure", str(mismatch)),))
-    slots = layout.arrays
-    leaves = [found[slot.path] for slot in slots]
+    slots, loss, note = layout.arrays, found.loss, not_judged(value, found.rest)
+    leaves = [found.leaves[slot.path] for slot in slots]
     findings = [
         f for slot, leaf in zip(slots, leaves, strict=True) for f in _check_kind(slot, leaf)
     ]
@@ -104,44 +108,72 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     return Returned(answer, tuple(findings), tuple(leaves[i] for i in each), note=note)
 
 
-def _gradient_and_loss(
-    layout: Layout, params: object, value: Any
-) -> tuple[dict[Path, Any], Any, str]:
-    """The gradient's leaves by the paths of the parameters, the loss or None, and a note or "".
+class _Found(NamedTuple):
+    """A gradient and a loss that were found in a result.
+
+    Attributes:
+        leaves: of the gradient, by the paths of the parameters.
+        place: in the result.
+        loss: or None.
+        rest: the keys of what is neither.
+    """
+
+    leaves: dict[Path, Any]
+    place: Place
+    loss: Any
+    rest: tuple[Any, ...]
+
+    def fitting_shapes(self, layout: Layout) -> int:
+        """How many of its arrays have the shapes of their parameters."""
+        pairs = [(self.leaves[slot.path], slot.shape) for slot in layout.arrays]
+        return sum(is_array(leaf) and shape_of(leaf) == shape for leaf, shape in pairs)
+
+
+def _gradient_and_loss(layout: Layout, params: object, value: Any) -> _Found:
+    """The gradient and the loss in a result.
 
     If several ways fit the containers, the one that fits the most shapes is preferred. Only where
-    none does, the gradient may stand among other results, if that leaves no choice.
+    none does, the gradient may stand among other results. Two entries that fit alike are refused.
     """
-    fitting, mismatches = [], []
-    for place in usual_places(value):
-        gradient, loss = place.parts(value)
-        try:
-            fitting.append((_aligned(layout, params, gradient), loss, ""))
-        except _MismatchError as error:
-            mismatches.append(error)
-    fitting = fitting or _among_others(layout, params, value)
+    mismatches: list[_MismatchError] = []
+    for places in (usual_places, places_among_others):
+        fitting = []
+        for place in places(value):
+            gradient, loss = place.parts(value)
+            try:
+                aligned = _aligned(layout, params, gradient)
+            except _MismatchError as error:
+                mismatches.append(error)
+                continue
+            fitting.append(_Found(aligned, place, loss, (*place.rest, *_unused(gradient, aligned))))
+        fitting = [found for found in fitting if _has_its_loss(found, value)]
+        if fitting:
+            break
     if not fitting:
         is_pair = isinstance(value, (tuple, list)) and len(value) == 2
-        raise mismatches[-1 if is_pair else 0]
-    return max(
-        fitting,
-        key=lambda way: sum(
-            is_array(way[0][slot.path]) and shape_of(way[0][slot.path]) == slot.shape
-            for slot in layout.arrays
-        ),
-    )
+        raise mismatches[len(usual_places(value)) - 1 if is_pair else 0]
+    counts = [found.fitting_shapes(layout) for found in fitting]
+    likely = [found for found, n in zip(fitting, counts, strict=True) if n == max(counts)]
+    if not is_one_gradient([found.place for found in likely]):
+        keys = dict.fromkeys(key for found in likely for key in found.place.keys)
+        where = entries_of(value, keys)
+        raise _MismatchError(f"{where} may each be the gradient: leave out what is none")
+    return likely[0]
 
 
-def _among_others(
-    layout: Layout, params: object, value: Any
-) -> list[tuple[dict[Path, Any], Any, str]]:
-    """The only entry of a result that is a gradient, with the loss; nothing if several are."""
-    found = []
-    for place in places_among_others(value):
-        gradient, loss = place.parts(value)
-        with suppress(_MismatchError):
-            found.append((_aligned(layout, params, gradient), loss, place.note))
-    return found if len(found) == 1 else []
+def _unused(gradient: Any, aligned: Mapping[Path, Any]) -> list[Any]:
+    """The keys of what a dict has besides the gradient."""
+    used = set(map(id, aligned.values()))
+    entries = gradient.items() if isinstance(gradient, Mapping) else ()
+    return [key for key, entry in entries if used.isdisjoint(id(x) for _, x in leaves(entry))]
+
+
+def _has_its_loss(found: _Found, value: Any) -> bool:
+    """Whether a lone number that stands in one dict with the gradient is taken for the loss."""
+    if found.place.keys or not isinstance(value, Mapping):
+        return True
+    numbers = numbers_of({key: value[key] for key in found.rest})
+    return len(numbers) != 1 if found.loss is None else not numbers
 
 
 def _aligned(layout: Layout, params: object, gradient: Any) -> dict[Path, Any]:
@@ -164,7 +196,7 @@ def _align(params: Any, gradient: Any, path: Path = ()) -> dict[Path, Any]:
     if entries is None or parts is None:
         raise _MismatchError(
             f"the gradient of {name_of(path)} is {describe(gradient)}, "
-            f"expected {describe(params)}; alone, or as a pair with the loss"
+            f"expected {describe(params)}; alone, with the loss, or in one entry of the result"
         )
     aligned: dict[Path, Any] = {}
     for (key, entry), part in zip(entries, parts, strict=True):

@@ -25,6 +25,9 @@ FEWEST_ENTRIES, NEAR = 20, 0.05
 """How many entries must be multiples of their parameters' last digits, and how nearly, before a
 gradient is taken for a difference of parameters: by chance it is so once in 10^20 times."""
 
+SAME = 0.01
+"""How far, relatively, a gradient is from that which its step in place shows, in fewer digits."""
+
 FAR = 160
 """An entry shows it if its step is this many times smaller than its parameter: then its number of
 last digits is known to a small part of one."""
@@ -88,6 +91,21 @@ def gradient_of_step(before: Params, after: Returned, learning_rate: float) -> R
 def is_changed(step: Answer | None) -> bool:
     """Whether a step has changed any parameter."""
     return step is not None and any(leaf.any() for leaf in jax.tree.leaves(step.gradient))
+
+
+@np.errstate(all="ignore")  # a wrong candidate may return any values
+def is_beside(returned: Answer | None, step: Answer | None) -> bool:
+    """Whether a step was taken in place, and what it returned is no new parameters.
+
+    That is predictions or the like, which cannot be read, or its own gradient.
+    """
+    if step is None or not is_changed(step) or returned is None:
+        return is_changed(step)
+    one, other = (
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(answer.gradient)])
+        for answer in (returned, step)
+    )
+    return bool(np.linalg.norm(one - other) <= SAME * np.linalg.norm(other))
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values

@@ -107,6 +107,30 @@ def test_a_right_step_is_right_and_a_wrong_line_is_named(step, dtype, rate):
     )
 
 
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda grads: (0.5, grads),
+        lambda grads: {"loss": 0.5, "grads": grads},
+        lambda grads: (grads, {"A1": X}),
+        lambda grads: (0.5, 0.75, grads, X),
+    ],
+)
+def test_a_step_in_place_may_return_its_gradient(result):
+    """These are no new parameters, though their containers are the same."""
+
+    def step(backward):
+        def taken(params, X, Y):
+            grads = backward(params, X, Y)
+            in_place(lambda *_: grads, 0.1)(params, X, Y)
+            return result(grads)
+
+        return taken
+
+    assert check(step(planted()), learning_rate=0.1).ok
+    assert found(check(step(planted(("sign", 2))), learning_rate=0.1)) == [(2, 2, "sign")]
+
+
 @pytest.mark.parametrize("seed", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_what_a_small_step_has_lost_above_hides_no_missing_slope(seed):
     """W2^T delta2 has lost digits. In the right delta1 a small sigma' makes that smaller."""

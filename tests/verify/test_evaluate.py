@@ -19,6 +19,8 @@ WHOLE = np.arange(12).reshape(3, 4) - 5
 LOGICAL = A > 0
 
 
+constant = lax.stop_gradient
+
 FUNCTIONS = {
     "entrywise": (
         lambda x, y: [
@@ -40,6 +42,15 @@ FUNCTIONS = {
     "of small numbers": (
         lambda x: [jnp.arcsin(x), jnp.arccos(x), jnp.arctanh(x)],
         (np.tanh(A),),
+    ),
+    "special functions": (
+        lambda x, y: [
+            *(lax.lgamma(x), lax.digamma(x), lax.polygamma(jnp.full_like(x, 2.0), x)),
+            *(lax.igamma(x, y), lax.igammac(x, y), lax.bessel_i0e(x), lax.bessel_i1e(x)),
+            *(lax.betainc(constant(x), constant(y), x / 9), lax.erf_inv(x / 9)),
+            lax.zeta(constant(1 + x), constant(y)),
+        ],
+        (abs(A) + 0.5, abs(B) + 0.5),
     ),
     "of two": (
         lambda x, y: [

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 from jax import lax
 
 from fcnet.arrays import unit_roundoff
@@ -57,6 +58,31 @@ def test_what_is_not_rounded_does_not_move() -> None:
 
     moved = sigma(exact, x)  # at least one rounding at the end is allowed
     np.testing.assert_array_equal(moved, abs(exact(x)))
+
+
+def test_a_move_out_of_the_domain_is_none() -> None:
+    """A square root of what cancels, and a function of whole numbers alone."""
+    assert np.isfinite(sigma(lambda x: jnp.sqrt(x / 3 * 3 - x), jnp.array(0.7)))
+    x = jnp.array([0.3, 2.0])
+    moved = sigma(lambda x: jax.scipy.special.polygamma(1, x), x)
+    np.testing.assert_array_less(moved, 100 * jax.scipy.special.polygamma(1, x))
+
+
+@pytest.mark.parametrize("name", ["gammaln", "digamma", "gammainc", "betainc", "erfc"])
+def test_special_functions_are_as_precise_as_those_of_libraries(name: str) -> None:
+    """JAX's own in float32, beside SciPy's."""
+    draw = np.random.default_rng(0)
+    arguments = {"gammainc": 2, "betainc": 3}.get(name, 1)
+    args = [draw.uniform(0.1, 6, 4000).astype("float32") for _ in range(arguments)]
+    args[-1] /= 6.1 if name == "betainc" else 1
+    function = getattr(jax.scipy.special, name)
+    own = function(*map(jnp.asarray, args))
+    exact = [x.astype(float) for x in args]
+    twin = {"digamma": "psi"}.get(name, name)
+    error = abs(np.asarray(own, float) - getattr(scipy.special, twin)(*exact))
+    allowed = rounding.KAPPA * 2.0**-24 * sigma(function, *exact)
+    assert np.mean(error <= allowed) > 0.995
+    assert np.max(error / allowed) > 0.1  # and not much less precise
 
 
 def test_a_sum_rounds_as_recursive_summation_in_random_order() -> None:
@@ -219,6 +245,20 @@ def test_jumps_are_what_a_hair_decides(function: Any, x: float, low: float, high
     jump = jumps(trace(jax.grad(function), x), x, size=1e-15)
     least, most = jump.min(0), jump.max(0)
     assert (float(least), float(most)) == pytest.approx((low, high), abs=1e-12)
+
+
+def test_the_place_after_a_floor_is_no_choice() -> None:
+    """floor(u) + 1 is a whole number, and stays one: no hair makes another index of it."""
+    table = jnp.arange(6.0) ** 2
+
+    def between(u: Any) -> Any:
+        place = jnp.floor(u)
+        after = (place + 1).astype(int)
+        return (u - place) * table[after] + (after - u) * table[after - 1]
+
+    slope = trace(jax.grad(between), 0.0)
+    assert abs(jumps(slope, 2.3, size=1e-15)).max() < 1e-13
+    assert abs(jumps(slope, 2.0, size=1e-15)).max() == pytest.approx(2)  # from 3 to 5
 
 
 def test_jumps_of_equal_entries() -> None:

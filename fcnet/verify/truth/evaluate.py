@@ -189,6 +189,12 @@ def _sort(p: Mapping[str, Any], rank: int, lead: Any, x: Any, *others: Any) -> A
     return NotImplemented if others else [np.sort(x, p["dimension"] - rank)]
 
 
+def _polygamma(n: Any, x: Any) -> Any:
+    """The derivative of order n of digamma, for whole numbers n in floating point."""
+    factor = np.cos(np.pi * (n + 1)) * scipy.special.gamma(n + 1)
+    return np.where(n == 0, scipy.special.psi(x), factor * scipy.special.zeta(n + 1, x))
+
+
 def _index_of(function: Callable[..., Any]) -> Rule:
     def rule(p: Mapping[str, Any], rank: int, lead: Any, x: Any) -> Any:
         (axis,) = p["axes"]
@@ -316,6 +322,16 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "atan2": _entrywise(np.arctan2, "f"),
         "erf": _entrywise(scipy.special.erf, "f"),
         "erfc": _entrywise(scipy.special.erfc, "f"),
+        "erf_inv": _entrywise(scipy.special.erfinv, "f"),
+        "lgamma": _entrywise(scipy.special.gammaln, "f"),
+        "digamma": _entrywise(scipy.special.psi, "f"),
+        "polygamma": _entrywise(_polygamma, "f"),
+        "zeta": _entrywise(scipy.special.zeta, "f"),
+        "igamma": _entrywise(scipy.special.gammainc, "f"),
+        "igammac": _entrywise(scipy.special.gammaincc, "f"),
+        "regularized_incomplete_beta": _entrywise(scipy.special.betainc, "f"),
+        "bessel_i0e": _entrywise(scipy.special.i0e, "f"),
+        "bessel_i1e": _entrywise(scipy.special.i1e, "f"),
         "is_finite": _entrywise(np.isfinite, "f"),
         "rsqrt": _entrywise(lambda x: 1 / np.sqrt(x), "f"),
         "logistic": _entrywise(lambda x: 1 / (1 + np.exp(-x)), "f"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -58,6 +59,8 @@ class BackwardPass:
     format: Format
     silent: Callable[[], list[SilentAnswer]]
     unread: Unread = frozenset()
+
+    independent: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -217,5 +217,9 @@ def _raised(error: BaseException, case: Case) -> Finding:
 
 
 def message_of(error: BaseException) -> str:
-    """The type and the message of an exception, cut to a length that a report can show."""
-    return "".join(traceback.format_exception_only(error)).strip()[:SHOWN_CHARACTERS]
+    """The type and the message of an exception, cut to a length that a report can show.
+
+    What JAX adds below a line, that it has removed frames of its own, says nothing of the error.
+    """
+    message, *_ = "".join(traceback.format_exception_only(error)).split("\n" + 20 * "-" + "\n")
+    return message.strip()[:SHOWN_CHARACTERS]

@@ -11,6 +11,7 @@ from jax import Array
 
 from fcnet.arrays import dtype_of, like, shape_of, to_numpy, unit_roundoff
 from fcnet.verify.arguments import coarsest_format
+from fcnet.verify.candidate import message_of
 from fcnet.verify.claim_table import claim_table
 from fcnet.verify.compare import Comparison, compare_arrays, largest_excess
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
@@ -22,9 +23,9 @@ from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
 from fcnet.verify.shown import MANY, code_of
 from fcnet.verify.table import Table
-from fcnet.verify.truth.double import Traced, trace
+from fcnet.verify.truth.double import Traced, draws_in_double, trace
 from fcnet.verify.truth.evaluate import evaluate
-from fcnet.verify.truth.rounding import KAPPA, TOGETHER, jumps, sample_count, spread
+from fcnet.verify.truth.rounding import KAPPA, TOGETHER, Spread, jumps, sample_count, spread
 from fcnet.verify.truth.ties import breaks_ties
 from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf, Values, form_finding
 
@@ -37,6 +38,14 @@ AWAY = 0.1
 FEW_CHOICES, MANY_CHOICES = 6, 64
 """How many random choices are tried at kinks and among equal entries: at first, and if an answer
 fits none of them. With 64 each of nine equal entries is the largest in some."""
+
+OTHER_NUMBERS = (
+    "what is right is computed in float64, in which the random numbers drawn inside are "
+)
+OTHER_NUMBERS += "others: draw them before and pass them as an argument, or draw them with a dtype"
+
+SMALL = 2**12
+"""How many numbers a case has at most whose right values are kept."""
 
 WIDER = 1.5
 """Choices at several kinks can add up to more than the few combinations that are tried."""
@@ -86,6 +95,8 @@ class Claim:
         causes: what explains wrong numbers before the arrays are compared; a function of the claim
             and the trials.
         sizes: (), since this is no network.
+        independent: whether rounding errors on different cases are.
+        plain: the user's word for the JAX function that gives what is right.
         shown: the arguments by names, from their leaves, for an example; None if none is given.
     """
 
@@ -100,6 +111,8 @@ class Claim:
     upstream: tuple[Values, ...] = ()
     causes: Callable[["Claim", Sequence[Trial]], list[Finding]] = lambda claim, trials: []
     sizes: tuple[int, ...] = ()
+    independent: bool = True
+    plain: str = "function"
     shown: Callable[[Sequence[Any]], dict[str, Any]] | None = None
 
     @property
@@ -141,9 +154,8 @@ class Claim:
         """
         got = jax.tree.leaves(answer.gradient)
         leaves = (*case.leaves, *got[: len(self.upstream)])
-        floor = format.tiny / format.u
-        samples = sample_count(sum(leaf.size for leaf in leaves))
-        right, sigma, roundoff = spread(self._traced, leaves, samples=samples, floor=floor)
+        floor = max(f.tiny / f.u for f in (format, self.format))
+        right, sigma, roundoff = self._spread(leaves, floor)
         u = max(format.u, roundoff)
         pairs = zip(sigma, self.arrays, strict=True)
         allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
@@ -203,7 +215,32 @@ class Claim:
 
     @cached_property
     def _traced(self) -> Traced:
-        return trace(self.right, (*map(to_numpy, self.leaves), *self.upstream))
+        try:
+            return trace(self.right, (*map(to_numpy, self.leaves), *self.upstream))
+        except Exception as error:
+            raise TypeError(
+                f"{self.plain} must have a derivative that JAX finds, as a loop has whose number "
+                f"of steps is fixed; it raised {message_of(error)}"
+            ) from error
+
+    def _spread(self, leaves: Sequence[Values], floor: float) -> Spread:
+        """What is right, and how far rounding moves it: found once for a case, if it is small.
+
+        Cases are compared several times, and of a long loop each time takes seconds.
+        """
+        size = sum(leaf.size for leaf in leaves)
+        find = partial(spread, self._traced, leaves, samples=sample_count(size), floor=floor)
+        if size > SMALL:
+            return find()
+        key = (floor, *(leaf.tobytes() for leaf in leaves))
+        if key not in self._spreads:
+            self._spreads[key] = find()
+        return self._spreads[key]
+
+    @cached_property
+    def _spreads(self) -> dict[Any, Spread]:
+        """What was found, by case."""
+        return {}
 
     def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
         """How the wrong arrays differ from the right ones; or which errors are persistent."""
@@ -224,10 +261,15 @@ class Claim:
         """The arrays of which no case shows anything."""
         shown = np.any([comparison.informative for comparison in comparisons], axis=0)
         silent = ", ".join(path for path, some in zip(self.paths, shown, strict=True) if not some)
-        if not silent:
-            return []
-        return [
+        notes = [
             f"of {silent} nothing is proved: the right values are zero or all rounding everywhere"
+        ]
+        alike = all(comparison.ok for comparison in comparisons)
+        draws = not alike and self.given != FORMATS["float64"]
+        return [
+            *(notes if silent else ()),
+            *_not_finite(comparisons),
+            *([OTHER_NUMBERS] if draws and draws_in_double(self._traced.jaxpr) else ()),
         ]
 
     def example(self, trials: Sequence[Trial]) -> Example:
@@ -337,11 +379,24 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
             others={p: right for p, right in rights.items() if p != path},
             terms=partial(_terms, claim, trials, i),
             lengths=_lengths(claim),
+            kept=() if place is None else claim.kept[place],
             unit_roundoff=claim.format.u,
         )
         for i, (path, place, phrase, quantity, _) in enumerate(claim.arrays)
         if grades[i] == max(grades) > 0
     ]
+
+
+def _not_finite(comparisons: Sequence[Comparison]) -> list[str]:
+    """A sentence for each array of which autodiff gives numbers that are not finite."""
+    found: dict[str, str] = {}
+    for comparison in comparisons:
+        for path, right in zip(comparison.paths, comparison.right, strict=True):
+            count = int((~np.isfinite(right)).sum())
+            where = f"on {comparison.case}, {count} of the {right.size} right numbers of {path}"
+            if count:
+                found.setdefault(path, f"{where} are not finite: there any number agrees")
+    return list(found.values())
 
 
 def _known(values: Values, trial: Trial, i: int) -> Values:

@@ -71,6 +71,10 @@ class Subject(Protocol):
     def sizes(self) -> tuple[int, ...]:
         """The sizes (d, m_1, ..., m_r) of a network; empty for any other function."""
 
+    @property
+    def independent(self) -> bool:
+        """Whether rounding errors on different cases are independent."""
+
     def answer(self, case: Any, double: bool = False) -> Answer | None:
         """What the candidate returns for a case, or for the case in float64; None if it fails."""
 
@@ -144,7 +148,7 @@ def judge(
     ruling = rule(subject, trials)
     persistent: tuple[Leaf, ...] = ()
     if ruling.kind in ("right", "coarse"):
-        persistent = persistent_errors(ruling.comparisons, subject.format.lost)
+        persistent = _persistent(subject, ruling.comparisons)
     found = [*findings, *_warnings(ruling)]
     reliable = UNRELIABLE.isdisjoint(finding.kind for finding in findings)
     is_wrong = ruling.kind == "wrong" or bool(persistent)
@@ -311,9 +315,14 @@ def _explanation(
         if all(subject.compare(t.case, t.answer, format).ok for t in hardest_first):
             again = tuple(subject.compare(t.case, t.answer, format) for t in trials)
             chosen = rare and format.name != own.name and any(c.mixed for c in again)
-            if not (chosen or persistent_errors(again, own.lost)):
+            if not (chosen or _persistent(subject, again)):
                 return format, again
     return None
+
+
+def _persistent(subject: Subject, comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
+    """The errors that rounding explains on each case alone, but not on all together."""
+    return persistent_errors(comparisons, subject.format.lost) if subject.independent else ()
 
 
 def _is_representable(trials: Sequence[Trial], format: Format, own: Format) -> bool:

@@ -1,7 +1,7 @@
 """`fcnet.check_vjp`: the derivative rule of a `jax.custom_vjp` against its plain twin."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from fcnet.verify.claim import (
     unreadable,
 )
 from fcnet.verify.judge import Trial
+from fcnet.verify.judge import rule as rule_on
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report
 from fcnet.verify.surroundings import keeps_global_state
@@ -39,6 +40,9 @@ NEAR_ARGUMENTS = 2
 
 RANDOM, ONE_HOT = 3, 3
 """The numbers of random and of one-hot cotangents."""
+
+NOT_CHECKED = "the rule was not checked: the reference must have the values of the function, "
+NOT_CHECKED += "with every epsilon and every constant of it"
 
 MULTIPLE = -8.0
 """The rule must give, for a cotangent times minus a power of two, that multiple to the last bit."""
@@ -92,7 +96,8 @@ def check_vjp(
     right = _form(call(reference, arguments, own.leaves))
     if not any(map(np.size, right.leaves)):
         raise TypeError("reference must return floating-point numbers: they have the cotangents")
-    arguments, _ = settled(partial(_trace, reference), arguments)
+    # The trace is not kept: it refers to what JAX has made of closed-over NumPy arrays in float32.
+    arguments = settled(partial(_trace, reference), arguments)[0]
     value = call(function, arguments, own.leaves)
     different = value.error or _difference(_form(value), right)
     if different:
@@ -224,7 +229,8 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         for finding in report.findings
         if finding.severity == "warning"
     ]
-    return replace(report, findings=tuple(wrong or warnings))
+    notes = (*report.notes, NOT_CHECKED) if wrong else report.notes
+    return replace(report, findings=tuple(wrong or warnings), notes=notes)
 
 
 def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:
@@ -252,6 +258,8 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         kept=(*properties(leaves[:n]), *[()] * (len(leaves) - n)),
         format=format_of(first.dtype),
         causes=partial(check_linear, cases),
+        independent=False,  # for all cotangents a rule keeps the same numbers of the arguments
+        plain="reference",
         shown=lambda leaves: {
             "args": twins.arguments.fill(leaves[:n]),
             "cotangents": list(leaves[n:]),
@@ -322,7 +330,23 @@ def check_linear(
     if not agree(expected, multiple.answer, bounds):
         message = f"{MULTIPLE:g} times the cotangent does not give {MULTIPLE:g} times the result"
         return [form_finding("not_linear", message)]
-    return []
+    unused = ", ".join(_unused(claim, cases[0]))
+    message = f"the rule does not use the cotangent of {unused}; where that is on purpose, "
+    message += "check a function that returns the other results"
+    return [form_finding("ignores_cotangent", message)] if unused else []
+
+
+def _unused(claim: Claim, case: ArrayCase) -> Iterator[str]:
+    """The results whose cotangent changes nothing, though it must."""
+    n = len(claim.arrays)
+    for j, name in enumerate(claim.names[n:], start=n):
+        leaves = [x if i in (*range(n), j) else np.zeros_like(x) for i, x in enumerate(case.leaves)]
+        alone = case._replace(leaves=tuple(leaves))
+        answer = claim.answer(alone)
+        if answer is None or any(x.any() for x in jax.tree.leaves(answer.gradient)):
+            continue
+        if not claim.compare(alone, answer, claim.format).ok:
+            yield name
 
 
 def check_traced(
@@ -350,12 +374,20 @@ def check_traced(
 
     findings = []
     for kind, how in (("jit", jax.jit(rule)), ("vmap", stacked)):
-        answer = _answer(how, arguments, case)
-        if answer is None:
-            findings.append(form_finding(f"{kind}_disagrees", f"under jax.{kind} the rule fails"))
+        called = call(how, arguments, case.leaves)
+        if called.error:
+            message = f"under jax.{kind} the rule fails: {called.error.message}"
+            findings.append(form_finding(f"{kind}_disagrees", message))
             continue
-        traced, known = (claim.compare(case, a, claim.format) for a in (answer, plain))
-        if known.ok and not traced.ok:
+        answer = as_answer(called.value)
+        traced = replace(claim, call=partial(_answer, how, arguments))
+        if _is_wrong(traced, case, answer) and not _is_wrong(claim, case, plain):
             message = f"under jax.{kind} the rule gives another result, and a wrong one"
             findings.append(form_finding(f"{kind}_disagrees", message))
     return findings
+
+
+def _is_wrong(claim: Claim, case: ArrayCase, answer: Answer) -> bool:
+    """Whether the answer to a case is, judged alone."""
+    trial = Trial(case, None, answer, claim.compare(case, answer, claim.format))
+    return not trial.comparison.ok and rule_on(claim, [trial]).kind == "wrong"

@@ -14,6 +14,7 @@ import numpy as np
 from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_factor, rank_one
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.forms import FOR_A_CONSTANT
+from fcnet.verify.properties import Property
 from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import NOT_ZERO, Finding, Values, form_finding
 
@@ -32,6 +33,7 @@ class WrongArray(NamedTuple):
         terms: those of which the right array is the sum, by a phrase for each; a function, since
             they cost some time.
         lengths: of the axes of all arguments, with a phrase for each: means are over one of them.
+        kept: what holds of the argument on all inputs.
         unit_roundoff: u of what was returned.
     """
 
@@ -45,6 +47,7 @@ class WrongArray(NamedTuple):
     others: dict[str, tuple[Values, ...]]
     terms: Callable[[], Mapping[str, tuple[Values, ...]]]
     lengths: dict[int, str]
+    kept: tuple[Property, ...]
     unit_roundoff: float
 
     def agrees(self, values: Sequence[Values], allowed: Sequence[Values]) -> bool:
@@ -164,7 +167,8 @@ def _repeated(total: Callable[..., Any], axis: int, values: Values) -> Values:
 
 def _swapped(array: WrongArray) -> Iterator[Match]:
     for path, right in array.others.items():
-        if array.agrees(right, array.allowed):
+        other = not all(map(np.array_equal, right, array.right))
+        if other and array.agrees(right, array.allowed):
             yield "swapped", f"is that of {path}"
 
 
@@ -200,6 +204,45 @@ def _few_places(array: WrongArray) -> Iterator[Match]:
         yield "dropped" if zero else "places", f"is {value} at {', '.join(map(str, entries))} only"
 
 
+def _tangent(array: WrongArray) -> Iterator[Match]:
+    """Right for all changes that keep a property, such as those of a symmetric matrix."""
+    for property in array.kept:
+        if _is_normal(array, property):
+            holds = property.of(array.path, array.argument[0])
+            yield (
+                "tangent",
+                f"is right for changes after which still {holds}, and not for others; if that is "
+                "what you need, check a function of free numbers, which makes the argument of them",
+            )
+
+
+def _is_normal(array: WrongArray, property: Property) -> bool:
+    """Whether changes that keep a property show nothing of the error, on any input."""
+    draw = np.random.default_rng(SEED)
+    seen = False
+    for x, got, right, allowed in zip(
+        array.argument, array.got, array.right, array.allowed, strict=True
+    ):
+        error = np.where(abs(got - right) > allowed, got - right, 0)
+        for _ in range(DIRECTIONS):
+            step = LITTLE * abs(x).max(initial=0) * draw.normal(size=x.shape)
+            change = property.keep(x + step, x, draw) - x
+            size = np.linalg.norm(error) * np.linalg.norm(change)
+            if not np.isfinite(size) or abs((error * change).sum()) > NORMAL * size:
+                return False
+            seen |= bool(size)
+    return seen
+
+
+SEED = 6151
+"""Not one that people give: along their own numbers drawn with it, a norm may be all that changes.
+"""
+
+DIRECTIONS, LITTLE, NORMAL = 3, 1e-5, 1e-3
+"""How many changes of an argument are tried, how large they are, relatively, and the largest cosine
+between one that keeps a property and an error that is normal to all of these."""
+
+
 def _factor_along_axis(array: WrongArray) -> Iterator[Match]:
     for axis in range(array.right[0].ndim):
         over = tuple(i for i in range(array.right[0].ndim) if i != axis)
@@ -224,6 +267,22 @@ def _pattern(array: WrongArray) -> Iterator[Match]:
             yield "rank_one_difference", "is off by a matrix of rank one"
 
 
+def _nearly_right(array: WrongArray) -> Iterator[Match]:
+    """Off by little: no slip in a formula."""
+    pairs = list(zip(array.got, array.right, strict=True))
+    share = [abs(g - r).max(initial=0) / max(abs(r).max(initial=0), NOT_ZERO) for g, r in pairs]
+    if max(share) < NEARLY:
+        yield (
+            "inexact",
+            f"is off by {max(share):.1g} of its largest number at most: little, and yet more than "
+            "rounding, as by an epsilon, a tolerance, or a constant of few digits",
+        )
+
+
+NEARLY = 1e-3
+"""The largest error, relative to the largest number, of what is nearly right."""
+
+
 def _unknown(array: WrongArray) -> Iterator[Match]:
     got, right, allowed = array.got[0], array.right[0], array.allowed[0]
     at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
@@ -242,8 +301,10 @@ SIGNATURES = (
     _swapped,
     _added,
     _few_places,
+    _tangent,
     _factor_along_axis,
     _pattern,
+    _nearly_right,
     _unknown,
 )
 """The simplest first; the last one recognises everything."""

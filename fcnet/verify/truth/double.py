@@ -84,16 +84,29 @@ def _with_copies(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
 
 
 def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:
-    """Whether there are floating constants that are not JAX's own arrays, at any depth."""
+    """Whether there are constants that are not JAX's own arrays, at any depth.
+
+    Those are meant of which JAX makes others without double precision: numbers, but no small ones.
+    """
     pending = [jaxpr]
     while pending:
         closed = pending.pop()
         foreign = (const for const in closed.consts if not isinstance(const, jax.Array))
-        if any(jnp.issubdtype(jnp.result_type(const), jnp.inexact) for const in foreign):
+        if any(_depends_on_precision(jnp.result_type(const)) for const in foreign):
             return True
         parameters = jax.tree.leaves([eqn.params for eqn in closed.jaxpr.eqns])
         pending += [value for value in parameters if isinstance(value, core.ClosedJaxpr)]
     return False
+
+
+def draws_in_double(jaxpr: core.ClosedJaxpr) -> bool:
+    """Whether random numbers are drawn that would be others without double precision."""
+    eqns = (eqn for body in bodies(jaxpr.jaxpr) for eqn in body.eqns)
+    return any(e.primitive.name == "random_bits" and e.params["bit_width"] == 64 for e in eqns)
+
+
+def _depends_on_precision(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.inexact) or dtype.itemsize == 8
 
 
 def _arrays_in(jaxpr: core.ClosedJaxpr) -> Iterator[tuple[tuple[int, ...], Any]]:

@@ -1,4 +1,4 @@
-"""`fcnet.check_gradient` on functions that JAX knows to fewer digits, not everywhere, or not at all."""
+"""`fcnet.check_gradient`: functions that JAX knows to few digits, not everywhere, or not at all."""
 
 import jax
 import jax.numpy as jnp

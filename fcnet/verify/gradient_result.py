@@ -3,7 +3,7 @@
 That is the value of the function, and the gradients of its named values.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -156,21 +156,24 @@ def _ways(
     for place in found:
         gradient = ResultForm(None, place, named).parts(returned).gradient
         for style in STYLES if isinstance(gradient, Mapping) else ():
-            keys = [(i, style.format(head)) for i, head in enumerate(arguments.heads)]
-            if by_key := [(i, key) for i, key in keys if key in gradient]:
-                entries, by_name = zip(*by_key, strict=True)
-                ways.append(ResultForm(entries, place, named, by_name))
+            by_key = {style.format(head): i for i, head in enumerate(arguments.heads)}
+            keys = tuple(key for key in by_key if key in gradient)
+            others = {key: entry for key, entry in gradient.items() if key not in keys}
+            is_cache = style == "{}" and _shapes_in(others)  # such as x beside z
+            if keys and not is_cache:
+                entries = tuple(by_key[key] for key in keys)
+                ways.append(ResultForm(entries, place, named, keys))
     names = {style.format(head) for head in arguments.heads for style in STYLES}
     return [
         way
         for way in ways
-        if (way.keys or way.place.gradient not in names) and _has_its_value(way, returned)
+        if (_has_its_value(way, returned) if way.keys else way.place.gradient not in names)
     ]
 
 
 def _has_its_value(way: ResultForm, returned: Any) -> bool:
     """Whether a lone number that stands in one dict with the gradient is taken for the value."""
-    if way.place.gradient is not None or not way.keys:
+    if way.place.gradient is not None:
         return True
     numbers = numbers_of(way.left_out(returned))
     return len(numbers) != 1 if way.place.value is None else not numbers
@@ -180,32 +183,36 @@ def _doubtful(arguments: Arguments, way: ResultForm, returned: Any) -> list[Any]
     """The keys of what may be the gradient of an argument, but is left out, or is the value.
 
     Such is what the name of an argument without a gradient is the key of, and what holds arrays of
-    the shapes of these arguments alone.
+    the shapes of arguments alone, one without a gradient among them.
     """
     unread = {*range(len(arguments.heads))} - {*(way.entries or (0,))}
     floating = {place: {*arguments.leaves_of([place])} & {*arguments.floating} for place in unread}
     heads = [arguments.heads[place] for place in unread if floating[place]]
     shapes = {shape_of(arguments.leaves[i]) for place in unread for i in floating[place]}
+    every = {*map(shape_of, arguments.differentiable)}
     names = {style.format(head) for head in heads for style in STYLES}
     rest = way.left_out(returned)
     doubtful = [key for key in (*rest, way.place.value) if key in names]
-    return doubtful + [key for key, entry in rest.items() if _may_hold(entry, heads, shapes)]
+    for key, entry in rest.items():
+        found = _shapes_in(entry)
+        if _is_named(entry, heads) or (found & shapes and found <= every):
+            doubtful.append(key)
+    return doubtful
 
 
-def _may_hold(entry: Any, heads: Sequence[str], shapes: Set[tuple[int, ...]]) -> bool:
-    """Whether a part of a result may hold the gradients of arguments of these names and shapes.
+def _is_named(entry: Any, heads: Sequence[str]) -> bool:
+    """Whether it is a dict with the names of gradients of arguments, or theirs alone."""
+    if not isinstance(entry, Mapping):
+        return False
+    *gradients, plain = ({style.format(head) for head in heads} & {*entry} for style in STYLES)
+    return any(gradients) or len(plain) == len(entry) > 0
 
-    A number in a dict has none of these names, and so is another, such as an accuracy.
-    """
-    if isinstance(entry, Mapping):
-        styles = ({style.format(head) for head in heads} for style in STYLES)
-        *gradients, plain = (names & {*entry} for names in styles)
-        if any(gradients) or len(plain) == len(entry) > 0:
-            return True
-    found = [x for _, leaf in leaves(entry) for x in jax.tree.leaves(leaf) if is_array(x)]
-    if isinstance(entry, Mapping):
-        found = [x for x in found if not is_one_number(x)]
-    return bool(found) and shapes >= {*map(shape_of, found)}
+
+def _shapes_in(entry: Any) -> set[tuple[int, ...]]:
+    """Of the arrays that it holds. A number in a dict is another, such as an accuracy."""
+    is_dict = isinstance(entry, Mapping)
+    found = (x for _, leaf in leaves(entry) for x in jax.tree.leaves(leaf) if is_array(x))
+    return {shape_of(x) for x in found if not (is_dict and is_one_number(x))}
 
 
 def returned_names(returned: Any) -> tuple[Any, ...]:

@@ -113,6 +113,13 @@ DOUBTFUL = {
     "X in a list beside": (lambda g: (g, [DX]), "entries 0, 1"),
     "a wrong name": (lambda g: {"dW1": g["dW1"], "db3": g["db2"]}, "'db3'"),
     "two styles": (lambda g: {"W1": g["dW1"], "dW2": g["dW2"]}, "'W1'"),
+    "all in a dict of another name": (
+        lambda g: {
+            "A1": np.ones((6, 3)),
+            "grads": {f"{key}_bar": array for key, array in g.items()},
+        },
+        "'A1', 'grads'",
+    ),
     "that of X beside": (lambda g: (DX, g), "entries 0, 1"),
     "that of X beside, with the loss": (lambda g: (0.5, DX, g), "entries 1, 2"),
     "those of the others in a tuple": (lambda g: (DX, tuple(g.values())), "entries 0, 1"),
@@ -130,10 +137,23 @@ def test_what_may_be_the_gradient_of_another_argument_is_not_left_out(name):
 
     report = fcnet.check_gradient(gradient, loss_of, X, W1, b1, W2, b2)
     assert [finding.kind for finding in report.findings] == ["wrong_structure"]
-    may = "may each be" if "entries" in words else "may be"
+    may = "may each be" if ", " in words else "may be"
     says = f"{words} of the result {may} a gradient: leave out what is none"
     assert report.findings[0].message.endswith(says)
     assert "or a dict by the names of arguments, such as dX, dW1" in report.findings[0].message
+
+
+@pytest.mark.parametrize("slip", [1.0, 1.01])
+@pytest.mark.parametrize("cache", [{"X": X, "A1": np.ones((6, 3))}, [X, np.ones((6, 3))], (X, W1)])
+def test_a_cache_with_an_argument_is_no_gradient_of_it(cache, slip):
+    def gradient(X, W1, b1, W2, b2):
+        a = np.tanh(X @ W1.T + b1)
+        dX = ((a @ W2.T + b2 - Y) / len(X)) @ W2 * (1 - a * a) @ W1
+        return (dX, *by_hand(X, Y, W1, b1, W2, b2, slip)[1].values()), cache
+
+    report = fcnet.check_gradient(gradient, loss_of, X, W1, b1, W2, b2)
+    assert report.ok == (slip == 1)
+    assert [leaf.path for leaf in report.leaves] == ["X", "W1", "b1", "W2", "b2"]
 
 
 def line(w, b):

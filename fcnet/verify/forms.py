@@ -48,15 +48,16 @@ class Place(NamedTuple):
     """Where a gradient is in a result, and where the value of the function.
 
     Attributes:
-        gradient: the key of its entry, or a tuple with the keys of its arrays; None if it is all of
-            the result but the value.
+        gradient: the key of its entry; None if it is all of the result but the value, or `arrays`.
         value: the key of the value, 0 or -1 beside a gradient without a key; None if there is none.
         rest: the keys of what is neither, such as a cache or an accuracy.
+        arrays: the places of its arrays in a tuple that holds others, too.
     """
 
     gradient: Any = None
     value: Any = None
     rest: tuple[Any, ...] = ()
+    arrays: tuple[int, ...] = ()
 
     def parts(self, result: Any) -> tuple[Any, Any]:
         """The gradient, and the value or None; a result without these entries is all gradient.
@@ -73,8 +74,8 @@ class Place(NamedTuple):
             return result, None
 
     def _gradient_in(self, result: Any) -> Any:
-        if isinstance(self.gradient, tuple):
-            return tuple(result[key] for key in self.gradient)
+        if self.arrays:
+            return tuple(result[i] for i in self.arrays)
         if self.gradient is not None or self.value is None:
             return result if self.gradient is None else result[self.gradient]
         if isinstance(result, Mapping):
@@ -85,15 +86,13 @@ class Place(NamedTuple):
     @property
     def keys(self) -> tuple[Any, ...]:
         """The keys of the gradient's entries; () if it is all of the result but the value."""
-        if isinstance(self.gradient, tuple):
-            return self.gradient
-        return () if self.gradient is None else (self.gradient,)
+        return self.arrays if self.gradient is None else (self.gradient,)
 
 
 def is_one_gradient(places: Sequence[Place]) -> bool:
     """Whether all places share entries of the result, so that no other may be the gradient.
 
-    >>> is_one_gradient([Place(0), Place((0, 1))]), is_one_gradient([Place(0), Place(1)])
+    >>> is_one_gradient([Place(0), Place(arrays=(0, 1))]), is_one_gradient([Place(0), Place(1)])
     (True, False)
     """
     keys = [{*place.keys} for place in places if place.keys]
@@ -142,28 +141,27 @@ def places_among_others(result: Any) -> list[Place]:
     """Where a gradient may stand among other results: in one entry, or in all arrays of a tuple.
 
     >>> places_among_others({"loss": 0.5, "gradient": [np.ones(2)]})
-    [Place(gradient='gradient', value='loss', rest=())]
+    [Place(gradient='gradient', value='loss', rest=(), arrays=())]
     >>> places_among_others((np.ones(2), np.ones(3), {}))[-1]
-    Place(gradient=(0, 1), value=None, rest=(2,))
+    Place(gradient=None, value=None, rest=(2,), arrays=(0, 1))
     """
     is_dict = isinstance(result, Mapping)
     entries = dict(result if is_dict else enumerate(result if children(result) else ()))
     numbers = numbers_of(entries)
     value = numbers[0] if len(numbers) == 1 else None
-    if len(entries) < 2:
-        return []
-    ways = [(key, value) for key, entry in entries.items() if _may_be_gradient(entry)]
+    places = [Place(key, value) for key, entry in entries.items() if _may_be_gradient(entry)]
     arrays = tuple(key for key, entry in entries.items() if is_array(entry) and not is_dict)
     if 1 < len(arrays) < len(entries):
-        ways.append((arrays, None))
-        ends = ((arrays[0], arrays[1:]), (arrays[-1], arrays[:-1]))
-        ways += [(keys, end) for end, keys in ends if end in numbers and len(keys) > 1]
-    return [Place(key, value, _others(entries, key, value)) for key, value in ways]
-
-
-def _others(entries: Mapping[Any, Any], gradient: Any, value: Any) -> tuple[Any, ...]:
-    taken = (*Place(gradient).keys, value)
-    return tuple(key for key in entries if key not in taken)
+        ends = ((None, arrays), (arrays[0], arrays[1:]), (arrays[-1], arrays[:-1]))
+        places += [
+            Place(value=end, arrays=keys)
+            for end, keys in ends
+            if end in (None, *numbers) and len(keys) > 1
+        ]
+    return [
+        place._replace(rest=tuple(key for key in entries if key not in (*place.keys, place.value)))
+        for place in places
+    ]
 
 
 def _may_be_gradient(entry: Any) -> bool:

@@ -246,10 +246,10 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
     gradient = _renamed(own, tuple(gradient) if type(gradient) is list else gradient)
     try:
         leaves = structure.flatten_up_to(gradient)
-    except ValueError:
+        fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
+        return leaves if all(fits) else None
+    except ValueError:  # other containers, or keys of a dict that JAX cannot sort
         return None
-    fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
-    return leaves if all(fits) else None
 
 
 def _renamed(own: Any, gradient: Any) -> Any:
@@ -350,7 +350,10 @@ def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> 
 
 
 def _keys(tree: Any) -> set[str]:
-    paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_none)
+    try:
+        paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_none)
+    except ValueError:  # keys of a dict that JAX cannot sort
+        return set()
     return {jax.tree_util.keystr(path) for path, _ in paths}
 
 

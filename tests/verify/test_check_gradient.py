@@ -160,11 +160,11 @@ def test_other_containers_are_described_in_words():
     def valued(x, w):
         return jnp.sum(jnp.sin(x) * w)
 
-    report = fcnet.check_gradient(lambda x, w: {"z": np.cos(x) * w}, valued, np.ones(2), np.ones(2))
+    report = fcnet.check_gradient(lambda x, w: {"z": {"q": x}}, valued, np.ones(2), np.ones(2))
     assert report.findings[0].message == (
-        "the gradient is a dict with z, expected an array, like x, alone or as (value, gradient); "
-        "or a tuple of 2 gradients, one for each argument; or a dict by the names of arguments, "
-        "such as dx, dw"
+        "the gradient is a dict with z.q, expected an array, like x, alone or as (value, "
+        "gradient); or a tuple of 2 gradients, one for each argument; or a dict by the names of "
+        "arguments, such as dx, dw"
     )
     params, x, y = arguments()
     short = fcnet.check_gradient(spoilt(WRONG["a missing leaf"][0]), function, params, x, y)

@@ -268,6 +268,7 @@ LISTS = {
     "a cache first": (lambda loss, grads: ([np.ones((6, 3)), np.ones(2)], grads), "entry 0"),
     "loss, gradient, cache": (lambda loss, grads: (loss, grads, {"A1": np.ones(3)}), "entry 2"),
     "a dict": (lambda loss, grads: {"loss": loss, "grads": grads}, ""),
+    "a dict with nothing else": (lambda loss, grads: {"grads": grads}, ""),
     "a dict with a cache": (lambda loss, grads: {"c": [], "loss": loss, "grads": grads}, "'c'"),
     "two numbers": (lambda loss, grads: (loss, 0.75, grads), "entries 0, 1"),
     "predictions": (lambda loss, grads: (np.ones((6, 2)), grads), "entry 0"),
@@ -350,6 +351,21 @@ def test_what_may_be_the_gradient_or_not_is_refused(of_network, result):
         )
     assert [finding.kind for finding in report.findings] == ["wrong_structure"]
     assert "of the result may each be " in report.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict"),
+    [
+        (lambda dx: (dx, {1: "one", "two": 2}), "right"),
+        (lambda dx: {("d", "x"): dx, "accuracy": None}, "right"),
+        (lambda dx: {1: dx, "two": dx}, "wrong"),
+        (lambda dx: {1: {"one": dx}, "two": None}, "wrong"),
+    ],
+)
+def test_keys_that_have_no_order_are_read(result, verdict):
+    """JAX cannot take such dicts apart."""
+    report = fcnet.check_gradient(lambda x: result(np.cos(x)), lambda x: jnp.sum(jnp.sin(x)), X[0])
+    assert report.verdict == verdict
 
 
 def test_a_gradient_of_one_more_argument_is_not_left_out():

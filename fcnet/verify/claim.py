@@ -40,9 +40,9 @@ FEW_CHOICES, MANY_CHOICES = 6, 64
 fits none of them. With 64 each of nine equal entries is the largest in some."""
 
 OTHER_NUMBERS = (
-    "what is right is computed in float64, in which the random numbers drawn inside are "
+    "what is right is computed in float64, in which the random numbers drawn inside are others: "
+    "draw them before and pass them as an argument, or draw them with a dtype"
 )
-OTHER_NUMBERS += "others: draw them before and pass them as an argument, or draw them with a dtype"
 
 SMALL = 2**12
 """How many numbers a case has at most whose right values are kept."""

@@ -143,7 +143,7 @@ def _claim(
             return None
         return read(arguments, shapes, called.value, result.form).answer
 
-    named, with_value = result.form.named, result.form.place.value is not None
+    named, with_value = result.form.named, result.form.location.value is not None
     names = arguments.floating_names
     claimed = arguments.leaves_of(result.form.entries or (0,))
     places = [i for i, j in enumerate(arguments.floating) if j in claimed]

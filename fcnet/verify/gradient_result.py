@@ -15,17 +15,19 @@ from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
     FOR_A_CONSTANT,
     OF_ANY_FUNCTION,
-    Place,
     describe,
-    entries_of,
-    is_one_gradient,
     is_one_number,
-    not_judged,
-    numbers_of,
-    places_among_others,
-    usual_places,
     without_numbers,
     wrong_shape,
+)
+from fcnet.verify.location import (
+    Location,
+    entries_of,
+    is_one_gradient,
+    locations_among_others,
+    not_judged,
+    numbers_of,
+    usual_locations,
 )
 from fcnet.verify.regroup import STYLES, in_one_style
 from fcnet.verify.types import Answer, Finding, form_finding
@@ -42,7 +44,7 @@ class ResultForm(NamedTuple):
     Attributes:
         entries: the places of the arguments that have an entry in the gradient; None if it is that
             of the first argument, alone.
-        place: of the gradient and the value in the result. The value may stand in one tuple with
+        location: of the gradient and the value in the result. The value may stand in one tuple with
             the gradients of several arguments.
         named: the named values whose gradients come last in a dict, in the order of the backward
             pass; () if there are none.
@@ -50,14 +52,14 @@ class ResultForm(NamedTuple):
     """
 
     entries: tuple[int, ...] | None
-    place: Place = Place()
+    location: Location = Location()
     named: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
 
     def parts(self, returned: Any) -> "Parts":
         """The result taken apart; what does not fit is taken for the gradient."""
         beside, named = self._without_named(returned)
-        gradient, value = self.place.parts(beside)
+        gradient, value = self.location.parts(beside)
         if self.keys and isinstance(gradient, Mapping) and gradient.keys() >= {*self.keys}:
             gradient = tuple(gradient[key] for key in self.keys)
         return Parts(gradient, value, named)
@@ -65,9 +67,9 @@ class ResultForm(NamedTuple):
     def left_out(self, returned: Any) -> dict[Any, Any]:
         """What of a result that fits is neither the gradient nor the value."""
         beside, _ = self._without_named(returned)
-        gradient, _ = self.place.parts(beside)
+        gradient, _ = self.location.parts(beside)
         unnamed = [key for key in gradient if key not in self.keys] if self.keys else []
-        rest = {key: beside[key] for key in self.place.rest}
+        rest = {key: beside[key] for key in self.location.rest}
         return rest | {key: gradient[key] for key in unnamed}
 
     def note(self, returned: Any) -> str:
@@ -124,37 +126,37 @@ def results_of(
         names.insert(0, (*known, *(name for name in keys if name not in shapes)))
     fitting: list[ResultForm] = []
     unclear: list[list[Any]] = []
-    for places in (usual_places, places_among_others):
-        ways = [way for named in names for way in _ways(arguments, places, named, returned)]
+    for locations in (usual_locations, locations_among_others):
+        ways = [way for named in names for way in _ways(arguments, locations, named, returned)]
         ways = [way for way in ways if _leaves(arguments, way.parts(returned), way) is not None]
         doubts = {way: _doubtful(arguments, way, returned) for way in ways}
-        unclear += [[*way.place.keys, *keys] for way, keys in doubts.items() if keys]
+        unclear += [[*way.location.keys, *keys] for way, keys in doubts.items() if keys]
         fitting = [way for way in ways if not doubts[way]]
         if fitting:
             break
     found = [read(arguments, shapes, returned, form) for form in dict.fromkeys(fitting)]
     exact = [result for result in found if not result.misshapen]
     likely = exact or ([] if unclear else found)
-    if likely and is_one_gradient([result.form.place for result in likely]):
+    if likely and is_one_gradient([result.form.location for result in likely]):
         return exact or likely[:1]
-    unclear = unclear or [[key for result in likely for key in result.form.place.keys]]
+    unclear = unclear or [[key for result in likely for key in result.form.location.keys]]
     either = sorted({*min(unclear, key=len)}, key=str)
     return [Result(ResultForm(entries=None), None, (misfit(arguments, returned, either),))]
 
 
 def _ways(
     arguments: Arguments,
-    places: Callable[[Any], list[Place]],
+    locations: Callable[[Any], list[Location]],
     named: tuple[str, ...],
     returned: Any,
 ) -> list[ResultForm]:
     """Forms with entries for all arguments, for the first alone, for the first ones, or by name."""
     count = len(arguments.heads)
     firsts = (tuple(range(k)) or None for k in (count, 0, *range(count - 1, 0, -1)))
-    found = places(_alone(returned[:-1]) if named else returned)
-    ways = [ResultForm(entries, place, named) for entries in firsts for place in found]
-    for place in found:
-        gradient = ResultForm(None, place, named).parts(returned).gradient
+    found = locations(_alone(returned[:-1]) if named else returned)
+    ways = [ResultForm(entries, location, named) for entries in firsts for location in found]
+    for location in found:
+        gradient = ResultForm(None, location, named).parts(returned).gradient
         for style in STYLES if isinstance(gradient, Mapping) else ():
             by_key = {style.format(head): i for i, head in enumerate(arguments.heads)}
             keys = tuple(key for key in by_key if key in gradient)
@@ -162,21 +164,21 @@ def _ways(
             is_cache = style == "{}" and _shapes_in(others)  # such as x beside z
             if keys and not is_cache:
                 entries = tuple(by_key[key] for key in keys)
-                ways.append(ResultForm(entries, place, named, keys))
+                ways.append(ResultForm(entries, location, named, keys))
     names = {style.format(head) for head in arguments.heads for style in STYLES}
     return [
         way
         for way in ways
-        if (_has_its_value(way, returned) if way.keys else way.place.gradient not in names)
+        if (_has_its_value(way, returned) if way.keys else way.location.gradient not in names)
     ]
 
 
 def _has_its_value(way: ResultForm, returned: Any) -> bool:
     """Whether a lone number that stands in one dict with the gradient is taken for the value."""
-    if way.place.gradient is not None:
+    if way.location.gradient is not None:
         return True
     numbers = numbers_of(way.left_out(returned))
-    return len(numbers) != 1 if way.place.value is None else not numbers
+    return len(numbers) != 1 if way.location.value is None else not numbers
 
 
 def _doubtful(arguments: Arguments, way: ResultForm, returned: Any) -> list[Any]:
@@ -192,7 +194,7 @@ def _doubtful(arguments: Arguments, way: ResultForm, returned: Any) -> list[Any]
     every = {*map(shape_of, arguments.differentiable)}
     names = {style.format(head) for head in heads for style in STYLES}
     rest = way.left_out(returned)
-    doubtful = [key for key in (*rest, way.place.value) if key in names]
+    doubtful = [key for key in (*rest, way.location.value) if key in names]
     for key, entry in rest.items():
         found = _shapes_in(entry)
         if _is_named(entry, heads) or (found & shapes and found <= every):
@@ -237,7 +239,8 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
 
     None if it has other containers, or if the value or the gradients of named values are missing.
     """
-    if (form.place.value is not None and parts.value is None) or (form.named and not parts.named):
+    without_value = form.location.value is not None and parts.value is None
+    if without_value or (form.named and not parts.named):
         return None
     each, places = arguments.structure.children(), form.entries or (0,)
     own: Any = tuple(arguments.own[place] for place in places)

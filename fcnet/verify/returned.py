@@ -9,19 +9,15 @@ import numpy as np
 from fcnet.arrays import coarsest_dtype, dtype_of, is_array, shape_of, to_numpy
 from fcnet.layouts import Layout, Slot
 from fcnet.trees import Path, children, leaves, name_of
-from fcnet.verify.forms import (
-    Place,
-    describe,
+from fcnet.verify.forms import describe, is_one_number, of_examples, without_numbers, wrong_shape
+from fcnet.verify.location import (
+    Location,
     entries_of,
     is_one_gradient,
-    is_one_number,
+    locations_among_others,
     not_judged,
     numbers_of,
-    of_examples,
-    places_among_others,
-    usual_places,
-    without_numbers,
-    wrong_shape,
+    usual_locations,
 )
 from fcnet.verify.regroup import in_one_style, in_order, is_one_vector, regrouped
 from fcnet.verify.types import Answer, Finding, Severity, form_finding
@@ -113,13 +109,13 @@ class _Found(NamedTuple):
 
     Attributes:
         leaves: of the gradient, by the paths of the parameters.
-        place: in the result.
+        location: in the result.
         loss: or None.
         rest: the keys of what is neither.
     """
 
     leaves: dict[Path, Any]
-    place: Place
+    location: Location
     loss: Any
     rest: tuple[Any, ...]
 
@@ -136,26 +132,28 @@ def _gradient_and_loss(layout: Layout, params: object, value: Any) -> _Found:
     none does, the gradient may stand among other results. Two entries that fit alike are refused.
     """
     mismatches: list[_MismatchError] = []
-    for places in (usual_places, places_among_others):
+    for locations in (usual_locations, locations_among_others):
         fitting = []
-        for place in places(value):
-            gradient, loss = place.parts(value)
+        for location in locations(value):
+            gradient, loss = location.parts(value)
             try:
                 aligned = _aligned(layout, params, gradient)
             except _MismatchError as error:
                 mismatches.append(error)
                 continue
-            fitting.append(_Found(aligned, place, loss, (*place.rest, *_unused(gradient, aligned))))
+            fitting.append(
+                _Found(aligned, location, loss, (*location.rest, *_unused(gradient, aligned)))
+            )
         fitting = [found for found in fitting if _has_its_loss(found, value)]
         if fitting:
             break
     if not fitting:
         is_pair = isinstance(value, (tuple, list)) and len(value) == 2
-        raise mismatches[len(usual_places(value)) - 1 if is_pair else 0]
+        raise mismatches[len(usual_locations(value)) - 1 if is_pair else 0]
     counts = [found.fitting_shapes(layout) for found in fitting]
     likely = [found for found, n in zip(fitting, counts, strict=True) if n == max(counts)]
-    if not is_one_gradient([found.place for found in likely]):
-        keys = dict.fromkeys(key for found in likely for key in found.place.keys)
+    if not is_one_gradient([found.location for found in likely]):
+        keys = dict.fromkeys(key for found in likely for key in found.location.keys)
         where = entries_of(value, keys)
         raise _MismatchError(f"{where} may each be the gradient: leave out what is none")
     return likely[0]
@@ -170,7 +168,7 @@ def _unused(gradient: Any, aligned: Mapping[Path, Any]) -> list[Any]:
 
 def _has_its_loss(found: _Found, value: Any) -> bool:
     """Whether a lone number that stands in one dict with the gradient is taken for the loss."""
-    if found.place.keys or not isinstance(value, Mapping):
+    if found.location.keys or not isinstance(value, Mapping):
         return True
     numbers = numbers_of({key: value[key] for key in found.rest})
     return len(numbers) != 1 if found.loss is None else not numbers

@@ -41,8 +41,10 @@ NEAR_ARGUMENTS = 2
 RANDOM, ONE_HOT = 3, 3
 """The numbers of random and of one-hot cotangents."""
 
-NOT_CHECKED = "the rule was not checked: the reference must have the values of the function, "
-NOT_CHECKED += "with every epsilon and every constant of it"
+NOT_CHECKED = (
+    "the rule was not checked: the reference must have the values of the function, with every "
+    "epsilon and every constant of it"
+)
 
 MULTIPLE = -8.0
 """The rule must give, for a cotangent times minus a power of two, that multiple to the last bit."""

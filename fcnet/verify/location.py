@@ -16,6 +16,7 @@ def value_in(part: Any) -> Any:
 
     So JAX returns it with `has_aux`. None if there is none, as where the number is whole.
 
+    >>> import numpy as np
     >>> value_in(0.5), value_in((0.5, {"accuracy": 1.0})), value_in(np.ones(2)), value_in(3)
     (0.5, 0.5, None, None)
     """
@@ -126,6 +127,7 @@ def numbers_of(entries: Mapping[Any, Any]) -> list[Any]:
 def locations_among_others(result: Any) -> list[Location]:
     """Where a gradient may stand among other results: in one entry, or in all arrays of a tuple.
 
+    >>> import numpy as np
     >>> locations_among_others({"loss": 0.5, "gradient": [np.ones(2)]})
     [Location(gradient='gradient', value='loss', rest=(), arrays=())]
     >>> locations_among_others((np.ones(2), np.ones(3), {}))[-1]

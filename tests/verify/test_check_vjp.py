@@ -224,6 +224,23 @@ def test_arrays_of_numpy_that_a_function_closes_over_keep_their_precision(kind):
     assert fcnet.check_vjp(wrong, plain, x).verdict == "wrong"
 
 
+def test_groups_that_a_function_closes_over_keep_their_precision():
+    groups = np.array([0, 0, 1, 1, 2, 2])
+
+    def total(x):
+        return jax.ops.segment_sum(x, groups, 3)[groups]
+
+    def softmax(x):
+        weights = jnp.exp(x - jax.ops.segment_max(x, groups, 3)[groups])
+        return weights / total(weights)
+
+    rule = jax.custom_vjp(softmax)
+    rule.defvjp(lambda x: 2 * (softmax(x),), lambda p, g: (p * (g - total(g * p)),))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=6), "float32")
+    report = fcnet.check_vjp(rule, softmax, x)
+    assert report.verdict == "right", str(report)
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [(lambda x: 2.0**-22 * jnp.sign(jnp.sin(1e7 * x)), "right"), (lambda x: 2.0**-18, "wrong")],

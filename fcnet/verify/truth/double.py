@@ -45,16 +45,10 @@ def trace(function: Callable[..., Any], *args: Any) -> Traced:
     traces are emptied before and after, and the trace gets copies.
     """
     traced: Any
+    if closed_over := _closes_over_numpy(function, args):
+        _forget_traces()
     with float64():
-        try:
-            traced = jax.jit(function).trace(*args)
-            closed_over = _closes_over_numpy(traced.jaxpr)
-        except TypeError:  # a float64 argument met such an array, which JAX holds in float32
-            traced, closed_over = None, True
-        if closed_over:
-            del traced
-            _forget_traces()
-            traced = jax.jit(function).trace(*args)
+        traced = jax.jit(function).trace(*args)
         jaxpr, structure = traced.jaxpr, jax.tree.structure(traced.out_info)
     if closed_over:
         jaxpr = _with_copies(jaxpr)
@@ -83,16 +77,20 @@ def _with_copies(jaxpr: core.ClosedJaxpr) -> core.ClosedJaxpr:
     return core.ClosedJaxpr(inner.replace(eqns=eqns), consts)
 
 
-def _closes_over_numpy(jaxpr: core.ClosedJaxpr) -> bool:
+def _closes_over_numpy(function: Callable[..., Any], args: Any) -> bool:
     """Whether there are constants that are not JAX's own arrays, at any depth.
 
-    Those are meant of which JAX makes others without double precision: numbers, but no small ones.
+    This is asked in the user's own precision: a trace that fails, where a number in float32 meets
+    one in float64, would keep them for ever. Truth values are alike in both.
     """
-    pending = [jaxpr]
+    try:
+        pending = [jax.jit(function).trace(*args).jaxpr]
+    except Exception:
+        return True
     while pending:
         closed = pending.pop()
         foreign = (const for const in closed.consts if not isinstance(const, jax.Array))
-        if any(_depends_on_precision(jnp.result_type(const)) for const in foreign):
+        if not all(jnp.issubdtype(jnp.result_type(const), jnp.bool_) for const in foreign):
             return True
         parameters = jax.tree.leaves([eqn.params for eqn in closed.jaxpr.eqns])
         pending += [value for value in parameters if isinstance(value, core.ClosedJaxpr)]
@@ -103,10 +101,6 @@ def draws_in_double(jaxpr: core.ClosedJaxpr) -> bool:
     """Whether random numbers are drawn that would be others without double precision."""
     eqns = (eqn for body in bodies(jaxpr.jaxpr) for eqn in body.eqns)
     return any(e.primitive.name == "random_bits" and e.params["bit_width"] == 64 for e in eqns)
-
-
-def _depends_on_precision(dtype: Any) -> bool:
-    return jnp.issubdtype(dtype, jnp.inexact) or dtype.itemsize == 8
 
 
 def _arrays_in(jaxpr: core.ClosedJaxpr) -> Iterator[tuple[tuple[int, ...], Any]]:

@@ -45,7 +45,7 @@ OTHER_NUMBERS = (
 )
 
 SMALL = 2**12
-"""How many numbers a case has at most whose right values are kept."""
+"""The most numbers that a case may have for what is right there to be kept."""
 
 WIDER = 1.5
 """Choices at several kinks can add up to more than the few combinations that are tried."""

@@ -112,8 +112,8 @@ def results_of(
 ) -> list[Result]:
     """What was returned, read in each way that fits its shapes; in one way if none does.
 
-    None leaves out what may be the gradient of another argument; nor may two entries of the result
-    be the gradient.
+    A reading that leaves out a possible gradient of another argument is refused. So are two that
+    take different entries for the gradient.
 
     Args:
         arguments: of the function.
@@ -182,10 +182,9 @@ def _has_its_value(way: ResultForm, returned: Any) -> bool:
 
 
 def _doubtful(arguments: Arguments, way: ResultForm, returned: Any) -> list[Any]:
-    """The keys of what may be the gradient of an argument, but is left out, or is the value.
+    """The keys of what is left out, or taken for the value, and may be another argument's gradient.
 
-    Such is what the name of an argument without a gradient is the key of, and what holds arrays of
-    the shapes of arguments alone, one without a gradient among them.
+    Its key names that argument, or it holds arrays of the shapes of arguments, and of no others.
     """
     unread = {*range(len(arguments.heads))} - {*(way.entries or (0,))}
     floating = {place: {*arguments.leaves_of([place])} & {*arguments.floating} for place in unread}
@@ -203,7 +202,7 @@ def _doubtful(arguments: Arguments, way: ResultForm, returned: Any) -> list[Any]
 
 
 def _is_named(entry: Any, heads: Sequence[str]) -> bool:
-    """Whether it is a dict with the names of gradients of arguments, or theirs alone."""
+    """Whether it is a dict with keys such as dW for an argument W, or with W alone."""
     if not isinstance(entry, Mapping):
         return False
     *gradients, plain = ({style.format(head) for head in heads} & {*entry} for style in STYLES)
@@ -211,7 +210,7 @@ def _is_named(entry: Any, heads: Sequence[str]) -> bool:
 
 
 def _shapes_in(entry: Any) -> set[tuple[int, ...]]:
-    """Of the arrays that it holds. A number in a dict is another, such as an accuracy."""
+    """The shapes of the arrays in an entry; not of numbers in a dict, such as an accuracy."""
     is_dict = isinstance(entry, Mapping)
     found = (x for _, leaf in leaves(entry) for x in jax.tree.leaves(leaf) if is_array(x))
     return {shape_of(x) for x in found if not (is_dict and is_one_number(x))}

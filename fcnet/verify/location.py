@@ -117,9 +117,9 @@ def usual_locations(result: Any) -> list[Location]:
 
 
 def numbers_of(entries: Mapping[Any, Any]) -> list[Any]:
-    """The keys of the entries that may be the value. A lone one is; of several, none is.
+    """The keys of the numbers among some entries. A single one is taken for the value.
 
-    Not what has axes of length 1: one output of one example has, too.
+    An array with axes of length 1 is no number here: one output of one example is such an array.
     """
     return [key for key, entry in entries.items() if _is_value(entry) and shape_of(entry) == ()]
 

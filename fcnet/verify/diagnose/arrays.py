@@ -217,7 +217,7 @@ def _tangent(array: WrongArray) -> Iterator[Match]:
 
 
 def _is_normal(array: WrongArray, property: Property) -> bool:
-    """Whether changes that keep a property show nothing of the error, on any input."""
+    """Whether the error is orthogonal to all changes that keep a property, on all inputs."""
     draw = np.random.default_rng(SEED)
     seen = False
     for x, got, right, allowed in zip(
@@ -235,12 +235,11 @@ def _is_normal(array: WrongArray, property: Property) -> bool:
 
 
 SEED = 6151
-"""Not one that people give: along their own numbers drawn with it, a norm may be all that changes.
-"""
+"""A seed that users hardly choose: with theirs, a direction may be parallel to their numbers."""
 
 DIRECTIONS, LITTLE, NORMAL = 3, 1e-5, 1e-3
 """How many changes of an argument are tried, how large they are, relatively, and the largest cosine
-between one that keeps a property and an error that is normal to all of these."""
+between such a change and an error that is orthogonal to it."""
 
 
 def _factor_along_axis(array: WrongArray) -> Iterator[Match]:

@@ -65,11 +65,11 @@ ROUNDINGS = MappingProxyType(
     }
     | {"eig": 4, "schur": 4}
 )
-"""Algorithms that libraries compute to more than one rounding, and to how many: the root mean
-square of what JAX's are off, in float32 and float64, where SciPy's and 40 digits are right."""
+"""By how many roundings some functions of JAX are off: the root mean square in float32 and float64,
+beside SciPy's functions and 40 digits. All others are off by one."""
 
 NEAR_ZERO = frozenset({"lgamma", "digamma"})
-"""Those that have roots, near which they are that precise beside 1."""
+"""Functions with roots. Near a root their error is relative to 1, not to their value."""
 
 WHOLE_NUMBERS = frozenset({"add", "sub", "mul"})
 """Primitives that do not round whole numbers."""
@@ -295,7 +295,7 @@ def _largest(dtype: Any) -> float:
 
 
 def _defined(moved: Any, exact: Any) -> Any:
-    """Samples with the exact number where a move has led out of the domain, as sqrt(x) has one."""
+    """The samples, with the exact number where a move has left the domain of a function as sqrt."""
     lost = np.isnan(moved) if _real(exact) else np.zeros(())
     return np.where(lost & ~np.isnan(exact), exact, moved) if lost.any() else moved
 

@@ -148,7 +148,7 @@ def judge(
     ruling = rule(subject, trials)
     persistent: tuple[Leaf, ...] = ()
     if ruling.kind in ("right", "coarse"):
-        persistent = _persistent(subject, ruling.comparisons)
+        persistent = _persistent(subject, trials, ruling.comparisons, ruling.format)
     found = [*findings, *_warnings(ruling)]
     reliable = UNRELIABLE.isdisjoint(finding.kind for finding in findings)
     is_wrong = ruling.kind == "wrong" or bool(persistent)
@@ -315,14 +315,26 @@ def _explanation(
         if all(subject.compare(t.case, t.answer, format).ok for t in hardest_first):
             again = tuple(subject.compare(t.case, t.answer, format) for t in trials)
             chosen = rare and format.name != own.name and any(c.mixed for c in again)
-            if not (chosen or _persistent(subject, again)):
+            if not (chosen or _persistent(subject, trials, again, format)):
                 return format, again
     return None
 
 
-def _persistent(subject: Subject, comparisons: Sequence[Comparison]) -> tuple[Leaf, ...]:
-    """The errors that rounding explains on each case alone, but not on all together."""
-    return persistent_errors(comparisons, subject.format.lost) if subject.independent else ()
+def _persistent(
+    subject: Subject, trials: Sequence[Trial], comparisons: Sequence[Comparison], format: Format
+) -> tuple[Leaf, ...]:
+    """The errors that rounding explains on each case alone, but not on all together.
+
+    Where the cases share rounding errors, as many others are tried, which do not.
+    """
+    found = persistent_errors(comparisons, subject.format.lost)
+    if subject.independent or not found:
+        return found
+    draw = np.random.default_rng(0)
+    moved = [subject.moved(trial.case, FAR, draw) for trial in trials]
+    answers = [(case, subject.answer(case)) for case in moved]
+    others = [subject.compare(case, answer, format) for case, answer in answers if answer]
+    return persistent_errors(others, subject.format.lost)
 
 
 def _is_representable(trials: Sequence[Trial], format: Format, own: Format) -> bool:

@@ -256,6 +256,16 @@ def test_what_all_cotangents_share_is_one_rounding_error(error, verdict):
     assert report.verdict == verdict, str(report)
 
 
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "right"), (1.02, "wrong"), (0.98, "wrong")])
+def test_a_factor_that_one_rounding_hides_is_found_on_all_cases(factor, verdict):
+    def back(x, g):
+        return ((factor * g * jnp.exp(x).astype(g.dtype)).astype(x.dtype),)
+
+    x = jnp.asarray(np.random.default_rng(0).normal(size=9), "bfloat16")
+    report = fcnet.check_vjp(squaring(jnp.exp, back=back), jnp.exp, x)
+    assert report.verdict == verdict, str(report)
+
+
 def test_of_values_that_differ_by_an_epsilon_it_is_said():
     def with_epsilon(x):
         return jnp.log(x + 1e-5)

@@ -28,6 +28,16 @@ def loss_of(X, W1, b1, W2, b2):
     return jnp.mean(jnp.sum((jnp.tanh(X @ W1.T + b1) @ W2.T + b2 - Y) ** 2, 1)) / 2
 
 
+def report_on(backward, of_network):
+    """By `check` on backward(params, X, Y), or by `check_gradient`."""
+    params = [W1, b1, W2, b2]
+    if of_network:
+        return fcnet.check(backward, params, X, Y, activation="tanh", batched=True)
+    return fcnet.check_gradient(
+        lambda params: backward(params, X, Y), lambda params: loss_of(X, *params), params
+    )
+
+
 def by_hand(X, Y, W1, b1, W2, b2, slip=1.0):
     """The loss, and the gradient by the names of the parameters; the slip scales that of W1."""
     a = np.tanh(X @ W1.T + b1)
@@ -298,13 +308,7 @@ def test_a_gradient_may_stand_among_other_results(of_network, name, slip):
         loss, found = by_hand(X, Y, *params, slip)
         return result(loss, list(found.values()))
 
-    params = [W1, b1, W2, b2]
-    if of_network:
-        report = fcnet.check(backward, params, X, Y, activation="tanh", batched=True)
-    else:
-        report = fcnet.check_gradient(
-            lambda params: backward(params, X, Y), lambda params: loss_of(X, *params), params
-        )
+    report = report_on(backward, of_network)
     assert report.ok == (slip == 1)
     verb = "were" if "entries" in rest else "was"
     assert [note for note in report.notes if "of the result" in note] == (
@@ -318,13 +322,7 @@ def test_a_wrong_loss_among_other_results_is_found(of_network):
         loss, found = by_hand(X, Y, *params)
         return {"grads": list(found.values()), "loss": 2 * loss, "cache": []}
 
-    params = [W1, b1, W2, b2]
-    if of_network:
-        report = fcnet.check(backward, params, X, Y, activation="tanh", batched=True)
-    else:
-        report = fcnet.check_gradient(
-            lambda params: backward(params, X, Y), lambda params: loss_of(X, *params), params
-        )
+    report = report_on(backward, of_network)
     assert [finding.quantity for finding in report.findings] == ["J"]
     assert report.verdict == "wrong"
 
@@ -342,13 +340,7 @@ def test_what_may_be_the_gradient_or_not_is_refused(of_network, result):
     def backward(params, X, Y):
         return result(list(by_hand(X, Y, *params)[1].values()))
 
-    params = [W1, b1, W2, b2]
-    if of_network:
-        report = fcnet.check(backward, params, X, Y, activation="tanh", batched=True)
-    else:
-        report = fcnet.check_gradient(
-            lambda params: backward(params, X, Y), lambda params: loss_of(X, *params), params
-        )
+    report = report_on(backward, of_network)
     assert [finding.kind for finding in report.findings] == ["wrong_structure"]
     assert "of the result may each be " in report.findings[0].message
 

@@ -21,8 +21,8 @@ VISIBLE = 1e-3
 """The least activation that shows whether it is used, relative to its layer's largest."""
 
 ROUNDINGS, LEAST = 1000, 1e-9
-"""How far the factors of the units that are kept may differ, relatively: by so many roundings, and
-so much more."""
+"""The factors of the units that are kept are equal up to `ROUNDINGS` roundings plus `LEAST`,
+relatively."""
 
 SCALED = 1.001
 """Factors above it show that the units that are kept are scaled."""

@@ -34,7 +34,7 @@ def with_decimal(path: Path, form: Format, decimal: str | None) -> Format:
     """The format with this decimal sign, or with the one that the first rows show.
 
     Raises:
-        ValueError: for another sign, or where every comma in a number may as well group thousands.
+        ValueError: for another sign, or where what may be the sign may as well group thousands.
     """
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal must be '.' or ',', got {decimal!r}")
@@ -46,24 +46,32 @@ def with_decimal(path: Path, form: Format, decimal: str | None) -> Format:
 
 
 def _decimal_of(path: Path, form: Format) -> str:
-    """A comma if some cells have one in their digits and none a point."""
-    point, comma, thousands = False, None, True
-    for name, cells in _first_rows(path, form).items():
-        point |= bool(matches(cells, r"^[+-]?[0-9]*\.[0-9]+$").any())
-        found = matches(cells, r"^[+-]?[0-9]+,[0-9]+$")
-        if found.any() and comma is None:
-            comma = (name, cells[int(found.argmax())].as_py(), int(found.argmax()))
-        thousands &= bool((matches(cells, r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$") == found).all())
-    if point or comma is None:
-        return "."
-    if thousands:
-        name, cell, row = comma
+    """A comma if some cells have one in their digits and none a point.
+
+    All such signs may group thousands where three digits follow each. Points are then taken for
+    decimal ones unless short whole numbers stand beside them: 12.500 and 900 have no decimals.
+    """
+    columns = _first_rows(path, form)
+    for sign in (".", ","):
+        found = {n: matches(c, rf"^[+-]?[0-9]*[{sign}][0-9]+$") for n, c in columns.items()}
+        used = {n: columns[n] for n, these in found.items() if these.any()}
+        if not used:
+            continue
+        grouped = rf"^[+-]?[1-9][0-9]{{0,2}}[{sign}][0-9]{{3}}$"
+        if not all((matches(cells, grouped) == found[n]).all() for n, cells in used.items()):
+            return sign
+        short = r"^[+-]?[0-9]{1,3}$"
+        if sign == "." and not any(matches(cells, short).any() for cells in used.values()):
+            return sign
+        name, cells = next(iter(used.items()))
+        row = int(found[name].argmax())
+        cell = cells[row].as_py()
         raise ValueError(
             f"column {name!r} has {shown(cell)} in line {line_of(path, form, row)}, which may be "
-            f"{cell.replace(',', '.')} or {cell.replace(',', '')}: say whether the decimal sign is "
-            "a comma or a point"
+            f"{cell.replace(',', '.')} or {cell.replace(sign, '')}: say whether the decimal sign "
+            "is a comma or a point"
         )
-    return ","
+    return "."
 
 
 def _first_rows(path: Path, form: Format) -> dict[str, Cells]:

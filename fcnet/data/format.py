@@ -97,6 +97,7 @@ def utf8(path: Path, encoding: str | None, size: int) -> Iterator[bytes]:
         return
     try:
         with path.open(encoding=encoding, newline="") as text:
+            yield BYTE_ORDER_MARK.sub(b"", text.read(max(size, 2)).encode())
             while signs := text.read(size):
                 yield signs.encode()
     except LookupError as error:
@@ -121,7 +122,10 @@ def _format_of(lines: Sequence[str], separator: str | None) -> Format:
     if not below:
         raise ValueError("the file has 0 rows, expected a header and at least one more")
     if separator is not None and (len(separator) != 1 or separator in '"\r\n'):
-        raise ValueError(f"separator must be one character, got {separator!r}")
+        raise ValueError(
+            f"separator must be one character, got {separator!r}: leave it out for a tab, which is "
+            "recognised"
+        )
     separator = separator or _separator_of(below[:50])
     if separator != ",":
         told.append(f"separator {separator!r}")
@@ -146,11 +150,14 @@ def check_names(names: Sequence[str]) -> None:
 
     >>> check_names(["a", "b", "a"])
     Traceback (most recent call last):
-    ValueError: 2 columns are called 'a'
+    ValueError: 2 columns are called 'a': rename them in the file, or leave all but one out
     """
     for name, times in Counter(names).items():
         if times > 1:
-            raise ValueError(f"{times} columns are called {name!r}")
+            raise ValueError(
+                f"{times} columns are called {name!r}: rename them in the file, or leave all but "
+                "one out"
+            )
 
 
 def _first_row(lines: Sequence[str], separator: str) -> tuple[list[str], int]:

@@ -79,6 +79,21 @@ FILES = {
         "column 'x' has '1.234,5' in line 2, which is no plain number",
         (),
     ),
+    "points that group thousands alone": (
+        "x;y\n900;2\n12.500;3\n1.234;4\n",
+        r"'x' has '12\.500' in line 3, which may be 12\.500 or 12500: say whether the decimal",
+        (),
+    ),
+    "points before three digits, and short whole numbers": (
+        lines("1{i}.500;{y}", "x;y").replace("10.500", "900"),
+        NUMBERS,
+        ("separator ';'",),
+    ),
+    "points before three digits alone": (
+        lines("1{i}.500;2{i}.125", "x;y"),
+        NUMBERS,
+        ("separator ';'",),
+    ),
     "tabs": (lines("{i}.5\t{y}", "x\ty"), NUMBERS, (r"separator '\t'",)),
     "tabs, a blank before a quote": (
         lines('\t "{letter}, c"\t{y}', "e\tx\ty"),
@@ -320,10 +335,20 @@ def test_a_file_in_pieces_is_the_file(
     assert row == whole.rows
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16-le", "utf-8-sig"])
-def test_an_encoding_can_be_named(encoding: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [
+        ("latin-1", ""),
+        ("cp1252", ""),
+        ("utf-8-sig", ""),
+        ("utf-8", "\ufeff"),
+        ("utf-16-le", "\ufeff"),
+    ],
+)
+def test_an_encoding_can_be_named(encoding: str, mark: str, tmp_path: Path) -> None:
+    """The byte order mark, where there is one, is no part of the first name."""
     file = tmp_path / "a.csv"
-    file.write_bytes("größe;e\n1;é\n2;ü\n".encode(encoding))
+    file.write_bytes(f"{mark}größe;e\n1;é\n2;ü\n".encode(encoding))
     table = read_table(file, encoding=encoding)
     assert table.told == (encoding, "separator ';'")
     assert {name: cells.to_pylist() for name, cells in table.columns.items()} == {

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import jax.numpy as jnp
 import pytest
+from jaxtyping import TypeCheckError
 from support.public_names import offered, run_program
 
 import fcnet
@@ -141,6 +143,16 @@ def is_private(tree: ast.AST) -> bool:
     """Whether a file reaches into jax._src."""
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     return "_src" in attributes | {part for name in imported(tree) for part in name.split(".")}
+
+
+@pytest.mark.skipif("not config.getoption('jaxtyping_packages')", reason="no type checker")
+def test_the_shapes_of_every_signature_are_checked() -> None:
+    shaped = [f for f, tree in SOURCES.items() if any("jaxtyping" in x for x in imported(tree))]
+    modules = [f"fcnet.{file.removesuffix('.py').replace('/', '.')}" for file in shaped]
+    loaders = {name: type(importlib.import_module(name).__loader__).__module__ for name in modules}
+    assert [name for name, loader in loaders.items() if "jaxtyping" not in loader] == []
+    with pytest.raises(TypeCheckError, match="Y"):
+        fcnet.metrics.r_squared(jnp.ones((2, 1)), jnp.ones((3, 1)), jnp.ones(2))
 
 
 def test_nothing_private_of_jax_is_used() -> None:

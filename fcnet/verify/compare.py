@@ -24,6 +24,10 @@ FEWEST_INPUTS, MEAN_SHARE = 6, 0.75
 exceeds this share of what one input allows, over sqrt(C). In 2,200 groups of correct runs the
 share was 0.5 at most: a single rounding error may be large, the average of many is not."""
 
+SMALLEST_MISTAKE = 1e-3
+"""A persistent error is at least this share of what is right. A smaller one is no mistake but a way
+to round, as of sums of logarithms whose exponential is taken."""
+
 RECURRING = 1 / 2
 """The share of what one input allows a training step that may recur on all: where the weights are
 multiplied by 1 - rate * l2, this constant is rounded, and so is its product with weights that most
@@ -183,6 +187,7 @@ def _worst_leaf(comparisons: Sequence[Comparison], i: int) -> Leaf:
     return max(comparisons, key=rank).leaf(i)
 
 
+@np.errstate(invalid="ignore")  # what is right may be infinite
 def persistent_errors(comparisons: Sequence[Comparison], lost: float = 0.0) -> tuple[Leaf, ...]:
     """Errors that rounding explains on each input alone, but not on all inputs together.
 
@@ -207,7 +212,9 @@ def persistent_errors(comparisons: Sequence[Comparison], lost: float = 0.0) -> t
         count = (right != 0).sum(0)
         drift = np.maximum(abs(excess.sum(0)) - recurring * count, 0)
         drift = drift / np.sqrt(np.maximum(count, 1)) / MEAN_SHARE
-        drift = np.where(count >= FEWEST_INPUTS, drift, 0)
+        error = np.stack([comparison.got[i] for comparison in clear]) - right
+        is_mistake = abs((error * np.sign(right)).sum(0)) >= SMALLEST_MISTAKE * abs(right).sum(0)
+        drift = np.where(is_mistake & (count >= FEWEST_INPUTS), drift, 0)
         if largest_excess([drift]) > 1:
             at = np.unravel_index(drift.argmax(), drift.shape)
             leaf = _worst_leaf(clear, i)

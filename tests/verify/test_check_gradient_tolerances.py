@@ -36,6 +36,21 @@ def test_errors_that_stay_with_few_roundings_are_no_mistake(factor):
     assert report.ok == (factor == 1), str(report)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "factor", "verdict"),
+    [("float64", 1 + 3 * 2.0**-52, "right"), ("bfloat16", 1.02, "wrong")],
+)
+def test_a_bias_of_a_few_roundings_is_no_mistake(dtype, factor, verdict):
+    """On each input rounding explains it. On all together it does so only where it is small."""
+    x = np.random.default_rng(0).normal(size=9).astype(jnp.dtype(dtype))
+    report = fcnet.check_gradient(
+        lambda x: (factor * np.cos(x.astype(float))).astype(x.dtype),
+        lambda x: jnp.sin(x).sum(),
+        x,
+    )
+    assert report.verdict == verdict, str(report)
+
+
 def covariance(scale, x, noise, xp):
     """Of a Gaussian process; NumPy computes the similarities in float32, and the sum in float64."""
     similar = xp.exp(-((x[:, None] - x) ** 2) / 2)

@@ -85,7 +85,11 @@ class Candidate(NamedTuple):
     @property
     def format(self) -> Format:
         """The floating-point format of `dtype`."""
-        format = format_of(self.dtype)
+        return self.format_in(self.dtype)
+
+    def format_in(self, dtype: np.dtype) -> Format:
+        """The format of gradients in a dtype; those of steps have lost digits."""
+        format = format_of(dtype)
         return format._replace(lost=format.u / self.learning_rate) if self.learning_rate else format
 
     @property

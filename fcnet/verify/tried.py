@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
 from jax import Array
 
+from fcnet.arrays import unit_roundoff
 from fcnet.verify.allowances import allow
 from fcnet.verify.backward_pass import BackwardPass
 from fcnet.verify.candidate import Call, Candidate
@@ -88,6 +89,11 @@ def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
     protocol = check_protocol(candidate, references[0], usual, references[1])
     other = protocol.other or candidate.call(usual)
     calls = [protocol.own, other, *map(candidate.call, others)]
+    dtypes = [candidate.dtype, *(call.answer.dtype for call in calls if call.answer is not None)]
+    format = candidate.format_in(max(dtypes, key=unit_roundoff))
+    if format != described.format:  # JAX has made float32 of NumPy's float64
+        described = replace(described, format=format)
+        references = [described.truth(case, format) for case in cases]
     subject, notes = allow(described, calls, references)
     if subject is not described:
         references = [subject.truth(case, subject.format) for case in cases]

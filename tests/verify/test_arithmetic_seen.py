@@ -156,6 +156,21 @@ def test_float32_inside_a_float64_program_is_right_to_its_digits_and_said():
     assert fcnet.check(single_inside(1e-3), *arguments, **choices).verdict == "wrong"
 
 
+@pytest.mark.parametrize(("factor", "kinds"), [(1.0, []), (0.5, ["factor_half"])])
+def test_float32_that_jax_makes_of_numpys_float64_is_judged_as_such(factor, kinds):
+    @jax.jit
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        A = jnp.tanh(X @ W1.T + b1)
+        D2 = (A @ W2.T + b2 - Y) / len(X)
+        D1 = factor * (D2 @ W2) * (1 - A * A)
+        return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
+
+    report = fcnet.check(backward, network(), *data(3), activation="tanh", batched=True)
+    assert [finding.kind for finding in report.findings] == kinds
+    assert report.precision == "float32"
+
+
 def test_bfloat16_is_judged_as_such():
     sizes = (4, 3, 2)
     params, (X, Y) = jax.tree.map(

@@ -62,9 +62,7 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     unnamed = all(isinstance(key, int) for path, _ in found for key in path)
     if not unnamed or len(values) != len(slots) or not all(map(is_array, values)):
         return None
-    shapes = list(map(shape_of, values))
-    fitting = sum(slot.shape == shape for slot, shape in zip(slots, shapes, strict=True))
-    fits = 2 * fitting > len(slots) or in_order(slots, shapes) is not None
+    fits = in_order(slots, list(map(shape_of, values))) is not None
     return dict(zip([slot.path for slot in slots], values, strict=True)) if fits else None
 
 
@@ -91,8 +89,9 @@ def in_order(
 ) -> tuple[list[int], str] | None:
     """Where the array of each slot is among arrays of these shapes, and the order in words.
 
-    "" for the order of the slots; None if the shapes fit no order, even without their axes of
-    length 1. Those that lead are left out first, since broadcasting adds them.
+    "" for the order of the slots. It is the first order that fits the most shapes, with their axes
+    of length 1, without those that lead, since broadcasting adds them, or without any of them. None
+    if no order fits more than half.
 
     >>> from fcnet.layouts import layouts_of
     >>> params = [[[1.0] * 3] * 4, [[1.0] * 3], [[1.0]] * 3, [[1.0]]]  # W1, b1, W2, b2
@@ -100,14 +99,16 @@ def in_order(
     ([0, 2, 1, 3], 'with every W before every b')
     """
     places = list(range(len(slots)))
+    found, most = None, len(slots) // 2
     for form in (tuple, _without_leading_ones, without_ones):
         expected = [form(slot.shape) for slot in slots]
         for key, description in ((None, ""), *ORDERS):
             order = sorted(places, key=lambda i: key(slots[i])) if key else places
             back = sorted(places, key=order.__getitem__)
-            if [form(shapes[i]) for i in back] == expected:
-                return back, description
-    return None
+            fits = sum(form(shapes[i]) == shape for i, shape in zip(back, expected, strict=True))
+            if fits > most:
+                found, most = (back, description), fits
+    return found
 
 
 def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -118,7 +118,7 @@ def test_the_coarsest_dtype_is_told(dtypes, coarsest):
         ("pairs", 1.5, r"one number.*return the gradients of params\[0\].W"),
         ("pairs", PAIRS[:1], "is a list of length 1, expected a list of length 2"),
         ("pairs", [DW1, DB1, DW2], "is a list of length 3"),
-        ("pairs", [DB1, DW1, DB1, DW2], "is a list of length 4"),
+        ("pairs", [DB1, DB1, DB1, DW2], "is a list of length 4"),
         ("pairs", (LOSS, PAIRS, PAIRS), "entries 1, 2 of the result may each be the gradient"),
         ("pairs", [PAIRS[0], (DW2, [DB2, DB2])], r"params\[1\]\[1\] is a list.*expected an array"),
         ("pairs", [PAIRS[0], (DW2, SimpleNamespace())], r"\[1\].b is a SimpleNamespace"),
@@ -209,8 +209,12 @@ def test_wrong_shapes(changes, quantity, words):
         assert [array is None for array in layer] == [quantity == "dW", quantity == "db"]
 
 
-def test_one_wrong_shape_in_other_containers_is_told_as_such():
-    (finding,) = read([DW1, DB1, DW2, np.ones(N)], "names").findings
+@pytest.mark.parametrize("name", ["names", "pairs"])
+@pytest.mark.parametrize(
+    "value", [[DW1, DB1, DW2, np.ones(N)], ([DB1, np.ones(N)], [DW1, DW2]), (DB1, 1.0, DW1, DW2)]
+)
+def test_one_wrong_shape_in_other_containers_is_told_as_such(value, name):
+    *_, finding = read(value, name).findings
     assert finding[:4] == (5, "db", 2, "wrong_shape")
 
 

@@ -40,7 +40,9 @@ def _as_real(name: str, value: ArrayLike, dtype: DTypeLike | None) -> Array | np
         raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from error
     check_unmasked(name, value)
     if not is_real(kind) or kind.itemsize > 8:
-        raise TypeError(f"{name} must hold real numbers of at most 64 bits, got dtype {kind}")
+        is_mask = jnp.issubdtype(kind, jnp.bool_) and array.ndim
+        fix = f"; write {name}.astype(float)" if is_mask else ""
+        raise TypeError(f"{name} must hold real numbers of at most 64 bits, got dtype {kind}{fix}")
     if isinstance(array, Array):
         return jnp.asarray(array, dtype)
     with np.errstate(over="ignore"):
@@ -134,10 +136,8 @@ def check_finite(name: str, array: Array | np.ndarray) -> None:
     if fails(array, _is_finite):
         values = np.asarray(array)
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise ValueError(
-            f"{name} must be finite, got {values[where]} at index {where}; "
-            "remove, impute or rescale such entries first"
-        )
+        at = f" at index {where}; remove, impute or rescale such entries first" if where else ""
+        raise ValueError(f"{name} must be finite, got {values[where]}{at}")
 
 
 def _is_finite(array: Any) -> Any:
@@ -283,11 +283,11 @@ def as_example(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Arr
     return array
 
 
-def as_examples(name: str, value: ArrayLike, width: int, dtype: DTypeLike) -> Array:
+def as_examples(name: str, value: ArrayLike, width: int, dtype: DTypeLike, hint: str = "") -> Array:
     """Examples as the rows of a matrix of shape (n, width): finite, in `dtype`."""
     array = _as_real(name, value, dtype)
     if array.ndim != 2 or array.shape[1] != width:
-        fix = f"; write {name}[:, None]" if array.ndim == 1 and width == 1 else ""
+        fix = f"; write {name}[:, None]" if array.ndim == 1 and width == 1 else hint
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, {width}), one example in each row{fix}"
         )

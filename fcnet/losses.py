@@ -331,9 +331,10 @@ def mean_loss(
 def as_batch(params: Pairs, X: ArrayLike, Y: ArrayLike, loss: Loss) -> tuple[Array, Array]:
     """Examples and targets as rows, checked against each other, the network and the loss."""
     layers = as_params(params)
-    dtype = layers[0].W.dtype
+    dtype, m = layers[0].W.dtype, layers[-1].W.shape[0]
     X = as_examples("X", X, layers[0].W.shape[1], dtype)
-    Y = as_examples("Y", Y, layers[-1].W.shape[0], dtype)
+    classes = f"; for numbers of classes, write jax.nn.one_hot(Y, {m})"
+    Y = as_examples("Y", Y, m, dtype, classes if loss.labels.one_hot else "")
     check_same_length(X, Y)
     check_labels("Y", Y, loss)
     return X, Y

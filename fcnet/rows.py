@@ -17,8 +17,10 @@ def look_up(kind: str, table: Mapping[str, Row], choice: str | Row) -> Row:
         return look_up_name(kind, table, choice)
     expected = type(next(iter(table.values())))
     if not isinstance(choice, expected):
+        needed = [name for name in expected._fields if name not in expected._field_defaults]
         raise TypeError(
-            f"{kind} must be a name or a fcnet.{expected.__name__}, got {type(choice).__name__}"
+            f"{kind} must be a name such as {next(iter(table))!r}, or "
+            f"fcnet.{expected.__name__}({', '.join(needed)}), got {type(choice).__name__}"
         )
     check_fields(kind, choice)
     return choice

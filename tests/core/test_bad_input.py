@@ -103,6 +103,32 @@ def test_a_careless_refusal_is_noticed() -> None:
         ),
         (
             "mean_loss",
+            {"Y": np.arange(4) % 2, "loss": "softmax_cross_entropy"},
+            ValueError,
+            "Y has shape (4,), expected (n, 2), one example in each row; for numbers of classes, "
+            "write jax.nn.one_hot(Y, 2)",
+        ),
+        (
+            "mean_loss",
+            {"Y": np.ones((4, 2), bool)},
+            TypeError,
+            "Y must hold real numbers of at most 64 bits, got dtype bool; write Y.astype(float)",
+        ),
+        (
+            "mean_loss",
+            {"activation": jnp.tanh},
+            TypeError,
+            "activation must be a name such as 'relu', or fcnet.Activation(name, function, "
+            "derivative), got PjitFunction",
+        ),
+        (
+            "fit",
+            {"hyperparameters": {"learning_rate": np.nan}},
+            ValueError,
+            "hyperparameters['learning_rate'] must be finite, got nan",
+        ),
+        (
+            "mean_loss",
             {"Y": np.ones((5, 2))},
             ValueError,
             "X has 4 examples but Y has 5: expected one target each",

@@ -66,7 +66,9 @@ def gradient_descent(
             `batch_backprop`, serves both.
 
     Returns:
-        theta after the last step. The twin is `optax.sgd(learning_rate)`.
+        theta after the last step. The twin is `optax.sgd(learning_rate)`. JAX differentiates the
+        loop in forward mode alone, as `jax.jacfwd` does, since `steps` may change without
+        compiling anew.
 
     Raises:
         ValueError, TypeError: for arguments outside these bounds, data that is empty or not finite,
@@ -145,7 +147,7 @@ def minibatch_sgd(
         gradient: as in `gradient_descent`.
 
     Returns:
-        theta after the last step.
+        theta after the last step; forward mode alone differentiates it, as in `gradient_descent`.
 
     Raises:
         ValueError, TypeError: as `gradient_descent`, and for B < 1, B > n or a key that is not one.
@@ -213,6 +215,11 @@ def _step(params: Model, gradient: Model, alpha: Float[Array, ""]) -> Model:
 
 def _as_rate(learning_rate: ArrayLike) -> Array:
     """The learning rate in one dtype, so that 1 and 1.0 share a compiled program."""
+    if callable(learning_rate):
+        raise TypeError(
+            "learning_rate must be a number, got a function: fcnet.fit takes a schedule, as in "
+            "optimizer=optax.sgd(schedule)"
+        )
     return as_positive("learning_rate", learning_rate).astype(float)
 
 

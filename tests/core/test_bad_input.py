@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 import pytest
 from hypothesis import given, settings
 from support.malformed_arguments import good
@@ -120,6 +121,13 @@ def test_a_careless_refusal_is_noticed() -> None:
             TypeError,
             "activation must be a name such as 'relu', or fcnet.Activation(name, function, "
             "derivative), got PjitFunction",
+        ),
+        (
+            "minibatch_sgd",
+            {"learning_rate": optax.constant_schedule(0.1)},
+            TypeError,
+            "learning_rate must be a number, got a function: fcnet.fit takes a schedule, as in "
+            "optimizer=optax.sgd(schedule)",
         ),
         (
             "fit",

@@ -56,11 +56,11 @@ def check_gradient(
 
     Args:
         gradient: returns what `jax.grad(function)` does, the gradient with respect to the first
-            argument; or a tuple with an entry for every argument, or for the first ones; or a dict
-            by the names of some arguments of `function`, {"dW": dW}. It may stand beside the value
-            of the function, which is then judged too, and among other results, which are not. A
-            dict may come last, with the gradients of named values, {"h": dh}. Any arrays: NumPy,
-            JAX, PyTorch.
+            argument; or a tuple with an entry for every argument, for the first ones, or for others
+            in a row whose shapes tell them apart; or a dict by the names of some arguments of
+            `function`, {"dW": dW}. It may stand beside the value of the function, which is then
+            judged too, and among other results, which are not. A dict may come last, with the
+            gradients of named values, {"h": dh}. Any arrays: NumPy, JAX, PyTorch.
         function: a JAX function that returns a scalar, the reference.
         args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
             (integers, None) are not changed; their gradient may be None, float0 or zeros.
@@ -146,7 +146,7 @@ def _claim(
     named, with_value = result.form.named, result.form.location.value is not None
     names = arguments.floating_names
     claimed = arguments.leaves_of(result.form.entries or (0,))
-    places = [i for i, j in enumerate(arguments.floating) if j in claimed]
+    places = [arguments.floating.index(j) for j in claimed if j in arguments.floating]
     steps = [Claimed(name, quantity=name) for name in named]
     gradients = [Claimed(names[i], place=i) for i in places]
     return Claim(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fcnet.arrays import is_array, like, shape_of, to_numpy
+from fcnet.arrays import is_array, is_floating, like, shape_of, to_numpy
 from fcnet.trees import leaves
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
@@ -42,8 +42,8 @@ class ResultForm(NamedTuple):
     """One way to read a result.
 
     Attributes:
-        entries: the places of the arguments that have an entry in the gradient; None if it is that
-            of the first argument, alone.
+        entries: the places of the arguments that have an entry in the gradient, in its order; None
+            if it is that of the first argument, alone.
         location: of the gradient and the value in the result. The value may stand in one tuple with
             the gradients of several arguments.
         named: the named values whose gradients come last in a dict, in the order of the backward
@@ -55,6 +55,11 @@ class ResultForm(NamedTuple):
     location: Location = Location()
     named: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether entries without keys come in another order than the first arguments."""
+        return not self.keys and self.entries not in (None, (*range(len(self.entries or ())),))
 
     def parts(self, returned: Any) -> "Parts":
         """The result taken apart; what does not fit is taken for the gradient."""
@@ -150,13 +155,15 @@ def _ways(
     named: tuple[str, ...],
     returned: Any,
 ) -> list[ResultForm]:
-    """Forms with entries for all arguments, for the first alone, for the first ones, or by name."""
+    """Forms with entries for all arguments, the first, the first ones, by name or by shape."""
     count = len(arguments.heads)
     firsts = (tuple(range(k)) or None for k in (count, 0, *range(count - 1, 0, -1)))
     found = locations(_alone(returned[:-1]) if named else returned)
     ways = [ResultForm(entries, location, named) for entries in firsts for location in found]
     for location in found:
         gradient = ResultForm(None, location, named).parts(returned).gradient
+        if by_shape := _by_shape(arguments, gradient):
+            ways.append(ResultForm(by_shape, location, named))
         for style in STYLES if isinstance(gradient, Mapping) else ():
             by_key = {style.format(head): i for i, head in enumerate(arguments.heads)}
             keys = tuple(key for key in by_key if key in gradient)
@@ -171,6 +178,27 @@ def _ways(
         for way in ways
         if (_has_its_value(way, returned) if way.keys else way.location.gradient not in names)
     ]
+
+
+def _by_shape(arguments: Arguments, gradient: Any) -> tuple[int, ...]:
+    """The places of the arguments of which several arrays are the gradients, by their shapes.
+
+    These must be arguments in a row, as in f(X, y, W, b) those of W and b. Of another one an array
+    may have the shape by mistake. () if the shapes do not tell.
+    """
+    if not isinstance(gradient, (tuple, list)) or not all(map(is_array, gradient)):
+        return ()
+    fitting = [_places_of_shape(arguments, shape_of(array)) for array in gradient]
+    if len(fitting) < 2 or any(len(places) != 1 for places in fitting):
+        return ()
+    places = tuple(place for (place,) in fitting)
+    return places if {*places} == {*range(min(places), min(places) + len(places))} else ()
+
+
+def _places_of_shape(arguments: Arguments, shape: tuple[int, ...]) -> list[int]:
+    """The places of the arguments that are floating arrays of this shape."""
+    floating = {i: x for i, x in enumerate(arguments.own) if is_array(x) and is_floating(x)}
+    return [i for i, x in floating.items() if shape_of(x) == shape]
 
 
 def _has_its_value(way: ResultForm, returned: Any) -> bool:
@@ -283,7 +311,7 @@ def read(
     leaves = _leaves(arguments, parts, form)
     if leaves is None:
         return Result(form, None, (misfit(arguments, parts.gradient),))
-    findings: list[Finding] = []
+    findings = [_in_order(arguments, form)] if form.is_reordered else []
     arrays: list[Any] = []
     for name in form.named:
         if name not in shapes or name not in parts.named:
@@ -311,6 +339,12 @@ def read(
         gradients: Any = (*answer.gradient, to_numpy(parts.value).reshape(()))
         answer = answer._replace(gradient=gradients)
     return Result(form, answer, tuple(findings))
+
+
+def _in_order(arguments: Arguments, form: ResultForm) -> Finding:
+    """That the entries are those of other arguments than the first ones, in their order."""
+    names = ", ".join(arguments.heads[place] for place in form.entries or ())
+    return form_finding("leaf_order", f"by their shapes, these are gradients of {names}", "warning")
 
 
 def _unknown_name(shapes: Mapping[str, tuple[int, ...]], name: str) -> Finding:

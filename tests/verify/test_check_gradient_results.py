@@ -99,6 +99,42 @@ def test_the_gradient_may_be_that_of_every_argument():
     assert [finding.kind for finding in wrong.findings] == ["scaled"]
 
 
+REORDERED = {
+    "the last layer first": lambda dX, dy, dW, db: (db, dW),
+    "beside the value": lambda dX, dy, dW, db: (1.5, dW, db),
+    "all": lambda dX, dy, dW, db: [db, dW, dX, dy],
+}
+
+
+@pytest.mark.parametrize("slip", [False, True])
+@pytest.mark.parametrize("form", REORDERED)
+def test_gradients_of_other_arguments_are_told_by_their_shapes(form, slip):
+    def function(X, y, W, b):
+        return jnp.sum((X @ W + b) * y)
+
+    def gradient(X, y, W, b):
+        db = y.sum(0) * (2 if slip else 1)
+        found = REORDERED[form](y @ W.T, X @ W + b, X.T @ y, db)
+        value = float(np.sum((X @ W + b) * y))
+        return type(found)(value if type(part) is float else part for part in found)
+
+    r = np.random.default_rng(0)
+    args = (r.normal(size=shape) for shape in ((6, 3), (6, 2), (3, 2), (2,)))
+    report = fcnet.check_gradient(gradient, function, *args)
+    assert [f.kind for f in report.findings] == ["leaf_order", *["factor_2"] * slip], str(report)
+    assert report.ok != slip
+
+
+def test_a_gradient_that_was_not_summed_is_not_that_of_the_data():
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    report = fcnet.check_gradient(
+        lambda W, b, X: (X.T @ X, X),
+        lambda W, b, X: jnp.sum(X * (X @ W + b)),
+        *(np.eye(3), np.ones(3), X),
+    )
+    assert {finding.kind for finding in report.findings} == {"wrong_shape"}
+
+
 def test_two_numbers_are_read_as_what_they_are():
     """(value, gradient) and the gradients of two scalar arguments look alike."""
 

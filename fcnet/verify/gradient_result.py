@@ -23,6 +23,7 @@ from fcnet.verify.forms import (
 from fcnet.verify.location import (
     Location,
     entries_of,
+    in_one_row,
     is_one_gradient,
     locations_among_others,
     not_judged,
@@ -84,7 +85,7 @@ class ResultForm(NamedTuple):
     def _without_named(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
         if self.named and _ends_in_dict(returned):
             return _alone(returned[:-1]), returned[-1]
-        return returned, {}
+        return in_one_row(returned), {}
 
 
 class Parts(NamedTuple):
@@ -125,6 +126,7 @@ def results_of(
         shapes: of the values that it names.
         returned: what it returned.
     """
+    returned = in_one_row(returned)
     names: list[tuple[str, ...]] = [()]
     if shapes and (keys := returned_names(returned)):
         known = [name for name in reversed(tuple(shapes)) if name in keys]

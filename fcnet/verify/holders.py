@@ -17,7 +17,8 @@ from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_num
 from fcnet.layouts import WORDS, words_of
 from fcnet.trees import Path, children, leaves
 from fcnet.verify.calling import check_call, name_of_function, required_count
-from fcnet.verify.forms import is_one_array, is_one_number
+from fcnet.verify.forms import is_one_array
+from fcnet.verify.location import value_in
 from fcnet.verify.regroup import STYLES
 from fcnet.verify.snapshot import attributes, restored
 
@@ -266,8 +267,9 @@ def filled_first(
     """`backward(x, y)` as a function of (params, x, y), which are put into the object first.
 
     A function that needs three arguments, and is no method, is called as backward(object, x, y).
-    Where it returns nothing, the object, or one array, such as the loss or the gradient of x, the
-    gradient is the one that the object keeps, with `keeps_gradients`.
+    Where it returns nothing, the object, one array, such as the gradient of x, or its loss and no
+    arrays of the shapes of all parameters, the gradient is the one that the object keeps, with
+    `keeps_gradients`.
     """
     takes_owner = required_count(backward) == 3 and not inspect.ismethod(backward)
     first = (holder.owner,) if takes_owner else ()
@@ -280,13 +282,18 @@ def filled_first(
         finally:
             holder.take(params)
         result = None if result is holder.owner else holder.read(result)
+        value = value_in(result)
+        shapes, found = (
+            {shape_of(x) for _, x in leaves(t) if is_array(x)} for t in (params, result)
+        )
         alone = is_one_array(result) and len(holder.paths) > 1
-        if not keeps_gradients or not (result is None or alone):
+        beside = value is not None and not shapes <= found
+        if not keeps_gradients or not (result is None or alone or beside):
             return result
         kept = holder.kept_gradient()
         if result is None or kept is None:
             return kept if result is None else result
-        return (result, kept) if is_one_number(result) else kept
+        return kept if value is None else (value, kept)
 
     function.__name__ = name_of_function(backward)
     return function

@@ -24,6 +24,16 @@ def value_in(part: Any) -> Any:
     return first if _is_value(first) else None
 
 
+def in_one_row(result: Any) -> Any:
+    """(value, (gradient, others)) as (value, gradient, others), and any other result as it is.
+
+    >>> in_one_row((0.5, ({"dW": [1.0]}, "cache")))
+    (0.5, {'dW': [1.0]}, 'cache')
+    """
+    is_pair = type(result) is tuple and len(result) == 2 and type(result[1]) is tuple
+    return (result[0], *result[1]) if is_pair and _is_value(result[0]) else result
+
+
 def _is_value(entry: Any) -> bool:
     return is_one_number(entry) and is_floating(entry)
 

@@ -13,6 +13,7 @@ from fcnet.verify.forms import describe, is_one_number, of_examples, without_num
 from fcnet.verify.location import (
     Location,
     entries_of,
+    in_one_row,
     is_one_gradient,
     locations_among_others,
     not_judged,
@@ -67,6 +68,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         value: what the candidate returned: the gradient, alone or beside its loss.
         n: the number of examples that it was given.
     """
+    value = in_one_row(value)
     names = ", ".join(slot.name for slot in layout.arrays)
     alone = len(layout.arrays) > 1 and is_one_number(value)
     if value is None or alone:

@@ -287,6 +287,7 @@ LISTS = {
     "nothing": (lambda loss, grads: (None, grads), "entry 0"),
     "a named tuple": (lambda loss, grads: Step(loss, grads, {"o": Y}), "'cache'"),
     "arrays and a cache": (lambda loss, grads: (*grads, {"A1": np.ones(3)}), "entry 4"),
+    "loss, (list, cache)": (lambda loss, grads: (loss, (grads, {"A1": np.ones(3)})), "entry 2"),
     "loss, arrays, cache": (lambda loss, grads: (loss, *grads, [Y]), "entry 5"),
 }
 """What is returned, and the entries that are not judged."""

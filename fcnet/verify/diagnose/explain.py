@@ -58,41 +58,38 @@ class _Fit(NamedTuple):
     digits: float
 
 
-def explain(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Explanation]:
-    """Why a line is wrong that is wrong on at least one input: one explanation, or two.
+def one_mistake(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> Explanation | None:
+    """The mistake that explains a line which is wrong on at least one input; None if none does.
 
-    A mistake explains it only if it gives the candidate's numbers on every input, in enough digits.
-    If several do, the simplest is named and another is mentioned: these inputs cannot tell them
-    apart. If none does, two mistakes at once are tried: one of the table, with a factor or with a
-    term beside it.
+    It explains it only if it gives the candidate's numbers on every input, in enough digits. If
+    several do, the simplest is named and another is mentioned: these inputs cannot tell them apart.
     """
     if any(not np.isfinite(s.got).all() and np.isfinite(s.expected).all() for s in lines):
-        return [Explanation("not_finite", "is not a number: overflow, 0/0 or log 0", KNOWN)]
-    # A unit at a kink can hide a mistake that mixes units, so inputs without kinks are preferred.
-    clear = [line for line in lines if line.explained.all()]
-    lines = clear if any(line.wrong.any() for line in clear) else lines
-    lines = sorted(lines, key=lambda line: float(line.error.max()), reverse=True)
+        return Explanation("not_finite", "is not a number: overflow, 0/0 or log 0", KNOWN)
+    lines = _telling(lines)
     tried = [_try_mistake(m, lines) for m in mistakes if lines[0].place in m.places]
     fits = [fit for fit in tried if fit and fit.digits >= CHANCE]
     if not fits:
-        unknown = Explanation("unknown", f"fits no known mistake: {describe_error(lines)}", UNKNOWN)
-        return _two_mistakes(lines, mistakes) or [unknown]
+        return None
     best = max(fit.digits for fit in fits)
     found = [fit.why for fit in fits if fit.digits > best - CHANCE]
     first, *others = sorted(found, key=lambda why: why.complexity)
     also = [why.says for why in others if why.complexity == first.complexity][:ALTERNATIVES]
     others_too = (f" (or it {says}; no input here tells them apart)" for says in also)
-    return [first._replace(says="".join([first.says, *others_too]))]
+    return first._replace(says="".join([first.says, *others_too]))
 
 
-def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Explanation]:
-    """The two mistakes that explain a line together with the most evidence; none if no two do.
+def two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Explanation]:
+    """The two mistakes that explain a line together with the most evidence, or one unknown mistake.
 
     They are a known one without a constant and a factor; or one that adds a multiple of something
-    to the right value, and another one in that value's place.
+    to the right value, and another one in that value's place. Together they are as complex as an
+    unknown one.
     """
+    lines = _telling(lines)
+    unknown = Explanation("unknown", f"fits no known mistake: {describe_error(lines)}", UNKNOWN)
     if not any(line.got.any() for line in lines):  # 0 is any value times 0, which shows nothing
-        return []
+        return [unknown]
     here = [mistake for mistake in mistakes if lines[0].place in mistake.places]
     known = [(mistake, values) for mistake in here if (values := _edits(mistake, lines[:1]))]
     added = [(m, way) for m, v in known if _is_added(lines[:1], v) for _, way in v]
@@ -104,7 +101,17 @@ def _two_mistakes(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> list[Ex
         if values := _edits(mistake, lines):  # else it is not possible on another input
             one = Explanation(mistake.kind, mistake.says, KNOWN)
             found += [(fit.digits, [one, fit.why]) for fit in _beside(lines, values, added)]
-    return max(found, key=lambda pair: pair[0], default=(0.0, []))[1]
+    return max(found, key=lambda pair: pair[0], default=(0.0, [unknown]))[1]
+
+
+def _telling(lines: Sequence[Line]) -> list[Line]:
+    """The inputs that show most, the worst one first.
+
+    A unit at a kink can hide a mistake that mixes units, so inputs without kinks are preferred.
+    """
+    clear = [line for line in lines if line.explained.all()]
+    lines = clear if any(line.wrong.any() for line in clear) else lines
+    return sorted(lines, key=lambda line: float(line.error.max()), reverse=True)
 
 
 def _beside(

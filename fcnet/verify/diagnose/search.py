@@ -11,7 +11,7 @@ A layer without a bias has the last two of these witnesses.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 from fcnet.verify.diagnose.batch import Batch, BatchLine, batch_lines
@@ -23,7 +23,8 @@ from fcnet.verify.diagnose.explain import (
     Fault,
     describe_error,
     evidence,
-    explain,
+    one_mistake,
+    two_mistakes,
 )
 from fcnet.verify.diagnose.line import Line, Mistake
 from fcnet.verify.diagnose.single import (
@@ -55,11 +56,41 @@ class Hypothesis(Generic[Input]):
     Attributes:
         inputs: those that show it, with the candidate's values from this layer up; none where these
             values are unknown.
-        faults: the lines of the layer that are then wrong.
+        lines: those of the layer that may then be wrong, each on all inputs.
+        mistakes: that may explain them.
+        supposed: the faults that it consists of itself.
     """
 
     inputs: Sequence[Input]
-    faults: list[Fault]
+    lines: Sequence[Sequence[Line]]
+    mistakes: Sequence[Mistake]
+    supposed: Sequence[Fault] = ()
+
+    @cached_property
+    def _explained(self) -> list[tuple[Sequence[Line], Explanation | None]]:
+        """The wrong lines, each with the one mistake that explains it."""
+        return [(line, one_mistake(line, self.mistakes)) for line in self.lines if _any_wrong(line)]
+
+    @property
+    def complexity(self) -> int:
+        """That of its faults; it is known before two mistakes in one line are looked for."""
+        own = (why.complexity if why else UNKNOWN for _, why in self._explained)
+        return complexity(self.supposed) + sum(own)
+
+    @cached_property
+    def faults(self) -> list[Fault]:
+        """The wrong lines, explained."""
+        explained: list[Fault] = [
+            Fault(line[0].place, line[0].k, why)
+            for line, one in self._explained
+            for why in ([one] if one else two_mistakes(line, self.mistakes))
+        ]
+        return [*self.supposed, *explained]
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether a fault is unknown."""
+        return any(fault.why.kind == "unknown" for fault in self.faults)
 
 
 def _search(
@@ -74,22 +105,22 @@ def _search(
     `known_only` nothing is found if on some layer every hypothesis has an unknown fault.
     """
     found: list[Fault] = []
+    hypotheses = list(hypotheses_of(inputs, r))
     for k in range(r, 0, -1):
-        hypotheses = list(hypotheses_of(inputs, k))
         if known_only:
-            hypotheses = [h for h in hypotheses if all(f.why.kind != "unknown" for f in h.faults)]
+            hypotheses = [h for h in hypotheses if not h.has_unknown]
             if not hypotheses:
                 return []
-        costs = [complexity(h.faults) for h in hypotheses]
-        if len(hypotheses) > 1 and k > 1:
-            below = [hypotheses_of(h.inputs, k - 1) if h.inputs else () for h in hypotheses]
-            least = [min((complexity(h.faults) for h in hs), default=0) for hs in below]
-            costs = [own + further for own, further in zip(costs, least, strict=True)]
-        best = hypotheses[costs.index(min(costs))]
-        found += best.faults
-        inputs = best.inputs
-        if not inputs:
+        below = [
+            list(hypotheses_of(h.inputs, k - 1)) if k > 1 and h.inputs else [] for h in hypotheses
+        ]
+        least = [min((h.complexity for h in hs), default=0) for hs in below]
+        costs = [h.complexity + further for h, further in zip(hypotheses, least, strict=True)]
+        best = costs.index(min(costs))
+        found += hypotheses[best].faults
+        if not below[best]:
             break
+        hypotheses = below[best]
     return found
 
 
@@ -114,7 +145,7 @@ def _single_hypotheses(
     own = [one.with_delta(k, one.example.db(k)) for one in above]
     line = delta_steps(own, k)
     hypotheses = [_suppose(own, k, mistakes)]
-    if not hypotheses[0].faults:
+    if not hypotheses[0].complexity:
         return hypotheses
     shown = _shown_by_dW(above, k)  # if the rank of dW is one
     if shown and not _any_wrong(gradient_steps(shown, "W", k)):
@@ -139,7 +170,7 @@ def _hypotheses_without_bias(
     hypotheses = []
     if shown := _shown_by_dW(above, k):
         hypotheses = [_suppose(shown, k, mistakes)]
-        if not hypotheses[0].faults:
+        if not hypotheses[0].complexity:
             return hypotheses
     must = [one.with_delta(k, one.back(k) * one.example.slope(k)) for one in above]
     return [*hypotheses, _suppose(must, k, mistakes)]
@@ -157,7 +188,7 @@ def _suppose(
     places = "Wb" if upstream[0].example.has_bias(k) else "W"
     gradients = [gradient_steps(upstream, place, k) for place in places]
     lines = [delta_steps(upstream, k), *gradients]
-    return Hypothesis(upstream, _faults_in(lines, mistakes))
+    return Hypothesis(upstream, lines, mistakes)
 
 
 def _delta_error(line: Sequence[Step]) -> float:
@@ -184,7 +215,7 @@ def _batch_hypotheses(
 ) -> Iterator[Hypothesis[Batch]]:
     """Faults of line 5 alone; a known one in delta; or an unknown one, if layer k-1 inherits it."""
     lines = _lines_of_batches(batches, k)
-    plain = Hypothesis(batches, _faults_in(lines, mistakes))
+    plain = Hypothesis(batches, lines, mistakes)
     yield plain
     wrong = [line for line in lines if _any_wrong(line)]
     if not wrong:
@@ -200,13 +231,14 @@ def _batch_hypotheses(
         if any(_is_explained(line, edits) for line in lines):
             after = [batch.after(k, edit) for batch, edit in zip(batches, edits, strict=True)]
             why = Explanation(mistake.kind, mistake.says, KNOWN)
-            rest = _faults_in(_lines_of_batches(after, k), mistakes)
-            yield Hypothesis(after, [Fault(place, k, why), *rest])
-    unknown = any(fault.why.kind == "unknown" for fault in plain.faults)
-    if unknown and all(map(_any_wrong, _lines_of_batches(batches, k - 1) if k > 1 else lines)):
+            yield Hypothesis(after, _lines_of_batches(after, k), mistakes, [Fault(place, k, why)])
+    if plain.has_unknown and all(
+        map(_any_wrong, _lines_of_batches(batches, k - 1) if k > 1 else lines)
+    ):
         below = "; the layers below were not judged in batches" if k > 1 else ""
         says = f"fits no known mistake: {describe_error(wrong[0])}{below}"
-        yield Hypothesis((), [Fault(place, k, Explanation("unknown", says, UNTRACED))])
+        fault = Fault(place, k, Explanation("unknown", says, UNTRACED))
+        yield Hypothesis((), (), mistakes, [fault])
 
 
 def _lines_of_batches(batches: Sequence[Batch], k: int) -> list[list[BatchLine]]:
@@ -219,16 +251,6 @@ def _is_explained(lines: Sequence[BatchLine], edits: Sequence[Values]) -> bool:
     pairs = zip(lines, edits, strict=True)
     digits = evidence(lines, (line.batch.edited(line.place, line.k, edit) for line, edit in pairs))
     return digits is not None and (digits >= CHANCE or not _any_wrong(lines))
-
-
-def _faults_in(lines: Sequence[Sequence[Line]], mistakes: Sequence[Mistake]) -> list[Fault]:
-    """The lines that are wrong on any input, each explained."""
-    return [
-        Fault(line[0].place, line[0].k, why)
-        for line in lines
-        if _any_wrong(line)
-        for why in explain(line, mistakes)
-    ]
 
 
 def _any_wrong(lines: Sequence[Line]) -> bool:

@@ -19,7 +19,7 @@ def predict(
     """Print the prediction for every row of a file as CSV, or write it to `out`.
 
     Where the file has the target too, the score goes to standard error. It covers all rows,
-    including training rows; of labels, at least one must be known.
+    including training rows; each must have a target, and of labels, at least one must be known.
 
     Raises:
         ValueError: for a file that is no model, or columns that do not fit it.
@@ -46,8 +46,11 @@ def predict(
         sys.stdout.write(escaped(printed) if sys.stdout.isatty() else printed)
     else:
         write_file(out, written)
+    if loaded.target.name not in source.names:
+        return
     targets = [Y for _, Y in found if Y is not None]
     if len(targets) < len(found):
+        print("Not scored: some rows have no target, or one of another kind.", file=sys.stderr)
         return
     Y = np.concatenate(targets)
     if loaded.target.values and not Y.any():  # such as True in CSV for the 1 of Parquet

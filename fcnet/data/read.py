@@ -118,7 +118,9 @@ def open_table(
     path = as_path(path)
     ending = path.suffix.lower()
     if ending not in (".csv", ".tsv", ".txt", ".parquet"):
-        raise ValueError(f"{path} must be a .csv, .tsv, .txt or .parquet file, got {ending!r}")
+        raise ValueError(
+            f"{path} must be a .csv, .tsv, .txt or .parquet file, got {ending!r}: save it as one"
+        )
     try:
         if ending == ".parquet":
             return _open_parquet(path)

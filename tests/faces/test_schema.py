@@ -448,6 +448,9 @@ def test_labels_come_back_as_they_are_written_and_are_scored_so(
     assert run("predict", tmp_path / "m", file) == 0
     told = "Not scored: no row has a label that the model knows, such as '07'.\n"
     assert capsys.readouterr().err == told
+    table_of({"x": [0, 1]}, file)
+    assert run("predict", tmp_path / "m", file) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.slow

@@ -22,9 +22,9 @@ ROUNDING = re.compile(r"\[\d+(, \d+)*\] +\d\.\de.*|\d+\.\d+(e[-+]\d+)?")
 """What depends on the last digits of a machine's products: the worst entries, and numbers."""
 
 BLOCKS = [
-    pytest.param(code, output, id=f"{page.stem}-{i}")
+    pytest.param(*block, id=f"{page.stem}-{i}", marks=[pytest.mark.slow] * (page.stem != "README"))
     for page in PAGES
-    for i, (code, output) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
+    for i, block in enumerate(BLOCK.findall(page.read_text(encoding="utf-8")))
 ]
 SLIPS = [block for block in BLOCKS if WRONG.search(block.values[0])]
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.pairs import diagonal
 
 import fcnet
 
@@ -49,8 +50,7 @@ def report(found: fcnet.Report) -> tuple[np.ndarray, ...]:
     return tuple(np.array(leaf.error) for leaf in found.leaves)
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("flag", FLAGS)
+@pytest.mark.parametrize(("flag", "call"), diagonal(FLAGS, CALLS))
 def test_the_numbers_are_those_without_the_flag(flag, call):
     expected = jax.tree.leaves(CALLS[call]())
     with FLAGS[flag]():

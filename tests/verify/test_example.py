@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.correct_candidates import LAYOUTS, data, gradient, in_layout, network
+from support.pairs import diagonal
 
 import fcnet
 
@@ -25,8 +26,10 @@ def pasted(example):
     return [names[name] for name in ("params", "x", "y")]
 
 
-@pytest.mark.parametrize("name", ["pairs", "flat list", "names", "in, out", "PyTorch"])
-@pytest.mark.parametrize("sizes", [(3, 4, 2), (30, 20, 2)])
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    diagonal(["pairs", "flat list", "names", "in, out", "PyTorch"], [(3, 4, 2), (30, 20, 2)]),
+)
 def test_the_example_shows_the_fault_in_the_users_own_layout(name, sizes):
     params = LAYOUTS[name].write(network(sizes))
     report = fcnet.check(in_layout(name, spoilt), params, *data(5, sizes), batched=True)

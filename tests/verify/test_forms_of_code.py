@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.correct_candidates import data, network
+from support.pairs import diagonal
 
 import fcnet
 
@@ -297,8 +298,9 @@ def test_each_kink_among_equal_entries_has_its_own_choice(at_zero, weights):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("value", [np.inf, np.nan, 1e308])
-@pytest.mark.parametrize("options", [{}, {"learning_rate": 0.1}])
+@pytest.mark.parametrize(
+    ("value", "options"), diagonal([np.inf, np.nan, 1e308], [{}, {"learning_rate": 0.1}])
+)
 def test_a_gradient_that_overflows_warns_of_nothing(value, options):
     def backward(params, X, Y):
         (_, db1), last = two_layers(params, X, lambda o: o - Y)

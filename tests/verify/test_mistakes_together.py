@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from support.correct_candidates import network
+from support.pairs import diagonal
 
 import fcnet
 
@@ -145,8 +146,7 @@ SIGNS = {
 """The factor of b in z, and that of delta in db: what is to say of the two."""
 
 
-@pytest.mark.parametrize("second", SECOND)
-@pytest.mark.parametrize("signs", SIGNS, ids=str)
+@pytest.mark.parametrize(("signs", "second"), diagonal(SIGNS, SECOND))
 @pytest.mark.parametrize("batched", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_biases_that_are_not_added_are_told_once_beside_another_slip(signs, second, batched):
     of_bias, of_delta = signs

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from support.correct_candidates import data, gradient, network
 from support.objects import OBJECTS, Attributes, InParams, Layers, Lists
+from support.pairs import diagonal
 
 import fcnet
 from fcnet.trees import leaves
@@ -42,10 +43,11 @@ def test_objects_are_right_as_they_are(name):
     assert all(value is mine[key] for key, value in vars(net).items())
 
 
-@pytest.mark.parametrize(("slip", "place"), [("sign", (5, "dW", 1)), ("bias", (5, "db", 2))])
-@pytest.mark.parametrize("name", OBJECTS)
-def test_slips_are_named_in_objects(name, slip, place):
-    kind, method = OBJECTS[name]
+@pytest.mark.parametrize(
+    ("name", "slip"), diagonal(OBJECTS, [("sign", (5, "dW", 1)), ("bias", (5, "db", 2))])
+)
+def test_slips_are_named_in_objects(name, slip):
+    (kind, method), (slip, place) = OBJECTS[name], slip
     net = kind(network(), slip)
     report = fcnet.check(getattr(net, method), net, X, Y, batched=True)
     (finding,) = [finding for finding in report.findings if finding.severity == "error"]

@@ -9,11 +9,13 @@
 | two entries that may be the gradient; what may be that of another argument | refused |
 """
 
+from itertools import product
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.pairs import diagonal
 
 import fcnet
 
@@ -299,11 +301,9 @@ class Step(NamedTuple):
     cache: dict[str, np.ndarray]
 
 
-@pytest.mark.parametrize("slip", [1.0, 1.01])
-@pytest.mark.parametrize("name", LISTS)
-@pytest.mark.parametrize("of_network", [True, False])
-def test_a_gradient_may_stand_among_other_results(of_network, name, slip):
-    result, rest = LISTS[name]
+@pytest.mark.parametrize(("name", "how"), diagonal(LISTS, product((True, False), (1.0, 1.01))))
+def test_a_gradient_may_stand_among_other_results(name, how):
+    (result, rest), (of_network, slip) = LISTS[name], how
 
     def backward(params, X, Y):
         loss, found = by_hand(X, Y, *params, slip)

@@ -9,6 +9,7 @@
 
 import numpy as np
 import pytest
+from support.pairs import diagonal
 
 import fcnet
 
@@ -65,8 +66,9 @@ def test_changed_inputs_are_told(words, n, dtype, slip):
     assert [(f.line, f.layer, f.kind) for f in rest] == [(2, 2, "factor_2")] * (slip == 2)
 
 
-@pytest.mark.parametrize("words", ["0.00392157 x", "1 x + 1"])
-@pytest.mark.parametrize("on_the_way", ["forward", "back"])
+@pytest.mark.parametrize(
+    ("on_the_way", "words"), diagonal(["forward", "back"], ["0.00392157 x", "1 x + 1"])
+)
 def test_inputs_changed_in_one_place_are_a_wrong_line(on_the_way, words):
     changes = [CHANGES[words], np.asarray][:: 1 if on_the_way == "forward" else -1]
     found = findings(candidate(*changes))

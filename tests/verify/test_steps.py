@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support.faults import STATELESS
 from support.faulty_backprop import Setting, candidate, forward
+from support.pairs import diagonal
 
 import fcnet
 from fcnet.verify.step import rate_of_differences
@@ -219,8 +220,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("rate", [0.1, pytest.param(1.0, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ARRAYS)
-@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize(("name", "batched"), diagonal(ARRAYS, [True, False]))
 def test_a_step_that_drops_the_old_values_is_named(name, rate, batched):
     """b = -lr db, and b -= lr db was meant; a decay of the same rows stays one."""
     right = candidate(SETTING, (), batched=batched)

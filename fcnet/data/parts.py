@@ -79,7 +79,8 @@ def split(
         groups: a column, whose equal rows are held out together or not at all.
 
     Raises:
-        ValueError: for a share that leaves no rows on one side, or a column of one group.
+        ValueError: for a share that leaves no rows on one side, or a column of one group or with
+            empty cells.
     """
     d, m = len(schema.scales.mean), len(schema.target_scales.mean)
     X, Y = (aligned_rows(schema.rows, width, np.float32) for width in (d, m))
@@ -200,9 +201,13 @@ def _groups(file: TableFile, name: str) -> Int[np.ndarray, " n"]:
     """A number for the group of each row of a file."""
     cells = joined([column_of(table, name) for table in file.blocks((name,))])
     groups = as_text(cells).combine_chunks().dictionary_encode()
-    if len(groups.dictionary) < 2:
+    names = groups.dictionary.to_pylist()
+    if "" in names:
+        row = groups.indices.index(names.index("")).as_py()
         raise ValueError(
-            f"column {name!r} must have two groups or more, got {groups.dictionary[0].as_py()!r} "
-            "alone"
+            f"column {name!r} is empty in {file.place(row)}, expected the group of each row: name "
+            "it, or leave the row out"
         )
+    if len(names) < 2:
+        raise ValueError(f"column {name!r} must have two groups or more, got {names[0]!r} alone")
     return to_numpy(groups.indices)

@@ -1,6 +1,7 @@
 """The schema of a table: what each column is, decided once and stored with the model."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,9 @@ examples: a number by the median, a category by a value of its own."""
 
 MOST_NAMES = 50
 """An error shows no more names of columns."""
+
+COMMA = re.compile(r"[+-]?[0-9]+,([0-9]{1,2}|[0-9]{4,})")
+"""A number with a comma that groups no thousands."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -113,9 +117,10 @@ def decide(name: str, found: Survey, place: Place = place_of) -> Field:
     others = found.rows - found.numbers - sum(found.missing.values())
     first = f"column {name!r} has {shown(cell)} in {place(row)}"
     if found.numbers > others:
+        sign = "say so if its comma is the decimal sign, " if COMMA.fullmatch(cell) else ""
         raise ValueError(
-            f"{first}, {found.numbers:,} of {found.numbers + others:,} are numbers: correct the "
-            "cell, or say in a schema that it means a missing number, that the column is a "
+            f"{first}, {found.numbers:,} of {found.numbers + others:,} are numbers: {sign}correct "
+            "the cell, or say in a schema that it means a missing number, that the column is a "
             "category, or that it is to be ignored"
         )
     if _most(found.others, DATE):

@@ -215,6 +215,11 @@ FILES = {
         "column 'c' has 'twelve' in line 5, 11 of 12 are numbers: correct the cell, or say in a",
         (),
     ),
+    "a decimal comma among points": (
+        lines("{i};{y}", "c;y").replace("\n7;", "\n7,5;"),
+        "column 'c' has '7,5' in line 3, 11 of 12 are numbers: say so if its comma is the decimal",
+        (),
+    ),
     "infinity": (most("inf"), "column 'c' has 'inf' in line 5, 11 of 12 are numbers", ()),
     "a number beyond double precision": (most("1.5e400"), "has '1.5e400' in line 5", ()),
     "a minus sign that is none": (most("\u22125"), "column 'c' has '\u22125' in line 5", ()),

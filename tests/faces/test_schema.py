@@ -553,6 +553,9 @@ def test_groups_of_a_column_are_held_out_as_a_whole(
     assert sorted(rows) == [*range(1, 60)]
     assert run("train", tmp_path / "a.csv", "--target", "y", "--groups", "y") == 1
     assert "--groups and --target are one column, 'y'" in capsys.readouterr().err
+    table_of({**columns, "patient": [*patient[:3], "", *patient[4:]]}, tmp_path / "b.csv")
+    assert run("train", tmp_path / "b.csv", "--target", "y", *given, "--out", tmp_path / "b") == 1
+    assert "column 'patient' is empty in line 5, expected the group of" in capsys.readouterr().err
     trained, held = rows[:48] // 6, rows[48:] // 6
     assert len(set(held)) == 2
     assert not set(trained) & set(held)

@@ -3,6 +3,7 @@
 That is the value of the function, and the gradients of its named values.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -275,7 +276,7 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
     own: Any = tuple(arguments.own[place] for place in places)
     structure: Any = jax.tree_util.treedef_tuple([each[place] for place in places])
     gradient = parts.gradient if form.entries else (parts.gradient,)
-    gradient = _renamed(own, tuple(gradient) if type(gradient) is list else gradient)
+    gradient = _renamed(own, tuple(gradient) if isinstance(gradient, (tuple, list)) else gradient)
     try:
         leaves = structure.flatten_up_to(gradient)
         fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
@@ -285,16 +286,16 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
 
 
 def _renamed(own: Any, gradient: Any) -> Any:
-    """The gradient in the user's own containers: with dW for W, and a list for a tuple."""
+    """The gradient in the user's own containers: dW for W, in its order, and a list for a tuple."""
     fields = getattr(own, "_fields", None)
-    if (fields or type(own) is dict) and isinstance(gradient, Mapping):
+    if (fields or type(own) in (dict, OrderedDict)) and isinstance(gradient, Mapping):
         names = in_one_style(fields or own, gradient)
         if names is None or len(own) != len(gradient):
             return gradient
         entries = own._asdict() if fields else own
         pairs = zip(entries.items(), names, strict=True)
         found = {key: _renamed(entry, gradient[name]) for (key, entry), name in pairs}
-        return type(own)(**found) if fields else found
+        return type(own)(**found) if fields else type(own)(found)
     both = (fields or type(own) in (list, tuple)) and type(gradient) in (list, tuple)
     if both and len(own) == len(gradient):
         entries = list(map(_renamed, own, gradient))

@@ -149,13 +149,16 @@ def locations_among_others(result: Any) -> list[Location]:
     value = numbers[0] if len(numbers) == 1 else None
     locations = [Location(key, value) for key, entry in entries.items() if _may_be_gradient(entry)]
     arrays = tuple(key for key, entry in entries.items() if is_array(entry) and not is_dict)
+    ends: list[tuple[Any, tuple[Any, ...]]] = []
     if 1 < len(arrays) < len(entries):
-        ends = ((None, arrays), (arrays[0], arrays[1:]), (arrays[-1], arrays[:-1]))
-        locations += [
-            Location(value=end, arrays=keys)
-            for end, keys in ends
-            if end in (None, *numbers) and len(keys) > 1
-        ]
+        ends = [(None, arrays), (arrays[0], arrays[1:]), (arrays[-1], arrays[:-1])]
+    if len(numbers) > 1:  # such as (loss, accuracy, dW, db)
+        ends.append((None, tuple(key for key in arrays if key not in numbers)))
+    locations += [
+        Location(value=end, arrays=keys)
+        for end, keys in ends
+        if end in (None, *numbers) and len(keys) > 1
+    ]
     return [
         location._replace(
             rest=tuple(key for key in entries if key not in (*location.keys, location.value))

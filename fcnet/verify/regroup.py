@@ -12,8 +12,8 @@ from fcnet.trees import Path, leaves
 from fcnet.verify.forms import is_one_array, without_ones
 
 STYLES = (
-    *("d{}", "d_{}", "grad_{}", "{}_grad", "{}_grads", "{}_gradient", "nabla_{}"),
-    *("dL_d{}", "dLd{}", "dJ_d{}", "dJd{}", "dj_d{}", "dC_d{}", "{}"),
+    *("d{}", "d_{}", "grad_{}", "grad{}", "g{}", "g_{}", "{}_grad", "{}_grads", "{}_gradient"),
+    *("nabla_{}", "dL_d{}", "dLd{}", "dLoss_d{}", "dJ_d{}", "dJd{}", "dj_d{}", "dC_d{}", "{}"),
 )
 """How people name the gradient of the entry {} of a mapping; W itself may stand beside dW."""
 

@@ -1,5 +1,8 @@
 """`fcnet.check_gradient`: what a gradient may return, such as a value or several gradients."""
 
+from collections import OrderedDict
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +18,11 @@ def valued(x, w):
     return jnp.sum(jnp.sin(x) * w)
 
 
+class Gradients(NamedTuple):
+    dx: np.ndarray
+    dw: np.ndarray
+
+
 FORMS = {
     "(value, gradient)": (lambda x, w: (np.sin(x) @ w, np.cos(x) * w), ["x", "value"]),
     "(gradient, value)": (lambda x, w: (np.cos(x) * w, float(np.sin(x) @ w)), ["x", "value"]),
@@ -28,6 +36,7 @@ FORMS = {
         ["x", "w", "value"],
     ),
     "all gradients": (lambda x, w: (np.cos(x) * w, np.sin(x)), ["x", "w"]),
+    "a named tuple": (lambda x, w: Gradients(np.cos(x) * w, np.sin(x)), ["x", "w"]),
     "an iterator": (lambda x, w: iter([np.cos(x) * w, np.sin(x)]), ["x", "w"]),
     "(value, gradient, gradient)": (
         lambda x, w: (np.sin(x) @ w, np.cos(x) * w, np.sin(x)),
@@ -173,7 +182,7 @@ def test_an_argument_that_is_to_have_no_gradient_is_told():
 
 
 @pytest.mark.parametrize("slip", [False, True])
-@pytest.mark.parametrize("style", ["d{}", "grad_{}", "{}_grad"])
+@pytest.mark.parametrize("style", ["d{}", "grad_{}", "{}_grad", "g{}"])
 def test_the_keys_of_a_gradient_may_be_those_of_its_parameters_with_a_word(style, slip):
     """In one dict, in a list of dicts, and beside the gradient of another argument."""
 
@@ -190,7 +199,7 @@ def test_the_keys_of_a_gradient_may_be_those_of_its_parameters_with_a_word(style
         return named, dx
 
     r = np.random.default_rng(0)
-    layers = [{"W": r.normal(size=(3, 2)), "b": r.normal(size=2)} for _ in range(2)]
+    layers = [kind(W=r.normal(size=(3, 2)), b=r.normal(size=2)) for kind in (dict, OrderedDict)]
     x = r.normal(size=(4, 3))
     for form in (gradient, lambda *args: gradient(*args)[0]):
         report = fcnet.check_gradient(form, function, layers, x)

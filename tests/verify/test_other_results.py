@@ -283,6 +283,7 @@ LISTS = {
     "a dict with nothing else": (lambda loss, grads: {"grads": grads}, ""),
     "a dict with a cache": (lambda loss, grads: {"c": [], "loss": loss, "grads": grads}, "'c'"),
     "two numbers": (lambda loss, grads: (loss, 0.75, grads), "entries 0, 1"),
+    "two numbers, arrays": (lambda loss, grads: (loss, 0.75, *grads), "entries 0, 1"),
     "predictions": (lambda loss, grads: (np.ones((6, 2)), grads), "entry 0"),
     "predictions in a dict": (lambda loss, grads: {"o": Y, "loss": loss, "grads": grads}, "'o'"),
     "a text": (lambda loss, grads: (grads, "tanh"), "entry 1"),

@@ -96,6 +96,11 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     def _observe(self, y: np.ndarray, warm: bool) -> None:
         check_one_kind("y", y)
         check_classification_targets(y)
+        if type_of_target(y) == "multiclass-multioutput":
+            raise ValueError(
+                "y has columns of classes, expected one such column, or columns of 0 and 1: "
+                "sklearn.multioutput.MultiOutputClassifier fits a network to each"
+            )
         if not warm:
             self._learn_labels(self._labels_of(y))
 

@@ -561,6 +561,12 @@ def test_after_a_refusal_other_classes_can_be_named():
     assert model.classes_.tolist() == [0, 1, 2]
 
 
+def test_columns_of_classes_are_refused_with_what_takes_them():
+    classes = np.array([[0, 1], [1, 2], [2, 0]])
+    with pytest.raises(ValueError, match=r"y has columns of classes, .*MultiOutputClassifier"):
+        FCNetClassifier().fit(classes.astype(float), classes)
+
+
 def test_targets_that_are_refused_leave_the_shape_of_predictions():
     X = np.arange(6.0)[:, None]
     model = FCNetRegressor(4, max_iter=2, warm_start=True, random_state=0).fit(X, X[:, 0])

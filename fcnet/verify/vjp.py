@@ -41,6 +41,10 @@ NEAR_ARGUMENTS = 2
 RANDOM, ONE_HOT = 3, 3
 """The numbers of random and of one-hot cotangents."""
 
+UNDER = " under jax.vjp"
+"""After the name of a result: as the rule's own forward returns it. Where results are wrong without
+that, it is not said again."""
+
 NOT_CHECKED = (
     "the rule was not checked: the reference must have the values of the function, with every "
     "epsilon and every constant of it"
@@ -211,8 +215,8 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
     claim = Claim(
         name=twins.subject,
         arrays=tuple(
-            Claimed(f"{name}{where}", phrase="{}")
-            for where in ("", " under jax.vjp")
+            Claimed(f"{name}{where}", phrase=phrase)
+            for where, phrase in (("", "the {}"), (UNDER, "{}"))
             for name in twins.result.names
         ),
         right=lambda leaves: 2 * twins.values(twins.reference, leaves),
@@ -225,7 +229,9 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
     )
     cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
     report = judge_claim(claim, cases, [*map(claim.answer, cases)])
-    wrong = [finding._replace(kind="forward_differs") for finding in errors(report.findings)]
+    found = errors(report.findings)
+    plain = [finding for finding in found if UNDER not in finding.message]
+    wrong = [finding._replace(kind="forward_differs") for finding in plain or found]
     warnings = [
         finding._replace(message=f"the function itself: {finding.message}")
         for finding in report.findings

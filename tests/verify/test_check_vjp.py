@@ -266,6 +266,22 @@ def test_a_factor_that_one_rounding_hides_is_found_on_all_cases(factor, verdict)
     assert report.verdict == verdict, str(report)
 
 
+@pytest.mark.parametrize(
+    ("slip", "message"),
+    [
+        ({"value": lambda x: 1.5 * x * x}, "the result is 1.5 times what it must be"),
+        (
+            {"start": lambda x: (1.5 * x * x, x)},
+            "result under jax.vjp is 1.5 times what it must be",
+        ),
+    ],
+)
+def test_another_value_is_said_once(slip, message):
+    x = jnp.array([1.0, 3.0, 0.5])
+    report = fcnet.check_vjp(squaring(**slip), lambda x: x * x, x)
+    assert [finding.message for finding in report.findings] == [message]
+
+
 def test_of_values_that_differ_by_an_epsilon_it_is_said():
     def with_epsilon(x):
         return jnp.log(x + 1e-5)

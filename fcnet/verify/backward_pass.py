@@ -48,8 +48,8 @@ class BackwardPass:
     Attributes:
         cost: the function whose gradient it claims to compute.
         candidate: the user's function.
-        format: of what it returns: the coarsest among the parameters and the results, unless these
-            are differences of parameters.
+        format: of what it returns: the coarsest among the parameters, or what JAX makes of it;
+            unless that is a difference of parameters.
         silent: gives what it returns where the data contribute nothing.
         unread: arrays whose shape hides their numbers on every input; they are left out.
     """

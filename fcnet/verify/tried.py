@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
+import jax
 from jax import Array
 
-from fcnet.arrays import unit_roundoff
+from fcnet.arrays import is_array
+from fcnet.trees import leaves
 from fcnet.verify.allowances import allow
 from fcnet.verify.backward_pass import BackwardPass
 from fcnet.verify.candidate import Call, Candidate
@@ -16,7 +18,7 @@ from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import Trial
 from fcnet.verify.protocol import Protocol, check_protocol
 from fcnet.verify.returned_loss import loss_findings
-from fcnet.verify.types import Case, Cost, Finding, Reference
+from fcnet.verify.types import Case, Cost, Finding, Format, Reference
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,17 @@ def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
     protocol = check_protocol(candidate, references[0], usual, references[1])
     other = protocol.other or candidate.call(usual)
     calls = [protocol.own, other, *map(candidate.call, others)]
-    dtypes = [candidate.dtype, *(call.answer.dtype for call in calls if call.answer is not None)]
-    format = candidate.format_in(max(dtypes, key=unit_roundoff))
-    if format != described.format:  # JAX has made float32 of NumPy's float64
-        described = replace(described, format=format)
-        references = [described.truth(case, format) for case in cases]
-    subject, notes = allow(described, calls, references)
+    format = _format_of(candidate, protocol.own)
+    known = described if format == described.format else replace(described, format=format)
+    subject, notes = allow(known, calls, references)
     if subject is not described:
         references = [subject.truth(case, subject.format) for case in cases]
     return Tried(subject, calls, references, protocol, notes)
+
+
+def _format_of(candidate: Candidate, call: Call) -> Format:
+    """The format of what a call returned: of NumPy's float64, JAX makes float32."""
+    made = jax.dtypes.canonicalize_dtype(candidate.dtype)
+    arrays = [leaf for _, leaf in leaves(call.returned) if is_array(leaf)]
+    of_jax = all(isinstance(array, jax.Array) for array in arrays)
+    return candidate.format_in(made) if arrays and of_jax else candidate.format

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.correct_candidates import data, network
+from support.correct_candidates import data, gradient, network
 
 import fcnet
 
@@ -169,6 +169,17 @@ def test_float32_that_jax_makes_of_numpys_float64_is_judged_as_such(factor, kind
     report = fcnet.check(backward, network(), *data(3), activation="tanh", batched=True)
     assert [finding.kind for finding in report.findings] == kinds
     assert report.precision == "float32"
+
+
+@pytest.mark.parametrize("slip", [1.0, 1.0005])
+def test_one_array_with_fewer_digits_hides_no_slip_in_the_others(slip):
+    def backward(params, X, Y):
+        _, ((dW1, db1), (dW2, db2)) = gradient(params, X, Y)
+        return [(slip * dW1, db1), (dW2, db2.astype(np.float16))]
+
+    report = fcnet.check(backward, network(), *data(5), batched=True)
+    assert report.ok == (slip == 1), str(report)
+    assert slip != 1 or [finding.kind for finding in report.findings] == ["low_precision"]
 
 
 def test_bfloat16_is_judged_as_such():

@@ -328,7 +328,8 @@ def read(
         name = arguments.names[i]
         if i in arguments.floating:
             found, array = _check_leaf(name, leaf, shape_of(arguments.leaves[i]))
-            findings += found
+            more = _of_another(arguments, form, leaf) if array is None else ""
+            findings += [finding._replace(message=finding.message + more) for finding in found]
             arrays.append(array)
         elif not _is_nothing(leaf):
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
@@ -348,6 +349,18 @@ def _in_order(arguments: Arguments, form: ResultForm) -> Finding:
     """That the entries are those of other arguments than the first ones, in their order."""
     names = ", ".join(arguments.heads[place] for place in form.entries or ())
     return form_finding("leaf_order", f"by their shapes, these are gradients of {names}", "warning")
+
+
+def _of_another(arguments: Arguments, form: ResultForm, leaf: Any) -> str:
+    """That an array has the shape of just one other argument, and how to return its gradient."""
+    if not is_array(leaf):
+        return ""
+    others = {*_places_of_shape(arguments, shape_of(leaf))} - {*(form.entries or (0,))}
+    heads = [arguments.heads[place] for place in others]
+    if len(heads) != 1 or not heads[0].isidentifier():
+        return ""
+    (head,) = heads
+    return f"; if it is the gradient of {head}, which has this shape, return {{'d{head}': ...}}"
 
 
 def _unknown_name(shapes: Mapping[str, tuple[int, ...]], name: str) -> Finding:

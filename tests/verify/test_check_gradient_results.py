@@ -144,6 +144,34 @@ def test_a_gradient_that_was_not_summed_is_not_that_of_the_data():
     assert {finding.kind for finding in report.findings} == {"wrong_shape"}
 
 
+@pytest.mark.parametrize("with_value", [False, True])
+def test_the_gradient_of_a_later_argument_alone_is_told_how_to_be_returned(with_value):
+    def function(y, X, w):
+        return ((y - X @ w) ** 2).mean() / 2
+
+    def gradient(y, X, w):
+        return X.T @ (X @ w - y) / len(y)
+
+    def returning(form):
+        def result(*args):
+            found = form(gradient(*args))
+            return (function(*args), found) if with_value else found
+
+        return fcnet.check_gradient(result, function, *args)
+
+    draw = np.random.default_rng(0)
+    args = draw.normal(size=7), draw.normal(size=(7, 3)), draw.normal(size=3)
+    (finding,) = returning(lambda dw: dw).findings
+    assert finding.kind == "wrong_shape"
+    assert finding.message.endswith(
+        "if it is the gradient of w, which has this shape, return {'dw': ...}"
+    )
+    assert returning(lambda dw: {"dw": dw}).verdict == "right"
+    assert returning(lambda dw: {"dw": 1.01 * dw}).verdict == "wrong"
+    (finding,) = returning(lambda dw: dw[:2]).findings  # the shape of no argument
+    assert finding.message.endswith("expected (7,)")
+
+
 def test_two_numbers_are_read_as_what_they_are():
     """(value, gradient) and the gradients of two scalar arguments look alike."""
 

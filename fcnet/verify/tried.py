@@ -8,7 +8,7 @@ from functools import cache, cached_property, partial
 import jax
 from jax import Array
 
-from fcnet.arrays import is_array
+from fcnet.arrays import coarsest_dtype, is_array
 from fcnet.trees import leaves
 from fcnet.verify.allowances import allow
 from fcnet.verify.backward_pass import BackwardPass
@@ -101,7 +101,8 @@ def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
 
 def _format_of(candidate: Candidate, call: Call) -> Format:
     """The format of what a call returned: of NumPy's float64, JAX makes float32."""
-    made = jax.dtypes.canonicalize_dtype(candidate.dtype)
     arrays = [leaf for _, leaf in leaves(call.returned) if is_array(leaf)]
     of_jax = all(isinstance(array, jax.Array) for array in arrays)
-    return candidate.format_in(made) if arrays and of_jax else candidate.format
+    made = jax.dtypes.canonicalize_dtype(candidate.dtype)
+    is_made = bool(arrays) and of_jax and coarsest_dtype(arrays) == made
+    return candidate.format_in(made) if is_made else candidate.format

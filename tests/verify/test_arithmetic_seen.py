@@ -171,6 +171,20 @@ def test_float32_that_jax_makes_of_numpys_float64_is_judged_as_such(factor, kind
     assert report.precision == "float32"
 
 
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-9])
+def test_float64_of_jax_is_judged_as_such_whatever_the_flag(factor):
+    def backward(params, X, Y):
+        ((W, b),) = params
+        D = factor * (X @ W.T + b - Y) / len(X)
+        return [(D.T @ X, D.sum(0))]
+
+    with jax.enable_x64(True):
+        arguments = jax.tree.map(jnp.asarray, (network((4, 3)), *data(5, (4, 3))))
+    report = fcnet.check(backward, *arguments, batched=True)
+    assert report.ok == (factor == 1), str(report)
+    assert report.precision == "float64"
+
+
 @pytest.mark.parametrize("slip", [1.0, 1.0005])
 def test_one_array_with_fewer_digits_hides_no_slip_in_the_others(slip):
     def backward(params, X, Y):

@@ -232,9 +232,8 @@ def _batch_hypotheses(
             after = [batch.after(k, edit) for batch, edit in zip(batches, edits, strict=True)]
             why = Explanation(mistake.kind, mistake.says, KNOWN)
             yield Hypothesis(after, _lines_of_batches(after, k), mistakes, [Fault(place, k, why)])
-    if plain.has_unknown and all(
-        map(_any_wrong, _lines_of_batches(batches, k - 1) if k > 1 else lines)
-    ):
+    inheriting = _lines_of_batches(batches, k - 1) if k > 1 else lines
+    if plain.has_unknown and all(map(_any_wrong, inheriting)):
         below = "; the layers below were not judged in batches" if k > 1 else ""
         says = f"fits no known mistake: {describe_error(wrong[0])}{below}"
         fault = Fault(place, k, Explanation("unknown", says, UNTRACED))

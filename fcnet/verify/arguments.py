@@ -1,5 +1,6 @@
 """The arguments of any function: which leaves have a gradient, and calls with others in place."""
 
+import copy
 import inspect
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -83,10 +84,26 @@ class Arguments(NamedTuple):
         return [leaves[i] for i in self.floating]
 
     def fresh(self, values: Sequence[Values], double: bool = False) -> tuple[Any, ...]:
-        """The arguments with these numbers, in new arrays of the user's own library and dtype."""
+        """The arguments with these numbers, in new arrays of the user's own library and dtype.
+
+        Arrays of integers are new, too, since a call may change them.
+        """
         dtype = np.float64 if double else None
         arrays = zip(values, self.differentiable, strict=True)
-        return self._with(list(self.leaves), [like(x, array, dtype) for x, array in arrays])
+        leaves = [copy.deepcopy(leaf) if _is_foreign(leaf) else leaf for leaf in self.leaves]
+        return self._with(leaves, [like(x, array, dtype) for x, array in arrays])
+
+    def changed(self, given: tuple[Any, ...], values: Sequence[Values]) -> list[str]:
+        """The names of the arrays that a call changed, which it was given with these numbers."""
+        integers = [i for i, leaf in enumerate(self.leaves) if _is_foreign(leaf) and _counts(leaf)]
+        before = {i: to_numpy(self.leaves[i]) for i in integers}
+        before |= dict(zip(self.floating, values, strict=True))
+        after = jax.tree.leaves(given, is_leaf=is_none)
+        return [
+            self.names[i]
+            for i, then in sorted(before.items())
+            if not np.array_equal(to_numpy(after[i]), then)
+        ]
 
     def _with(self, leaves: list[Any], values: Sequence[Any]) -> tuple[Any, ...]:
         for i, value in zip(self.floating, values, strict=True):
@@ -121,13 +138,7 @@ def call(
     if jax.tree.structure(given, is_leaf=is_none) != arguments.structure:
         message = "the call takes entries out of its arguments, or puts some in; work on a copy"
         return Called(value, None, [form_finding("mutates_inputs", message)])
-    changed = ", ".join(
-        name
-        for name, now, then in zip(
-            arguments.floating_names, arguments.floats(given), values, strict=True
-        )
-        if not double and not np.array_equal(to_numpy(now), then)
-    )
+    changed = "" if double else ", ".join(arguments.changed(given, values))
     message = f"the call changes its {changed}; work on a copy, unless no one needs it afterwards"
     mutations = [form_finding("mutates_inputs", message, "warning")] if changed else []
     return Called(value, None, mutations)
@@ -211,9 +222,14 @@ def settled(trace: Callable[[Arguments], Traced], arguments: Arguments) -> tuple
 
 def _for_jax(leaf: Any, integers_known: bool) -> Any:
     """A leaf without a gradient, or of a static argument, for a JAX function."""
-    if integers_known and isinstance(leaf, jax.Array | np.ndarray) and leaf.dtype.kind in "biu":
+    if integers_known and isinstance(leaf, jax.Array | np.ndarray) and _counts(leaf):
         return np.array(leaf)
     return jnp.asarray(np.asarray(leaf).copy()) if _is_foreign(leaf) else leaf
+
+
+def _counts(array: Any) -> bool:
+    """Whether it holds integers or truth values."""
+    return dtype_of(array).kind in "biu"
 
 
 def _is_foreign(leaf: Any) -> bool:

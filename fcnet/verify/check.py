@@ -24,6 +24,7 @@ from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import judge
 from fcnet.verify.report import Report
 from fcnet.verify.saturation import add_saturation
+from fcnet.verify.snapshot import restored
 from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.tried import Tried, try_on_inputs
@@ -73,7 +74,8 @@ def check(
             as `weights` and `biases`, `W1` and `b1`, `params`, or in its layers: then the candidate
             is `backward(x, y)`, such as a method of it, and the object is left as it was.
         x, y: one example and its target; or, with `batched`, examples and targets, in rows or in
-            columns; targets may be class labels. Tables of pandas are passed as such.
+            columns; targets may be class labels. Tables of pandas are passed as such. What the
+            candidate changes in its arguments is put back.
         activation, output_activation, loss: as in `fcnet.example_loss`.
         batched: whether the candidate takes several examples at once.
         reduction: of a batch's losses, "mean" or "sum".
@@ -129,7 +131,8 @@ def check(
     given = {"weight_layout": weight_layout, "example_axis": example_axis}
     candidate = read(**given)
     cost = cost._replace(terms=terms(candidate))
-    tried = try_on_inputs(candidate, cost, key)
+    with restored(candidate.given):
+        tried = try_on_inputs(candidate, cost, key)
     subject, trials = tried.subject, tried.trials
     causes = Causes(subject, trials)
     otherwise = "" if tried.all_right else other_layout(read, cost, terms, given, key)

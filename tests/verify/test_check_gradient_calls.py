@@ -138,6 +138,22 @@ def test_a_layer_that_works_in_its_argument_is_warned(slip):
     assert ("mutates_inputs", "warning") in [(f.kind, f.severity) for f in report.findings]
 
 
+def test_integers_that_a_call_changes_are_told_and_are_no_others():
+    """Labels from 1 to K that are shifted in place were shifted again by the next call."""
+
+    def shifts(x, k):
+        k -= 1
+        return np.bincount(k, x, minlength=3)[k]
+
+    x, k = np.array([0.5, -1.0, 3.0]), np.array([1, 3, 1])
+    report = fcnet.check_gradient(
+        shifts, lambda x, k: (jnp.zeros(3).at[k - 1].add(x) ** 2).sum() / 2, x, k
+    )
+    assert report.ok, str(report)
+    assert [(f.kind, f.severity) for f in report.findings] == [("mutates_inputs", "warning")]
+    assert k.tolist() == [1, 3, 1]
+
+
 def test_a_gradient_that_takes_its_arguments_apart_is_told():
     def taking(params, x, y):
         gradient = by_hand(params, x, y)

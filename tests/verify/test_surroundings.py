@@ -1,5 +1,6 @@
-"""What a candidate changes outside of its arguments is put back, and the report says so."""
+"""What a candidate changes outside of the calls is put back, and the report says so."""
 
+import copy
 import pickle
 import random
 
@@ -7,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from support.correct_candidates import alone, data, network
+from support import candidate_manners as manners
+from support.correct_candidates import LAYOUTS, alone, data, network
 
 import fcnet
 
@@ -126,3 +128,14 @@ def test_the_state_of_pytorch_is_told_only_if_it_changes(draws):
     assert report.ok
     assert any("torch.random" in note for note in report.notes) == draws
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["descends", "remembers_in_params", "standardises"])
+def test_the_arguments_are_left_as_they_were(name):
+    """Of many submissions that are checked on the same arrays, none changes them for the next."""
+    arguments = (LAYOUTS["names"].write(network(dtype=np.float64)), *data(5, dtype=np.float64))
+    before, own = copy.deepcopy(arguments), jax.tree.leaves(arguments)
+    report = fcnet.check(getattr(manners, name), *arguments, batched=True)
+    assert report.findings[0].kind in ("mutates_params", "mutates_inputs")
+    jax.tree.map(np.testing.assert_array_equal, arguments, before)
+    assert all(now is then for now, then in zip(jax.tree.leaves(arguments), own, strict=True))

@@ -54,12 +54,16 @@ class Trace(NamedTuple):
 class Activation(NamedTuple):
     """An entrywise non-linearity sigma: R -> R beside its derivative sigma'(z), a function of z.
 
-    One of the caller's own is accepted wherever a name is.
+    One of the caller's own is accepted wherever a name is. Nothing compares its derivative with its
+    function but `fcnet.check_gradient`:
 
+    >>> import fcnet
     >>> import jax.numpy as jnp
     >>> square = Activation("square", jnp.square, lambda z: 2 * z)
     >>> square.derivative(jnp.array(3.0)).item()
     6.0
+    >>> fcnet.check_gradient(square.derivative, square.function, 3.0).verdict
+    'right'
     """
 
     name: str
@@ -102,7 +106,8 @@ class Loss(NamedTuple):
     """A loss J(o, y) of one example beside its derivative dJ/do, with o and y of shape (m_r,).
 
     One of the caller's own is accepted wherever a name is. Its first three fields are enough; the
-    others say what the loss means. Nothing in the package depends on its name.
+    others say what the loss means. Nothing in the package depends on its name. Nothing compares its
+    derivative with its value but `fcnet.check_gradient`.
 
     Attributes:
         name: what messages call it.
@@ -119,10 +124,14 @@ class Loss(NamedTuple):
         formula: dJ/do in words.
         mean_name: what messages call the function `mean`, such as "sigmoid"; "" if it has no name.
 
+    >>> import fcnet
     >>> import jax.numpy as jnp
     >>> absolute = Loss("absolute", lambda o, y: abs(o - y).sum(), lambda o, y: jnp.sign(o - y))
-    >>> absolute.value(jnp.array([3.0]), jnp.array([5.0])).item()
+    >>> o, y = jnp.array([3.0]), jnp.array([5.0])
+    >>> absolute.value(o, y).item()
     2.0
+    >>> fcnet.check_gradient(absolute.derivative, absolute.value, o, y).verdict
+    'right'
     """
 
     name: str

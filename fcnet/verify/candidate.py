@@ -21,6 +21,7 @@ from fcnet.layouts import Layout, with_zero_biases
 from fcnet.verify.arrangement import Arrangement
 from fcnet.verify.calling import name_of_function
 from fcnet.verify.forms import opened
+from fcnet.verify.regroup import without_parameters
 from fcnet.verify.returned import Returned, read_returned
 from fcnet.verify.step import after_step, gradient_of_step, is_beside
 from fcnet.verify.types import Answer, Case, Finding, Format, form_finding, format_of
@@ -181,7 +182,9 @@ class Candidate(NamedTuple):
         """The gradient that a call returned, or that its step shows, in the notes' layout."""
         layout, like, n, rate = self.layout, self.like[0], case.n, self.learning_rate
         if rate is None:
-            return read_returned(layout, like, returned, n)
+            return read_returned(
+                layout, like, without_parameters(layout, arguments[0], returned), n
+            )
         before = layout.present(case.params)
 
         def as_step(after: Returned) -> Returned:

@@ -217,8 +217,8 @@ def check_repeated(
     multiple = jax.tree.map(lambda leaf: c * leaf, first.gradient)
     if 1 < c < 2 and agree(first._replace(gradient=multiple), again, bounds):
         message = (
-            f"a second call adds {c - 1:.3g} times what the first one returned: that is momentum, "
-            "and belongs to the optimizer; return the gradient of this call alone"
+            f"a second call adds {c - 1:.3g} times what the first one returned. If that is "
+            "momentum, check the gradient without it; if not, set what is kept to zero in each call"
         )
         return [form_finding("momentum", message)]
     message = (

@@ -6,18 +6,23 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import dropwhile
 from typing import Any
 
-from fcnet.arrays import is_array, shape_of
+import numpy as np
+
+from fcnet.arrays import is_array, shape_of, to_numpy
 from fcnet.layouts import Layout, Slot, layers_by_name
 from fcnet.trees import Path, leaves
-from fcnet.verify.forms import is_one_array, without_ones
+from fcnet.verify.forms import is_one_array, is_one_number, without_ones
 
 STYLES = (
     *("d{}", "d_{}", "grad_{}", "grad{}", "g{}", "g_{}", "{}_grad", "{}_grads", "{}_gradient"),
-    *("nabla_{}", "dL_d{}", "dLd{}", "dLoss_d{}", "dJ_d{}", "dJd{}", "dj_d{}", "dC_d{}", "{}"),
+    *("nabla_{}", "dL_d{}", "dLd{}", "dLoss_d{}", "dJ_d{}", "dJd{}", "dj_d{}", "dC_d{}"),
+    *("dL/d{}", "dJ/d{}", "{}"),
 )
 """How people name the gradient of the entry {} of a mapping; W itself may stand beside dW."""
 
-GRADIENT_OF = re.compile(r"^(?:(?:d[LJjC]_?)?d_?|grad_|nabla_)(?=[A-Za-z])|_grad(?:s|ient)?$")
+GRADIENT_OF = re.compile(
+    r"^(?:(?:d(?:[LJjC]|Loss)[_/]?)?d_?|grad_|nabla_)(?=[A-Za-z])|_grad(?:s|ient)?$"
+)
 """What makes the name of a gradient of the name of its parameter."""
 
 ORDERS: tuple[tuple[Callable[[Slot], tuple[int, int]], str], ...] = (
@@ -50,20 +55,49 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
 
     By its names, if it has some, or by its length, if it is one vector. Else in the order in which
     they are written, if there are as many as parameters, and their shapes fit in that order, all or
-    most of them, or in one of `ORDERS`.
+    most of them, or in one of `ORDERS`. None stands for the input layer, which has no parameters.
     """
     if is_one_vector(layout, gradient):
         return _cut(layout, gradient)
     named = _by_entry(layout, gradient) or _by_layer(layout, gradient)
     if named is not None:
         return named
-    slots, found = layout.arrays, list(leaves(gradient))
+    slots = layout.arrays
+    found = [(path, leaf) for path, leaf in leaves(gradient) if leaf is not None]
     values = [leaf for _, leaf in found]
     unnamed = all(isinstance(key, int) for path, _ in found for key in path)
     if not unnamed or len(values) != len(slots) or not all(map(is_array, values)):
         return None
     fits = in_order(slots, list(map(shape_of, values))) is not None
     return dict(zip([slot.path for slot in slots], values, strict=True)) if fits else None
+
+
+def without_parameters(layout: Layout, params: object, result: Any) -> Any:
+    """[(W1, dW1), ...] or [(dW1, W1), ...], maybe after a loss, as a dict of the gradients by name.
+
+    Any other result as it is.
+    """
+    if type(result) is tuple and len(result) == 2 and is_one_number(result[0]):
+        return result[0], without_parameters(layout, params, result[1])
+    pairs = result if isinstance(result, (list, tuple)) else []
+    are_pairs = all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs)
+    arrays = dict(leaves(params))
+    if not are_pairs or len(pairs) != len(layout.arrays):
+        return result
+    for own, other in ((0, 1), (1, 0)):
+        found = {
+            f"d{slot.role}{slot.layer}": pair[other]
+            for slot in layout.arrays
+            for pair in pairs
+            if _are_equal(pair[own], arrays.get(slot.path))
+        }
+        if len(found) == len(pairs):
+            return found
+    return result
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    return is_array(one) and is_array(other) and np.array_equal(to_numpy(one), to_numpy(other))
 
 
 def is_one_vector(layout: Layout, gradient: Any) -> bool:

@@ -69,7 +69,7 @@ CASES = [
     ({"rates": (0, 0.2, 0), "seed": 1}, [1], "a rate of 0.2"),
     ({"rates": (0.5, 0, 0)}, [None], "the input x has dropout"),
     ({"rates": (0, 0, 0.2)}, [2], "a rate of 0.2"),
-    ({"rates": (0, 0.1, 0), "seed": 4}, [1], "all its units are 1.111 times as large"),
+    ({"rates": (0, 0.1, 0), "seed": 4}, [1], "a[1] is 1.111 times as large"),
     ({"rates": (0, 0.5, 0.5), "relu": False}, [1, 2], "a rate of 0.5"),
     ({"scaled": False}, [1], "about a rate of 0."),
 ]

@@ -109,3 +109,23 @@ def test_the_formula_in_the_message_is_that_of_the_output_activation(name, funct
     report = fcnet.check(backward(lambda o: 0 * o), network(SIZES), *data(5), **choices)
     assert report.findings[0].line == 2
     assert ("sigma'(z[2])." in report.findings[0].message) == shown
+
+
+def test_no_probability_is_named_where_the_loss_has_none():
+    """A hinge has dJ/do = 0 for the target 0, which is no prediction."""
+    hinge = Loss(
+        "hinge", lambda o, y: jnp.maximum(0, 1 - o * y).sum(), lambda o, y: -y * (o * y < 1)
+    )
+    shapes, draw = ((4, 5), (5,), (5, 1), (1,)), np.random.default_rng(0)
+    params, X = [draw.normal(size=shape) for shape in shapes], draw.normal(size=(6, 4))
+
+    def backward(params, X, y):
+        W1, b1, W2, _ = params
+        A1 = np.tanh(X @ W1 + b1)
+        D2 = -y / len(X)  # right: only where o y < 1
+        D1 = D2 @ W2.T * (1 - A1**2)
+        return [X.T @ D1, D1.sum(0), A1.T @ D2, D2.sum(0)]
+
+    Y = np.sign(draw.normal(size=(6, 1)))
+    report = fcnet.check(backward, params, X, Y, activation="tanh", loss=hinge, batched=True)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(2, 2, "unknown")]

@@ -14,6 +14,7 @@ import fcnet
 pytestmark = pytest.mark.untyped
 
 NAMES = ("dW1", "db1", "dW2", "db2")
+FRACTIONS = ("dL/dW1", "dL/db1", "dL/dW2", "dL/db2")
 
 RESULTS = {
     "zip": lambda loss, g: zip(g[::2], g[1::2], strict=True),
@@ -21,6 +22,7 @@ RESULTS = {
     "generator": lambda loss, g: (array for array in g),
     "loss and reversed": lambda loss, g: (loss, reversed(g[::-1])),
     "values": lambda loss, g: dict(zip(NAMES, g, strict=True)).values(),
+    "fractions": lambda loss, g: dict(zip(FRACTIONS, g, strict=True)),
     "namespace": lambda loss, g: SimpleNamespace(**dict(zip(NAMES, g, strict=True))),
     "loss and dataclass": lambda loss, g: (loss, make_dataclass("Grads", NAMES)(*g)),
     "array of arrays": lambda loss, g: of_objects(g),
@@ -39,6 +41,32 @@ def test_a_result_may_be_wrapped(name, slip):
 
     report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
     assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("slip", [False, True])
+def test_gradients_may_stand_beside_their_parameters(order, slip):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        loss = ((np.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2).sum() / (2 * len(x))
+        pairs = [pair[::order] for pair in zip(params, gradients(*params, x, y, slip), strict=True)]
+        return loss, pairs[::order]
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_none_may_stand_for_the_input_layer(slip):
+    net = SimpleNamespace(w=[None, *arrays()[::2]], b=[None, *arrays()[1::2]])
+
+    def backward(x: Any, y: Any) -> Any:
+        dW1, db1, dW2, db2 = gradients(net.w[1], net.b[1], net.w[2], net.b[2], x, y, slip)
+        return [None, dW1, dW2], [None, db1, db2]
+
+    report = fcnet.check(backward, net, X, Y, batched=True, activation="tanh")
+    errors = [(f.line, f.layer, f.kind) for f in report.findings if f.severity == "error"]
+    assert errors == [(5, 1, "sum_for_mean")] * slip, report
 
 
 def test_a_wrong_loss_beside_other_results_is_found():

@@ -41,12 +41,14 @@ class Dropout(NamedTuple):
         scaled = self.factor > SCALED
         rate = 1 - 1 / self.factor if scaled else self.dropped
         kept = f"{self.factor:.4g} times as large" if scaled else "as they are"
-        units = "some of its units are 0, and the others" if self.dropped else "all its units are"
         where = f"a[{self.k}]" if self.k else "the input x"
         message = (
-            f"{where} has dropout: in a call {units} {kept}, "
+            f"{where} has dropout: in a call some of its units are 0, and the others {kept}, "
             f"{'a' if scaled else 'about a'} rate of {rate:.3g}; switch dropout off for the check. "
             "All else is judged with the units that each call dropped."
+            if self.dropped
+            else f"{where} is {kept}: leave this factor out, or, if it is that of dropout with a "
+            f"rate of {rate:.3g}, switch dropout off for the check. All else is judged with it."
         )
         return Finding(1, "", self.k or None, "dropout", message)
 
@@ -61,7 +63,8 @@ def undo_dropout(
         cost: gives the activations.
         singles: cases of one example with the answers of single calls, each with units of its own
             dropped.
-        by_factor: whether a factor above 1 shows it too, where no call has dropped a unit.
+        by_factor: whether a factor above 1 of a hidden layer shows it too, where no call has
+            dropped a unit.
 
     Returns:
         No dropout, and nothing else, unless some layer shows it: in every call each unit has either
@@ -73,7 +76,7 @@ def undo_dropout(
         used = [_used(single.answer, k) for single in singles]
         tolerance = ROUNDINGS * unit_roundoff(singles[0].answer.dtype) + LEAST
         factor, drops = _factor(a, used, tolerance)
-        if factor is not None and (drops or (by_factor and factor > SCALED)):
+        if factor is not None and (drops or (by_factor and k and factor > SCALED)):
             deltas = [single.answer.gradient[k - 1].b if k else None for single in singles]
             masks = [
                 _mask(*triple, factor) if drops else np.full(triple[0].shape, factor)

@@ -35,6 +35,13 @@ def _contained(e: Single) -> Vector:
     return e.prediction
 
 
+def _probability(e: Single) -> Vector:
+    """The prediction p of a loss with dJ/do = p - y; ValueError for another, such as a hinge."""
+    if not np.allclose(e.prediction - e.y, e.error):
+        raise ValueError("dJ/do is not p - y")
+    return e.prediction
+
+
 def _softmax_back(p: Values, d: Any) -> Any:
     """Through the Jacobian of softmax: dJ/do from d = dJ/dp."""
     if len(p) == 1:
@@ -51,7 +58,7 @@ def _with_epsilon(dJ_do: Callable[[Values, Values, complex], Values]) -> Mistake
     return Mistake(
         "epsilon",
         "2",
-        lambda s, e, k: lambda c: dJ_do(e.prediction, e.y, c) * e.slope(k),
+        lambda s, e, k: lambda c: dJ_do(_probability(e), e.y, c) * e.slope(k),
         "has an epsilon of {c} in a division, which spoils it where a prediction p is near 0 or 1; "
         "multiplied out, there is no division",
         EPSILON,
@@ -62,7 +69,7 @@ def _accuracy(sign: float, coupled: bool) -> Mistake:
     """The derivative of the probability of the right class, which training makes large."""
 
     def edit(s: Step, e: Any, k: int) -> Values:
-        p, y = e.prediction, e.y
+        p, y = _probability(e), e.y
         if coupled == (len(y) == 1):
             raise ValueError("for another number of outputs")
         slope = _softmax_back(p, y) if coupled else (2 * y - 1) * p * (1 - p)
@@ -110,13 +117,13 @@ OUTPUT = (
     Mistake(
         "jacobian_diagonal",
         "2",
-        lambda s, e, k: -e.y * (1 - e.prediction),
+        lambda s, e, k: -e.y * (1 - _probability(e)),
         "uses only the diagonal p (1 - p) of the Jacobian: the entries beside it are missing",
     ),
     Mistake(
         "loss_of_prediction",
         "2",
-        lambda s, e, k: -e.y / e.prediction,
+        lambda s, e, k: -e.y / _probability(e),
         "is -y / p, the derivative by the prediction p; its derivative by o is missing",
     ),
     Mistake(
@@ -134,7 +141,7 @@ OUTPUT = (
     Mistake(
         "decision",
         "2",
-        lambda s, e, k: _choice(e.prediction) - e.y,
+        lambda s, e, k: _choice(_probability(e)) - e.y,
         "compares the decision with y, not the prediction",
     ),
     Mistake(

@@ -199,3 +199,54 @@ def test_a_vector_of_gradients_in_another_order_is_told(order, kinds):
     options: Any = {"sizes": (D, H, M), "activation": "tanh", "batched": True, "l2": c}
     report = fcnet.check(backward, theta, X, Y, **options)
     assert [f.kind for f in report.findings] == kinds, report
+
+
+@pytest.mark.parametrize("epsilon", [0, pytest.param(1e-8, marks=pytest.mark.slow)])
+def test_a_batch_less_its_own_mean_is_told(epsilon):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        return gradients(*params, (x - x.mean(0)) / (x.std(0) + epsilon), y, False)
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    (finding,) = report.findings
+    assert finding.kind == "other_description"
+    assert "subtracts a mean of the batch" in finding.message
+
+
+def test_a_constant_of_few_digits_in_the_loss_is_told():
+    c = np.array([0.1, 0.7])
+    share = jnp.array(c, jnp.float32)
+    loss = fcnet.Loss("shared", lambda o, y: share @ (o - y) ** 2, lambda o, y: 2 * share * (o - y))
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W, b = params
+        E = 2 * c * (x @ W + b - y) / len(x)
+        return x.T @ E, E.sum(0)
+
+    report = fcnet.check(backward, [np.ones((D, M)), np.ones(M)], X, Y, batched=True, loss=loss)
+    (finding,) = report.findings
+    assert "a constant of few digits, such as one of JAX in float32" in finding.message
+
+
+@pytest.mark.parametrize("c", [0.2, pytest.param(0.3, marks=pytest.mark.slow)])
+def test_another_slope_of_leaky_relu_is_told(c):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        z = x @ W1 + b1
+        a, slope = np.where(z > 0, z, c * z), np.where(z > 0, 1, c)
+        d2 = (a @ W2 + b2 - y) / len(x)
+        d1 = d2 @ W2.T * slope
+        return x.T @ d1, d1.sum(0), a.T @ d2, d2.sum(0)
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="leaky_relu")
+    (finding,) = report.findings
+    assert f"activation=fcnet.Activation('leaky_relu of slope {c}', " in finding.message
+
+
+def test_a_decay_of_1_is_no_step_with_a_negative_rate():
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        dW1, db1, dW2, db2 = gradients(*params, x, y, False)
+        return dW1, db1 + params[1], dW2, db2
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert [f.kind for f in report.findings] == ["weight_decay"]
+    assert "no input here tells them apart" not in report.findings[0].message

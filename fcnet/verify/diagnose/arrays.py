@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_factor, rank_one
+from fcnet.verify.diagnose.pattern import (
+    FEW,
+    few_entries,
+    few_indices,
+    fitted_factor,
+    little,
+    rank_one,
+)
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.forms import FOR_A_CONSTANT
 from fcnet.verify.properties import Property
@@ -268,18 +275,8 @@ def _pattern(array: WrongArray) -> Iterator[Match]:
 
 def _nearly_right(array: WrongArray) -> Iterator[Match]:
     """Off by little: no slip in a formula."""
-    pairs = list(zip(array.got, array.right, strict=True))
-    share = [abs(g - r).max(initial=0) / max(abs(r).max(initial=0), NOT_ZERO) for g, r in pairs]
-    if max(share) < NEARLY:
-        yield (
-            "inexact",
-            f"is off by {max(share):.1g} of its largest number at most: little, and yet more than "
-            "rounding, as by an epsilon, a tolerance, or a constant of few digits",
-        )
-
-
-NEARLY = 1e-3
-"""The largest error, relative to the largest number, of what is nearly right."""
+    if says := little(array.got, array.right):
+        yield "inexact", says
 
 
 def _unknown(array: WrongArray) -> Iterator[Match]:

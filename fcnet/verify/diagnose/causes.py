@@ -31,6 +31,7 @@ from fcnet.verify.diagnose.slips import (
     likely_slips,
     possible_slips,
 )
+from fcnet.verify.diagnose.statistics import batch_statistics
 from fcnet.verify.diagnose.steps import no_step, online_steps, returned_parameters
 from fcnet.verify.judge import Trial
 from fcnet.verify.truth.terms import total, without
@@ -157,6 +158,11 @@ class Causes:
         unused = _any_unknown(self._lines) and ignores_biases(self.subject, self.trials)
         return [UNUSED_BIASES] if unused else []
 
+    def statistics(self) -> list[Finding]:
+        """That it has statistics of the batch, if a line is wrong and it is unknown how."""
+        unclear = not {"unknown", "not_finite"}.isdisjoint(f.kind for f in self._lines)
+        return batch_statistics(self.subject, self.trials) if unclear else []
+
     def lines(self) -> list[Finding]:
         """The other description, if there is one, the wrong lines, and odd terms."""
         return list(first_of_each_kind(self._lines))
@@ -202,6 +208,7 @@ CAUSES: tuple[Callable[[Causes], list[Finding]], ...] = (
     lambda causes: other_places(causes.subject, causes.trials),
     Causes.only_slip,
     Causes.unused_biases,
+    Causes.statistics,
     Causes.lines,
 )
 """What may explain the answers, in the order in which it is tried."""

@@ -9,6 +9,7 @@ from functools import cache, partial
 from itertools import product
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -40,6 +41,16 @@ OTHER_LOSSES = {
 NOTE = "line 2 is right for {}: if you mean that, pass loss=fcnet.Loss(name, J, dJ_do)"
 
 
+OTHER_FORMS = (
+    Activation("jax.nn.gelu", jax.nn.gelu, itself),
+    *(
+        Activation(f"leaky_relu of slope {c}", partial(jax.nn.leaky_relu, negative_slope=c), itself)
+        for c in (0.1, 0.2, 0.3)
+    ),
+)
+"""What other libraries have under a name of the table; `derivative` is never used here."""
+
+
 class Description(NamedTuple):
     """A network and a loss: what `check` takes as keywords."""
 
@@ -49,13 +60,14 @@ class Description(NamedTuple):
     reduction: str
 
     def changed(self, other: "Description") -> dict[str, str]:
-        """The keywords in which another description differs, with their values there."""
+        """The keywords in which another description differs, with their values there, as code."""
         mine, theirs = self._asdict(), other._asdict()
-        return {
-            field: value if isinstance(value, str) else value.name
-            for field, value in theirs.items()
-            if value != mine[field]
-        }
+        return {field: _code(value) for field, value in theirs.items() if value != mine[field]}
+
+
+def _code(value: str | Activation | Loss) -> str:
+    name = repr(value if isinstance(value, str) else value.name)
+    return f"fcnet.Activation({name}, function, derivative)" if value in OTHER_FORMS else name
 
 
 def described(cost: Cost) -> Description:
@@ -66,7 +78,8 @@ def described(cost: Cost) -> Description:
 def neighbours(own: Description, r: int) -> Iterator[Description]:
     """All other descriptions by the tables' rows; the hidden activation counts from two layers."""
     outputs = dict.fromkeys((*ACTIVATIONS.values(), own.output_activation))
-    hidden = dict.fromkeys((*ACTIVATIONS.values(), own.activation) if r > 1 else (own.activation,))
+    every = (*ACTIVATIONS.values(), *OTHER_FORMS, own.activation)
+    hidden = dict.fromkeys(every if r > 1 else (own.activation,))
     losses = dict.fromkeys((*LOSSES.values(), own.loss))
     for choices in product(hidden, outputs, losses, ("mean", "sum")):
         if choices != own:
@@ -256,7 +269,7 @@ def describe(own: Description, other: Description) -> str:
     if other.output_activation is ACTIVATIONS["identity"] and "output_activation" in changed:
         del changed["output_activation"]
         if other.loss.mean is not itself:
-            changed["loss"] = other.loss.name
+            changed["loss"] = _code(other.loss)
         name = other.loss.mean_name
         why = f": that loss contains the {name}" if name else ""
         return f"{_keywords(changed)}{' and ' * bool(changed)}no output_activation{why}"
@@ -264,7 +277,7 @@ def describe(own: Description, other: Description) -> str:
 
 
 def _keywords(values: Mapping[str, str]) -> str:
-    return ", ".join(f"{keyword}={value!r}" for keyword, value in values.items())
+    return ", ".join(f"{keyword}={value}" for keyword, value in values.items())
 
 
 def description_findings(

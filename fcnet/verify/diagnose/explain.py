@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnet.verify.diagnose.line import Line, Mistake
-from fcnet.verify.diagnose.pattern import FEW, few_entries, few_indices, fitted_factor, rank_one
+from fcnet.verify.diagnose.pattern import (
+    FEW,
+    few_entries,
+    few_indices,
+    fitted_factor,
+    little,
+    rank_one,
+)
 from fcnet.verify.factors import FACTORS
 from fcnet.verify.shown import apart, multiple
 from fcnet.verify.types import Severity, Values
@@ -194,7 +201,7 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any])
         c = _constant(lines, edits)
         values = [base + c * way for base, way in edits]
     digits = evidence(lines, values)
-    if digits is None:
+    if digits is None or (mistake.positive and c <= 0):
         return None
     # The entry with the most evidence determines the constant, so it does not count.
     digits -= max(line.evidence(value).max() for line, value in zip(lines, values, strict=True))
@@ -247,11 +254,17 @@ def _root(lines: Sequence[Line], functions: Sequence[Callable[[complex], Values]
 def describe_error(lines: Sequence[Line]) -> str:
     """A phrase on how the candidate's numbers differ from the line's; the worst input comes first.
 
-    Tried in turn: one factor on each input, one for each unit or each input of the layer, a few
-    wrong units, inputs or entries, a difference of rank one. {k} is left for the layer.
+    Tried in turn: little more than rounding, one factor on each input, one for each unit or each
+    input of the layer, a few wrong units, inputs or entries, a difference of rank one. {k} is left
+    for the layer.
     """
+    off_by_little = little([line.got for line in lines], [line.expected for line in lines])
     return (
-        _as_factors(lines) or _as_places(lines) or _as_rank_one(lines[0]) or _as_example(lines[0])
+        (off_by_little and f"it {off_by_little}")
+        or _as_factors(lines)
+        or _as_places(lines)
+        or _as_rank_one(lines[0])
+        or _as_example(lines[0])
     )
 
 

@@ -122,6 +122,7 @@ class Mistake(NamedTuple):
         says: what is wrong, to follow the name of the quantity; {c} is the constant, and {k},
             {above} and {below} are numbers of layers.
         harmless: up to which |c| it is a warning, since the numbers are right to most digits.
+        positive: whether c is positive, as a learning rate is.
     """
 
     kind: str
@@ -129,3 +130,4 @@ class Mistake(NamedTuple):
     edit: Callable[..., Any]
     says: str
     harmless: float = 0.0
+    positive: bool = False

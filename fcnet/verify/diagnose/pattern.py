@@ -10,6 +10,25 @@ from fcnet.verify.types import NOT_ZERO, Values
 FEW = 4
 """The most indices or factors that a message lists."""
 
+NEARLY = 1e-3
+"""The largest error, relative to the largest number, of what is nearly right."""
+
+
+def little(got: Sequence[Values], right: Sequence[Values]) -> str:
+    """That the numbers are off by little, which no slip in a formula does; "" if they are by more.
+
+    >>> little([np.ones(3)], [np.ones(3) + 1e-8])[:47]
+    'is off by 1e-08 of its largest number at most: '
+    """
+    pairs = zip(got, right, strict=True)
+    share = max(abs(g - r).max(initial=0) / max(abs(r).max(initial=0), NOT_ZERO) for g, r in pairs)
+    return (
+        f"is off by {share:.1g} of its largest number at most: little, and yet more than rounding, "
+        "as by an epsilon, a tolerance, or a constant of few digits, such as one of JAX in float32"
+        if share < NEARLY
+        else ""
+    )
+
 
 def fitted_factor(
     got: Sequence[Values],

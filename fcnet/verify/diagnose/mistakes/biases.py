@@ -87,6 +87,7 @@ BIASES = (
         "b",
         lambda s, e, k: (e.b(k), -s.expected),
         "is the updated b[{k}] itself, b[{k}] - {c} delta[{k}], not its gradient",
+        positive=True,
     ),
     Mistake(
         "bias_for_gradient",

@@ -223,6 +223,7 @@ WEIGHTS = (
         "W",
         lambda s, e, k: (e.W(k), -s.expected),
         "is the updated W[{k}] itself, W[{k}] - {c} delta[{k}] a[{below}]^T, not its gradient",
+        positive=True,
     ),
     Mistake(
         "weights_for_gradient",

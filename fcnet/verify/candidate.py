@@ -99,6 +99,11 @@ class Candidate(NamedTuple):
         return all(isinstance(leaf, jax.Array) for leaf in self.leaves[:-2])
 
     @property
+    def is_unsigned(self) -> bool:
+        """Whether x cannot hold negative numbers, as the bytes of an image."""
+        return dtype_of(self.leaves[-2]).kind in "bu"
+
+    @property
     def name(self) -> str:
         """The name of the function."""
         return name_of_function(self.function)

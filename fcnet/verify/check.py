@@ -33,6 +33,9 @@ from fcnet.verify.types import Answered, Cost, Finding, Term
 
 REDUCTIONS = ("mean", "sum")
 
+PENALTY_OF_N = "if your penalty has a factor 1/n, pass penalty= as a function of (params, n)"
+"""For a gradient that is right for as many examples as the user's own, and wrong for others."""
+
 RANDOM = {"nondeterministic", "stateful"}
 """Kinds of findings about calls that differ, as those with dropout do."""
 
@@ -51,7 +54,7 @@ def check(
     batched: bool = False,
     reduction: str = "mean",
     l2: float | Callable[[int], float] = 0.0,
-    penalty: Callable[[Any], Any] | None = None,
+    penalty: Callable[..., Any] | None = None,
     learning_rate: float | None = None,
     weight_layout: str | None = None,
     example_axis: str | None = None,
@@ -81,7 +84,8 @@ def check(
         reduction: of a batch's losses, "mean" or "sum".
         l2: adds l2 / 2 times the sum of the squared weights, without the biases, to that mean or
             sum; a number, or a function of the number n of examples, such as `lambda n: 0.1 / n`.
-        penalty: adds any other term: a JAX function of the parameters, as the user has them.
+        penalty: adds any other term: a JAX function of the parameters, as the user has them, or of
+            these and the number n of examples.
         learning_rate: of a candidate that takes a training step, and returns the new parameters, or
             None if it has changed those that it was given. Its gradient is their difference over
             the learning rate. Arrays of JAX cannot be changed, so they must be returned.
@@ -148,6 +152,9 @@ def check(
         report = replace(report, numbers=subject.numbers(trials[0]))
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
     said = [*report.notes, *loss_notes(report.findings)]
+    wrong = {trial.case.n for trial in tried.trials if not trial.comparison.ok}
+    if penalty is not None and wrong and candidate.own.n not in wrong:
+        said.append(PENALTY_OF_N)
     twice = link_notes(cost.objective.output_activation, cost.objective.loss)
     if twice and not causes.has_other_output_activation:
         said += twice
@@ -217,7 +224,7 @@ def _is_right(candidate: Candidate, cost: Cost, key: Array | None) -> bool:
 
 
 def _terms(
-    candidate: Candidate, l2: float | Callable[[int], float], penalty: Callable[[Any], Any] | None
+    candidate: Candidate, l2: float | Callable[[int], float], penalty: Callable[..., Any] | None
 ) -> tuple[Term, ...]:
     """What the cost has beside the data's part."""
     terms: list[Term] = []

@@ -66,18 +66,19 @@ def takes_objects(check: Checker) -> Checker:
             check_can_change(holder)
             keeps = options.get("learning_rate") is None
             function = filled_first(backward, holder, x, y, keeps)
-            if callable(options.get("penalty")):
-                options["penalty"] = functools.partial(_of_filled, options["penalty"], holder)
+            if callable(penalty := options.get("penalty")):
+                of_arrays = functools.partial(_of_filled, penalty, holder)
+                options["penalty"] = functools.update_wrapper(of_arrays, penalty)
             return check(function, holder.arrays(), x, y, **options)
 
     return wrapper  # type: ignore[return-value]
 
 
-def _of_filled(penalty: Callable[[Any], Any], holder: "Holder", arrays: Any) -> Any:
+def _of_filled(penalty: Callable[..., Any], holder: "Holder", arrays: Any, *n: Any) -> Any:
     """A penalty of the object with other arrays in it, which is left as it was."""
     with restored(holder.owner):
         holder.put(arrays)
-        return penalty(holder.owner)
+        return penalty(holder.owner, *n)
 
 
 def is_object(params: object) -> bool:

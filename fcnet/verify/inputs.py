@@ -149,7 +149,8 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[C
     for special in (*COMMON, *(FOR_BATCHES if candidate.batched else FOR_SINGLES)):
         n = special.number(own_n, sizes) if candidate.batched else 1
         if n:
-            changed, X = special.change(params, rng.normal(size=(n, sizes[0])))
+            X = rng.normal(size=(n, sizes[0]))
+            changed, X = special.change(params, abs(X) if candidate.is_unsigned else X)
             Y = random_targets(rng, n, candidate.own.Y, cost.objective.loss, candidate.batched)
             if candidate.own.reproduces:
                 X, Y = (X, X) if np.all(cost.objective.loss.labels.accepts(X)) else (Y, Y)

@@ -38,12 +38,14 @@ def candidate(forward_input, gradient_input, slip=1):
     return backward
 
 
-def findings(backward, n=6, dtype=np.float64):
+def findings(backward, n=6, dtype=np.float64, pixels=False):
     rng = np.random.default_rng(0)
     shapes = (((3, 4), (3,)), ((2, 3), (2,)))
     params = [tuple(rng.normal(size=shape).astype(dtype) for shape in pair) for pair in shapes]
     examples = (n,) if n else ()
     X = rng.normal(size=(*examples, 4)).astype(dtype)
+    if pixels:
+        X = rng.integers(0, 256, X.shape).astype(np.uint8)
     Y = rng.normal(size=(*examples, 2)).astype(dtype)
     report = fcnet.check(backward, params, X, Y, activation="tanh", batched=bool(n))
     return report.findings
@@ -77,3 +79,10 @@ def test_inputs_changed_in_one_place_are_a_wrong_line(on_the_way, words):
     assert not any("instead of x" in finding.message for finding in found)
     if on_the_way == "back":
         assert {(f.line, f.quantity, f.layer) for f in found} == {(5, "dW", 1)}
+
+
+def test_pixels_divided_by_255_are_told():
+    """Of bytes, negative numbers would all be 0, and zeros show no factor."""
+    change = CHANGES["0.00392157 x"]
+    (finding,) = findings(candidate(change, change), pixels=True)
+    assert finding.message.startswith("this network computes with 0.00392157 x instead of x, and")

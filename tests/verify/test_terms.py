@@ -406,6 +406,27 @@ def test_a_penalty_of_one_row_in_the_other_layout():
     assert "other_description" not in findings(partial(backward, factor=1), "in_out")
 
 
+def test_a_penalty_may_be_a_function_of_n():
+    """As for logistic regression, whose first weight is the bias."""
+    rng = np.random.default_rng(0)
+    X, theta, y = np.c_[np.ones(8), rng.normal(size=(8, 3))], rng.normal(size=4), np.arange(8) % 2
+
+    def backward(theta, X, y, c=1):
+        m = len(y)
+        dtheta = X.T @ (1 / (1 + np.exp(-X @ theta)) - y) / m
+        dtheta[1:] += c / m * theta[1:]
+        return dtheta
+
+    def judged(function, penalty):
+        return fcnet.check(function, theta, X, y, batched=True, loss="logistic", penalty=penalty)
+
+    assert judged(backward, lambda theta, n: (theta[1:] ** 2).sum() / (2 * n)).ok
+    assert not judged(partial(backward, c=2), lambda theta, n: (theta[1:] ** 2).sum() / (2 * n)).ok
+    report = judged(backward, lambda theta: (theta[1:] ** 2).sum() / 16)
+    assert not report.ok
+    assert "pass penalty= as a function of (params, n)" in report.notes[-1]
+
+
 def test_a_penalty_of_an_object_gets_the_object():
     net = SimpleNamespace(W1=PARAMS[0][0], b1=PARAMS[0][1], W2=PARAMS[1][0], b2=PARAMS[1][1])
     kept = dict(vars(net))
@@ -419,6 +440,7 @@ def test_a_penalty_of_an_object_gets_the_object():
         return 0.15 * (jnp.sum(net.W1**2) + jnp.sum(net.W2**2))
 
     assert check(backward, net, penalty=penalty).ok
+    assert check(backward, net, penalty=lambda net, n: penalty(net) * n / n).ok
     assert not check(backward, net).ok
     assert all(vars(net)[name] is array for name, array in kept.items())
 

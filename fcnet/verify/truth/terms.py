@@ -18,6 +18,7 @@ from fcnet.arrays import is_array, shape_of, to_numpy
 from fcnet.layouts import Layout, with_zero_biases
 from fcnet.trees import leaves, rebuild
 from fcnet.types import Layer, Params
+from fcnet.verify.calling import required_count
 from fcnet.verify.candidate import message_of
 from fcnet.verify.truth.double import Traced, float64, trace
 from fcnet.verify.truth.evaluate import evaluate
@@ -84,15 +85,15 @@ def _halves(gradient: Params, case: Case) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """A JAX function of the parameters in the user's own layout.
+    """A JAX function of the parameters in the user's own layout, or of these and the number n.
 
     Attributes:
-        function: returns a scalar.
+        function: returns a scalar; n is passed where it has two arguments without a default.
         layout: of the user's parameters.
         like: the user's parameters, whose containers the function gets with arrays of JAX.
     """
 
-    function: Callable[[Any], Any]
+    function: Callable[..., Any]
     layout: Layout
     like: Any
 
@@ -103,8 +104,9 @@ class Penalty:
         """
         with float64():
             arrays = self._arrays(self.layout.read(self.like))
-            trace_scalar(self._value, arrays, name="penalty", arguments="params")
-        value, gradient = evaluate(self._traced, arrays)
+            arguments = "params and n" if self._takes_n else "params"
+            trace_scalar(self._value, arrays, 1.0, name="penalty", arguments=arguments)
+        value, gradient = evaluate(self._traced, arrays, 1.0)
         if not all(np.isfinite(x).all() for x in (value, *gradient)):
             raise ValueError(
                 "penalty must be finite at your params, and so must its gradient: that of a norm "
@@ -113,14 +115,14 @@ class Penalty:
 
     def __call__(self, case: Case) -> TermValue:
         """The term on a case."""
-        value, gradient = evaluate(self._traced, self._arrays(case.params))
+        value, gradient = evaluate(self._traced, self._arrays(case.params), float(case.n))
         return TermValue(float(value), self._layers(gradient))
 
     def tolerance(self, case: Case, u: float) -> TermValue:
         """What rounding, and the choice at kinks such as that of |w| at 0, explain of an error."""
-        arrays = self._arrays(case.params)
-        value_sigma, sigma = spread(self._traced, arrays, samples=PENALTY_SAMPLES).sigma
-        _, jump = jumps(self._traced, arrays, size=KAPPA * u)
+        given = self._arrays(case.params), float(case.n)
+        value_sigma, sigma = spread(self._traced, *given, samples=PENALTY_SAMPLES).sigma
+        _, jump = jumps(self._traced, *given, size=KAPPA * u)
         allowed = [KAPPA * u * s + abs(j).max(0) for s, j in zip(sigma, jump, strict=True)]
         return TermValue(KAPPA * u * float(value_sigma), self._layers(allowed))
 
@@ -137,12 +139,18 @@ class Penalty:
         remaining = iter(arrays)
         return rebuild(lambda _, leaf: None if leaf is None else next(remaining), self.like)
 
-    def _value(self, arrays: list[Array]) -> Array:
-        return self.function(self._filled(arrays))
+    @property
+    def _takes_n(self) -> bool:
+        return required_count(self.function) == 2
+
+    def _value(self, arrays: list[Array], n: Any) -> Array:
+        filled = self._filled(arrays)
+        return self.function(filled, n) if self._takes_n else self.function(filled)
 
     @cached_property
     def _traced(self) -> Traced:
-        return trace(jax.value_and_grad(self._value), self._arrays(self.layout.read(self.like)))
+        arrays = self._arrays(self.layout.read(self.like))
+        return trace(jax.value_and_grad(self._value), arrays, 1.0)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,10 @@ def is_tensor(value: object) -> bool:
 
 
 def _make_tensor(values: np.ndarray, like: Any, dtype: np.dtype) -> Any:
-    tensor = like.new_tensor(values, dtype=getattr(sys.modules["torch"], dtype.name))
+    torch: Any = sys.modules["torch"]
+    tensor = like.new_tensor(values, dtype=getattr(torch, dtype.name))
+    if isinstance(like, torch.nn.Parameter):  # a module takes nothing else in its place
+        return torch.nn.Parameter(tensor, like.requires_grad)
     return tensor.requires_grad_(like.requires_grad)
 
 

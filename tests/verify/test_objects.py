@@ -282,6 +282,17 @@ def test_modules_of_pytorch():
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert all(value.grad is None for value in module.parameters())
 
+    def step(x, y):
+        backward(x, y)
+        with torch.no_grad():
+            for layer in (module[0], module[2]):
+                layer.weight -= 0.5 * layer.weight.grad
+                layer.bias = torch.nn.Parameter(layer.bias - 0.5 * layer.bias.grad)
+
+    batch = torch.tensor(X), torch.tensor(Y)
+    report = fcnet.check(step, module, *batch, batched=True, learning_rate=0.5)
+    assert report.ok, report
+
 
 def test_other_parameters_are_found_too():
     generator = np.random.default_rng(0)

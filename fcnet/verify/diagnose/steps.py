@@ -18,7 +18,8 @@ from fcnet.verify.types import Finding, Values, form_finding, matching
 NO_STEP = form_finding(
     "no_step",
     "its parameters are the same after the call as before: return the new ones, or change those "
-    "that it is given in place and return None; arrays of JAX cannot be changed in place",
+    "that it is given in place and return None; arrays of JAX cannot be changed in place, and an "
+    "optimizer that keeps arrays changes these and no others: check the gradient without it",
 )
 
 RETURNS_PARAMETERS = (

@@ -44,6 +44,25 @@ def with_legend(ax: Axes) -> Axes:
     return ax
 
 
+def dot(y: np.ndarray) -> str:
+    """The marker of a curve, or of one in each column: a line does not show a single point.
+
+    >>> dot(np.array([0.5])), dot(np.array([0.5, np.nan])), dot(np.array([0.5, 0.4]))
+    ('o', 'o', '')
+    """
+    return "o" if np.isfinite(y).sum(axis=0).max() == 1 else ""
+
+
+def margins(low: np.ndarray, high: np.ndarray, share: float) -> np.ndarray:
+    """A share of each range; where all values are equal, of their size, at least of 1.
+
+    >>> margins(np.array([0.0, 5.0, 0.0]), np.array([2.0, 5.0, 0.0]), 0.1)
+    array([0.2, 0.5, 0.1])
+    """
+    width = high - low
+    return np.asarray(share * np.where(width > 0, width, np.maximum(abs(high), 1)))
+
+
 def check_names(names: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
     """Raise ValueError or TypeError unless there is a name for each input and each unit."""
     if not isinstance(names, Sequence) or not all(isinstance(n, Sequence) for n in names):

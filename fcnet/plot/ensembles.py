@@ -10,7 +10,7 @@ from jaxtyping import Num
 
 from fcnet.checks import as_count, as_examples, check_same_length
 from fcnet.network import outputs
-from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, with_legend
+from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, margins, with_legend
 from fcnet.train.members import as_layers
 from fcnet.train.program import all_finite
 from fcnet.types import Activation
@@ -54,8 +54,9 @@ def ensemble_band(
     check_same_length(X, Y)
     X = np.asarray(X)
     column = X[:, as_count("along", along, least=0, most=sizes[0] - 1)]
-    margin = 0.25 * np.ptp(column)
-    grid = np.linspace(column.min() - margin, column.max() + margin, 200, dtype=X.dtype)
+    low, high = column.min(), column.max()
+    margin = margins(low, high, 0.25)
+    grid = np.linspace(low - margin, high + margin, 200, dtype=X.dtype)
     points = np.tile(X.mean(axis=0), (len(grid), 1))
     points[:, along] = grid
     finite = jax.vmap(all_finite)(layers)

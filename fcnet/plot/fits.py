@@ -1,6 +1,7 @@
 """Figures of models and their data: the kink, the cost during training, and predictions."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +10,17 @@ from jaxtyping import Float, Num
 
 from fcnet.checks import check_type
 from fcnet.notes.neuron import kink as notes_kink
-from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, same_shape, series, with_legend
+from fcnet.plot.canvas import (
+    BLUE,
+    GREY,
+    ORANGE,
+    Axes,
+    axes,
+    dot,
+    same_shape,
+    series,
+    with_legend,
+)
 from fcnet.train.types import History
 
 
@@ -69,7 +80,7 @@ def loss_curve(
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     for name, x, y, color, _ in curves:
-        ax.plot(x, y, color=color, label=name)
+        ax.plot(x, y, color=color, marker=dot(y), label=name)
     ax.set(xlabel="iterations", ylabel=r"cost $J(\theta)$", title="Training")
     if ax.dataLim.y0 > 0:  # of all that is drawn and finite
         ax.set_yscale("log")
@@ -108,7 +119,8 @@ def history(history: History, *, ax: Axes | None = None) -> Axes:
     for name, step, _, color, _ in curves:
         if losses[name].ndim > 1:
             faint = min(0.4, 20 / losses[name].shape[1])  # so that the median shows among many
-            ax.plot(step, losses[name], color=color, linewidth=0.6, alpha=faint)
+            thin: Any = {"linewidth": 0.6, "marker": dot(losses[name]), "markersize": 2}
+            ax.plot(step, losses[name], color=color, alpha=faint, **thin)
     return loss_curve(history.step, {name: y for name, _, y, *_ in curves}, ax=ax)
 
 

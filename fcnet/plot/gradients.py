@@ -1,6 +1,7 @@
 """Gradients, layer by layer and example by example."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import optax
@@ -9,7 +10,7 @@ from jaxtyping import Num
 
 from fcnet.backpropagation import batch_backprop
 from fcnet.losses import as_objective
-from fcnet.plot.canvas import Axes, axes, check_named, series, with_legend
+from fcnet.plot.canvas import Axes, axes, check_named, dot, series, with_legend
 from fcnet.train.per_example import per_example_gradients
 from fcnet.types import Activation, Loss, Pairs
 
@@ -64,7 +65,8 @@ def gradient_norms(
 
     The norm is that of all W and b together. A dotted line is the norm of the mean gradient, that
     of the cost; if it is far left of the curve, the examples' gradients mostly cancel. Gradients of
-    exactly 0 are not on the logarithmic axis: the curve begins at their share.
+    exactly 0 are not on the logarithmic axis: the curve begins at their share, and the legend says
+    where all are 0.
 
     Args:
         networks: one or more networks by name, such as "at the start" and "trained".
@@ -85,9 +87,13 @@ def gradient_norms(
     curves = series(shares, norms)
     ax = axes(ax)
     for name, share, norm, color, _ in curves:
-        ax.step(np.sort(norm), share, where="post", color=color, label=name)
-        mean = optax.tree.norm(batch_backprop(networks[name], X, Y, **objective))
-        ax.axvline(float(mean), linestyle=":", color=color)
+        if not norm.any():
+            ax.plot([], [], color=color, label=f"{name}: all are 0")
+            continue
+        line: Any = {"where": "post", "marker": dot(norm), "color": color, "label": name}
+        ax.step(np.sort(norm), share, **line)
+        if mean := float(optax.tree.norm(batch_backprop(networks[name], X, Y, **objective))):
+            ax.axvline(mean, linestyle=":", color=color)
     ax.plot([], [], ":", color="black", label="of their mean")
     ax.set(xscale="log", xlabel="norm of the gradient", ylabel="share of the examples")
     ax.set_title("The gradient of each example")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcnet.checks import as_params
+from fcnet.checks import as_params, check_finite
 from fcnet.notes.house import EDGES, INPUTS, MASK
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, check_names
 from fcnet.types import Pairs
@@ -38,9 +38,12 @@ def network(
         ax: where to draw.
 
     Raises:
-        ValueError, TypeError: for layers that do not chain, or names that do not fit them.
+        ValueError, TypeError: for layers that do not chain, weights that are not finite, or names
+            that do not fit.
     """
     weights = [np.asarray(layer.W) for layer in as_params(params)]
+    for k, W in enumerate(weights):
+        check_finite(f"params[{k}].W", W)
     widths = [weights[0].shape[1], *(len(W) for W in weights)]
     names = _symbols(widths) if names is None else names
     check_names(names, widths)

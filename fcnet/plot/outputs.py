@@ -16,7 +16,7 @@ from fcnet.checks import (
     check_shape,
 )
 from fcnet.network import outputs
-from fcnet.plot.canvas import Axes, axes, check_named, panels
+from fcnet.plot.canvas import Axes, axes, check_named, margins, panels
 from fcnet.types import Activation, Pairs
 
 GRID = 121
@@ -130,7 +130,7 @@ def _on_grid(
 def _sides(X: np.ndarray) -> list[np.ndarray]:
     """The two sides of the grid."""
     low, high = X.min(axis=0), X.max(axis=0)
-    margin = 0.05 * (high - low)
+    margin = margins(low, high, 0.05)
     return list(np.linspace(low - margin, high + margin, GRID, axis=1))
 
 

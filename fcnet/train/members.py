@@ -90,7 +90,7 @@ def as_layers(params: Pairs) -> tuple[Params, bool]:
     except (TypeError, ValueError):
         ranks = []
     if set(ranks) != {(3, 2)}:
-        return as_params(params), False
+        return _one_network(params), False
     layers = tuple(
         Layer(as_array(f"params[{k}].W", W), as_array(f"params[{k}].b", b))
         for k, (W, b) in enumerate(params)
@@ -103,6 +103,23 @@ def as_layers(params: Pairs) -> tuple[Params, bool]:
         raise ValueError("params have no members: expected K >= 1 of them in front")
     as_params(jax.tree.map(lambda leaf: leaf[0], layers))
     return layers, True
+
+
+def _one_network(params: Pairs) -> Params:
+    """The layers of a network; a list of networks is refused in words of its own."""
+    try:
+        return as_params(params)
+    except (TypeError, ValueError):
+        try:
+            as_params(params[0])
+        except (TypeError, ValueError, LookupError):
+            pass
+        else:
+            raise TypeError(
+                "params is a list of networks: stack those of equal sizes, jax.tree.map(lambda "
+                "*arrays: jnp.stack(arrays), *networks); others need a call of their own"
+            ) from None
+        raise
 
 
 def _as_numbers(name: str, value: ArrayLike) -> Array:

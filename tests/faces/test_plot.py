@@ -133,6 +133,7 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch: pytest.Monkey
             r"\[1, 1\] entries for the layers, expected \[2, 1\]",
         ),
         (lambda p: plot.network([(p[0].W, p[0].b, 0)]), "must be a pair"),
+        (lambda p: plot.network([(np.nan * p[0].W, p[0].b)]), r"params\[0\].W must be finite"),
         (lambda p: plot.loss_curve(np.arange(3), {}), "at least one named series"),
         (lambda p: plot.loss_curve(np.arange(3), {"a": np.ones(2)}), "expected values of shape"),
         (lambda p: plot.prediction(np.ones((3, 1)), {"a": np.ones(3)}), "expected values of shape"),

@@ -163,6 +163,15 @@ def test_gradients_of_zero_are_counted_where_the_curve_begins(ax: Axes) -> None:
     np.testing.assert_allclose(line(ax, "a"), [[0.0, 0.5], [np.sqrt(90), 1.0]], rtol=RELATIVE)
 
 
+@pytest.mark.filterwarnings("error")
+def test_gradients_that_are_all_zero_are_told_in_the_legend(ax: Axes) -> None:
+    params, X = (Layer(jnp.array([[2.0]]), jnp.array([1.0])),), jnp.array([[3.0], [0.0]])
+    plot.gradient_norms({"fitted": params, "off": (Layer(params[0].W, jnp.array([2.0])),)},
+                        X, 2 * X + 1, ax=ax)  # fmt: skip
+    assert not line(ax, "fitted: all are 0").size
+    np.testing.assert_allclose(line(ax, "off")[:, 0], [1.0, np.sqrt(10)], rtol=RELATIVE)
+
+
 def stacked(slopes: list[float]) -> Params:
     """Networks o = slope x_2 + x_1, one for each slope."""
     W = jnp.stack([jnp.array([[1.0, slope]]) for slope in slopes])
@@ -203,6 +212,24 @@ def test_the_history_of_a_fit_shows_the_losses_that_it_has(ax: Axes) -> None:
     assert [drawn.get_label() for drawn in ax.lines] == ["training"]
     np.testing.assert_array_equal(line(ax, "training"), [[0, 4], [10, 2], [20, 1]])
     assert ax.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("loss", [np.array([2.0]), np.array([2.0, np.nan])])
+def test_a_single_point_is_a_dot_since_a_line_does_not_show_it(ax: Axes, loss: np.ndarray) -> None:
+    plot.history(history(loss, np.full(len(loss), np.nan)), ax=ax)
+    plot.history(history(loss[:, None], np.full((len(loss), 1), np.nan)), ax=ax)
+    plot.gradient_norms({"one": asymmetric(jnp.array(1.0))}, TWO[:1], ONE[:1] + 1, ax=ax)
+    lines = [drawn for drawn in ax.lines if np.isfinite(drawn.get_ydata()).sum() == 1]
+    assert [drawn.get_marker() for drawn in lines] == ["o"] * 4
+
+
+def test_examples_of_which_all_are_equal_have_a_range_around_them(ax: Axes) -> None:
+    X, Y = jnp.array([[2.0, 0.0], [2.0, 0.5]]), jnp.array([[1.0], [2.0]])
+    plot.surface(asymmetric(jnp.array(1.0)), X, Y, ax=ax)
+    assert np.ptp(ax.collections[0].get_coordinates()[..., 0]) == pytest.approx(0.2, rel=0.02)
+    plot.ensemble_band(stacked([1.0, 3.0]), X, Y, ax=(other := Figure().subplots()))
+    mean = other.lines[-1].get_xdata()
+    assert (mean.min(), mean.max()) == (1.5, 2.5)
 
 
 def test_losses_that_are_not_positive_have_a_linear_axis(ax: Axes) -> None:

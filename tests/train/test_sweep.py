@@ -305,3 +305,6 @@ def test_networks_that_do_not_agree_are_refused(problem):
         run(short)
     with pytest.raises(ValueError, match=r"params\[0\].W must be finite"):
         run((fcnet.Layer(params[0].W.at[3, 0, 0].set(jnp.nan), params[0].b), params[1]))
+    for count in (1, 2, 3):  # a network of two layers is like a pair (W, b), a list of two like one
+        with pytest.raises(TypeError, match="params is a list of networks: stack those"):
+            run([member(params, k) for k in range(count)])

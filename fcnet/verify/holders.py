@@ -170,14 +170,15 @@ class Holder(NamedTuple):
         _fill(params, self.arrays())
 
     def kept_gradient(self) -> Any:
-        """The gradient that the object keeps beside its parameters; None if there is none.
+        """The gradient that the object keeps beside its parameters, None for those that have none.
 
-        It is a copy: what an object keeps, the next call may overwrite.
+        It is a copy: what an object keeps, the next call may overwrite. None if there is none.
         """
         found = {path: self._gradient_of(path) for path in self.paths}
-        if any(value is None for value in found.values()):
+        if all(value is None for value in found.values()):
             return None
-        return _nested({path: like(to_numpy(value), value) for path, value in found.items()})
+        copies = {path: g if g is None else like(to_numpy(g), g) for path, g in found.items()}
+        return _nested(copies)
 
     def read(self, result: Any) -> Any:
         """A result with the arrays of each object in it that is like the owner.
@@ -343,12 +344,13 @@ def _groups(held: list[str], named: bool) -> list[tuple[list[str], bool]]:
 
 
 def _gradient_names(name: str) -> list[str]:
-    """How people call the gradient of an attribute: dweights, weight_grad or dW for weights."""
+    """How people call the gradient of an attribute: dweights, gradWeight or dW for weights."""
     bare = name.strip("_")
     word = WORDS.get(bare.lower())
     letters = (word.role, word.role.lower()) if word else ()
     starts = dict.fromkeys(("", name.partition(bare)[0]))
-    nouns = dict.fromkeys((bare, PLURAL.sub("", bare), *letters))
+    small = (bare, PLURAL.sub("", bare), *letters)
+    nouns = dict.fromkeys((*small, *(noun[:1].upper() + noun[1:] for noun in small)))
     return [
         start + style.format(noun) for start, noun, style in product(starts, nouns, STYLES[:-1])
     ]

@@ -95,6 +95,19 @@ def private(slip: bool) -> tuple[Any, Any]:
     return net, backward
 
 
+def with_capitals(slip: bool) -> tuple[Any, Any]:
+    """gradWeight and gradBias stand beside weight and bias."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(weight=W1, bias=b1), SimpleNamespace(weight=W2, bias=b2)]
+
+    def backward(x: Any, y: Any) -> None:
+        one, two = layers
+        g = gradients(one.weight, one.bias, two.weight, two.bias, x, y, slip)
+        one.gradWeight, one.gradBias, two.gradWeight, two.gradBias = g
+
+    return layers, backward
+
+
 def beside_a_dict(slip: bool) -> tuple[Any, Any]:
     """params["W"] of a layer has its gradient in dW of the layer."""
     W1, b1, W2, b2 = arrays()
@@ -297,7 +310,7 @@ def on_the_arrays(slip: bool) -> tuple[Any, Any]:
 FORMS = (
     *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
     *(pairs_of_a_list, with_values, flat_biases, beside_sums, in_singular),
-    *(beside_its_loss, beside_that_of_x, with_settings, with_letters, by_the_loss),
+    *(beside_its_loss, beside_that_of_x, with_settings, with_letters, by_the_loss, with_capitals),
     *(with_letters_of_its_own, with_weights_of_the_bias, in_one_vector, on_the_arrays),
 )
 
@@ -310,6 +323,18 @@ def test_code_is_read_as_it_is(form, slip):
     assert report.verdict == ("wrong" if slip else "right"), report
     errors = [(f.line, f.layer, f.kind) for f in report.findings if f.severity == "error"]
     assert errors == [(5, 1, "sum_for_mean")] * slip
+
+
+def test_a_layer_that_is_left_out_is_named():
+    """As by a loop over the layers that stops too early."""
+    net = SimpleNamespace(W=arrays()[::2], b=arrays()[1::2], dW=[None, None], db=[None, None])
+
+    def backward(x: Any, y: Any) -> None:
+        *_, net.dW[1], net.db[1] = gradients(net.W[0], net.b[0], net.W[1], net.b[1], x, y, False)
+
+    report = fcnet.check(backward, net, X, Y, batched=True, activation="tanh")
+    told = [(f.kind, f.layer, f.quantity) for f in report.findings]
+    assert told == [("none_leaf", 1, "dW"), ("none_leaf", 1, "db")], report
 
 
 def test_a_network_of_other_layers_is_no_network_of_pairs():

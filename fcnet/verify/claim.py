@@ -25,7 +25,8 @@ from fcnet.verify.shown import MANY, code_of
 from fcnet.verify.table import Table
 from fcnet.verify.truth.double import Traced, draws_in_double, trace
 from fcnet.verify.truth.evaluate import evaluate
-from fcnet.verify.truth.rounding import KAPPA, TOGETHER, Spread, jumps, sample_count, spread
+from fcnet.verify.truth.known import Known
+from fcnet.verify.truth.rounding import FEW, KAPPA, TOGETHER
 from fcnet.verify.truth.ties import breaks_ties
 from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf, Values, form_finding
 
@@ -35,7 +36,7 @@ OWN = "your input"
 AWAY = 0.1
 """How far the numbers of other cases are from the user's, relatively."""
 
-FEW_CHOICES, MANY_CHOICES = 6, 64
+FEW_CHOICES, MANY_CHOICES = FEW, 61
 """How many random choices are tried at kinks and among equal entries: at first, and if an answer
 fits none of them. With 64 each of nine equal entries is the largest in some."""
 
@@ -43,9 +44,6 @@ OTHER_NUMBERS = (
     "what is right is computed in float64, in which the random numbers drawn inside are others: "
     "draw them before and pass them as an argument, or draw them with a dtype"
 )
-
-SMALL = 2**12
-"""The most numbers that a case may have for what is right there to be kept."""
 
 WIDER = 1.5
 """Choices at several kinks can add up to more than the few combinations that are tried."""
@@ -153,9 +151,8 @@ class Claim:
         code that computes p - 1 for p near 1 has 0 there.
         """
         got = jax.tree.leaves(answer.gradient)
-        leaves = (*case.leaves, *got[: len(self.upstream)])
-        floor = max(f.tiny / f.u for f in (format, self.format))
-        right, sigma, roundoff = self._spread(leaves, floor)
+        leaves = self._given(case, answer)
+        right, sigma, roundoff = self._known.spread(leaves, self._floor(format))
         u = max(format.u, roundoff)
         pairs = zip(sigma, self.arrays, strict=True)
         allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
@@ -183,7 +180,7 @@ class Claim:
         got, right = strict.got, strict.right
         most = max(FEW_CHOICES, min(MANY_CHOICES, TOGETHER // self._traced.largest))
         for tries in (FEW_CHOICES, most):
-            jump = jumps(self._traced, leaves, size=KAPPA * u, samples=tries)
+            jump = self._known.jumps(leaves, KAPPA * u, tries)
             choice = [WIDER * np.ptp(j, 0) / 2 for j in jump]
             if all((c <= a).all() for c, a in zip(choice, allowed, strict=True)):
                 return strict
@@ -223,24 +220,25 @@ class Claim:
                 f"of steps is fixed; it raised {message_of(error)}"
             ) from error
 
-    def _spread(self, leaves: Sequence[Values], floor: float) -> Spread:
-        """What is right, and how far rounding moves it: found once for a case, if it is small.
-
-        Cases are compared several times, and of a long loop each time takes seconds.
-        """
-        size = sum(leaf.size for leaf in leaves)
-        find = partial(spread, self._traced, leaves, samples=sample_count(size), floor=floor)
-        if size > SMALL:
-            return find()
-        key = (floor, *(leaf.tobytes() for leaf in leaves))
-        if key not in self._spreads:
-            self._spreads[key] = find()
-        return self._spreads[key]
-
     @cached_property
-    def _spreads(self) -> dict[Any, Spread]:
-        """What was found, by case."""
-        return {}
+    def _known(self) -> Known:
+        return Known(self._traced)
+
+    def know(
+        self, cases: Sequence[ArrayCase], answers: Sequence[Answer | None], format: Format
+    ) -> None:
+        """Find together what is right on cases that will be compared, and were answered."""
+        pairs = zip(cases, answers, strict=True)
+        given = [self._given(case, answer) for case, answer in pairs if answer is not None]
+        self._known.add(given, self._floor(format))
+
+    def _given(self, case: ArrayCase, answer: Answer) -> tuple[Values, ...]:
+        """What gives the right arrays: the leaves of a case, and the upstream arrays."""
+        return (*case.leaves, *jax.tree.leaves(answer.gradient)[: len(self.upstream)])
+
+    def _floor(self, format: Format) -> float:
+        """What underflow loses, per unit roundoff, in a format and in the candidate's own."""
+        return max(f.tiny / f.u for f in (format, self.format))
 
     def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
         """How the wrong arrays differ from the right ones; or which errors are persistent."""
@@ -334,6 +332,7 @@ def judge_claim(
     notes: Sequence[str] = (),
 ) -> Report:
     """The report on a claim, from what was returned for some cases; None where nothing was."""
+    claim.know(cases, answers, claim.format)
     trials = [
         Trial(case, None, answer, claim.compare(case, answer, claim.format))
         for case, answer in zip(cases, answers, strict=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from fcnet.verify.claim import AWAY, ArrayCase, Claim, representable
 from fcnet.verify.judge import Trial, right_in_float64
 from fcnet.verify.properties import Property, leave
 from fcnet.verify.report import Report
-from fcnet.verify.types import FORMATS, Format
+from fcnet.verify.types import FORMATS, Answer, Format
 
 TRIES = 3
 """How many points are tried that leave a property."""
@@ -40,8 +41,10 @@ def limits(claim: Claim, format: Format, own: ArrayCase, draw: np.random.Generat
 
     def needs(kept: Kept) -> bool:
         """Whether the claim is wrong at some point that has only these properties."""
-        points = (_left(claim, own, kept, draw, any_signs=bool(i % 2)) for i in range(TRIES))
-        return any(_is_wrong(claim, format, point) for point in points)
+        points = [_left(claim, own, kept, draw, any_signs=bool(i % 2)) for i in range(TRIES)]
+        answers = [*map(claim.answer, points)]
+        claim.know(points, answers, format)
+        return any(map(partial(_is_wrong, claim, format), points, answers))
 
     everything = list(claim.kept)
     if not needs([()] * len(everything)):
@@ -86,9 +89,8 @@ def _left(
     return representable(ArrayCase(name, tuple(leaves)), claim.leaves)
 
 
-def _is_wrong(claim: Claim, format: Format, case: ArrayCase) -> bool:
-    """Whether the claim is wrong at a point, and not only for its rounding."""
-    answer = claim.answer(case)
+def _is_wrong(claim: Claim, format: Format, case: ArrayCase, answer: Answer | None) -> bool:
+    """Whether the answer at a point is wrong, and not only for its rounding."""
     if answer is None:
         return False
     trial = Trial(case, None, answer, claim.compare(case, answer, format))

@@ -1,23 +1,23 @@
 """Monte-Carlo arithmetic: a jaxpr evaluated with the result of every primitive moved a little.
 
-Each value is carried twice, exact and moved. Decisions (comparisons, signs, integers) can then be
+The exact value is carried beside its samples. Decisions (comparisons, signs, integers) can then be
 those of the exact computation, and a ReLU at its kink does not switch. All samples are computed
-together: what is moved has an axis for them in front.
+together, and so are those of several cases.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
 from fcnet.verify.truth.evaluate import as_value, compute
-from fcnet.verify.truth.jaxprs import NESTED, bodies, interpret, opened, wrapped
+from fcnet.verify.truth.jaxprs import NESTED, bodies, interpret, opened, shape_of, wrapped
 
 FLOAT_DECISIONS = frozenset({"sign", "floor", "ceil", "round"})
 """Primitives whose result is a decision, though its dtype is floating."""
@@ -30,7 +30,8 @@ EXACT = frozenset(
     | {"cummax", "cummin", "dynamic_slice", "dynamic_update_slice", "gather", "imag", "max", "min"}
     | {"name", "neg", "optimization_barrier", "pad", "real", "reduce_max", "reduce_min"}
     | {"reduce_window_max", "reduce_window_min", "reshape", "rev", "scatter", "scatter-max"}
-    | {"scatter-min", "select_n", "slice", "sort", "split", "squeeze", "top_k", "transpose"}
+    | {"scatter-min", "select_n", "slice", "sort", "split", "squeeze", "stop_gradient", "top_k"}
+    | {"transpose"}
 )
 """Primitives that move, choose or negate numbers, and never round."""
 
@@ -78,25 +79,22 @@ NORMAL = (float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max))
 """Numbers beyond these have lost digits by underflow, or are infinite."""
 
 
-class Pair(NamedTuple):
-    """A value of the computation, exact and moved; one that never moves has no axis of samples."""
-
-    exact: Any
-    moved: Any
-
-
 @dataclass(frozen=True)
 class MonteCarlo:
     """Samples of a computation whose roundings are random.
 
+    An array that never moves is as the jaxpr says. Any other has one axis more in front: for each
+    case the exact value, and then the samples.
+
     Attributes:
-        samples: how many.
+        samples: how many of each case.
         step: the relative size of a move.
         floor: an absolute size added to each move, in units of the step: what underflow loses.
         seed: of the random signs.
         frozen: whether decisions are those of the exact computation.
         nudge: the size of the move of a result that is 0; by default such a result is exact.
         directions: for each sample 1 or -1 to move all results up or down, 0 for random directions.
+        cases: how many sets of inputs are computed together.
     """
 
     samples: int
@@ -106,39 +104,65 @@ class MonteCarlo:
     frozen: bool = True
     nudge: float = 0.0
     directions: np.ndarray | None = None
+    cases: int = 1
+
+    @cached_property
+    def switched(self) -> np.ndarray:
+        """For each case, whether a sample decided otherwise than the exact computation."""
+        return np.zeros(self.cases, bool)
 
     @cached_property
     def _draw(self) -> np.random.Generator:
         return np.random.default_rng(self.seed)
 
-    def run(self, jaxpr: core.Jaxpr, consts: Iterable[Any], inputs: Iterable[Pair]) -> list[Pair]:
+    def run(self, jaxpr: core.Jaxpr, consts: Iterable[Any], inputs: Iterable[Any]) -> list[Any]:
         """The results of a jaxpr; `consts` are the values of its constant variables."""
-        fixed = (Pair(x, x) for x in map(as_value, consts))
-        return interpret(jaxpr, fixed, inputs, self._apply, lambda x: Pair(x, x))
+        return interpret(jaxpr, map(as_value, consts), inputs, self._apply)
 
-    def start(self, value: Any) -> Pair:
-        """An input, moved like the result of an operation."""
-        return Pair(value, self._move(value, self._size(value)))
+    def inputs(self, values: Sequence[Any], moved: bool = False) -> Any:
+        """An argument of all cases, exact; or moved like the result of an operation."""
+        shape, together = np.shape(values[0]), values[0]
+        if len(values) > 1:
+            together = np.repeat(np.stack(values), 1 + self.samples, 0)
+        size = self._size(self._exact(together, shape))
+        return self._move(together, size, shape) if moved else together
 
-    def all_samples(self, pair: Pair) -> Any:
-        """The moved value with its axis of samples, even if it never moved."""
-        return np.broadcast_to(pair.moved, (self.samples, *np.shape(pair.exact)))
+    def taken_apart(self, value: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+        """The exact results of all cases, and the samples of each."""
+        groups = np.broadcast_to(self._groups(value, shape), (self.cases, 1 + self.samples, *shape))
+        return groups[:, 0], groups[:, 1:]
 
-    def _move(self, value: Any, size: Any) -> Any:
+    def _groups(self, value: Any, shape: tuple[int, ...]) -> Any:
+        """With an axis of cases and one of samples, the exact value first."""
+        led = np.ndim(value) > len(shape)
+        return value.reshape(*((self.cases, -1) if led else (1, 1)), *shape)
+
+    def _exact(self, value: Any, shape: tuple[int, ...]) -> Any:
+        """The exact value; of several cases with an axis for them."""
+        if np.ndim(value) == len(shape):
+            return value
+        return value[0] if self.cases == 1 else value[:: 1 + self.samples]
+
+    def _move(self, value: Any, size: Any, shape: tuple[int, ...]) -> Any:
         largest = _largest(value.dtype)  # so infinity stays: from it, inf gives NaN
         size = np.minimum(self.step * size, largest).astype(value.dtype)
-        shape = (self.samples, *np.shape(size))
-        count = int(np.prod(shape))
+        size = size.reshape(-1, 1, *shape)
+        drawn = (self.cases, self.samples, *shape)
+        count = math.prod(drawn)
         bits = np.frombuffer(self._draw.bytes(-(-count // 8)), np.uint8)
-        up = np.unpackbits(bits, count=count).view(bool).reshape(shape)
+        up = np.unpackbits(bits, count=count).view(bool).reshape(drawn)
         if self.directions is None:
-            return value + np.where(up, size, -size)
-        # Of several equal entries any may become the largest, so random moves differ in size.
-        direction = _in_front(self.directions, size)
-        random = self._draw.uniform(-1, 1, shape)
-        return value + size * np.where(direction == 0, random, direction)
+            moves = np.where(up, size, -size)
+        else:  # of several equal entries any may become the largest: random moves differ in size
+            direction = _in_front(self.directions, shape)
+            random = self._draw.uniform(-1, 1, drawn)
+            moves = size * np.where(direction == 0, random, direction)
+        result = np.empty((self.cases, 1 + self.samples, *shape), value.dtype)
+        result[:] = self._groups(value, shape)
+        result[:, 1:] += moves
+        return result.reshape(-1, *shape)
 
-    def _apply(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
+    def _apply(self, eqn: core.JaxprEqn, operands: list[Any]) -> list[Any]:
         name = eqn.primitive.name
         if name in NESTED:
             return self.run(*wrapped(eqn), operands)
@@ -146,45 +170,66 @@ class MonteCarlo:
             return self._scan(eqn, operands)
         if name == "cond":
             return self._cond(eqn, operands)
-        unmoved = [p.exact for p in operands]
-        exact = compute(eqn, unmoved)
-        if self.frozen and all(name in FLOAT_DECISIONS or not _real(x) for x in exact):
-            return [Pair(x, x) for x in exact]
-        moved = [self._operand(name, i, pair) for i, pair in enumerate(operands)]
-        still = all(x is y for x, y in zip(unmoved, moved, strict=True))
-        pairs = map(Pair, exact, exact if still else map(_defined, compute(eqn, moved), exact))
-        if not self.frozen and name in WHOLE_NUMBERS and all(map(_is_whole, moved)):
-            return list(pairs)  # floor(x) + 1 is exact, as an index must be
-        return [self._rounded(eqn, unmoved, pair) for pair in pairs]
+        operands = [
+            self._operand(name, i, x, shape_of(atom))
+            for i, (x, atom) in enumerate(zip(operands, eqn.invars, strict=True))
+        ]
+        results = zip(compute(eqn, operands), map(shape_of, eqn.outvars), strict=True)
+        return [self._result(eqn, operands, x, shape) for x, shape in results]
 
-    def _operand(self, name: str, i: int, pair: Pair) -> Any:
+    def _operand(self, name: str, i: int, value: Any, shape: tuple[int, ...]) -> Any:
         """What operand i of a primitive is in the moved computation."""
-        if name in WHOLE and _real(pair.exact):
-            size = ROUNDINGS.get(name, 1) * self._size_of_whole(pair.exact)
-            return self._move(pair.moved, size)
-        return pair.exact if self.frozen and i == CHOICES.get(name) else pair.moved
+        if name in WHOLE and _real(value):
+            size = self._size_of_whole(self._exact(value, shape), shape)
+            return self._move(value, ROUNDINGS.get(name, 1) * size, shape)
+        return self._decided(value, shape) if i == CHOICES.get(name) else value
 
-    def _rounded(self, eqn: core.JaxprEqn, operands: list[Any], pair: Pair) -> Pair:
+    def _result(
+        self, eqn: core.JaxprEqn, operands: list[Any], value: Any, shape: tuple[int, ...]
+    ) -> Any:
         """What a primitive returned, moved as much as the primitive rounds."""
         name = eqn.primitive.name
-        if name in FLOAT_DECISIONS or not _real(pair.exact):
-            return Pair(pair.exact, pair.exact) if self.frozen else pair
+        if name in FLOAT_DECISIONS or not _real(value):
+            return self._decided(value, shape)
+        value = self._defined(value, shape)
         if name in EXACT:
-            return pair
+            return value
+        if self.directions is not None and name in WHOLE_NUMBERS and all(map(_is_whole, operands)):
+            return value  # floor(x) + 1 is exact, as an index must be
+        exact = self._exact(value, shape)
         if name in SUMS:
-            size = self._size_of_sum(eqn, operands, pair.exact)
+            size = self._size_of_sum(eqn, operands, exact)
         else:
             least = float(name in NEAR_ZERO)
-            size = ROUNDINGS.get(name, 1) * np.maximum(self._size(pair.exact), least)
-        return pair._replace(moved=self._move(pair.moved, size))
+            size = ROUNDINGS.get(name, 1) * np.maximum(self._size(exact), least)
+        return self._move(value, size, shape)
+
+    def _decided(self, value: Any, shape: tuple[int, ...]) -> Any:
+        """A decision: that of the exact computation if they are frozen."""
+        if np.ndim(value) == len(shape):
+            return value
+        groups = self._groups(value, shape)
+        if not self.frozen and (differs := groups != groups[:, :1]).any():
+            self.switched[:] |= differs.reshape(self.cases, -1).any(1)
+            return value
+        alike = self.cases == 1 or (groups[:, 0] == groups[0, 0]).all()
+        return groups[0, 0] if alike else np.repeat(groups[:, 0], 1 + self.samples, 0)
+
+    def _defined(self, value: Any, shape: tuple[int, ...]) -> Any:
+        """With the exact number where a move has left the domain of a function as sqrt."""
+        if np.ndim(value) == len(shape) or not np.isnan(value).any():
+            return value
+        groups = self._groups(value, shape)
+        return np.where(np.isnan(groups), groups[:, :1], groups).reshape(value.shape)
 
     def _size(self, value: Any) -> Any:
         return np.where(value == 0, self.nudge, abs(value) + self.floor)
 
-    def _size_of_whole(self, value: Any) -> Any:
+    def _size_of_whole(self, value: Any, shape: tuple[int, ...]) -> Any:
         """Alike for all entries: such an algorithm is backward stable in the norm only."""
-        rows = math.prod(value.shape[-2:-1])
-        norm = np.sqrt(rows * np.mean(abs(value) ** 2))
+        axes = tuple(range(-len(shape), 0))
+        rows = math.prod(shape[-2:-1])
+        norm = np.sqrt(rows * np.mean(abs(value) ** 2, axes, keepdims=True))
         return np.where(value == 0, self.nudge, norm + self.floor)
 
     def _size_of_sum(self, eqn: core.JaxprEqn, operands: list[Any], total: Any) -> Any:
@@ -195,6 +240,8 @@ class MonteCarlo:
         average; K Q / 2 here leaves room for other orders. Where squares underflow or overflow, it
         is at most the sum of the sizes S, times the root of K.
         """
+        pairs = zip(operands, map(shape_of, eqn.invars), strict=True)
+        operands = [self._exact(x, shape) for x, shape in pairs]
         (Q,), (S,) = (
             compute(eqn, [part(x) if _real(x) else x for x in operands])
             for part in (np.square, abs)
@@ -205,7 +252,7 @@ class MonteCarlo:
         size = np.where((least <= Q) & (size <= most), size, math.sqrt(K) * S)
         return np.where(S == 0, self.nudge, size + self.floor)
 
-    def _scan(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
+    def _scan(self, eqn: core.JaxprEqn, operands: list[Any]) -> list[Any]:
         jaxpr, consts = opened(eqn.params["jaxpr"])
         # What the scan takes apart, and stacks, has one more axis outside than inside.
         taken = sum(map(_deeper, eqn.invars, jaxpr.invars))
@@ -213,10 +260,12 @@ class MonteCarlo:
         carried = len(jaxpr.outvars) - stacked
         first = len(operands) - taken
         fixed, carry = operands[: first - carried], operands[first - carried : first]
+        ranks = [len(shape_of(atom)) for atom in eqn.invars[first:]]
         turns = range(eqn.params["length"])
         rows = []
         for i in reversed(turns) if eqn.params["reverse"] else turns:
-            xs = [_row(x, i) for x in operands[first:]]
+            pairs = zip(operands[first:], ranks, strict=True)
+            xs = [x[:, i] if np.ndim(x) > rank else x[i] for x, rank in pairs]
             results = self.run(jaxpr, consts, [*fixed, *carry, *xs])
             carry = results[:carried]
             rows.append(results[carried:])
@@ -225,30 +274,28 @@ class MonteCarlo:
         columns = ([row[j] for row in rows] for j in range(stacked))
         return [*carry, *map(self._stack, columns, eqn.outvars[carried:])]
 
-    def _stack(self, pairs: list[Pair], like: Any) -> Pair:
-        exact = np.empty(like.aval.shape, like.aval.dtype)
-        moved = np.empty((self.samples, *exact.shape), exact.dtype)
-        for i, pair in enumerate(pairs):
-            exact[i], moved[:, i] = pair
-        return Pair(exact, moved)
+    def _stack(self, rows: list[Any], like: Any) -> Any:
+        led = any(np.ndim(x) == len(shape_of(like)) for x in rows)
+        lead = (self.cases * (1 + self.samples),) if led else ()
+        result = np.empty((*lead, *shape_of(like)), like.aval.dtype)
+        for i, x in enumerate(rows):
+            result[(slice(None),) * led + (i,)] = x
+        return result
 
-    def _cond(self, eqn: core.JaxprEqn, operands: list[Pair]) -> list[Pair]:
+    def _cond(self, eqn: core.JaxprEqn, operands: list[Any]) -> list[Any]:
         index, *rest = operands
         branches = eqn.params["branches"]
+        which = np.clip(index, 0, len(branches) - 1)
         # A branch draws from a generator of its own, so that which one it is changes no later draw.
         inner = replace(self, seed=int(self._draw.integers(2**63)))
-
-        def run(i: Any) -> list[Pair]:
-            return replace(inner).run(*opened(branches[np.clip(i, 0, len(branches) - 1)]), rest)
-
-        results = run(index.exact)
-        if self.frozen:
-            return results
-        for i in set(np.ravel(index.moved).tolist()) - {index.exact.item()}:
-            taken = np.ravel(index.moved) == i
+        results: list[Any] = []
+        for i in np.unique(which).tolist():
+            branch = replace(inner)
+            other = branch.run(*opened(branches[i]), rest)
+            self.switched[:] |= branch.switched
             results = [
-                Pair(kept.exact, np.where(_in_front(taken, kept.exact), other.moved, kept.moved))
-                for kept, other in zip(results, run(i), strict=True)
+                np.where(_in_front(which == i, shape_of(atom)), x, kept) if results else x
+                for x, kept, atom in zip(other, results or other, eqn.outvars, strict=True)
             ]
         return results
 
@@ -281,10 +328,10 @@ def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Any:
         return kernel.size // kernel.shape[axis]
     else:
         return 1
-    counts = [
-        (x != 0).sum(tuple(axis), dtype=float).max(initial=0)
-        for x, axis in zip(operands, axes, strict=True)
-    ]
+    counts = []
+    for x, atom, axis in zip(operands, eqn.invars, axes, strict=True):
+        from_end = tuple(i - len(shape_of(atom)) for i in axis)
+        counts.append((x != 0).sum(from_end, dtype=float).max(initial=0))
     return min(counts)
 
 
@@ -294,25 +341,13 @@ def _largest(dtype: Any) -> float:
     return float(finfo(dtype).max)
 
 
-def _defined(moved: Any, exact: Any) -> Any:
-    """The samples, with the exact number where a move has left the domain of a function as sqrt."""
-    lost = np.isnan(moved) if _real(exact) else np.zeros(())
-    return np.where(lost & ~np.isnan(exact), exact, moved) if lost.any() else moved
-
-
 def _is_whole(values: Any) -> bool:
     return _real(values) and bool((values == np.rint(values)).all())
 
 
-def _in_front(x: np.ndarray, array: Any) -> np.ndarray:
-    """The vector of one number for each sample, to broadcast with samples of an array."""
-    return x.reshape(-1, *(1,) * np.ndim(array))
-
-
-def _row(pair: Pair, i: int) -> Pair:
-    """Entry i of the first axis."""
-    samples = np.ndim(pair.moved) > np.ndim(pair.exact)
-    return Pair(pair.exact[i], pair.moved[:, i] if samples else pair.moved[i])
+def _in_front(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The vector of one number for each sample, to broadcast with samples of this shape."""
+    return x.reshape(-1, *(1,) * len(shape))
 
 
 def _deeper(outer: Any, inner: Any) -> bool:
@@ -324,4 +359,9 @@ def _real_type(atom: Any) -> bool:
 
 
 def _real(value: Any) -> bool:
-    return jnp.issubdtype(value.dtype, jnp.inexact)
+    return _is_inexact(value.dtype)
+
+
+@lru_cache(maxsize=64)
+def _is_inexact(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.inexact)

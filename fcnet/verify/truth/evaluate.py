@@ -24,6 +24,9 @@ from fcnet.verify.truth.jaxprs import NESTED, bind, interpret, shape_of, wrapped
 NATIVE = "?bhilqBHILQfd"
 """The dtypes, by NumPy's characters, in which NumPy computes as XLA does."""
 
+BLOCK = 8
+"""How many samples a compiled primitive takes at once: so it is compiled once for any number."""
+
 
 def evaluate(function: Traced, *args: Any) -> Any:
     """What a traced function returns, NumPy arrays.
@@ -78,7 +81,15 @@ def compute(eqn: Any, operands: Sequence[Any]) -> list[Any]:
     led = tuple(np.ndim(x) > _rank(atom) for x, atom in zip(operands, eqn.invars, strict=True))
     with jax.ensure_compile_time_eval(), float64():
         program = _compiled(eqn.primitive, tuple(eqn.params.items()), led)
-        return list(map(as_value, program(*operands)))
+        if not any(led):
+            return list(map(as_value, program(*operands)))
+        count = max(len(x) for x, has in zip(operands, led, strict=True) if has)
+        parts = []
+        for start in range(0, count, BLOCK):
+            rows = np.minimum(np.arange(start, start + BLOCK), count - 1)
+            pairs = zip(operands, led, strict=True)
+            parts.append(map(as_value, program(*(x[rows] if has else x for x, has in pairs))))
+        return [np.concatenate(results)[:count] for results in zip(*parts, strict=True)]
 
 
 def _is_native(atom: Any) -> bool:
@@ -359,6 +370,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "clamp": _entrywise(lambda low, x, high: np.minimum(np.maximum(low, x), high)),
         "copy": _entrywise(np.asarray),
         "name": _entrywise(np.asarray),
+        "stop_gradient": _entrywise(np.asarray),
         "integer_pow": lambda eqn, x: x ** eqn.params["y"],
         "convert_element_type": _convert_element_type,
         "optimization_barrier": lambda eqn, *operands: operands,

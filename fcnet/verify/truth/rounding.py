@@ -8,12 +8,13 @@ about u sigma, for any scale of the loss, any size of the network and any cancel
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fcnet.verify.truth.arithmetic import MonteCarlo, Pair, decides
+from fcnet.verify.truth.arithmetic import MonteCarlo, decides
 from fcnet.verify.truth.double import Traced
 from fcnet.verify.truth.evaluate import as_value
 from fcnet.verify.truth.jaxprs import shape_of
@@ -23,7 +24,11 @@ KAPPA = 6.0
 sigma. The programs were written independently (sequential, reversed, pairwise and wide sums, other
 formulas), and ran in float64 to bfloat16, on networks from 4-3-1 to 50-100-100-100-5."""
 
-TOGETHER = 2**20
+FEW = 5
+"""How many random moves are tried first to see whether a decision changes. Also all up and all down
+and the exact computation make eight in all, a block of compiled primitives."""
+
+TOGETHER = 2**21
 """The most entries of an array of samples: more are computed one part after the other."""
 
 
@@ -56,28 +61,64 @@ def spread(function: Traced, *args: Any, samples: int, floor: float = 0.0) -> Sp
     >>> round(spread(trace(lambda a: (a + 1) - 1, x), x, samples=8).sigma.item(), 2)
     1.0
     """
-    jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
-    inputs = [Pair(x, x) for x in map(as_value, jax.tree.leaves(args))]
-    step = math.sqrt(function.roundoff)
+    return spreads(function, [args], samples=samples, floor=floor)[0]
+
+
+def spreads(
+    function: Traced, cases: Sequence[Any], *, samples: int, floor: float = 0.0
+) -> list[Spread]:
+    """The spread for each of several tuples of arguments, computed together."""
     together = max(1, TOGETHER // function.largest)
+    return [
+        one
+        for part in _parts(cases, together // (1 + samples))
+        for one in _spreads(function, part, samples, floor, together)
+    ]
+
+
+def _parts(cases: Sequence[Any], many: int) -> Iterator[Sequence[Any]]:
+    """The cases, a few at a time."""
+    return (cases[i : i + max(1, many)] for i in range(0, len(cases), max(1, many)))
+
+
+def _leaves(cases: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Each argument in all cases."""
+    return list(zip(*(map(as_value, jax.tree.leaves(args)) for args in cases), strict=True))
+
+
+def _spreads(
+    function: Traced, cases: Sequence[Any], samples: int, floor: float, together: int
+) -> list[Spread]:
+    jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
+    leaves = _leaves(cases)
+    step = math.sqrt(function.roundoff)
     lengths: list[Any] = [0.0] * len(jaxpr.outvars)
     with np.errstate(all="ignore"):
         for start in range(0, samples, together):
             count = min(together, samples - start)
-            arithmetic = MonteCarlo(count, step, floor, seed=start)
-            pairs = arithmetic.run(jaxpr, consts, inputs)
-            moves = [(arithmetic.all_samples(pair) - pair.exact) / step for pair in pairs]
+            arithmetic = MonteCarlo(count, step, floor, seed=start, cases=len(cases))
+            found = arithmetic.run(jaxpr, consts, map(arithmetic.inputs, leaves))
+            pairs = [
+                arithmetic.taken_apart(x, shape_of(atom))
+                for x, atom in zip(found, jaxpr.outvars, strict=True)
+            ]
+            moves = ((moved - exact[:, None]) / step for exact, moved in pairs)
             # squares would overflow for values beyond 1e154
-            lengths = list(map(np.hypot, lengths, map(np.hypot.reduce, moves)))
-        values = [pair.exact for pair in pairs]
+            lengths = list(map(np.hypot, lengths, (np.hypot.reduce(move, 1) for move in moves)))
+        values = [exact for exact, _ in pairs]
         sigma = [
             np.maximum(abs(v), x / math.sqrt(samples)) for v, x in zip(values, lengths, strict=True)
         ]
-    value, sigma = (jax.tree.unflatten(function.structure, x) for x in (values, sigma))
-    return Spread(value, sigma, function.roundoff)
+
+    def of_case(results: Sequence[Any], i: int) -> Any:
+        return jax.tree.unflatten(function.structure, [x[i] for x in results])
+
+    return [
+        Spread(of_case(values, i), of_case(sigma, i), function.roundoff) for i in range(len(cases))
+    ]
 
 
-def jumps(function: Traced, *args: Any, size: float, samples: int = 6) -> Any:
+def jumps(function: Traced, *args: Any, size: float, samples: int = FEW) -> Any:
     """How far the results change if decisions that rounding can change come out the other way.
 
     Every input and every result is moved by about `size`, relatively, and what is 0 is moved off 0:
@@ -99,28 +140,52 @@ def jumps(function: Traced, *args: Any, size: float, samples: int = 6) -> Any:
     >>> jumps(trace(jax.grad(jax.nn.relu), 0.0), 0.0, size=1e-15, samples=0)
     array([1., 0.])
     """
+    return jumps_on(function, [args], size=size, samples=samples)[0]
+
+
+def jumps_on(
+    function: Traced, cases: Sequence[Any], *, size: float, samples: int = FEW
+) -> list[Any]:
+    """The jumps for each of several tuples of arguments, computed together."""
+    many = TOGETHER // function.largest // (3 + samples)
+    return [jump for part in _parts(cases, many) for jump in _jumps(function, part, size, samples)]
+
+
+def _jumps(function: Traced, cases: Sequence[Any], size: float, samples: int) -> Iterator[Any]:
+    free: list[Any] = []
+    switched = np.zeros(len(cases), bool)
+    if decides(function.jaxpr):
+        free, switched = _moved(function, cases, size, samples, frozen=False)
+    kept = _moved(function, cases, size, samples, frozen=True)[0] if switched.any() else []
+    none = [np.zeros((1, *shape_of(atom))) for atom in function.jaxpr.jaxpr.outvars]
+    for i, is_near in enumerate(switched):
+        with np.errstate(invalid="ignore"):
+            jump = [x[i] - y[i] for x, y in zip(free, kept, strict=True)] if is_near else none
+        yield jax.tree.unflatten(function.structure, jump)
+
+
+def _moved(
+    function: Traced, cases: Sequence[Any], size: float, samples: int, frozen: bool
+) -> tuple[list[Any], np.ndarray]:
+    """For each result the samples of all cases, and for each case whether a decision changed."""
+    way = np.array([1, -1] + samples * [0])
+    arithmetic = MonteCarlo(
+        len(way), size, frozen=frozen, nudge=1e-30, directions=way, cases=len(cases)
+    )
     jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
-    if not decides(function.jaxpr):
-        zeros = [np.zeros((1, *shape_of(atom))) for atom in jaxpr.outvars]
-        return jax.tree.unflatten(function.structure, zeros)
-    directions = np.array([1, -1] + samples * [0])
-
-    def run(frozen: bool) -> list[Any]:
-        sample = MonteCarlo(
-            len(directions), size, frozen=frozen, nudge=1e-30, directions=directions
-        )
-        inputs = [sample.start(x) for x in map(as_value, jax.tree.leaves(args))]
-        return [sample.all_samples(pair) for pair in sample.run(jaxpr, consts, inputs)]
-
     with np.errstate(all="ignore"):
-        jump = [free - kept for kept, free in zip(run(True), run(False), strict=True)]
-    return jax.tree.unflatten(function.structure, jump)
+        inputs = [arithmetic.inputs(values, moved=True) for values in _leaves(cases)]
+        found = zip(arithmetic.run(jaxpr, consts, inputs), jaxpr.outvars, strict=True)
+        moved = [arithmetic.taken_apart(x, shape_of(atom))[1] for x, atom in found]
+    return moved, arithmetic.switched
 
 
 def sample_count(components: int) -> int:
     """How many samples to measure a spread with: fewer for many components, to save time.
 
+    With the exact value they fill blocks of compiled primitives.
+
     >>> sample_count(19), sample_count(30_000), sample_count(670_000)
-    (32, 16, 8)
+    (31, 15, 7)
     """
-    return 32 if components <= 2**14 else 16 if components <= 2**17 else 8
+    return 31 if components <= 2**14 else 15 if components <= 2**17 else 7

@@ -313,6 +313,16 @@ def test_cases_that_are_computed_together_are_as_alone() -> None:
             assert np.all(np.maximum(sigma, other) <= 2 * np.minimum(sigma, other))
 
 
+@pytest.mark.parametrize("solve", [jnp.linalg.solve, lambda A, b: jnp.linalg.inv(A) @ b])
+def test_the_rounding_of_a_solution_does_not_depend_on_its_scale(solve: Any) -> None:
+    """The factors of a matrix lie in one array: L, of numbers up to 1, must not move as U does."""
+    draw = np.random.default_rng(0)
+    A, b = draw.normal(size=(4, 4)) + 2 * np.eye(4), draw.normal(size=4)
+    function = trace(jax.grad(lambda A, b: solve(A, b).sum()), A, b)
+    one, other = (spread(function, s * A, s * b, samples=31).sigma * s for s in (1.0, 2.0**30))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 def test_jumps_of_cases_together_are_those_of_each() -> None:
     slope = trace(jax.grad(jax.nn.relu), 0.0)
     jump = jumps_on(slope, [(x,) for x in (1.0, 0.0, -1.0)], size=1e-15)

@@ -180,7 +180,9 @@ class MonteCarlo:
     def _operand(self, name: str, i: int, value: Any, shape: tuple[int, ...]) -> Any:
         """What operand i of a primitive is in the moved computation."""
         if name in WHOLE and _real(value):
-            size = self._size_of_whole(self._exact(value, shape), shape)
+            exact = self._exact(value, shape)
+            packed = name == "custom_linear_solve"  # L, of numbers near 1, and U in one array
+            size = self._size(exact) if packed else self._size_of_whole(exact, shape)
             return self._move(value, ROUNDINGS.get(name, 1) * size, shape)
         return self._decided(value, shape) if i == CHOICES.get(name) else value
 

@@ -103,7 +103,7 @@ assert max(ratios) <= 5
 # %%
 widths = (4, 8, 16, 32, 64, 128)
 costs = {r: [notes.gradient_costs((m,) * (r + 1)) for m in widths] for r in (2, 3)}
-figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, len(costs), figsize=(9, 4), layout="constrained", sharey=True)
 styles = {
     "nothing_shared": ("#D55E00", "x", "one partial at a time"),
     "forward_shared": ("#009E73", "^", "forward pass shared"),

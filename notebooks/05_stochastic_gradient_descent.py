@@ -40,7 +40,7 @@ start = fcnet.init(key, (3, 16, 1))
 # up and down: its last point may be a lucky one.
 
 # %%
-rate, budget = 0.05, 40_000
+rate, budget, B = 0.05, 40_000, 8
 choices = {"learning_rate": rate}
 
 
@@ -49,11 +49,11 @@ def descend(name, steps):
         return fcnet.gradient_descent(start, X, Y, steps=steps, **choices)
     if name == "Algorithm 1":
         return fcnet.sgd(start, X, Y, key=key, steps=steps, **choices)
-    return fcnet.minibatch_sgd(start, X, Y, key=key, batch_size=8, steps=steps, **choices)
+    return fcnet.minibatch_sgd(start, X, Y, key=key, batch_size=B, steps=steps, **choices)
 
 
 looked = np.linspace(0, budget, 11).astype(int)
-cost = {"gradient descent": 200, "Algorithm 1": 1, "Algorithm 2, B = 8": 8}
+cost = {"gradient descent": len(X), "Algorithm 1": 1, f"Algorithm 2, B = {B}": B}
 curves = {
     name: np.array([float(fcnet.mean_loss(descend(name, n // each), X, Y)) for n in looked])
     for name, each in cost.items()
@@ -80,7 +80,7 @@ G = np.concatenate([leaf.reshape(len(X), -1) for leaf in jax.tree.leaves(each)],
 n, sigma2 = len(G), G.var(axis=0).sum()
 draws = 2000
 print(f"{'B':>4} {'with':>9} {'formula':>10} {'without':>9} {'formula':>12}")
-for B in (1, 8, 64, 150, 200):
+for B in (1, 8, 64, 150, n):
     keys = jax.random.split(jax.random.key(B), draws)
     without = np.asarray(jax.vmap(lambda key, B=B: fcnet.sample_batch(key, n, B))(keys))
     with_ = np.random.default_rng(B).integers(n, size=(draws, B))
@@ -102,11 +102,11 @@ for B in (1, 8, 64, 150, 200):
 # Too small, and 2,000 iterations do not get far; too large, and $\theta$ runs away: the crosses.
 
 # %%
-rates = np.logspace(-5, 0.8, 20)
+rates, steps = np.logspace(-5, 0.8, 20), 2000
 costs = []
 for rate in rates:
     trained = fcnet.minibatch_sgd(
-        start, X, Y, key=key, learning_rate=rate, batch_size=8, steps=2000
+        start, X, Y, key=key, learning_rate=rate, batch_size=8, steps=steps
     )
     costs.append(float(fcnet.mean_loss(trained, X, Y)))
 figure, ax = plt.subplots(figsize=(6.4, 4), layout="constrained")
@@ -116,7 +116,7 @@ ax.plot(lost, np.full(len(lost), np.nanmax(costs)), "x", color="#D55E00", label=
 ax.axhline(
     float(fcnet.mean_loss(start, X, Y)), color="#777777", linestyle=":", label="at the start"
 )
-ax.set(xlabel=r"learning rate $\alpha$", ylabel=r"cost $J(\theta)$ after 2,000 iterations")
+ax.set(xlabel=r"learning rate $\alpha$", ylabel=rf"cost $J(\theta)$ after {steps:,} iterations")
 ax.spines[["top", "right"]].set_visible(False)
 ax.legend(frameon=False)
 figure.show()

@@ -131,7 +131,7 @@ for n in (40, 80, 160, 600):
             head = notes.fit_head_least_squares(layers, X[rows], Y[rows])
             o = jax.vmap(partial(fcnet.forward, head))(X[test])
             scores.append(1 - float(((o - Y[test]) ** 2).mean() / Y[test].var()))
-    medians = np.median(np.reshape(scores, (20, 3)), axis=0)
+    medians = np.median(np.reshape(scores, (-1, 3)), axis=0)
     print(
         f"{n:4} sales"
         + " " * 10

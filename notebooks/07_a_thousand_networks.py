@@ -42,30 +42,34 @@ print(len(X), "examples")
 # `jax.random.split` the keys. Nothing else is said.
 
 # %%
-rates = jnp.repeat(jnp.logspace(-2.5, 1, 20), 50)
-starts = jax.vmap(lambda key: fcnet.init(key, (1, 16, 1)))(jax.random.split(start_key, 1000))
-keys = jax.random.split(train_key, 1000)
+seeds = 50
+rates = jnp.repeat(jnp.logspace(-2.5, 1, 20), seeds)
+K = len(rates)
+starts = jax.vmap(lambda key: fcnet.init(key, (1, 16, 1)))(jax.random.split(start_key, K))
+keys = jax.random.split(train_key, K)
 task = {"batch_size": 8, "steps": 2000, "optimizer": "sgd", "activation": "tanh"}
 task |= {"evaluate_every": 500}
 began = time.perf_counter()
 result = fcnet.sweep(starts, X, Y, key=keys, hyperparameters={"learning_rate": rates}, **task)
-print(f"1000 networks, 2000 steps each: {time.perf_counter() - began:.1f} s, with compilation")
+print(
+    f"{K} networks, {task['steps']} steps each: {time.perf_counter() - began:.1f} s, with compilation"
+)
 
 # %% [markdown]
 # A large learning rate diverges, a small one has not arrived yet. A member that diverges stops
 # nobody else; `finite` tells.
 
 # %%
-loss = np.where(result.finite, result.history.loss[-1], np.inf).reshape(20, 50)
+loss = np.where(result.finite, result.history.loss[-1], np.inf).reshape(-1, seeds)
 print(f"{'learning rate':>13} {'median loss':>12} {'diverged':>9}")
-for rate, losses in zip(rates[::50][::2], loss[::2], strict=True):
-    print(f"{rate:13.4f} {np.median(losses):12.4f} {np.isinf(losses).sum():6d}/50")
+for rate, losses in zip(rates[::seeds][::2], loss[::2], strict=True):
+    print(f"{rate:13.4f} {np.median(losses):12.4f} {np.isinf(losses).sum():6d}/{seeds}")
 assert np.isinf(loss[-1]).all()
 assert np.isfinite(loss[0]).all()
 
 # %%
 ax = plot.history(result.history)
-ax.set_title("1000 members and their median")
+ax.set_title(f"{K} members and their median")
 ax.figure.show()
 
 # %% [markdown]
@@ -102,7 +106,7 @@ assert distance(result.member(k), alone.params) < 1e-3
 
 # %%
 good = int(np.argmin(np.median(loss, axis=1)))
-members = jax.tree.map(lambda leaf: leaf[50 * good : 50 * (good + 1)], result.params)
+members = jax.tree.map(lambda leaf: leaf[seeds * good : seeds * (good + 1)], result.params)
 places = {"at the data": X, "in the gap": jnp.array([[0.2]]), "beyond": jnp.array([[1.5]])}
 spread = {
     place: float(fcnet.ensemble(members, where, activation="tanh").spread.mean())

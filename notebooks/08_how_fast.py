@@ -145,7 +145,9 @@ def once(f):
     return np.median(times)
 
 
-print(f"mean of 256 backprops: {once(mean_of_each):.0f} us, batch_backprop: {once(whole):.0f} us")
+print(
+    f"mean of {rows.stop} backprops: {once(mean_of_each):.0f} us, batch_backprop: {once(whole):.0f} us"
+)
 
 # %% [markdown]
 # ## Beside other libraries

@@ -72,9 +72,10 @@ def _numpy(values: Any, dtype: str) -> Any:
 
 
 def _jax(values: Any, dtype: str) -> Any:
+    import jax
     import jax.numpy as jnp
 
-    return jnp.asarray(values, dtype)
+    return jnp.asarray(values, jax.dtypes.canonicalize_dtype(jnp.dtype(dtype)))
 
 
 def _torch(values: Any, dtype: str) -> Any:
@@ -93,6 +94,7 @@ def check(
     activation: str,
     output_activation: str,
     loss: str,
+    class_numbers: bool,
     batched: bool,
     reduction: str,
     l2: float | Callable[[int], float],
@@ -118,7 +120,9 @@ def check(
     import jax
 
     with loaded(candidate) as function:
-        params, x, y = _example(sizes, loss, batched, layout, weight_layout, library, dtype, seed)
+        params, x, y = _example(
+            sizes, loss, class_numbers, batched, layout, weight_layout, library, dtype, seed
+        )
         report = fcnet.check(
             function,
             params,
@@ -189,6 +193,7 @@ def _run(path: Path) -> dict[str, Any]:
 def _example(
     sizes: tuple[int, ...],
     loss: str,
+    class_numbers: bool,
     batched: bool,
     layout: str,
     weight_layout: str,
@@ -211,17 +216,22 @@ def _example(
         for below, m in pairwise(sizes)
     ]
     n = USUAL_N if batched else 1
-    targets = get_loss(loss).draw
-    assert targets is not None  # every row of LOSSES has it
-    X, Y = draw.normal(size=(n, sizes[0])), targets(draw, n, sizes[-1])
+    row = get_loss(loss)
+    assert row.draw is not None  # every row of LOSSES has it
+    X, Y = draw.normal(size=(n, sizes[0])), row.draw(draw, n, sizes[-1])
+    if class_numbers and not row.labels.one_hot:
+        raise ValueError(f"--class-numbers is for losses of classes, and {loss} has none")
+    Y = Y.argmax(-1) if class_numbers else Y.astype(float)
     x, y = (X, Y) if batched else (X[0], Y[0])
     if weight_layout == "in_out" and layout == "bias_column":
         raise ValueError("--layout bias_column is for weights (out, in): leave out --weight-layout")
     if weight_layout == "in_out":
         pairs = [(W.T.copy(), b) for W, b in pairs]
-    example = jax.tree.map(lambda a: np.asarray(a, float), (LAYOUTS[layout](pairs), x, y))
+    example = jax.tree.map(np.asarray, (LAYOUTS[layout](pairs), x, y))
     with jax.enable_x64(dtype == "float64"):
-        params, x, y = jax.tree.map(lambda a: LIBRARIES[library](a, dtype), example)
+        params, x, y = jax.tree.map(
+            lambda a: LIBRARIES[library](a, str(a.dtype) if a.dtype.kind == "i" else dtype), example
+        )
     return params, x, y
 
 
@@ -248,6 +258,9 @@ COMMAND = Command(
         "--activation": option("relu", "of the hidden layers", choices=ACTIVATIONS),
         "--output-activation": option("identity", "of the last layer", choices=ACTIVATIONS),
         "--loss": option("squared_error", "of one example", choices=LOSSES),
+        "--class-numbers": {
+            "action": "store_true", "help": "it takes y as class numbers, not as one-hot vectors"
+        },
         "--batched": {
             "action": "store_true", "help": "it takes several examples, as rows, at once"
         },

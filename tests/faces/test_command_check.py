@@ -97,6 +97,12 @@ def test_a_batch_in_another_layout_library_and_precision(run, dtype, spoilt, sta
     assert run(source, options) == status
 
 
+@pytest.mark.parametrize(("y", "status"), [("np.eye(3)[Y]", 0), ("np.eye(3)[(Y + 1) % 3]", 1)])
+def test_targets_may_be_class_numbers(run, y, status):
+    source = BATCH.replace("- Y)", f"- {y})")
+    assert run(source, f"{LAYERS} --weight-layout in_out --library jax --class-numbers") == status
+
+
 TAKEN_APART = {
     "weights": "W1, W2 = params; b1, b2 = 0, 0",
     "bias_column": "(b1, W1), (b2, W2) = [(T[:, 0], T[:, 1:]) for T in params]",
@@ -207,6 +213,7 @@ def test_a_program_that_raises_or_returns_nonsense_is_a_finding(run, capsys, bod
         (RIGHT, NETWORK, "np", "has no function 'np'"),
         (RIGHT, NETWORK, "a b", "expected FILE.py:FUNCTION"),
         (RIGHT, "--sizes 4", "backprop", "sizes"),
+        (RIGHT, f"{NETWORK} --class-numbers", "backprop", "squared_error has none"),
         (RIGHT, f"{NETWORK} --html no/such/folder/page.html", "backprop", "page.html"),
         ("def backprop(:", NETWORK, "backprop", "mine.py cannot be loaded: SyntaxError"),
         ("import no_such_thing", NETWORK, "backprop", "ModuleNotFoundError"),

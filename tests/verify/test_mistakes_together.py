@@ -82,19 +82,29 @@ def test_a_wrong_shape_hides_no_other_line(name, slip):
     assert "<svg" in report.to_html()
 
 
-def test_twice_the_sum_is_both_with_the_factor_at_the_users_own_n():
+@pytest.mark.parametrize(
+    ("share", "kind", "remark"),
+    [
+        (2, "factor_2", "in all 14 = 2 n at your n = 7. It must be"),
+        (1 / 100, "scaled", "in all 0.07 = 0.01 n at your n = 7. It must be"),
+        (1 / 7, "scaled", "= 0.142857 n at your n = 7, and right there only: 7 stands for n."),
+    ],
+)
+def test_a_factor_of_the_sum_is_told_beside_it_at_the_users_own_n(share, kind, remark):
+    """Such as a number of examples that is written into the program."""
+
     def backward(params, X, Y):
         (W1, b1), (W2, b2) = params
         A = np.tanh(X @ W1.T + b1)
-        D2 = 2 * (A @ W2.T + b2 - Y)
+        D2 = share * (A @ W2.T + b2 - Y)
         D1 = (D2 @ W2) * (1 - A * A)
         return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
 
     draw = np.random.default_rng(2)
     X, Y = draw.normal(size=(7, 4)), draw.normal(size=(7, 2))
     report = fcnet.check(backward, network((4, 5, 2)), X, Y, activation="tanh", batched=True)
-    assert places(report) == [(2, "delta", 2, "factor_2"), (2, "delta", 2, "sum_for_mean")]
-    assert "14 = 2 n at your n = 7" in report.findings[1].message
+    assert places(report) == [(2, "delta", 2, kind), (2, "delta", 2, "sum_for_mean")]
+    assert remark in report.findings[1].message
 
 
 @pytest.mark.parametrize("mixed", [False, True])

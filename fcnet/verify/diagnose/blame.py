@@ -77,9 +77,14 @@ def _whole_factor(fault: Fault, faults: Sequence[Fault], n: int) -> str:
     """What a factor and a sum in place of a mean, in one line, come to at the user's own n."""
     if fault.why.kind != "sum_for_mean" or n == 1:
         return ""
-    here = [f.why.kind for f in faults if (f.place, f.k) == (fault.place, fault.k)]
-    factors = [c for c, kind, *_ in FACTORS if kind in here]
-    return "".join(f": in all {c * n:g} = {c:g} n at your n = {n}" for c in factors)
+    here = {f.why.kind: f.why.constant for f in faults if (f.place, f.k) == (fault.place, fault.k)}
+    factors = [c for c, kind, *_ in FACTORS if kind in here] + [here.get("scaled")]
+    return "".join(
+        f": in all {c * n:g} = {c:g} n at your n = {n}"
+        + f", and right there only: {n} stands for n" * bool(np.isclose(c * n, 1))
+        for c in factors
+        if c is not None
+    )
 
 
 def faults_of(cost: Cost, items: Sequence[Observation], strictness: float) -> list[Fault]:

@@ -41,12 +41,16 @@ ANY_FACTOR = Mistake("scaled", "", lambda line, at, k: None, _EXTRA)
 
 
 class Explanation(NamedTuple):
-    """What was most likely written instead of a line: a kind, a phrase, and how complex that is."""
+    """What was most likely written instead of a line: a kind, a phrase, and how complex that is.
+
+    `constant` is the one that was fitted, if there is one.
+    """
 
     kind: str
     says: str
     complexity: int
     severity: Severity = "error"
+    constant: float | None = None
 
 
 class Fault(NamedTuple):
@@ -207,7 +211,7 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any])
     digits -= max(line.evidence(value).max() for line, value in zip(lines, values, strict=True))
     says = mistake.says.replace("{c}", multiple(c))
     severity: Severity = "warning" if abs(c) <= mistake.harmless else "error"
-    return _Fit(Explanation(mistake.kind, says, FITTED, severity), digits)
+    return _Fit(Explanation(mistake.kind, says, FITTED, severity, float(c)), digits)
 
 
 def _may_fit(line: Line, pair: tuple[Values, Values]) -> bool:

@@ -21,6 +21,7 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     A parameter that means the same as in `sklearn.neural_network.MLPRegressor` has the same name.
     Computes in float32 for examples in float32, else in float64: examples in float16 are widened.
     Predictions, and the arrays of the last layer, have the wider precision of this and the targets.
+    Columns of X are not standardised: put `sklearn.preprocessing.StandardScaler` before it.
 
     Args:
         hidden_layer_sizes: the widths m_1, ..., m_{r-1} of the hidden layers; () for none.

@@ -67,7 +67,7 @@ class Causes:
             if not found:
                 continue
             trials = [subject.trial(case, answer) for case, answer in undone]
-            lines = [] if _are_right(trials) else wrong_lines(subject, trials)
+            lines = [] if _are_right(trials) else wrong_lines(subject, observed(subject, trials))
             explanations.append([*(dropout.finding for dropout in found), *lines])
             if not lines:
                 break
@@ -77,7 +77,7 @@ class Causes:
         if len(best) == 1:
             return best
         # Lines beside a slip may explain what is unknown beside dropout; they take longer to find.
-        others = self._wrong_lines if _any_unknown(best) else wrong_lines(subject, self.trials)
+        others = self._wrong_lines if _any_unknown(best) else self._lines_without_own_terms
         return best if _simpler(best, others) is best else []
 
     def _single_examples(self) -> list[Answered]:
@@ -153,6 +153,16 @@ class Causes:
         trials = [other.trial(trial.case, trial.answer) for trial in self.trials]
         return [] if _are_right(trials) else trials
 
+    @cached_property
+    def _observed(self) -> list[Observation]:
+        """The data's part of the answers, without the candidate's own terms; none if all fit."""
+        return observed(self._odd_terms[1], self._trials_with_own_terms)
+
+    @cached_property
+    def _lines_without_own_terms(self) -> list[Finding]:
+        """The wrong lines where the candidate's terms are taken for those of the cost."""
+        return wrong_lines(self.subject, observed(self.subject, self.trials))
+
     def unused_biases(self) -> list[Finding]:
         """That the biases are not used, if a line is wrong and it is unknown how."""
         unused = _any_unknown(self._lines) and ignores_biases(self.subject, self.trials)
@@ -176,20 +186,20 @@ class Causes:
         odd, other = self._odd_terms
         own = described(self.subject.cost)
         elsewhere = "activation" in own.changed(real)
-        lines = [] if elsewhere else wrong_lines(other, self._trials_with_own_terms)
+        lines = [] if elsewhere else wrong_lines(other, self._observed)
         return [*description_findings(describe(own, real), lines, bool(odd)), *odd]
 
     @cached_property
     def _wrong_lines(self) -> list[Finding]:
         """The wrong lines and odd terms; if there are none, the arrays that are not finite."""
         odd, other = self._odd_terms
-        found = [*wrong_lines(other, self._trials_with_own_terms), *odd]
-        if odd and self._trials_with_own_terms:
-            found = _simpler(found, wrong_lines(self.subject, self.trials))
+        found = [*wrong_lines(other, self._observed), *odd]
+        if odd and self._observed:
+            found = _simpler(found, self._lines_without_own_terms)
         r, activation = self.subject.candidate.own.r, self.subject.cost.objective.activation
         slips = self._slips if _any_unknown(found, r) else []
         for slip in likely_slips(slips, activation, self._answered, self.subject.format):
-            lines = wrong_lines(other, self._trials_with_own_terms, slip)
+            lines = wrong_lines(other, [without_slip(other, slip, o) for o in self._observed])
             if not _any_unknown(lines):
                 found = _simpler(found, [*slip.findings, *lines, *odd])
         return found or [
@@ -224,18 +234,29 @@ def _any_unknown(findings: Iterable[Finding], layer: int | None = None) -> bool:
     return any(f.kind == "unknown" and layer in (None, f.layer) for f in findings)
 
 
-def wrong_lines(
-    subject: BackwardPass, trials: Sequence[Trial], slip: Slip = NO_SLIP
-) -> list[Finding]:
-    """The lines that are wrong in the data's part of the gradient, without a slip."""
-    observed = []
-    for trial in trials:
-        data = without(trial.answer, subject.cost.terms, trial.case)
-        case, answer = slip.undone(trial.case, data)
-        right = trial.reference if slip is NO_SLIP else subject.truth(case, subject.format)
-        rows = [slip.undone(case, row).answer for row in subject.row_by_row(trial.case)]
-        observed.append(Observation(case, right, answer, tuple(rows)))
-    return diagnose(subject.cost, observed, subject.gradient_names) if observed else []
+def observed(subject: BackwardPass, trials: Sequence[Trial]) -> list[Observation]:
+    """The data's part of each answer, and that of each row of a small batch alone."""
+    return [
+        Observation(
+            trial.case,
+            trial.reference,
+            without(trial.answer, subject.cost.terms, trial.case),
+            subject.row_by_row(trial.case),
+        )
+        for trial in trials
+    ]
+
+
+def without_slip(subject: BackwardPass, slip: Slip, item: Observation) -> Observation:
+    """What was observed, as it is without a slip."""
+    case, answer = slip.undone(item.case, item.answer)
+    alone = tuple(slip.undone(case, row).answer for row in item.alone)
+    return Observation(case, subject.truth(case, subject.format), answer, alone)
+
+
+def wrong_lines(subject: BackwardPass, items: Sequence[Observation]) -> list[Finding]:
+    """The lines that are wrong in what was observed; none if there is nothing."""
+    return diagnose(subject.cost, items, subject.gradient_names) if items else []
 
 
 def with_own_terms(subject: BackwardPass) -> tuple[list[Finding], BackwardPass]:

@@ -243,10 +243,14 @@ class Claim:
     def explain(self, trials: Sequence[Trial], persistent: Sequence[Leaf]) -> list[Finding]:
         """How the wrong arrays differ from the right ones; or which errors are persistent."""
         if persistent:
-            named = {array.path: array.phrase.format(array.path) for array in self.arrays}
+            off = [(leaf, self.arrays[self.paths.index(leaf.path)]) for leaf in persistent]
             return [
-                form_finding("persistent", f"{named[leaf.path]} is off alike on {leaf.case}")
-                for leaf in persistent
+                form_finding(
+                    "persistent",
+                    f"{array.phrase.format(array.path)} is off alike on {leaf.case}",
+                    quantity=array.quantity,
+                )
+                for leaf, array in off
             ]
         gradients = [i for i, array in enumerate(self.arrays) if array.place is not None]
         return (

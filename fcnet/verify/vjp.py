@@ -41,8 +41,8 @@ NEAR_ARGUMENTS = 2
 RANDOM, ONE_HOT = 3, 3
 """The numbers of random and of one-hot cotangents."""
 
-UNDER = " under jax.vjp"
-"""After the name of a result: as the rule's own forward returns it. Where results are wrong without
+UNDER = "under jax.vjp"
+"""The quantity of results as the rule's own forward returns them. Where results are wrong without
 that, it is not said again."""
 
 NOT_CHECKED = (
@@ -215,8 +215,8 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
     claim = Claim(
         name=twins.subject,
         arrays=tuple(
-            Claimed(f"{name}{where}", phrase=phrase)
-            for where, phrase in (("", "the {}"), (UNDER, "{}"))
+            Claimed(f"{name} {how}".strip(), phrase=phrase, quantity=how)
+            for how, phrase in (("", "the {}"), (UNDER, "{}"))
             for name in twins.result.names
         ),
         right=lambda leaves: 2 * twins.values(twins.reference, leaves),
@@ -230,8 +230,8 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
     cases = [own, *claim.near(own, NEAR_ARGUMENTS, draw)]
     report = judge_claim(claim, cases, [*map(claim.answer, cases)])
     found = errors(report.findings)
-    plain = [finding for finding in found if UNDER not in finding.message]
-    wrong = [finding._replace(kind="forward_differs") for finding in plain or found]
+    plain = [finding for finding in found if finding.quantity != UNDER]
+    wrong = [finding._replace(kind="forward_differs", quantity="") for finding in plain or found]
     warnings = [
         finding._replace(message=f"the function itself: {finding.message}")
         for finding in report.findings

@@ -232,3 +232,23 @@ def test_the_keys_of_a_gradient_may_be_those_of_its_parameters_with_a_word(style
     for form in (gradient, lambda *args: gradient(*args)[0]):
         report = fcnet.check_gradient(form, function, layers, x)
         assert [(f.kind, "b']" in f.message) for f in report.findings] == [("sign", False)] * slip
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+def test_transposed_gradients_of_two_arrays_are_no_other_order(transposed):
+    """Each has the shape of the other argument: the reading with right numbers is taken."""
+
+    def function(A, B):
+        return jnp.sum(A**2) + jnp.sum(B**3)
+
+    def gradient(A, B):
+        dA, dB = 2 * A, 3 * B**2
+        return (dA.T, dB.T) if transposed else (dB, dA)
+
+    draw = np.random.default_rng(0)
+    report = fcnet.check_gradient(
+        gradient, function, draw.normal(size=(3, 4)), draw.normal(size=(4, 3))
+    )
+    kinds = ["wrong_shape", "wrong_shape"] if transposed else ["leaf_order"]
+    assert [finding.kind for finding in report.findings] == kinds
+    assert all("transposed" in f.message for f in report.findings) == transposed

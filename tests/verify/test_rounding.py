@@ -313,7 +313,14 @@ def test_cases_that_are_computed_together_are_as_alone() -> None:
             assert np.all(np.maximum(sigma, other) <= 2 * np.minimum(sigma, other))
 
 
-@pytest.mark.parametrize("solve", [jnp.linalg.solve, lambda A, b: jnp.linalg.inv(A) @ b])
+@pytest.mark.parametrize(
+    "solve",
+    [
+        jnp.linalg.solve,
+        lambda A, b: jnp.linalg.inv(A) @ b,
+        lambda A, b: jax.scipy.linalg.lu_solve(jax.scipy.linalg.lu_factor(A), b),
+    ],
+)
 def test_the_rounding_of_a_solution_does_not_depend_on_its_scale(solve: Any) -> None:
     """The factors of a matrix lie in one array: L, of numbers up to 1, must not move as U does."""
     draw = np.random.default_rng(0)

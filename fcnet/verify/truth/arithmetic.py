@@ -171,16 +171,19 @@ class MonteCarlo:
         if name == "cond":
             return self._cond(eqn, operands)
         operands = [
-            self._operand(name, i, x, shape_of(atom))
+            self._operand(eqn, i, x, shape_of(atom))
             for i, (x, atom) in enumerate(zip(operands, eqn.invars, strict=True))
         ]
         results = zip(compute(eqn, operands), map(shape_of, eqn.outvars), strict=True)
         return [self._result(eqn, operands, x, shape) for x, shape in results]
 
-    def _operand(self, name: str, i: int, value: Any, shape: tuple[int, ...]) -> Any:
+    def _operand(self, eqn: core.JaxprEqn, i: int, value: Any, shape: tuple[int, ...]) -> Any:
         """What operand i of a primitive is in the moved computation."""
+        name = eqn.primitive.name
         if name in WHOLE and _real(value):
             exact = self._exact(value, shape)
+            if name == "triangular_solve" and i == 0:
+                exact = _triangle(exact, **eqn.params)
             packed = name == "custom_linear_solve"  # L, of numbers near 1, and U in one array
             size = self._size(exact) if packed else self._size_of_whole(exact, shape)
             return self._move(value, ROUNDINGS.get(name, 1) * size, shape)
@@ -317,6 +320,11 @@ def decides(jaxpr: core.ClosedJaxpr) -> bool:
         for eqn in body.eqns
         if not any(core.jaxprs_in_params(eqn.params))
     )
+
+
+def _triangle(value: Any, *, lower: bool, unit_diagonal: bool, **others: Any) -> Any:
+    """The part of a matrix that a triangular solve reads: L and U may lie in one array."""
+    return np.tril(value, -unit_diagonal) if lower else np.triu(value, unit_diagonal)
 
 
 def _terms(eqn: core.JaxprEqn, operands: list[Any]) -> Any:

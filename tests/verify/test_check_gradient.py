@@ -77,6 +77,9 @@ WRONG = {
     "a penalty that is not there": (adds_the_parameter, "adds_argument"),
     "one entry dropped": (set_bias(lambda b: b * np.array([1.0, 0.0, 1.0])), "dropped"),
     "rows in reverse order": (set_leaf("W", lambda W: W[::-1].copy()), "flipped"),
+    "rows one place on": (set_leaf("W", lambda W: np.roll(W, 1, 0)), "shifted"),
+    "two rows swapped": (set_leaf("W", lambda W: W[[1, 0, *range(2, len(W))]]), "permuted"),
+    "a row added to all": (set_leaf("W", lambda W: W + np.sin(9 * W[0])), "constant_difference"),
     "something else": (set_leaf("W", lambda W: np.sin(9 * W)), "unknown"),
     "not a number": (set_bias(lambda b: b * np.nan), "not_finite"),
     "a row too many": (set_bias(lambda b: b[None]), "wrong_shape"),
@@ -130,6 +133,15 @@ def test_swapped_leaves_are_recognised():
     assert fcnet.check_gradient(gradient, dot, a, b).ok
     report = fcnet.check_gradient(lambda a, b: gradient(a, b)[::-1], dot, a, b)
     assert [finding.kind for finding in report.findings] == ["swapped", "swapped"]
+
+
+def test_an_outer_product_that_is_added_is_recognised():
+    def gradient(A):
+        return np.cos(A) + np.outer(np.sin(9 * A[:, 0]), A[0] ** 2)
+
+    A = np.linspace(-1, 2, 12).reshape(3, 4)
+    report = fcnet.check_gradient(gradient, lambda A: jnp.sin(A).sum(), A)
+    assert [finding.kind for finding in report.findings] == ["rank_one_difference"]
 
 
 def test_a_gradient_that_is_zero_everywhere_proves_nothing():

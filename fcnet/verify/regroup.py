@@ -63,6 +63,9 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     if named is not None:
         return named
     slots = layout.arrays
+    entries = gradient if isinstance(gradient, (list, tuple)) else ()
+    if len(entries) > 1 and sum(entry is not None for entry in entries) == 1:
+        return None  # that entry alone may be the gradient, and None another result
     found = [(path, leaf) for path, leaf in leaves(gradient) if leaf is not None]
     values = [leaf for _, leaf in found]
     unnamed = all(isinstance(key, int) for path, _ in found for key in path)

@@ -144,8 +144,8 @@ def results_of(
             break
     found = [read(arguments, shapes, returned, form) for form in dict.fromkeys(fitting)]
     exact = [result for result in found if not result.misshapen]
-    if all(result.form.is_reordered for result in exact):  # or each is transposed
-        exact += [result for result in found if exact and result.misshapen and result.answer]
+    if exact and all(result.form.is_reordered for result in exact):  # or each is transposed
+        exact += [result for result in found if result.misshapen and result.answer]
     likely = exact or ([] if unclear else found)
     if likely and is_one_gradient([result.form.location for result in likely]):
         return exact or likely[:1]

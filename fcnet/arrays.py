@@ -159,18 +159,24 @@ ARRAY_LIBRARIES = (
 
 def is_array(value: object) -> bool:
     """Whether `value` is an array, a number or a rectangular list of numbers."""
-    return any(row.owns(value) for row in ARRAY_LIBRARIES)
+    return _owner(value) is not None
 
 
 def library_of(array: object) -> ArrayLibrary:
     """The library whose array this is; TypeError if it is none."""
-    for row in ARRAY_LIBRARIES:
-        if row.owns(array):
-            return row
+    if owner := _owner(array):
+        return owner
     raise TypeError(
         "expected an array of NumPy, JAX or PyTorch, or lists of numbers, "
         f"got {type(array).__name__}"
     )
+
+
+def _owner(value: object) -> ArrayLibrary | None:
+    for row in ARRAY_LIBRARIES:
+        if row.owns(value):
+            return row
+    return None
 
 
 def dtype_of(array: object) -> np.dtype:

@@ -20,7 +20,7 @@ from fcnet.verify.judge import Trial
 from fcnet.verify.network_table import network_table
 from fcnet.verify.shown import apart
 from fcnet.verify.table import Table
-from fcnet.verify.truth.reference import reference
+from fcnet.verify.truth.reference import references
 from fcnet.verify.truth.terms import without
 from fcnet.verify.types import Answer, ArrayKey, Case, Cost, Format, Leaf, Reference
 from fcnet.verify.unread import Unread, completed, unread_of, without_biases
@@ -84,9 +84,13 @@ class BackwardPass:
 
     def truth(self, case: Case, format: Format) -> Reference:
         """What is right for a case."""
+        return self.truths([case], format)[0]
+
+    def truths(self, cases: Sequence[Case], format: Format) -> list[Reference]:
+        """What is right for each of several cases, found together."""
         rows = USUAL_N if self.candidate.batched else None
-        right = reference(self.cost, case, format, rows)
-        return right._replace(gradient=self.present(right.gradient))
+        every = references(self.cost, cases, format, rows)
+        return [right._replace(gradient=self.present(right.gradient)) for right in every]
 
     def present(self, layers: Params) -> Params:
         """The layers with None for each bias that is absent, or cannot be read."""

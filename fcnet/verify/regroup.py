@@ -145,6 +145,8 @@ def in_order(
             fits = sum(form(shapes[i]) == shape for i, shape in zip(back, expected, strict=True))
             if fits > most:
                 found, most = (back, description), fits
+            if fits == len(slots):
+                return found
     return found
 
 

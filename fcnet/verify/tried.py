@@ -82,7 +82,7 @@ def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
     plain = [usual, *another_n[:1]]
     silent = cache(partial(silent_answers, candidate, plain, cost.objective.activation))
     described = BackwardPass(cost, candidate, candidate.format, silent)
-    references = [described.truth(case, described.format) for case in cases]
+    references = described.truths(cases, described.format)
     if math.isnan(references[0].loss):
         raise ValueError(
             f"the {cost.objective.loss.name} loss of your own input is nan: give params, x and y "
@@ -95,7 +95,7 @@ def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
     known = described if format == described.format else replace(described, format=format)
     subject, notes = allow(known, calls, references)
     if subject is not described:
-        references = [subject.truth(case, subject.format) for case in cases]
+        references = subject.truths(cases, subject.format)
     return Tried(subject, calls, references, protocol, notes)
 
 

@@ -171,7 +171,8 @@ class Causes:
     def statistics(self) -> list[Finding]:
         """That it has statistics of the batch, if a line is wrong and it is unknown how."""
         unclear = not {"unknown", "not_finite"}.isdisjoint(f.kind for f in self._lines)
-        return batch_statistics(self.subject, self.trials) if unclear else []
+        names, format = self.subject.gradient_names, self.subject.format
+        return batch_statistics(self._observed, names, format) if unclear else []
 
     def lines(self) -> list[Finding]:
         """The other description, if there is one, the wrong lines, and odd terms."""

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from jax.typing import ArrayLike
 
-from fcnet.verify.backward_pass import BackwardPass
-from fcnet.verify.judge import Trial
-from fcnet.verify.truth.terms import without
-from fcnet.verify.types import Finding, form_finding
+from fcnet.verify.diagnose.blame import Names, Observation
+from fcnet.verify.types import Finding, Format, form_finding
 
 MESSAGE = (
     "an example alone has a gradient {name} of 0, or none, and in a batch it has one: the network "
@@ -20,17 +18,17 @@ MESSAGE = (
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values
-def batch_statistics(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:
+def batch_statistics(
+    observed: Sequence[Observation], names: Names, format: Format
+) -> list[Finding]:
     """That each row of a batch, less its own mean, is 0 where it stands alone."""
-    least = math.sqrt(subject.format.u)
-    for case, _, answer, _ in trials:
-        rows = subject.row_by_row(case)
-        batch = without(answer, subject.cost.terms, case).gradient
-        for k, (W, _) in enumerate(batch if rows else (), start=1):
+    least = math.sqrt(format.u)
+    for _, _, answer, alone in observed:
+        for k, (W, _) in enumerate(answer.gradient if alone else (), start=1):
             size = least * float(abs(W).max())
-            if 0 < size < math.inf and all(_is_lost(row.gradient[k - 1].W, size) for row in rows):
-                name = subject.gradient_names["W", k]
-                return [form_finding("other_description", MESSAGE.format(name=name))]
+            if 0 < size < math.inf and all(_is_lost(row.gradient[k - 1].W, size) for row in alone):
+                message = MESSAGE.format(name=names["W", k])
+                return [form_finding("other_description", message)]
     return []
 
 

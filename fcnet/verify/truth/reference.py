@@ -4,9 +4,9 @@ Only the forward pass (2.12) is written by hand. Of a user's activations and los
 `value` are used, and never `derivative`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ from fcnet.types import Layer, Params, Trace
 from fcnet.verify.truth.double import Traced, float64, trace
 from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.kinks import CONVENTIONS, activate, has_kink, kink_slack
-from fcnet.verify.truth.rounding import KAPPA, sample_count, spread
+from fcnet.verify.truth.rounding import KAPPA, Spread, sample_count, spreads
 from fcnet.verify.truth.terms import with_terms
-from fcnet.verify.types import Case, Cost, Format, Reference
+from fcnet.verify.types import Case, Cost, Format, Reference, Values
 
 
 def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -> Reference:
@@ -41,23 +41,58 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
     Returns:
         The reference, NumPy arrays of float64.
     """
+    return references(cost, [case], format, rows)[0]
+
+
+def references(
+    cost: Cost, cases: Sequence[Case], format: Format, rows: int | None = None
+) -> list[Reference]:
+    """The reference of each of several cases; those of one padded size are computed together."""
+    padded = [_padded(cost, case, rows) for case in cases]
+    same_size: dict[int, list[int]] = {}
+    for i, given in enumerate(padded):
+        same_size.setdefault(len(given.weights), []).append(i)
+    found: dict[int, Reference] = {}
+    for places in same_size.values():
+        some = [padded[i] for i in places]
+        samples = sample_count(sum(leaf.size for leaf in jax.tree.leaves(some[0].params)))
+        values = _traced(_values, Cost(cost.objective), *some[0])
+        measured = spreads(values, some, samples=samples, floor=format.tiny / format.u)
+        found |= {
+            i: _reference(cost, cases[i], format, given, spread)
+            for i, given, spread in zip(places, some, measured, strict=True)
+        }
+    return [found[i] for i in range(len(cases))]
+
+
+class _Padded(NamedTuple):
+    """Parameters and examples, with the weight of each example's loss in the cost."""
+
+    params: Params
+    X: Values
+    Y: Values
+    weights: Values
+
+
+def _padded(cost: Cost, case: Case, rows: int | None) -> _Padded:
+    n = case.n
+    row = np.arange(1 << (max(n, rows or n) - 1).bit_length())
+    kept = np.minimum(row, n - 1)
+    return _Padded(case.params, case.X[kept], case.Y[kept], np.where(row < n, cost.share(n), 0.0))
+
+
+def _reference(
+    cost: Cost, case: Case, format: Format, given: _Padded, measured: Spread
+) -> Reference:
+    """The reference, from the values on padded examples and how far rounding moves these."""
     n, u = case.n, format.u
     lost = KAPPA / 2 * format.lost  # a sum rounds by half a unit in the last place at most
-    row = np.arange(1 << (max(n, rows or n) - 1).bit_length())
-    weights = np.where(row < n, cost.share(n), 0.0)
-    padded = np.minimum(row, n - 1)
-    inputs = (case.params, case.X[padded], case.Y[padded])
+    loss, gradient, passes = measured.value
+    loss_sigma, gradient_sigma, passes_sigma = measured.sigma
     activations = cost.activations(case.r)
     may_kink = list(map(has_kink, activations))
     data = Cost(cost.objective)  # one trace for all reductions and terms
-    samples = sample_count(sum(leaf.size for leaf in jax.tree.leaves(case.params)))
-    (loss, gradient, passes), sigma, _ = spread(
-        _traced(_values, data, *inputs, weights),
-        *(*inputs, weights),
-        samples=samples,
-        floor=format.tiny / u,
-    )
-    loss_sigma, gradient_sigma, passes_sigma = sigma
+    inputs = given[:-1]
     deltas = evaluate(_traced(_deltas, data, *inputs), *inputs)
     near = tuple(KAPPA * u * sigma for sigma in passes_sigma.z)
     kinks = tuple(
@@ -65,10 +100,10 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
     )
     choices, slack = {}, jax.tree.map(lambda x: np.broadcast_to(0.0, x.shape), case.params)
     if any(kink[:n].any() for kink in kinks):
-        given = (*inputs, weights, kinks)
-        at = _traced(_gradient_at, data, *given, 0.0)
-        choices = {c: evaluate(at, *given, c) for c in CONVENTIONS}
-        bounds = (*given, near, KAPPA * u)
+        chosen = (*given, kinks)
+        at = _traced(_gradient_at, data, *chosen, 0.0)
+        choices = {c: evaluate(at, *chosen, c) for c in CONVENTIONS}
+        bounds = (*chosen, near, KAPPA * u)
         slack = evaluate(_traced(_slack, data, *bounds), *bounds)
     right = Reference(
         loss=float(loss),

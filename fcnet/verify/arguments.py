@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.arrays import coarsest_dtype, dtype_of, is_array, is_floating, like, to_numpy
-from fcnet.verify.candidate import message_of, quietly
+from fcnet.verify.candidate import quietly, raised
 from fcnet.verify.forms import opened
 from fcnet.verify.types import FORMATS, Answer, Finding, Format, Values, form_finding, format_of
 
@@ -60,9 +60,21 @@ class Arguments(NamedTuple):
         return tuple(map(to_numpy, self.differentiable))
 
     @property
+    def indices(self) -> dict[str, Values]:
+        """The arrays of integers, by their names."""
+        named = zip(self.names, self.leaves, strict=True)
+        return {name: to_numpy(x) for name, x in named if _is_index(x)}
+
+    @property
     def format(self) -> Format:
         """The coarsest format of the floating arguments."""
         return coarsest_format(self.differentiable)
+
+    @property
+    def first(self) -> tuple[int]:
+        """The place of the first argument that holds floating-point numbers."""
+        ends = np.cumsum([argument.num_leaves for argument in self.structure.children()])
+        return (int(np.searchsorted(ends, self.floating[0], side="right")),)
 
     def leaves_of(self, places: Sequence[int]) -> list[int]:
         """Where the leaves of the arguments at these places are among all leaves."""
@@ -134,7 +146,7 @@ def call(
         try:
             value = opened(function(*given))
         except (Exception, SystemExit) as error:
-            return Called(None, form_finding("raises", f"it raised {message_of(error)}"), [])
+            return Called(None, raised(error), [])
     if jax.tree.structure(given, is_leaf=is_none) != arguments.structure:
         message = "the call takes entries out of its arguments, or puts some in; work on a copy"
         return Called(value, None, [form_finding("mutates_inputs", message)])
@@ -230,6 +242,10 @@ def _for_jax(leaf: Any, integers_known: bool) -> Any:
 def _counts(array: Any) -> bool:
     """Whether it holds integers or truth values."""
     return dtype_of(array).kind in "biu"
+
+
+def _is_index(leaf: Any) -> bool:
+    return is_array(leaf) and dtype_of(leaf).kind in "iu"
 
 
 def _is_foreign(leaf: Any) -> bool:

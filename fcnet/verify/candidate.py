@@ -180,7 +180,7 @@ class Candidate(NamedTuple):
                 returned = opened(function(*arguments))
                 read = self.read(case, arguments, returned)
         except (Exception, SystemExit) as error:
-            read = Returned(None, (_raised(error, case),))
+            read = Returned(None, (raised(error, f"on {case.name} it raised"),))
         return Call(case, arguments, returned, read)
 
     def read(self, case: Case, arguments: tuple[Any, Any, Any], returned: Any) -> Returned:
@@ -217,15 +217,13 @@ def _round(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.clip(np.rint(values), low, high)
 
 
-def _raised(error: BaseException, case: Case) -> Finding:
+def raised(error: BaseException, start: str = "it raised") -> Finding:
     """The exception and where it was raised: the last frames, without the checker's own."""
     own = Path(__file__).parent
     every = traceback.extract_tb(error.__traceback__)
     frames = [f for f in every if Path(f.filename).parent != own][-SHOWN_FRAMES:]
     where = [f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames]
-    return form_finding(
-        "raises", "\n    ".join([f"on {case.name} it raised {message_of(error)}", *where])
-    )
+    return form_finding("raises", "\n    ".join([f"{start} {message_of(error)}", *where]))
 
 
 def message_of(error: BaseException) -> str:

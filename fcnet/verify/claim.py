@@ -1,7 +1,7 @@
 """A claim: that a function written by hand equals another, tried at cases of its arguments."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -90,6 +90,7 @@ class Claim:
         format: of what the candidate returns.
         upstream: zeros like the first arrays of an answer, from which the others are judged: each
             step of a program is judged at the candidate's own values.
+        indices: the arguments of integers, by their names.
         causes: what explains wrong numbers before the arrays are compared; a function of the claim
             and the trials.
         sizes: (), since this is no network.
@@ -107,6 +108,7 @@ class Claim:
     kept: tuple[tuple[Property, ...], ...]
     format: Format
     upstream: tuple[Values, ...] = ()
+    indices: Mapping[str, Values] = field(default_factory=dict)
     causes: Callable[["Claim", Sequence[Trial]], list[Finding]] = lambda claim, trials: []
     sizes: tuple[int, ...] = ()
     independent: bool = True
@@ -382,6 +384,7 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
             others={p: right for p, right in rights.items() if p != path},
             terms=partial(_terms, claim, trials, i),
             lengths=_lengths(claim),
+            repeated={name: _repeated(index) for name, index in claim.indices.items()},
             kept=() if place is None else claim.kept[place],
             unit_roundoff=claim.format.u,
         )
@@ -420,6 +423,12 @@ def _terms(claim: Claim, trials: Sequence[Trial], i: int) -> dict[str, tuple[Val
             term = claim.right_from(trial.case, alone)[i] - direct
             terms.setdefault(f"through {path}", []).append(term)
     return {phrase: tuple(values) for phrase, values in terms.items()}
+
+
+def _repeated(index: Values) -> frozenset[int]:
+    """The indices that an array of them holds more than once."""
+    indices, counts = np.unique(index, return_counts=True)
+    return frozenset(indices[counts > 1].tolist())
 
 
 def _lengths(claim: Claim) -> dict[int, str]:

@@ -1,6 +1,7 @@
 """`fcnet.check_gradient`: a hand-written gradient of any scalar JAX function, tried and judged."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
+from fcnet.arrays import shape_of
 from fcnet.keys import generator_of
 from fcnet.verify.arguments import Arguments, call, settled, take_apart
 from fcnet.verify.calling import check_call, name_of_function
@@ -22,18 +24,27 @@ from fcnet.verify.claim import (
     unreadable,
 )
 from fcnet.verify.gradient_result import Result, read, results_of, returned_names
+from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report
 from fcnet.verify.surroundings import keeps_global_state
+from fcnet.verify.truth.double import trace
+from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
 from fcnet.verify.truth.scalar import trace_scalar
-from fcnet.verify.types import FORMATS, Answer, format_of
+from fcnet.verify.types import FORMATS, Answer, Finding, form_finding, format_of
 
 NEARBY_CASES = 7
 """The number of points near the user's own at which the gradient is tried."""
 
 VALUE = Claimed("value", phrase="the {}", quantity="J", roundoff=FORMATS["float32"].u)
 """The function's value, if it is returned. JAX computes it in float32 for many who return it."""
+
+
+NAME_THE_STEPS = (
+    "to see which step is wrong, name values of the function by jax.ad_checkpoint.checkpoint_name, "
+    "and return their gradients in a dict after the gradient"
+)
 
 
 @keeps_global_state
@@ -63,7 +74,8 @@ def check_gradient(
             gradients of named values, {"h": dh}. Any arrays: NumPy, JAX, PyTorch.
         function: a JAX function that returns a scalar, the reference.
         args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
-            (integers, None) are not changed; their gradient may be None, float0 or zeros.
+            (integers, None) are not changed; their gradient may be None, float0 or zeros, or be
+            left out.
         key: of the points; by default always the same.
 
     Returns:
@@ -124,6 +136,8 @@ def check_gradient(
     notes += [note] if (note := result.form.note(first.value)) else []
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
+    if not claim.upstream and any(finding.kind == "unknown" for finding in report.findings):
+        report = replace(report, notes=(*report.notes, NAME_THE_STEPS))
     return add_limits(report, claim, own, draw)
 
 
@@ -145,7 +159,7 @@ def _claim(
 
     named, with_value = result.form.named, result.form.location.value is not None
     names = arguments.floating_names
-    claimed = arguments.leaves_of(result.form.entries or (0,))
+    claimed = arguments.leaves_of(result.form.entries or arguments.first)
     places = [arguments.floating.index(j) for j in claimed if j in arguments.floating]
     steps = [Claimed(name, quantity=name) for name in named]
     gradients = [Claimed(names[i], place=i) for i in places]
@@ -158,9 +172,33 @@ def _claim(
         leaves=arguments.differentiable,
         names=names,
         kept=properties(arguments.differentiable),
+        indices=arguments.indices,
+        causes=partial(_of_another, function, arguments),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
         shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
+
+
+def _of_another(
+    function: Callable[..., Any], arguments: Arguments, claim: Claim, trials: Sequence[Trial]
+) -> list[Finding]:
+    """That a lone gradient is that of another argument, as of a loss f(y, p) that of p."""
+    claimed = [(i, array) for i, array in enumerate(claim.arrays) if array.place is not None]
+    if len(claimed) != 1:
+        return []
+    ((i, own),) = claimed
+    got, half = [trial.comparison.got[i] for trial in trials], np.sqrt(claim.format.u)
+    for j, (name, leaf) in enumerate(zip(claim.names, claim.leaves, strict=True)):
+        if j == own.place or shape_of(leaf) != got[0].shape:
+            continue
+        right = trace(_autodiff(function, arguments, [j], (), False), arguments.values)
+        every = [evaluate(right, trial.case.leaves)[0] for trial in trials]
+        pairs = zip(got, every, strict=True)
+        if all((abs(g - r) <= half * abs(r).max(initial=0)).all() for g, r in pairs):
+            message = f"the gradient of {own.path} is that of {name}; if it is to be that one, "
+            message += f"return {{'d{name}': ...}}" if name.isidentifier() else "name it in a dict"
+            return [form_finding("other_argument", message)]
+    return []
 
 
 def _nearest(

@@ -5,12 +5,13 @@ That is the value of the function, and the gradients of its named values.
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from fcnet.arrays import is_array, is_floating, like, shape_of, to_numpy
+from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy
 from fcnet.trees import leaves
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
@@ -34,10 +35,8 @@ from fcnet.verify.location import (
 from fcnet.verify.regroup import STYLES, in_one_style
 from fcnet.verify.types import Answer, Finding, form_finding
 
-NO_FLOATS = (
-    "the first argument holds no floating-point numbers, and so has no gradient: return a tuple "
-    "with an entry for every argument, None for the first"
-)
+MISFITS = ("wrong_shape", "integer_leaf")
+"""Kinds of findings that speak for another way to read a result, if there is one."""
 
 
 class ResultForm(NamedTuple):
@@ -45,7 +44,8 @@ class ResultForm(NamedTuple):
 
     Attributes:
         entries: the places of the arguments that have an entry in the gradient, in its order; None
-            if it is that of the first argument, alone.
+            if it is that of the first argument that has one, alone. What holds no floating-point
+            numbers may be left out.
         location: of the gradient and the value in the result. The value may stand in one tuple with
             the gradients of several arguments.
         named: the named values whose gradients come last in a dict, in the order of the backward
@@ -110,8 +110,8 @@ class Result(NamedTuple):
 
     @property
     def misshapen(self) -> bool:
-        """Whether an array is missing, or has a wrong shape."""
-        return self.answer is None or any(f.kind == "wrong_shape" for f in self.findings)
+        """Whether an array is missing, has a wrong shape, or stands where none belongs."""
+        return self.answer is None or any(f.kind in MISFITS for f in self.findings)
 
 
 def results_of(
@@ -178,10 +178,17 @@ def _ways(
                 entries = tuple(by_key[key] for key in keys)
                 ways.append(ResultForm(entries, location, named, keys))
     names = {style.format(head) for head in arguments.heads for style in STYLES}
+    own = arguments.own[arguments.first[0]]
+    fields: Any = getattr(own, "_fields", own if isinstance(own, Mapping) else ())
+    parts = {style.format(field) for field in fields for style in STYLES}
     return [
         way
         for way in ways
-        if (_has_its_value(way, returned) if way.keys else way.location.gradient not in names)
+        if (
+            _has_its_value(way, returned)
+            if way.keys
+            else way.location.gradient not in names and way.location.value not in parts
+        )
     ]
 
 
@@ -219,7 +226,7 @@ def _doubtful(arguments: Arguments, way: ResultForm, returned: Any) -> list[Any]
 
     Its key names that argument, or it holds arrays of the shapes of arguments, and of no others.
     """
-    unread = {*range(len(arguments.heads))} - {*(way.entries or (0,))}
+    unread = {*range(len(arguments.heads))} - {*(way.entries or arguments.first)}
     floating = {place: {*arguments.leaves_of([place])} & {*arguments.floating} for place in unread}
     heads = [arguments.heads[place] for place in unread if floating[place]]
     shapes = {shape_of(arguments.leaves[i]) for place in unread for i in floating[place]}
@@ -274,7 +281,7 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
     without_value = form.location.value is not None and parts.value is None
     if without_value or (form.named and not parts.named):
         return None
-    each, places = arguments.structure.children(), form.entries or (0,)
+    each, places = arguments.structure.children(), form.entries or arguments.first
     own: Any = tuple(arguments.own[place] for place in places)
     structure: Any = jax.tree_util.treedef_tuple([each[place] for place in places])
     gradient = parts.gradient if form.entries else (parts.gradient,)
@@ -288,21 +295,32 @@ def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] |
 
 
 def _renamed(own: Any, gradient: Any) -> Any:
-    """The gradient in the user's own containers: dW for W, in its order, and a list for a tuple."""
-    fields = getattr(own, "_fields", None)
-    if (fields or type(own) in (dict, OrderedDict)) and isinstance(gradient, Mapping):
-        names = in_one_style(fields or own, gradient)
-        if names is None or len(own) != len(gradient):
-            return gradient
-        entries = own._asdict() if fields else own
-        pairs = zip(entries.items(), names, strict=True)
-        found = {key: _renamed(entry, gradient[name]) for (key, entry), name in pairs}
-        return type(own)(**found) if fields else type(own)(found)
-    both = (fields or type(own) in (list, tuple)) and type(gradient) in (list, tuple)
-    if both and len(own) == len(gradient):
-        entries = list(map(_renamed, own, gradient))
-        return type(own)(*entries) if fields else type(own)(entries)
-    return gradient
+    """The gradient in the user's own containers: dW for W, in its order, and a list for a tuple.
+
+    None stands for an entry that is left out, which holds no floating-point numbers.
+    """
+    is_record = hasattr(own, "_fields")
+    if (is_record or type(own) in (dict, OrderedDict)) and isinstance(gradient, Mapping):
+        entries = own._asdict() if is_record else own
+        names: Any = partial(in_one_style, gradient=gradient)
+    elif (is_record or type(own) in (list, tuple)) and type(gradient) in (list, tuple):
+        entries, names = dict(enumerate(own)), lambda keys: range(len(keys))
+    else:
+        return gradient
+    every = len(entries) == len(gradient)
+    keys = [key for key, entry in entries.items() if every or _has_numbers(entry)]
+    if len(keys) != len(gradient) or (found := names(keys)) is None:
+        return gradient
+    filled = {key: jax.tree.map(lambda _: None, entry) for key, entry in entries.items()}
+    for key, name in zip(keys, found, strict=True):
+        filled[key] = _renamed(entries[key], gradient[name])
+    if is_record:
+        return type(own)(*filled.values())
+    return type(own)(filled if isinstance(own, Mapping) else filled.values())
+
+
+def _has_numbers(tree: Any) -> bool:
+    return any(is_array(leaf) and is_floating(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def read(
@@ -326,7 +344,7 @@ def read(
         found, array = _check_leaf(name, parts.named[name], shapes[name])
         findings += [finding._replace(quantity=name) for finding in found]
         arrays.append(array)
-    for i, leaf in zip(arguments.leaves_of(form.entries or (0,)), leaves, strict=True):
+    for i, leaf in zip(arguments.leaves_of(form.entries or arguments.first), leaves, strict=True):
         name = arguments.names[i]
         if i in arguments.floating:
             found, array = _check_leaf(name, leaf, shape_of(arguments.leaves[i]))
@@ -336,9 +354,7 @@ def read(
         elif not _is_nothing(leaf):
             message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
             findings.append(form_finding("integer_leaf", message))
-    if not arrays:
-        findings.append(form_finding("wrong_structure", NO_FLOATS))
-    if not arrays or any(array is None for array in arrays):
+    if any(array is None for array in arrays):
         return Result(form, None, tuple(findings))
     answer = as_answer(arrays)
     if parts.value is not None:
@@ -357,7 +373,7 @@ def _of_another(arguments: Arguments, form: ResultForm, leaf: Any) -> str:
     """That an array has the shape of just one other argument, and how to return its gradient."""
     if not is_array(leaf):
         return ""
-    others = {*_places_of_shape(arguments, shape_of(leaf))} - {*(form.entries or (0,))}
+    others = {*_places_of_shape(arguments, shape_of(leaf))} - {*(form.entries or arguments.first)}
     heads = [arguments.heads[place] for place in others]
     if len(heads) != 1 or not heads[0].isidentifier():
         return ""
@@ -382,9 +398,10 @@ def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> 
         unclear: the keys of the parts any of which may hold a gradient.
     """
     args = jax.tree.unflatten(arguments.structure, arguments.leaves)
+    (first,) = arguments.first
     message = (
-        f"the gradient is {describe(gradient)}, expected {describe(args[0])}, like "
-        f"{arguments.heads[0]}, alone or as (value, gradient)"
+        f"the gradient is {describe(gradient)}, expected {describe(args[first])}, like "
+        f"{arguments.heads[first]}, alone or as (value, gradient)"
     )
     if len(args) > 1:
         message += f"; or a tuple of {len(args)} gradients, one for each argument"
@@ -396,7 +413,7 @@ def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> 
         where = entries_of(gradient, unclear)
         message += f"; {where} may {each}be a gradient: leave out what is none"
         return form_finding("wrong_structure", message)
-    expected, got = _keys(args[0]), _keys(gradient)
+    expected, got = _keys(args[first]), _keys(gradient)
     for what, keys in (("lacks", expected - got), ("also has", got - expected)):
         if keys and got and expected != {""}:
             message += f"; it {what} {min(keys)}"
@@ -414,6 +431,11 @@ def _keys(tree: Any) -> set[str]:
 def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> tuple[list[Finding], Any]:
     """What is wrong with the form of one gradient; and the gradient in the right shape, or None."""
     subject = f"the gradient of {name}"
+    if is_array(leaf) and dtype_of(leaf).kind in "biu":
+        says = f"is {dtype_of(leaf)}, where what is not whole is cut off: return real numbers"
+        finding = form_finding("wrong_dtype", f"{subject} {says}", "warning")
+        findings, array = _check_leaf(name, to_numpy(leaf), shape)
+        return [finding, *findings], array
     if fault := without_numbers(leaf):
         kind, says = fault
         hint = f"; {FOR_A_CONSTANT}" if leaf is None else ""

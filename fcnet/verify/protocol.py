@@ -223,7 +223,8 @@ def check_repeated(
         return [form_finding("momentum", message)]
     message = (
         f"two calls with the same input differ by {distance(first, again):.1e} of the largest "
-        "entry: something is random, or kept from call to call"
+        "entry: something is random, or kept from call to call, as in an array that is changed in "
+        "place"
     )
     return [form_finding("nondeterministic", message)]
 

@@ -108,6 +108,77 @@ def test_the_gradient_may_be_that_of_every_argument():
     assert [finding.kind for finding in wrong.findings] == ["scaled"]
 
 
+LEFT_OUT = {
+    "(gradient, gradient)": lambda value, dv, dU: (dv, dU),
+    "(value, gradient, gradient)": lambda value, dv, dU: (value, dv, dU),
+    "(value, (gradient, gradient))": lambda value, dv, dU: (value, (dv, dU)),
+    "a dict": lambda value, dv, dU: {"dU": dU, "dv": dv},
+}
+
+
+@pytest.mark.parametrize("slip", [1, 2])
+@pytest.mark.parametrize("form", LEFT_OUT)
+def test_an_argument_of_integers_needs_no_entry(form, slip):
+    """As in word2vec, whose loss has the vector, the index of a word, and all vectors."""
+
+    def function(v, o, U, note):
+        return -jax.nn.log_softmax(U @ v)[o]
+
+    def gradient(v, o, U, note):
+        p = np.exp(U @ v) / np.exp(U @ v).sum()
+        d = p - np.eye(len(U))[o]
+        return LEFT_OUT[form](-np.log(p[o]), d @ U, slip * np.outer(d, v))
+
+    r = np.random.default_rng(0)
+    report = fcnet.check_gradient(gradient, function, r.normal(size=4), 2, r.normal(size=(6, 4)), 7)
+    assert [f.kind for f in report.findings] == ["factor_2"] * (slip == 2), report
+    assert [leaf.path for leaf in report.leaves][:2] == ["v", "U"]
+
+
+@pytest.mark.parametrize("slip", [1, 2])
+@pytest.mark.parametrize("with_value", [False, True])
+def test_a_lone_gradient_is_that_of_the_first_argument_with_numbers(with_value, slip):
+    ids, d = np.array([[0, 3, 1], [4, 2, 5]]), np.random.default_rng(0).normal(size=(2, 3, 3))
+
+    def gradient(ids, W):
+        dW = np.zeros_like(W)
+        np.add.at(dW, ids, slip * d)
+        return ((d * W[ids]).sum(), dW) if with_value else dW
+
+    W = np.random.default_rng(1).normal(size=(6, 3))
+    report = fcnet.check_gradient(gradient, lambda ids, W: jnp.sum(d * W[ids]), ids, W)
+    assert [f.kind for f in report.findings] == ["factor_2"] * (slip == 2), report
+    assert [leaf.path for leaf in report.leaves] == ["W"] + ["value"] * with_value
+
+
+class Block(NamedTuple):
+    heads: int
+    W: np.ndarray
+
+
+@pytest.mark.parametrize("slip", [1, 2])
+@pytest.mark.parametrize("kind", [lambda heads, W: {"heads": heads, "W": W}, Block])
+def test_what_is_no_number_among_the_parameters_needs_no_entry(kind, slip):
+    """As the number of heads in a dict of weights, and the name of an activation in a list."""
+
+    def function(params, x):
+        blocks, sizes, _ = params
+        W = [block["W"] if isinstance(block, dict) else block.W for block in blocks]
+        return jnp.sum(jnp.sin(x @ W[0] @ W[1])) / len(sizes["all"])
+
+    def gradient(params, x):
+        W1, W2 = (block["W"] if type(block) is dict else block.W for block in params[0])
+        d = np.cos(x @ W1 @ W2) / 3
+        return [[{"dW": x.T @ d @ W2.T}, {"dW": slip * W1.T @ x.T @ d}]]
+
+    r = np.random.default_rng(0)
+    blocks = [kind(2, r.normal(size=(3, 4))), kind(2, r.normal(size=(4, 2)))]
+    params = [blocks, {"all": [3, 4, 2]}, "sine"]
+    report = fcnet.check_gradient(gradient, function, params, r.normal(size=(5, 3)))
+    assert [f.kind for f in report.findings] == ["factor_2"] * (slip == 2), report
+    assert len(report.leaves) == 2
+
+
 REORDERED = {
     "the last layer first": lambda dX, dy, dW, db: (db, dW),
     "beside the value": lambda dX, dy, dW, db: (1.5, dW, db),

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 
 from fcnet.verify.diagnose.pattern import (
     FEW,
@@ -40,6 +41,7 @@ class WrongArray(NamedTuple):
         terms: those of which the right array is the sum, by a phrase for each; a function, since
             they cost some time.
         lengths: of the axes of all arguments, with a phrase for each: means are over one of them.
+        repeated: the indices that arguments of integers hold more than once, by their names.
         kept: what holds of the argument on all inputs.
         unit_roundoff: u of what was returned.
     """
@@ -54,6 +56,7 @@ class WrongArray(NamedTuple):
     others: dict[str, tuple[Values, ...]]
     terms: Callable[[], Mapping[str, tuple[Values, ...]]]
     lengths: dict[int, str]
+    repeated: Mapping[str, frozenset[int]]
     kept: tuple[Property, ...]
     unit_roundoff: float
 
@@ -65,6 +68,12 @@ class WrongArray(NamedTuple):
                 and bool(((abs(g - v) <= 2 * a + 4 * self.unit_roundoff * abs(v)) | (g == v)).all())
                 for g, v, a in zip(self.got, values, allowed, strict=True)
             )
+
+    @property
+    def wrong(self) -> Bool[np.ndarray, "..."]:
+        """Which entries are wrong on any input."""
+        inputs = zip(self.got, self.right, self.allowed, strict=True)
+        return np.any([abs(got - right) > allowed for got, right, allowed in inputs], 0)
 
     def is_edit(self, edit: Callable[[Values], Values]) -> bool:
         """Whether it is the right array rearranged."""
@@ -100,6 +109,12 @@ def _not_finite(array: WrongArray) -> Iterator[Match]:
 def _zero(array: WrongArray) -> Iterator[Match]:
     if not any(got.any() for got in array.got):
         yield "zero", f"is 0 everywhere: it is not computed, or cut off; {FOR_A_CONSTANT}"
+
+
+def _not_zero(array: WrongArray) -> Iterator[Match]:
+    if all((abs(right) <= a).all() for right, a in zip(array.right, array.allowed, strict=True)):
+        returned, _, where = _wrong_number(array)
+        yield "unknown", f"is {returned} where 0 must be{where}; it must be 0 everywhere"
 
 
 def _one_factor(array: WrongArray) -> Iterator[Match]:
@@ -197,11 +212,24 @@ def _added(array: WrongArray) -> Iterator[Match]:
             yield kind, f"has an extra {c:.4g} times {what}"
 
 
+def _repeated_indices(array: WrongArray) -> Iterator[Match]:
+    """Wrong just where an index is repeated."""
+    wrong = array.wrong
+    for axis, n in enumerate(wrong.shape):
+        where = {*np.flatnonzero(wrong.any(tuple(i for i in range(wrong.ndim) if i != axis)))}
+        for name, indices in array.repeated.items():
+            if len(where) < n and where == indices & {*range(n)}:
+                yield (
+                    "repeated_index",
+                    f"is wrong at the indices along axis {axis} that {name} holds more than once, "
+                    f"as after array[{name}] += ..., which adds once for each index: np.add.at "
+                    "adds every time",
+                )
+
+
 def _few_places(array: WrongArray) -> Iterator[Match]:
     """Wrong at a few places only, along an axis or anywhere."""
-    wrong = np.any(
-        [abs(g - r) > a for g, r, a in zip(array.got, array.right, array.allowed, strict=True)], 0
-    )
+    wrong = array.wrong
     zero = not np.any([got[wrong].any() for got in array.got])
     value = "0" if zero else "wrong"
     for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
@@ -280,22 +308,31 @@ def _nearly_right(array: WrongArray) -> Iterator[Match]:
 
 
 def _unknown(array: WrongArray) -> Iterator[Match]:
-    got, right, allowed = array.got[0], array.right[0], array.allowed[0]
-    at = np.unravel_index(np.argmax(abs(got - right) - allowed), got.shape)
-    where = f", for instance at {list(map(int, at))}" if got.ndim else ""
-    returned, true = apart(float(got[at]), float(right[at]))
+    returned, true, where = _wrong_number(array)
     yield "unknown", f"is {returned} where {true} must be{where}"
+
+
+def _wrong_number(array: WrongArray) -> tuple[str, str, str]:
+    """The worst number on the first input with a wrong one: as returned, right, and its place."""
+    inputs = zip(array.got, array.right, array.allowed, strict=True)
+    every = [(abs(got - right) - allowed, got, right) for got, right, allowed in inputs]
+    excess, got, right = next((each for each in every if each[0].max() > 0), every[0])
+    at = np.unravel_index(np.argmax(excess), got.shape)
+    where = f", for instance at {list(map(int, at))}" if got.ndim else ""
+    return *apart(float(got[at]), float(right[at])), where
 
 
 SIGNATURES = (
     _not_finite,
     _zero,
+    _not_zero,
     _one_factor,
     _terms,
     _rearranged,
     _summed,
     _swapped,
     _added,
+    _repeated_indices,
     _few_places,
     _tangent,
     _factor_along_axis,

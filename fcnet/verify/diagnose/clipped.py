@@ -13,7 +13,9 @@ ENTRIES = "every entry is clipped to the range from -{c:g} to {c:g}: " + BEFORE
 NORM = "the gradient is scaled down where its norm is larger than {c:g}: " + BEFORE
 
 FEWEST = 2
-"""How many entries, or gradients, must be clipped to the same size: one may be by chance."""
+"""How many entries, or gradients, must be clipped to the same size: one may be by chance.
+
+And one must be smaller: where all have one size, as those of a hinge loss, no range shows."""
 
 SAME = 1e-3
 """How nearly: people add 1e-6 to a norm before they divide by it."""
@@ -43,7 +45,8 @@ def clipped(comparisons: Sequence[Comparison], places: Sequence[int]) -> list[Fi
     if not c:
         return []
     beyond = sum(int((abs(g.right) > c + g.allowed).sum()) for g in known)
-    if beyond >= FEWEST and all(g.agrees(np.clip(g.right, -c, c)) for g in known):
+    within = any(((g.got != 0) & (abs(g.got) < c - g.allowed)).any() for g in known)
+    if beyond >= FEWEST and within and all(g.agrees(np.clip(g.right, -c, c)) for g in known):
         return [form_finding("clipped", ENTRIES.format(c=c))]
     norms = [(np.linalg.norm(g.got), np.linalg.norm(g.right)) for g in known]
     longest = max(got for got, _ in norms)

@@ -33,6 +33,7 @@ WORDS = {
     "w": Word("W"),
     "ws": Word("W"),
     "weights": Word("W"),
+    "weigths": Word("W"),  # misspelt
     "syn": Word("W"),
     "weight": Word("W", transposed=False),  # torch.nn.Linear
     "kernel": Word("W", transposed=True),  # Flax, Keras

@@ -119,7 +119,10 @@ def _all_readings(
     if any(with_floats(leaf) is not leaf for _, leaf in leaves(params)):
         params = rebuild(lambda _, leaf: with_floats(leaf), params)
     given, like = (params, x, y), (rebuild(lambda _, leaf: leaf, params), x, y)
-    layouts = readings_of(params, sizes)
+    try:
+        layouts = readings_of(params, sizes)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error}{_others(params)}") from None
     readings = []
     for layout in layouts:
         for one, other in arrangements(x, y, layout.sizes[0], layout.sizes[-1], batched):
@@ -134,8 +137,12 @@ def _all_readings(
             "params are one vector of numbers: give sizes=(d, m_1, ..., m_r), the width of the "
             "input and that of each layer"
         )
-    others = getattr(params, "others", "")  # of an object
-    raise ValueError(_misfit(x, y, layouts[0], batched) + others)
+    raise ValueError(_misfit(x, y, layouts[0], batched) + _others(params))
+
+
+def _others(params: object) -> str:
+    """A phrase on the other arrays of an object, which may be parameters."""
+    return getattr(params, "others", "")
 
 
 def _check_own_values(candidate: Candidate) -> None:
@@ -202,7 +209,10 @@ def _chosen(readings: list[Candidate], cost: Cost, terms: Terms) -> Candidate:
     if len(suitable) > 1:
         suitable = settle(suitable, [cost._replace(terms=terms(reading)) for reading in suitable])
     if len(suitable) > 1:
-        raise ValueError(f"the shapes leave the layout open; {'; '.join(_questions(suitable))}")
+        others = _others(suitable[0].given[0])
+        raise ValueError(
+            f"the shapes leave the layout open; {'; '.join(_questions(suitable))}{others}"
+        )
     return suitable[0]
 
 

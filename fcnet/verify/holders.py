@@ -32,6 +32,7 @@ NO_PARAMETER = frozenset(
         *("decay", "sum", "sums", "summation", "summations", "total", "totals"),
         *("shape", "shapes", "size", "sizes", "updates", "scale", "std", "init", "initializer"),
         *("reg", "regularizer", "regularization", "penalty", "lr", "rate"),
+        *("upd", "change", "changes", "adjustment", "adjustments"),
     }
 )
 """Words in the names of attributes beside the parameters: gradients, averages, numbers."""
@@ -84,7 +85,8 @@ def _of_filled(penalty: Callable[..., Any], holder: "Holder", arrays: Any, *n: A
 def is_object(params: object) -> bool:
     """Whether it is an object with attributes, or a container of objects with parameters.
 
-    Or a list or a dict that holds settings too, such as the name of an activation.
+    Or a list or a dict that holds settings too, such as the name of an activation, or a list with
+    None for the input layer.
     """
     objects = [
         leaf
@@ -98,9 +100,11 @@ def is_object(params: object) -> bool:
 
 
 def _has_settings(container: object) -> bool:
-    """Whether arrays stand beside texts or functions."""
+    """Whether arrays stand beside texts or functions, or beside None in a list."""
     values = [leaf for _, leaf in leaves(container)]
-    return any(map(is_one_array, values)) and any(isinstance(v, str) or callable(v) for v in values)
+    no_layer = isinstance(container, MutableSequence) and any(v is None for v in container)
+    settings = no_layer or any(isinstance(v, str) or callable(v) for v in values)
+    return settings and any(map(is_one_array, values))
 
 
 class Held(dict[str | int, Any]):
@@ -213,6 +217,8 @@ class Holder(NamedTuple):
             (*parent, whole, other, *rest)
             for whole, parent, other in product(GRADIENTS, parents, (name, *names))
         ]
+        if name in WHOLE:
+            places += [(*above, whole, *rest) for whole in GRADIENTS]
         own = _at(self.owner, path)
         values = [_at(self.owner, place) for place in places]
         values += [getattr(own, other, None) for other in OF_ARRAYS]
@@ -311,7 +317,8 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
     if entries is not None:
         for key, entry in entries:
             if not VALUES.match(str(key)):
-                yield from _parameters(entry, (*path, key), named, seen)
+                below = named or _is_named(path, key)
+                yield from _parameters(entry, (*path, key), below, seen)
         return
     if id(value) in seen:
         return
@@ -326,6 +333,13 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
         if found:
             yield from found
             return
+
+
+def _is_named(path: Path, key: str | int) -> bool:
+    """Whether a key of a dict in an object is the name of a parameter, whatever the dict's is."""
+    names = [name for name in (*path, key) if isinstance(name, str)]
+    no_other = all(NO_PARAMETER.isdisjoint(_lower_words(name)) for name in names)
+    return bool(path) and isinstance(key, str) and is_parameter_name(key) and no_other
 
 
 def _groups(held: list[str], named: bool) -> list[tuple[list[str], bool]]:

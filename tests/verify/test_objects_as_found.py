@@ -307,7 +307,62 @@ def on_the_arrays(slip: bool) -> tuple[Any, Any]:
     return net, backward
 
 
+def in_a_dict_of_any_name(slip: bool) -> tuple[Any, Any]:
+    """The arrays stand in `model`, and the sums of an optimiser have the same keys."""
+    names = ("W1", "b1", "W2", "b2")
+    velocity = dict(zip(names, arrays(), strict=True))
+    net = SimpleNamespace(
+        momentum_history=velocity, model=dict(zip(names, arrays(), strict=True)), memory={}
+    )
+
+    def backward(x: Any, y: Any) -> Any:
+        return dict(zip(names, gradients(*net.model.values(), x, y, slip), strict=True))
+
+    return net, backward
+
+
+def beside_a_list(slip: bool) -> tuple[Any, Any]:
+    """`params` and `grads` are lists of the arrays that the layers hold too."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(layers=[SimpleNamespace(W=W1, b=b1), SimpleNamespace(W=W2, b=b2)])
+    net.params, net.grads = [W1, b1, W2, b2], [np.zeros_like(a) for a in (W1, b1, W2, b2)]
+
+    def backward(x: Any, y: Any) -> None:
+        own = [array for layer in net.layers for array in (layer.W, layer.b)]
+        for kept, g in zip(net.grads, gradients(*own, x, y, slip), strict=True):
+            kept[...] = g
+
+    return net, backward
+
+
+def misspelt(slip: bool) -> tuple[Any, Any]:
+    """Some names have a slip of the pen, and the gradients are `_upd`."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(weights_ih=W1, weigths_ho=W2, bias_ih=b1, bias_ho=b2, weights_upd=W1 * 0)
+
+    def backward(x: Any, y: Any) -> Any:
+        own = (net.weights_ih, net.bias_ih, net.weigths_ho, net.bias_ho)
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        return dW1, dW2, db1, db2
+
+    return net, backward
+
+
+def after_none(slip: bool) -> tuple[Any, Any]:
+    """A list whose places are the layers: the first, for the inputs, has no matrix."""
+    W1, b1, W2, b2 = arrays()
+    matrices = [None, np.vstack([b1, W1]).T, np.vstack([b2, W2]).T]
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        own = [array for A in params[1:] for array in (A[:, 1:].T, A[:, 0])]
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        return [None, np.vstack([db1, dW1]).T, np.vstack([db2, dW2]).T]
+
+    return matrices, backward
+
+
 FORMS = (
+    *(in_a_dict_of_any_name, beside_a_list, misspelt, after_none),
     *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
     *(pairs_of_a_list, with_values, flat_biases, beside_sums, in_singular),
     *(beside_its_loss, beside_that_of_x, with_settings, with_letters, by_the_loss, with_capitals),
@@ -409,4 +464,11 @@ def test_arrays_with_names_of_their_own_are_told_where_the_shapes_do_not_fit():
     W1, b1, W2, b2 = arrays()
     net = SimpleNamespace(W=W1, w0=b1, V=W2, v0=b2, hidden=7)
     with pytest.raises(ValueError, match=r"has V \(4, 2\) too, not taken for parameters"):
+        fcnet.check(lambda x, y: None, net, X, Y, batched=True)
+
+
+def test_they_are_told_where_the_params_do_not_chain_too():
+    W1, _, W2, _ = arrays()
+    net = SimpleNamespace(W1=W1, W2=W2[1:], V=W2)
+    with pytest.raises(ValueError, match=r"do not chain.*has V \(4, 2\) too, not taken"):
         fcnet.check(lambda x, y: None, net, X, Y, batched=True)

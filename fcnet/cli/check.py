@@ -43,7 +43,7 @@ def _named(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 def _bias_first(pairs: list[tuple[Any, Any]]) -> list[Any]:
     import numpy as np
 
-    return [np.hstack([b[:, None], W]) for W, b in pairs]
+    return [np.hstack([b.reshape(-1, 1), W]) for W, b in pairs]
 
 
 def _vector(pairs: list[tuple[Any, Any]]) -> Any:
@@ -96,6 +96,7 @@ def check(
     loss: str,
     class_numbers: bool,
     batched: bool,
+    example_axis: str,
     reduction: str,
     l2: float | Callable[[int], float],
     learning_rate: float | None,
@@ -121,7 +122,16 @@ def check(
 
     with loaded(candidate) as function:
         params, x, y = _example(
-            sizes, loss, class_numbers, batched, layout, weight_layout, library, dtype, seed
+            sizes,
+            loss,
+            class_numbers,
+            batched,
+            example_axis,
+            layout,
+            weight_layout,
+            library,
+            dtype,
+            seed,
         )
         report = fcnet.check(
             function,
@@ -136,13 +146,13 @@ def check(
             l2=l2,
             learning_rate=learning_rate,
             weight_layout=weight_layout,
-            example_axis="rows",
+            example_axis=example_axis,
             sizes=sizes,
             key=jax.random.key(seed),
         )
     print(f"{report}\n\n{report.table()}" if table else report)
     if any(finding.kind == "raises" for finding in report.findings):
-        many = " --batched" if batched else ""
+        many = f" --batched --example-axis {example_axis}" if batched else ""
         print(GIVEN.format(layout, weight_layout, many, tuple(x.shape), tuple(y.shape)))
     for path, text in ((html, report.to_html), (json, report.to_json)):
         if path is not None:
@@ -195,6 +205,7 @@ def _example(
     loss: str,
     class_numbers: bool,
     batched: bool,
+    example_axis: str,
     layout: str,
     weight_layout: str,
     library: str,
@@ -210,7 +221,7 @@ def _example(
 
     if len(sizes) < 2:
         raise ValueError(f"--sizes must be the input's width and those of the layers, got {sizes}")
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng((seed, 1))  # not the numbers that check draws for this seed
     pairs = [
         (draw.normal(size=(m, below)) * np.sqrt(2 / below), draw.normal(size=m) / 2)
         for below, m in pairwise(sizes)
@@ -223,6 +234,10 @@ def _example(
         raise ValueError(f"--class-numbers is for losses of classes, and {loss} has none")
     Y = Y.argmax(-1) if class_numbers else Y.astype(float)
     x, y = (X, Y) if batched else (X[0], Y[0])
+    if example_axis == "columns":
+        if not batched:
+            raise ValueError("--example-axis columns is for several examples: give --batched too")
+        x, y, pairs = x.T, y.T, [(W, b[:, None]) for W, b in pairs]
     if weight_layout == "in_out" and layout == "bias_column":
         raise ValueError("--layout bias_column is for weights (out, in): leave out --weight-layout")
     if weight_layout == "in_out":
@@ -262,8 +277,12 @@ COMMAND = Command(
             "action": "store_true", "help": "it takes y as class numbers, not as one-hot vectors"
         },
         "--batched": {
-            "action": "store_true", "help": "it takes several examples, as rows, at once"
+            "action": "store_true", "help": "it takes several examples at once"
         },
+        "--example-axis": option(
+            "rows", "with --batched: whether these are rows, or columns, as its biases then are",
+            choices=("rows", "columns"),
+        ),
         "--reduction": option("mean", "of the examples' losses", choices=("mean", "sum")),
         "--l2": option(
             0.0, "the loss has this / 2 times the sum of the squared weights: a number, or one "

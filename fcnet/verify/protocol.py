@@ -181,15 +181,21 @@ def check_adaptive(step: Answer, right: Reference) -> list[Finding]:
     if step.rate is None:
         return []
     leaves = zip(jax.tree.leaves(step.gradient), jax.tree.leaves(right.gradient), strict=True)
-    sizes = np.concatenate([abs(g[true != 0]) for g, true in leaves])
-    size = float(np.median(sizes)) if sizes.size else 0.0
-    if not size or np.mean(abs(sizes / size - 1) < EQUAL) < MOST:
+    pairs = [(abs(g[true != 0]), abs(true[true != 0])) for g, true in leaves]
+    size, true_size = (_common_size(np.concatenate(sizes)) for sizes in zip(*pairs, strict=True))
+    if not size or true_size:  # a gradient that is so itself is no sign of Adam
         return []
     message = (
         f"each entry moves by {size:.3g} times the rate, however large its gradient is: that is "
         "the first step of Adam or RMSprop. Check the gradient alone, or a step of plain descent"
     )
     return [form_finding("adaptive_step", message)]
+
+
+def _common_size(sizes: np.ndarray) -> float:
+    """The size that most of the sizes have; 0 if there is none."""
+    size = float(np.median(sizes)) if sizes.size else 0.0
+    return size if size and np.mean(abs(sizes / size - 1) < EQUAL) >= MOST else 0.0
 
 
 @np.errstate(all="ignore")  # a wrong candidate may return any values
@@ -293,11 +299,14 @@ def check_dependence(candidate: Candidate, calls: Calls) -> list[Finding]:
     if distance(first.answer, other.answer) == 0:
         message = "another input gave the gradient of the first: something is kept from that call"
         return [form_finding("stale_cache", message)]
+    pairs = zip(*map(jax.tree.leaves, (first.case.params, other.case.params)), strict=True)
+    if all(np.array_equal(*pair) for pair in pairs):  # seeds may coincide
+        return []
     call = candidate.call(other.case._replace(params=first.case.params))
     if call.answer is not None and distance(call.answer, other.answer) == 0:
         message = "other params gave the same gradient: perhaps it works on params of its own"
         return [form_finding("ignores_params", message)]
-    if np.array_equal(first.case.X, other.case.X):  # seeds may coincide
+    if np.array_equal(first.case.X, other.case.X):
         return []
     call = candidate.call(first.case._replace(params=other.case.params))
     if call.answer is not None and distance(call.answer, other.answer) == 0:

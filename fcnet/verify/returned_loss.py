@@ -57,10 +57,12 @@ def check_loss(call: Call, right: Reference) -> list[Finding]:
     """Whether the loss that the candidate returns, if it does, is that of the network."""
     if call.answer is None or call.answer.loss is None:
         return []
-    loss, expected, n = call.answer.loss, right.loss, call.case.n
+    loss, expected = call.answer.loss, right.loss
+    n, m = call.case.n, call.case.Y.shape[1]
     if abs(loss - expected) <= right.loss_tolerance:
         return []
-    words = {factor.value: factor.word for factor in FACTORS}
+    words = {c / m: f"{c}/{m} (there are {m} outputs) of" for c in (1, 2) if c < m}
+    words |= {factor.value: factor.word for factor in FACTORS}
     words |= {float(n): f"n = {n} times", 1 / n: f"1/n = 1/{n} of"}
     near = [text for c, text in words.items() if math.isclose(loss, c * expected, rel_tol=1e-3)]
     ratio = f", {near[0]} it" if near else ""

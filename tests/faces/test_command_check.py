@@ -103,6 +103,33 @@ def test_targets_may_be_class_numbers(run, y, status):
     assert run(source, f"{LAYERS} --weight-layout in_out --library jax --class-numbers") == status
 
 
+COLUMNS = """
+import numpy as np
+
+def backprop(params, X, Y):
+    n = X.shape[1]
+    A = np.tanh(params["W1"] @ X + params["b1"])
+    D2 = (params["W2"] @ A + params["b2"] - Y) / n
+    D1 = params["W2"].T @ D2 * (1 - A * A)
+    total = lambda D: D.sum(1, keepdims=True)
+    return {"dW1": D1 @ X.T, "db1": total(D1), "dW2": D2 @ A.T, "db2": total(D2)}
+"""
+
+
+@pytest.mark.parametrize(("spoilt", "status"), [("", 0), (" * 2", 1)])
+def test_examples_and_biases_may_be_columns(run, spoilt, status):
+    source = COLUMNS.replace("(1 - A * A)", f"(1 - A * A){spoilt}")
+    options = "--sizes 5,4,3 --activation tanh --layout dict --batched --example-axis columns"
+    assert run(source, options) == status
+
+
+def test_the_network_given_is_another_than_those_tried(run, capsys):
+    """Of a network without biases the params would be the same, and seem to be ignored."""
+    source = "def backprop(params, x, y): return [x.sum() * y.std() * W for W in params]"
+    assert run(source, "--sizes 5,4,3 --layout weights --batched") == 1
+    assert "ignores_params" not in capsys.readouterr().out
+
+
 TAKEN_APART = {
     "weights": "W1, W2 = params; b1, b2 = 0, 0",
     "bias_column": "(b1, W1), (b2, W2) = [(T[:, 0], T[:, 1:]) for T in params]",
@@ -214,6 +241,7 @@ def test_a_program_that_raises_or_returns_nonsense_is_a_finding(run, capsys, bod
         (RIGHT, NETWORK, "a b", "expected FILE.py:FUNCTION"),
         (RIGHT, "--sizes 4", "backprop", "sizes"),
         (RIGHT, f"{NETWORK} --class-numbers", "backprop", "squared_error has none"),
+        (RIGHT, f"{NETWORK} --example-axis columns", "backprop", "give --batched too"),
         (RIGHT, f"{NETWORK} --html no/such/folder/page.html", "backprop", "page.html"),
         ("def backprop(:", NETWORK, "backprop", "mine.py cannot be loaded: SyntaxError"),
         ("import no_such_thing", NETWORK, "backprop", "ModuleNotFoundError"),

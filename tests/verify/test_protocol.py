@@ -7,6 +7,7 @@ from support.candidate_manners import right
 from support.correct_candidates import ReLU, alone, cost, counted, data, gradient, network, student
 from support.protocol_cases import N, check, kinds, loss_findings, protocol_of
 
+import fcnet
 from fcnet import Layer, Loss
 from fcnet.verify.binding import bind
 from fcnet.verify.diagnose.causes import find_non_finite
@@ -158,6 +159,20 @@ def test_another_loss_is_another_forward_pass(factor, words):
     assert finding.message.endswith(words)
     total = ReLU._replace(reduction="sum")
     assert len(loss_findings(check(backward, name="pairs", cost=total), total)) == (factor != N)
+
+
+@pytest.mark.parametrize(("c", "words"), [(1, ", 1/3 (there are 3 outputs) of it"), (3, "")])
+def test_a_loss_that_is_a_mean_over_the_outputs_is_told(c, words):
+    def backward(params, X, Y):
+        ((W, b),) = params
+        E = X @ W.T + b - Y
+        return c * (E**2).mean() / 2, [(E.T @ X / len(X), E.mean(0))]
+
+    draw = np.random.default_rng(0)
+    params = [(draw.normal(size=(3, 4)), np.zeros(3))]
+    X, Y = draw.normal(size=(5, 4)), draw.normal(size=(5, 3))
+    report = fcnet.check(backward, params, X, Y, batched=True)
+    assert [f.message.endswith(words) for f in report.findings] == [True] * bool(words), report
 
 
 def test_a_loss_that_is_not_a_number_differs():

@@ -177,7 +177,7 @@ def form_findings(tried: Tried, causes: Causes, otherwise: str) -> list[Finding]
     form = [*protocol.findings, *(finding for call in tried.calls for finding in call.findings)]
     if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
         form = [finding for finding in form if finding.kind not in RANDOM]
-    if losses and (tried.all_right or not causes.has_other_loss(protocol.own)):
+    if losses and (tried.all_right or not (causes.dropout or causes.has_other_loss(protocol.own))):
         form += losses
     return form
 

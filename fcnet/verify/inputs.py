@@ -126,7 +126,9 @@ FOR_BATCHES = (
 """The inputs tried: for all candidates, for those of single examples, for those of batches."""
 
 
-def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[Case]:
+def varied_inputs(
+    candidate: Candidate, cost: Cost, key: Array | None, own_number: bool = False
+) -> list[Case]:
     """Inputs beside the user's own: eight for a candidate of single examples, ten for a batch.
 
     The first, a random one, has as many examples as the user's own. The others have 1 or 7; one has
@@ -137,6 +139,8 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[C
         candidate: gives the sizes, and what its arrays can hold.
         cost: its activations decide how far a network must be scaled down.
         key: a random key; the same key, or none, gives the same inputs.
+        own_number: whether all have as many examples as the user's own; those that are there for
+            their number are then left out.
     """
     rng = generator_of(key)
     sizes, own_n = candidate.layout.sizes, candidate.own.n
@@ -148,6 +152,8 @@ def varied_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> list[C
     cases = []
     for special in (*COMMON, *(FOR_BATCHES if candidate.batched else FOR_SINGLES)):
         n = special.number(own_n, sizes) if candidate.batched else 1
+        if own_number:
+            n = own_n if n in (own_n, USUAL_N) else 0
         if n:
             X = rng.normal(size=(n, sizes[0]))
             changed, X = special.change(params, abs(X) if candidate.is_unsigned else X)

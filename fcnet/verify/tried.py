@@ -18,7 +18,7 @@ from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import Trial
 from fcnet.verify.protocol import Protocol, check_protocol
 from fcnet.verify.returned_loss import loss_findings
-from fcnet.verify.types import Case, Cost, Finding, Format, Reference
+from fcnet.verify.types import Case, Cost, Finding, Format, Reference, form_finding
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ class Tried:
 def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
     """Call a candidate on the user's own input and on others derived from it.
 
+    One that takes no other number of examples than the user's own is judged on such inputs alone,
+    with a warning.
+
     Args:
         candidate: the user's function.
         cost: the function whose gradient it claims to compute.
@@ -76,8 +79,34 @@ def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
     Raises:
         ValueError: if the loss of the user's own input is not a number.
     """
-    cases = [candidate.own, *varied_inputs(candidate, cost, key)]
-    usual, *others = cases[1:]
+    tried = _try(candidate, cost, varied_inputs(candidate, cost, key))
+    warning = _fixed_number(tried.calls)
+    if warning is None:
+        return tried
+    again = _try(candidate, cost, varied_inputs(candidate, cost, key, own_number=True))
+    findings = (*again.protocol.findings, warning)
+    return replace(again, protocol=again.protocol._replace(findings=findings))
+
+
+def _fixed_number(calls: Sequence[Call]) -> Finding | None:
+    """A warning if each call on another number of examples than the first raised, and no other."""
+    n = calls[0].case.n
+    elsewhere = [call for call in calls if call.case.n != n]
+    raised = [call for call in calls if any(f.kind == "raises" for f in call.findings)]
+    if not elsewhere or len(raised) != len(elsewhere) or any(c.case.n == n for c in raised):
+        return None
+    case, first = elsewhere[0].case, elsewhere[0].findings[0].message.removeprefix("on ")
+    message = (
+        f"it takes batches of {n} only, and was tried on no others; "
+        f"with {case.n} examples{first.removeprefix(case.name)}"
+    )
+    return form_finding("fixed_number", message, "warning")
+
+
+def _try(candidate: Candidate, cost: Cost, varied: Sequence[Case]) -> Tried:
+    """Call a candidate on the user's own input and on these others."""
+    cases = [candidate.own, *varied]
+    usual, *others = varied
     another_n = [case for case in others if case.n != usual.n]
     plain = [usual, *another_n[:1]]
     silent = cache(partial(silent_answers, candidate, plain, cost.objective.activation))

@@ -77,9 +77,23 @@ COUPLINGS = (
     ),
     Fault("targets_reversed", DELTA, lambda m, k, v: _targets(m, k, m.Y[::-1]), output),
     Fault(
+        "targets_united",
+        DELTA,
+        lambda m, k, v: _targets(m, k, m.Y.max(0)),
+        lambda m, k: output(m, k) and _several_classes(m, k),
+    ),
+    Fault(
         "softmax_over_examples",
         DELTA,
         lambda m, k, v: (MEANS[m.setting.loss](m.A[k].T).T - m.Y) * m.share,
+        _several_classes,
+    ),
+    Fault(
+        "softmax_over_batch",
+        DELTA,
+        lambda m, k, v: (
+            (MEANS[m.setting.loss](m.A[k].reshape(1, -1)).reshape(m.Y.shape) - m.Y) * m.share
+        ),
         _several_classes,
     ),
     Fault("delta_averaged", DELTA, lambda m, k, v: np.broadcast_to(v.mean(0), v.shape), inner),

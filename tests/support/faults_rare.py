@@ -132,6 +132,12 @@ def _accuracy(m: SimpleNamespace, k: int, v: np.ndarray) -> np.ndarray:
     return m.mean * (true - m.Y) * m.share
 
 
+def _by_prediction(m: SimpleNamespace) -> np.ndarray:
+    if m.setting.loss == "logistic":
+        return (m.mean - m.Y) / (m.mean * (1 - m.mean)) * m.share
+    return -m.Y / m.mean * m.share
+
+
 DELTAS = [
     Fault("bias_column", DELTA, _cut(True, slice(0, -1)), hidden),
     Fault("bias_column", DELTA, _cut(False, slice(1, None)), hidden),
@@ -244,6 +250,21 @@ BIASES = [
     Fault("parameter_returned", DB, lambda m, k, v: m.b[k] - 0.1 * v),
     Fault("bias_for_gradient", DB, lambda m, k, v: 0.1 * m.b[k]),
     Fault("swapped_below", DB, lambda m, k, v: _below(m, k).sum(0), _square_below),
+    Fault(
+        "weights_summed_out",
+        DB,
+        lambda m, k, v: (m.D[k + 1].sum(1, keepdims=True) * slope(m, k)).sum(0),
+        hidden,
+    ),
 ]
 
-RARE_FAULTS = (*ANYWHERE, *DELTAS, *WEIGHTS, *BIASES)
+FROM_THE_OUTPUT = [
+    Fault(
+        "prediction_above",
+        DELTA,
+        lambda m, k, v: (_by_prediction(m) @ m.W[k + 1]) * slope(m, k),
+        lambda m, k: k == m.r - 1 and likelihood(m, m.r),
+    ),
+]
+
+RARE_FAULTS = (*ANYWHERE, *DELTAS, *WEIGHTS, *BIASES, *FROM_THE_OUTPUT)

@@ -119,6 +119,23 @@ def test_a_step_shows_dropout_too(slip):
     assert found(report) == [(1, "", 1, "dropout"), *lines], str(report)
 
 
+@pytest.mark.parametrize("slip", ["", pytest.param("factor", marks=pytest.mark.slow)])
+def test_a_penalty_beside_dropout_is_not_blamed_and_no_loss_is(slip):
+    trainer = Trainer(slip=slip)
+
+    def backward(params, X, Y):
+        gradient = [
+            (dW + 0.3 * W, db)
+            for (dW, db), (W, _) in zip(trainer(params, X, Y), params, strict=True)
+        ]
+        return 1.0, gradient
+
+    draw = np.random.default_rng(0)
+    X, Y = draw.normal(size=(6, 5)), draw.normal(size=(6, 2))
+    report = fcnet.check(backward, network(SIZES), X, Y, batched=True, l2=0.3)
+    assert found(report) == [(1, "", 1, "dropout"), *[(5, "dW", 3, "factor_2")] * bool(slip)]
+
+
 def test_without_dropout_there_is_none():
     assert check(Trainer(rates=(0, 0, 0))).ok
     assert found(check(Trainer(rates=(0, 0, 0), slip="factor"))) == [(5, "dW", 3, "factor_2")]

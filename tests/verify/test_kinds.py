@@ -107,3 +107,88 @@ def test_a_loss_without_a_logarithm_has_no_epsilon():
     X, Y = draw.normal(size=(7, 4)), draw.normal(size=(7, 1))
     report = fcnet.check(backward, params, X, Y, batched=True)
     assert [(f.kind, f.severity) for f in report.findings] == [("forward_differs", "error")]
+
+
+def over_all(Z, epsilon):
+    E = np.exp(Z - Z.max())
+    return E / (E.sum() + epsilon)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "kinds"),
+    [
+        (0, ["softmax_over_batch"]),
+        pytest.param(1e-8, ["unknown", "epsilon"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_softmax_over_the_whole_batch_is_told(epsilon, kinds):
+    """On one example it is right, but for an epsilon, which is told as one."""
+
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        A = np.tanh(X @ W1.T + b1)
+        D2 = (over_all(A @ W2.T + b2, epsilon) - Y) / len(X)
+        D1 = D2 @ W2 * (1 - A**2)
+        return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
+
+    X, Y = np.random.default_rng(0).normal(size=(6, 4)), np.eye(3)[[0, 1, 2, 2, 1, 0]]
+    choices = {"activation": "tanh", "loss": "softmax_cross_entropy", "batched": True}
+    report = fcnet.check(backward, network(SIZES), X, Y, **choices)
+    assert report.verdict == "wrong"
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(2, 2, k) for k in kinds]
+    assert epsilon == 0 or "the examples of a batch mix" in report.findings[0].message
+
+
+@pytest.mark.parametrize("least", [2, pytest.param(9, marks=pytest.mark.slow)])
+def test_an_epsilon_excuses_no_other_fault(least):
+    """In batches of `least` examples or more they mix, and the rows alone have the epsilon only."""
+
+    def backward(params, X, Y):
+        ((W, b),) = params
+        p = sigmoid(X @ W + b)
+        D = ((1 - Y) / (1 - p + 1e-8) - Y / (p + 1e-8)) * p * (1 - p)
+        D = (D + 0.3 * (p - p.mean(0)) * (len(X) >= least)) / len(X)
+        return [(X.T @ D, D.sum(0))]
+
+    draw = np.random.default_rng(3)
+    params = [(draw.normal(size=(4, 2)), np.zeros(2))]
+    X, Y = draw.normal(size=(9, 4)), draw.integers(2, size=(9, 2))
+    report = fcnet.check(backward, params, X, Y, loss="logistic", batched=True)
+    assert report.verdict == "wrong", report
+    assert {f.kind for f in report.findings if f.severity == "error"} == {"unknown"}
+
+
+@pytest.mark.parametrize(("n", "slip"), [(6, False), (6, True), (1, False)])
+def test_a_program_for_one_number_of_examples_is_judged_on_that_number(n, slip):
+    buffer = np.empty((n, 4))
+
+    def backward(params, X, Y):
+        (W1, b1), (W2, b2) = params
+        buffer[:] = X.reshape(n, 4)
+        A = np.tanh(buffer @ W1.T + b1)
+        D2 = (A @ W2.T + b2 - Y) / n
+        D1 = D2 @ W2 * (1 - (np.tanh(A) if slip else A) ** 2)
+        return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
+
+    draw = np.random.default_rng(0)
+    X, Y = draw.normal(size=(n, 4)), draw.normal(size=(n, 3))
+    report = fcnet.check(backward, network(SIZES), X, Y, activation="tanh", batched=True)
+    assert report.verdict == ("wrong" if slip else "right"), report
+    errors = [(f.line, f.layer, f.kind) for f in report.findings if f.severity == "error"]
+    assert errors == [(4, 1, "derivative_at_a")] * slip
+    warning = next(f.message for f in report.findings if f.severity == "warning")
+    assert f"takes batches of {n} only" in warning
+    assert "with 7 examples it raised Val" in warning
+
+
+def test_a_program_that_fails_on_one_example_alone_is_wrong():
+    def backward(params, X, Y):
+        ((W, b),) = params
+        D = np.squeeze((X @ W.T + b - Y) / len(X))
+        return [(D.T @ X, D.sum(0))]
+
+    draw = np.random.default_rng(0)
+    params = [(draw.normal(size=(3, 4)), np.zeros(3))]
+    X, Y = draw.normal(size=(6, 4)), draw.normal(size=(6, 3))
+    report = fcnet.check(backward, params, X, Y, batched=True)
+    assert report.verdict == "wrong"

@@ -134,6 +134,24 @@ def test_a_step_of_adam_is_told(root):
     assert [f.kind for f in report.findings] == ["adaptive_step"], report
 
 
+def test_a_step_of_equal_entries_is_not_taken_for_one_of_adam():
+    """Where all units are dead, each output is 1/2, and o - y is 1/2 or -1/2."""
+
+    def step(params: Any, x: Any, y: Any) -> None:
+        W1, b1, W2, b2 = params
+        a = np.maximum(W1 @ x + b1, 0)
+        o = 1 / (1 + np.exp(-(W2 @ a + b2)))
+        d2 = o - y
+        d1 = W2.T @ d2 * (a > 0)
+        for array, g in zip(params, (np.outer(d1, x), d1, np.outer(d2, a), d2), strict=True):
+            array -= 0.1 * g
+
+    params = [-np.ones((4, 3)), np.zeros(4), np.ones((3, 4)), np.zeros(3)]
+    x, y = np.ones(3), np.array([0.0, 1.0, 0.0])
+    report = fcnet.check(step, params, x, y, output_activation="sigmoid", learning_rate=0.1)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(2, 2, "missing_derivative")]
+
+
 @pytest.mark.parametrize("batched", [True, False])
 def test_a_step_for_each_example_is_told(batched):
     """As fit does that goes through the rows; of one example it is right."""
@@ -210,6 +228,23 @@ def test_a_batch_less_its_own_mean_is_told(epsilon):
     (finding,) = report.findings
     assert finding.kind == "other_description"
     assert "subtracts a mean of the batch" in finding.message
+
+
+def test_a_softmax_over_the_examples_whose_slope_is_0_for_one_is_told():
+    """p = 1 for an example alone, and so p (1 - p) = 0; in a batch it is not."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W, b = params
+        e = np.exp(x @ W + b)
+        p = e / e.sum(0)
+        D = 2 * (p - y) * p * (1 - p) / len(x)
+        return x.T @ D, D.sum(0)
+
+    y = np.eye(M)[np.arange(len(X)) % M]
+    params, loss = [np.ones((D, M)), np.arange(M) / 2], "softmax_cross_entropy"
+    report = fcnet.check(backward, params, X, y, batched=True, loss=loss)
+    (finding,) = report.findings
+    assert "for a softmax, sum over the classes" in finding.message
 
 
 def test_a_constant_of_few_digits_in_the_loss_is_told():

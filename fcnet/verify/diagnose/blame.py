@@ -110,9 +110,11 @@ def _is_the_same(fault: Fault, alone: Sequence[Fault]) -> bool:
     """Whether a fault in a line of batches is that of the same line on one example.
 
     It is another one if it is a known mistake, which the rows of the batch do not make by
-    themselves. Where delta is missing in a row, so is its share 1/n.
+    themselves. Where delta is missing in a row, so is its share 1/n. What is a warning on one
+    example, such as an epsilon, is in the rows already, and makes no error of a batch.
     """
-    here = [one.why.kind for one in alone if (one.place, one.k) == (fault.place, fault.k)]
+    wrong = [one for one in alone if one.why.severity == "error"]
+    here = [one.why.kind for one in wrong if (one.place, one.k) == (fault.place, fault.k)]
     return bool(here) and (fault.why.kind == "unknown" or not SHARELESS.isdisjoint(here))
 
 

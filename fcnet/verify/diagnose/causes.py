@@ -34,10 +34,13 @@ from fcnet.verify.diagnose.slips import (
 from fcnet.verify.diagnose.statistics import batch_statistics
 from fcnet.verify.diagnose.steps import no_step, online_steps, returned_parameters
 from fcnet.verify.judge import Trial
-from fcnet.verify.truth.terms import total, without
-from fcnet.verify.types import Answer, Answered, Case, Finding, form_finding
+from fcnet.verify.truth.terms import including, total, without
+from fcnet.verify.types import Answer, Answered, Case, Finding, errors, form_finding
 
 UNKNOWN = form_finding("unknown", "the gradient is wrong, but fits no known mistake")
+
+NEAR = 1e-3
+"""The largest share of a gradient that warnings explain: the epsilons among them spoil 1e-5."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,37 @@ class Causes:
     trials: Sequence[Trial]
 
     def findings(self) -> list[Finding]:
-        """The root causes, one at least: those of the first of `CAUSES` that finds any."""
-        return next(filter(None, (cause(self) for cause in CAUSES)), [UNKNOWN])
+        """The root causes, one at least: those of the first of `CAUSES` that finds any.
+
+        Warnings alone explain lost digits, and no more.
+        """
+        found = next(filter(None, (cause(self) for cause in CAUSES)), [UNKNOWN])
+        return found if errors(found) or self._are_near else [*found, UNKNOWN]
+
+    @property
+    def _are_near(self) -> bool:
+        """Whether a few digits are right on all inputs but the user's own, which may saturate."""
+        others = [
+            t.comparison for t in self.trials if t.case.name != self.subject.candidate.own.name
+        ]
+        return all(
+            (error <= NEAR * abs(right).max() + allowed).all()
+            for one in others
+            for error, right, allowed in zip(one.errors, one.right, one.allowed, strict=True)
+        )
 
     @cached_property
     def dropout(self) -> list[Finding]:
         """Where dropout is on, and what is wrong beside it; nothing if it explains nothing."""
         subject = self.subject
         singles = [] if subject.unread else self._single_examples()
+        terms = subject.cost.terms
         explanations = []
         for by_factor in (False, True):
             found, undone = undo_dropout(subject.cost, singles, by_factor) if singles else ([], [])
             if not found:
                 continue
-            trials = [subject.trial(case, answer) for case, answer in undone]
+            trials = [subject.trial(case, including(data, terms, case)) for case, data in undone]
             lines = [] if _are_right(trials) else wrong_lines(subject, observed(subject, trials))
             explanations.append([*(dropout.finding for dropout in found), *lines])
             if not lines:
@@ -169,8 +189,8 @@ class Causes:
         return [UNUSED_BIASES] if unused else []
 
     def statistics(self) -> list[Finding]:
-        """That it has statistics of the batch, if a line is wrong and it is unknown how."""
-        unclear = not {"unknown", "not_finite"}.isdisjoint(f.kind for f in self._lines)
+        """That it has statistics of the batch, if it is not known better how a line is wrong."""
+        unclear = not {"unknown", "not_finite", "zero"}.isdisjoint(f.kind for f in self._lines)
         names, format = self.subject.gradient_names, self.subject.format
         return batch_statistics(self._observed, names, format) if unclear else []
 

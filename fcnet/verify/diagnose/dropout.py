@@ -72,9 +72,9 @@ def undo_dropout(
     """
     found: list[Dropout] = []
     a = [single.case.X[0] for single in singles]
+    tolerance = ROUNDINGS * unit_roundoff(singles[0].answer.dtype) + LEAST
     for k, activation in enumerate(cost.activations(singles[0].case.r)):
         used = [_used(single.answer, k) for single in singles]
-        tolerance = ROUNDINGS * unit_roundoff(singles[0].answer.dtype) + LEAST
         factor, drops = _factor(a, used, tolerance)
         if factor is not None and (drops or (by_factor and k and factor > SCALED)):
             deltas = [single.answer.gradient[k - 1].b if k else None for single in singles]
@@ -83,7 +83,9 @@ def undo_dropout(
                 for triple in zip(a, used, deltas, strict=True)
             ]
             found.append(Dropout(k, factor, float(np.mean([mask == 0 for mask in masks]))))
-            singles = [_undone(*triple, k) for triple in zip(singles, masks, a, strict=True)]
+            singles = [
+                _undone(*triple, k, tolerance) for triple in zip(singles, masks, a, strict=True)
+            ]
         a = [_next(activation, s, k, x) for s, x in zip(singles, a, strict=True)]
     return (found, list(singles)) if found else ([], [])
 
@@ -129,14 +131,18 @@ def _mask(a: Vector, used: Vector | None, delta: Any, factor: float) -> Vector:
     return np.where(dropped, 0, factor)
 
 
-def _undone(single: Answered, mask: Vector, a: Vector, k: int) -> Answered:
-    """The case and the answer of the network without dropout on a^[k]."""
+def _undone(single: Answered, mask: Vector, a: Vector, k: int, tolerance: float) -> Answered:
+    """The case and the answer of the network without dropout on a^[k].
+
+    Where a penalty of the weights was taken away, its rounding is left for 0.
+    """
     params: list[Any] = list(single.case.params)
     gradient: list[Any] = list(single.answer.gradient)
     layer, given = params[k], gradient[k]
     dW = np.asarray(given.W)
     fill = np.outer(np.asarray(given.b), a) if given.b is not None else 0 * dW
-    restored = np.where((mask == 0) & (dW == 0), fill, dW / np.where(mask, mask, 1))
+    lost = (mask == 0) & (abs(dW) <= tolerance * abs(np.asarray(layer.W)))
+    restored = np.where(lost, fill, dW / np.where(mask, mask, 1))
     params[k] = layer._replace(W=np.asarray(layer.W) * mask)
     gradient[k] = given._replace(W=restored)
     return Answered(

@@ -236,6 +236,8 @@ def _batch_hypotheses(
     if plain.has_unknown and all(map(_any_wrong, inheriting)):
         below = "; the layers below were not judged in batches" if k > 1 else ""
         says = f"fits no known mistake: {describe_error(wrong[0])}{below}"
+        if not batches[0].true:
+            says += "; alone, no example has this fault: the examples of a batch mix"
         fault = Fault(place, k, Explanation("unknown", says, UNTRACED))
         yield Hypothesis((), (), mistakes, [fault])
 

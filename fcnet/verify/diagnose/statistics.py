@@ -11,9 +11,9 @@ from fcnet.verify.types import Finding, Format, form_finding
 
 MESSAGE = (
     "an example alone has a gradient {name} of 0, or none, and in a batch it has one: the network "
-    "subtracts a mean of the batch, or divides by its deviation, and check takes each example for "
-    "itself. Standardise the inputs before, and give check these and a function of them; for "
-    "batch norm, use fcnet.check_gradient"
+    "subtracts a mean of the batch, or divides by its deviation or its sum, and check takes each "
+    "example for itself. Standardise the inputs before, and give check these and a function of "
+    "them; for a softmax, sum over the classes; for batch norm, use fcnet.check_gradient"
 )
 
 

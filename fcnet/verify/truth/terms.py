@@ -187,13 +187,24 @@ def _sum(values: Iterable[TermValue], params: Params) -> TermValue:
 
 def without(answer: Answer, terms: Sequence[Term], case: Case) -> Answer:
     """The data's part of an answer on a case."""
-    data = jax.tree.map(
-        lambda g, term: None if g is None else g - term,
+    return _changed(np.subtract, answer, terms, case)
+
+
+def including(data: Answer, terms: Sequence[Term], case: Case) -> Answer:
+    """The answer on a case of which this is the data's part."""
+    return _changed(np.add, data, terms, case)
+
+
+def _changed(
+    change: Callable[[Any, Any], Any], answer: Answer, terms: Sequence[Term], case: Case
+) -> Answer:
+    gradient = jax.tree.map(
+        lambda g, term: None if g is None else change(g, term),
         answer.gradient,
         total(terms, case).gradient,
         is_leaf=lambda g: g is None,
     )
-    return answer._replace(gradient=data)
+    return answer._replace(gradient=gradient)
 
 
 def with_terms(right: Reference, terms: Sequence[Term], case: Case, u: float) -> Reference:

@@ -19,6 +19,12 @@ BIASES = (
         "has sigma'(z[{k}]) once more, which delta[{k}] has already",
     ),
     Mistake(
+        "weights_summed_out",
+        "b",
+        lambda s, e, k: np.full_like(s.expected, s.above.sum()) * e.slope(k),
+        "adds up delta[{above}] without the weights W[{above}]",
+    ),
+    Mistake(
         "ones",
         "b",
         lambda s, e, k: np.ones_like(s.expected),

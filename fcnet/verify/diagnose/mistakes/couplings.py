@@ -18,13 +18,19 @@ def _mixed(batch: Batch, k: int) -> Rows:
     return np.broadcast_to(batch.delta(k).mean(0), batch.delta(k).shape)
 
 
-def _mean_over_examples(batch: Batch, k: int) -> Rows:
-    """The mean that couples outputs, such as softmax, taken over the examples of each output."""
-    over_outputs = means_of(batch.cost.objective.loss, batch.a(k))
-    over_examples = means_of(batch.cost.objective.loss, batch.a(k).T).T
-    if np.array_equal(over_examples, over_outputs):
-        raise ValueError("the mean of an output depends on that output alone")
-    return (over_examples + (batch.error(batch.case.Y) - over_outputs)) * batch.slope(k)
+def _mean_over(regroup: Callable[[Rows], Rows]) -> Callable[[Batch, int], Rows]:
+    """The mean that couples outputs, such as softmax, taken over other groups: regrouped rows."""
+
+    def edit(batch: Batch, k: int) -> Rows:
+        loss, o = batch.cost.objective.loss, batch.a(k)
+        over_outputs = means_of(loss, o)
+        over_others = means_of(loss, regroup(o))
+        over_others = over_others.reshape(o.shape) if len(over_others) == 1 else over_others.T
+        if np.array_equal(over_others, over_outputs):
+            raise ValueError("the mean of an output depends on that output alone")
+        return (over_others + (batch.error(batch.case.Y) - over_outputs)) * batch.slope(k)
+
+    return edit
 
 
 def _with_targets(change: Callable[[Rows], Rows]) -> Callable[[Batch, int], Rows]:
@@ -78,10 +84,24 @@ COUPLINGS = (
         "takes the targets in reverse order",
     ),
     Mistake(
+        "targets_united",
+        "2",
+        _with_targets(lambda Y: Y.max(0)),
+        "takes the classes of all examples for every example, as p[:, labels] does for "
+        "p[rows, labels]",
+    ),
+    Mistake(
         "softmax_over_examples",
         "2",
-        _mean_over_examples,
+        _mean_over(np.transpose),
         "has its softmax over the examples, not over the classes",
+    ),
+    Mistake(
+        "softmax_over_batch",
+        "2",
+        _mean_over(lambda o: o.reshape(1, -1)),
+        "has one softmax over all numbers of the batch, not one over the classes of each example: "
+        "its sum lacks the axis",
     ),
     Mistake("delta_averaged", "24", _mixed, "is averaged over the examples before it is used"),
     Mistake(

@@ -35,7 +35,7 @@ def _contained(e: Single) -> Vector:
     return e.prediction
 
 
-def _probability(e: Single) -> Vector:
+def probability(e: Single) -> Vector:
     """The prediction p of a loss with dJ/do = p - y; ValueError for another, such as a hinge."""
     if not np.allclose(e.prediction - e.y, e.error):
         raise ValueError("dJ/do is not p - y")
@@ -53,23 +53,41 @@ EPSILON = float(np.finfo(np.float32).eps)
 """The spacing of float32 at 1: what people add to a denominator is usually less, such as 1e-8."""
 
 
-def _with_epsilon(dJ_do: Callable[[Values, Values, complex], Values]) -> Mistake:
+EPSILON_SPOILS = (
+    "has an epsilon of {c} in a division, which spoils it where a prediction p is near 0 or 1; "
+    "multiplied out, there is no division"
+)
+EPSILON_IN_SOFTMAX = (
+    "has an epsilon of {c} in the sum by which softmax divides: without it that sum is 1 at least, "
+    "so leave it out"
+)
+
+
+def _with_epsilon(
+    dJ_do: Callable[[Values, Values, complex], Values], says: str = EPSILON_SPOILS
+) -> Mistake:
     """dJ/do of p and y with an epsilon c in each division."""
     return Mistake(
         "epsilon",
         "2",
-        lambda s, e, k: lambda c: dJ_do(_probability(e), e.y, c) * e.slope(k),
-        "has an epsilon of {c} in a division, which spoils it where a prediction p is near 0 or 1; "
-        "multiplied out, there is no division",
+        lambda s, e, k: lambda c: dJ_do(probability(e), e.y, c) * e.slope(k),
+        says,
         EPSILON,
     )
+
+
+def _epsilon_in_softmax(p: Values, y: Values, c: complex) -> Any:
+    """p - y with an epsilon in the sum of exp(o - max o), which is 1 / max p."""
+    if len(p) == 1:
+        raise ValueError("the softmax of one output is 1")
+    return p / (1 + c * p.max()) - y
 
 
 def _accuracy(sign: float, coupled: bool) -> Mistake:
     """The derivative of the probability of the right class, which training makes large."""
 
     def edit(s: Step, e: Any, k: int) -> Values:
-        p, y = _probability(e), e.y
+        p, y = probability(e), e.y
         if coupled == (len(y) == 1):
             raise ValueError("for another number of outputs")
         slope = _softmax_back(p, y) if coupled else (2 * y - 1) * p * (1 - p)
@@ -117,13 +135,13 @@ OUTPUT = (
     Mistake(
         "jacobian_diagonal",
         "2",
-        lambda s, e, k: -e.y * (1 - _probability(e)),
+        lambda s, e, k: -e.y * (1 - probability(e)),
         "uses only the diagonal p (1 - p) of the Jacobian: the entries beside it are missing",
     ),
     Mistake(
         "loss_of_prediction",
         "2",
-        lambda s, e, k: -e.y / _probability(e),
+        lambda s, e, k: -e.y / probability(e),
         "is -y / p, the derivative by the prediction p; its derivative by o is missing",
     ),
     Mistake(
@@ -141,7 +159,7 @@ OUTPUT = (
     Mistake(
         "decision",
         "2",
-        lambda s, e, k: _choice(_probability(e)) - e.y,
+        lambda s, e, k: _choice(probability(e)) - e.y,
         "compares the decision with y, not the prediction",
     ),
     Mistake(
@@ -169,6 +187,7 @@ OUTPUT = (
     _with_epsilon(lambda p, y, c: p * (1 - p) * ((1 - y) / (1 - p + c) - y / (p + c))),
     _with_epsilon(lambda p, y, c: (p - y) * p * (1 - p) / (p * (1 - p) + c)),
     _with_epsilon(lambda p, y, c: _softmax_back(p, -y / (p + c))),
+    _with_epsilon(_epsilon_in_softmax, EPSILON_IN_SOFTMAX),
     Mistake("relative_error", "2", lambda s, e, k: s.expected / e.y, "is divided by the target y"),
     Mistake(
         "smoothed_labels",

@@ -1,9 +1,13 @@
 """Known mistakes in line 4 of Algorithm 5: the way back from layer k+1."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fcnet.verify.diagnose.line import Mistake, Vector
-from fcnet.verify.diagnose.single import Step
+from fcnet.verify.diagnose.mistakes.output import probability
+from fcnet.verify.diagnose.single import Single, Step
+from fcnet.verify.types import Values
 
 
 def _through_bias(s: Step) -> float:
@@ -17,6 +21,18 @@ def _bias_before(s: Step) -> Vector:
 
 def _bias_behind(s: Step) -> Vector:
     return np.r_[s.back[1:], _through_bias(s)]
+
+
+def _from_prediction(dJ_dp: Callable[[Values, Values], Values]) -> Mistake:
+    """The way back from dJ/dp of p and y, where the loss contains the prediction p."""
+
+    def edit(s: Step, e: Single, k: int) -> Vector:
+        if k + 1 != e.r:
+            raise LookupError("layer k+1 is not the output")
+        return (e.W(k + 1).T @ dJ_dp(probability(e), e.y)) * e.slope(k)
+
+    says = "goes back from dJ/dp, the derivative by the prediction p, not from delta[{above}]"
+    return Mistake("prediction_above", "4", edit, says)
 
 
 _CUT = (
@@ -67,6 +83,8 @@ PROPAGATION = (
         lambda s, e, k: (e.W(k + 1).T @ s.upstream.back(k + 1)) * e.slope(k),
         "goes back from delta[{above}] without its own factor sigma'(z[{above}])",
     ),
+    _from_prediction(lambda p, y: (p - y) / (p * (1 - p))),
+    _from_prediction(lambda p, y: -y / p),
     Mistake(
         "above_derivative_twice",
         "4",

@@ -41,6 +41,11 @@ VALUE = Claimed("value", phrase="the {}", quantity="J", roundoff=FORMATS["float3
 """The function's value, if it is returned. JAX computes it in float32 for many who return it."""
 
 
+OF_A_LAYER = (
+    "; of a layer, take the sum of its result times the gradient that its backward pass is given: "
+    "jnp.sum(dout * layer(x, W))"
+)
+
 NAME_THE_STEPS = (
     "to see which step is wrong, name values of the function by jax.ad_checkpoint.checkpoint_name, "
     "and return their gradients in a dict after the gradient"
@@ -253,5 +258,6 @@ def _autodiff(
 def _named_values(function: Callable[..., Any], arguments: Arguments) -> list[Named]:
     """The values that the function names; TypeError unless JAX can trace it to a scalar."""
     loss = arguments.reduce(function)
-    traced = trace_scalar(loss, arguments.values, name="function", arguments="the arguments")
+    words = {"name": "function", "arguments": "the arguments", "hint": OF_A_LAYER}
+    traced = trace_scalar(loss, arguments.values, **words)
     return named_values(traced.jaxpr)

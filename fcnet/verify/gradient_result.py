@@ -4,7 +4,7 @@ That is the value of the function, and the gradients of its named values.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy
-from fcnet.trees import leaves
+from fcnet.trees import children, leaves
 from fcnet.verify.arguments import Arguments, as_answer, is_none
 from fcnet.verify.forms import (
     FOR_A_CONSTANT,
@@ -51,12 +51,14 @@ class ResultForm(NamedTuple):
         named: the named values whose gradients come last in a dict, in the order of the backward
             pass; () if there are none.
         keys: of the entries in a dict; () if they come in order.
+        group: of entries of a dict that belong together; None if they stand as they must.
     """
 
     entries: tuple[int, ...] | None
     location: Location = Location()
     named: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    group: "Group | None" = None
 
     @property
     def is_reordered(self) -> bool:
@@ -84,9 +86,31 @@ class ResultForm(NamedTuple):
         return not_judged(self._without_named(returned)[0], self.left_out(returned))
 
     def _without_named(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
+        returned = self.group.made(returned) if self.group else returned
         if self.named and _ends_in_dict(returned):
             return _alone(returned[:-1]), returned[-1]
         return in_one_row(returned), {}
+
+
+class Group(NamedTuple):
+    """Entries of a dict that are those of one argument, such as dW and db beside dx.
+
+    Attributes:
+        head: the name of the argument, itself a dict.
+        names: the key of each entry in the result, by the key in the argument.
+    """
+
+    head: str
+    names: dict[Any, Any]
+
+    def made(self, returned: Any) -> Any:
+        """The result with these entries in a dict of their own, in each dict that has them."""
+        if type(returned) in (tuple, list):
+            return type(returned)(map(self.made, returned))
+        if not isinstance(returned, Mapping) or not returned.keys() >= {*self.names.values()}:
+            return returned
+        rest = {key: x for key, x in returned.items() if key not in self.names.values()}
+        return rest | {f"d{self.head}": {key: returned[k] for key, k in self.names.items()}}
 
 
 class Parts(NamedTuple):
@@ -119,13 +143,40 @@ def results_of(
 ) -> list[Result]:
     """What was returned, read in each way that fits its shapes; in one way if none does.
 
-    A reading that leaves out a possible gradient of another argument is refused. So are two that
-    take different entries for the gradient.
+    If it cannot be read as it is, the entries of a dict may be those of an argument, and others.
 
     Args:
         arguments: of the function.
         shapes: of the values that it names.
         returned: what it returned.
+    """
+    results = _results_of(arguments, shapes, returned)
+    for group in _groups(arguments, returned) if results[0].answer is None else ():
+        found = _results_of(arguments, shapes, group.made(returned))
+        if found[0].answer:
+            return [each._replace(form=each.form._replace(group=group)) for each in found]
+    return results
+
+
+def _groups(arguments: Arguments, returned: Any) -> Iterator[Group]:
+    """Arguments that are dicts, where all their entries are named in a dict of the result."""
+    parts = [entry for _, entry in children(returned) or ()]
+    dicts = [part for part in (returned, *parts) if isinstance(part, Mapping)]
+    for head, own in zip(arguments.heads, arguments.own, strict=True):
+        keys = [key for key in own if _has_numbers(own[key])] if isinstance(own, Mapping) else []
+        for part in dicts if keys else ():
+            names = in_one_style(keys, part)
+            if names and names != keys:  # W beside dx may be the argument itself
+                yield Group(head, dict(zip(keys, names, strict=True)))
+
+
+def _results_of(
+    arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any
+) -> list[Result]:
+    """The result read as it is.
+
+    A reading that leaves out a possible gradient of another argument is refused. So are two that
+    take different entries for the gradient.
     """
     returned = in_one_row(returned)
     names: list[tuple[str, ...]] = [()]
@@ -413,11 +464,23 @@ def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> 
         where = entries_of(gradient, unclear)
         message += f"; {where} may {each}be a gradient: leave out what is none"
         return form_finding("wrong_structure", message)
+    lacking = _lacking(args[first], gradient)
+    if lacking:
+        return form_finding("wrong_structure", f"{message}; it lacks {', '.join(lacking)}")
     expected, got = _keys(args[first]), _keys(gradient)
     for what, keys in (("lacks", expected - got), ("also has", got - expected)):
         if keys and got and expected != {""}:
             message += f"; it {what} {min(keys)}"
     return form_finding("wrong_structure", message)
+
+
+def _lacking(own: Any, gradient: Any) -> list[str]:
+    """The entries of a dict that have no gradient, where others have."""
+    if not isinstance(own, Mapping) or not isinstance(gradient, Mapping):
+        return []
+    keys = [key for key in own if _has_numbers(own[key])]
+    lacking = [key for key in keys if not any(style.format(key) in gradient for style in STYLES)]
+    return list(map(str, lacking)) if len(lacking) < len(keys) else []
 
 
 def _keys(tree: Any) -> set[str]:

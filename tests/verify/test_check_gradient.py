@@ -301,8 +301,23 @@ def test_other_containers_are_described_in_words():
     )
     params, x, y = arguments()
     short = fcnet.check_gradient(spoilt(WRONG["a missing leaf"][0]), function, params, x, y)
-    assert "it lacks ['shift']" in short.findings[0].message
+    assert short.findings[0].message.endswith("it lacks shift")
     assert "PyTreeDef" not in str(short)
+
+
+def test_what_is_off_by_little_at_one_place_is_inexact():
+    """As by an epsilon that shows only there: no slip."""
+    x = np.linspace(0.3, 1.2, 8)
+    for at, kind in ((np.arange(8) == 3, "inexact"), (np.ones(8), "adds_constant")):
+        report = fcnet.check_gradient(
+            lambda x, at=at: np.cos(x) + 1e-9 * at, lambda x: jnp.sin(x).sum(), x
+        )
+        assert [finding.kind for finding in report.findings] == [kind]
+
+
+def test_a_function_of_a_layer_is_told_how_to_be_checked():
+    with pytest.raises(TypeError, match=r"must return a real scalar.*jnp.sum\(dout \* layer"):
+        fcnet.check_gradient(np.cos, jnp.sin, np.ones(3))
 
 
 def test_an_array_whose_gradient_is_zero_does_not_set_the_headline():

@@ -179,6 +179,39 @@ def test_what_is_no_number_among_the_parameters_needs_no_entry(kind, slip):
     assert len(report.leaves) == 2
 
 
+BESIDE_ENTRIES = {
+    "all": (lambda params, x, c: (params, x, c), ["params['W']", "params['b']", "x"], ""),
+    "the parameters": (lambda params, x, c: (params,), ["params['W']", "params['b']"], "'dx'"),
+}
+
+
+@pytest.mark.parametrize("slip", [1, 2])
+@pytest.mark.parametrize("with_value", [False, True])
+@pytest.mark.parametrize("arguments", BESIDE_ENTRIES)
+def test_the_entries_of_a_dict_may_stand_beside_gradients_of_arguments(arguments, with_value, slip):
+    """As the gradients of a recurrent cell do in a course: dW, db, and dx."""
+    of, paths, left_out = BESIDE_ENTRIES[arguments]
+    r = np.random.default_rng(0)
+    given = of({"W": r.normal(size=(2, 3)), "b": r.normal(size=(2, 1))}, r.normal(size=(3, 4)), 2)
+    x0 = r.normal(size=(3, 4))
+
+    def function(params, x=x0, c=2):
+        return jnp.sum(jnp.sin(params["W"] @ x + params["b"])) * c
+
+    def gradient(params, x=x0, c=2):
+        z = params["W"] @ x + params["b"]
+        d = c * np.cos(z)
+        found = {"dx": params["W"].T @ d, "dW": slip * d @ x.T, "db": d.sum(1, keepdims=True)}
+        return (c * np.sin(z).sum(), found) if with_value else found
+
+    report = fcnet.check_gradient(gradient, function, *given)
+    assert [f.kind for f in report.findings] == ["factor_2"] * (slip == 2), report
+    assert [leaf.path for leaf in report.leaves] == paths + ["value"] * with_value
+    assert any(left_out in note for note in report.notes) or not left_out
+    lacking = fcnet.check_gradient(lambda *args: {"db": np.ones((2, 1))}, function, *given)
+    assert "it lacks W" in lacking.findings[0].message
+
+
 REORDERED = {
     "the last layer first": lambda dX, dy, dW, db: (db, dW),
     "beside the value": lambda dX, dy, dW, db: (1.5, dW, db),

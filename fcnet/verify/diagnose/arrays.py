@@ -231,6 +231,8 @@ def _few_places(array: WrongArray) -> Iterator[Match]:
     """Wrong at a few places only, along an axis or anywhere."""
     wrong = array.wrong
     zero = not np.any([got[wrong].any() for got in array.got])
+    if not zero and little(array.got, array.right):
+        return
     value = "0" if zero else "wrong"
     for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
         if where := few_indices(wrong, axis):
@@ -335,9 +337,9 @@ SIGNATURES = (
     _repeated_indices,
     _few_places,
     _tangent,
+    _nearly_right,
     _factor_along_axis,
     _pattern,
-    _nearly_right,
     _unknown,
 )
 """The simplest first; the last one recognises everything."""

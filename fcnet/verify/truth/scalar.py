@@ -11,7 +11,7 @@ from fcnet.verify.candidate import message_of
 
 
 def trace_scalar(
-    function: Callable[..., Any], *args: Any, name: str, arguments: str
+    function: Callable[..., Any], *args: Any, name: str, arguments: str, hint: str = ""
 ) -> core.ClosedJaxpr:
     """The computation of a function; TypeError unless JAX can trace it to a real scalar.
 
@@ -20,6 +20,7 @@ def trace_scalar(
         args: its arguments.
         name: the user's word for the function, such as "penalty".
         arguments: what it is a function of, in words.
+        hint: what to do about a result that is no scalar, to follow what it is.
 
     >>> trace_scalar(abs, [1.0], name="penalty", arguments="params")
     Traceback (most recent call last):
@@ -28,7 +29,7 @@ def trace_scalar(
     jaxpr, result = traced(function, *args, name=name, arguments=arguments)
     scalar = getattr(result, "shape", None) == ()
     if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
-        raise TypeError(f"{name} must return a real scalar, a () array, got {result}")
+        raise TypeError(f"{name} must return a real scalar, a () array, got {result}{hint}")
     return jaxpr
 
 

@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple, TypeVar
 
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy, with_floats
@@ -211,20 +211,19 @@ class Holder(NamedTuple):
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
         above, name, rest = path[:last], str(path[last]), path[last + 1 :]
         names = _gradient_names(name)
-        parents = dict.fromkeys((above, above[:-1] if above and above[-1] in WHOLE else above))
-        places = [(*parent, other, *rest) for parent, other in product(parents, names)]
-        places += [
-            (*parent, whole, other, *rest)
-            for whole, parent, other in product(GRADIENTS, parents, (name, *names))
-        ]
-        if name in WHOLE:
-            places += [(*above, whole, *rest) for whole in GRADIENTS]
+        paths = dict.fromkeys((above, above[:-1] if above and above[-1] in WHOLE else above))
+        parents = [_at(self.owner, parent) for parent in paths]
+        wholes = [_at(parent, (whole,)) for whole, parent in product(GRADIENTS, parents)]
+        wholes = [whole for whole in wholes if whole is not None]
         own = _at(self.owner, path)
-        values = [_at(self.owner, place) for place in places]
-        values += [getattr(own, other, None) for other in OF_ARRAYS]
-        if name.strip("_") in CONTENTS:
-            values += [_at(self.owner, (*above, other)) for other in OF_ARRAYS]
-        return next((value for value in values if is_array(value)), None)
+        values = chain(
+            (_at(parent, (other, *rest)) for parent, other in product(parents, names)),
+            (_at(whole, (other, *rest)) for whole, other in product(wholes, (name, *names))),
+            (_at(whole, rest) for whole in wholes if name in WHOLE),
+            (getattr(own, other, None) for other in OF_ARRAYS),
+            (_at(parents[0], (other,)) for other in OF_ARRAYS if name.strip("_") in CONTENTS),
+        )
+        return next((value for value in values if value is not None and is_array(value)), None)
 
 
 def holder_of(owner: Any) -> Holder:

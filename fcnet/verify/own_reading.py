@@ -16,7 +16,7 @@ from fcnet.verify.compare import compare, largest_excess
 from fcnet.verify.diagnose.pattern import is_product
 from fcnet.verify.truth.reference import reference
 from fcnet.verify.truth.terms import total
-from fcnet.verify.types import FORMATS, Answer, Cost
+from fcnet.verify.types import Answer, Cost, Reference
 
 
 def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candidate]:
@@ -32,14 +32,14 @@ def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candida
     raised = any(finding.kind == "raises" for finding in call.findings)
     if raised or all(answer is None for answer in answers):
         return [first]
+    rights = [reference(cost, r.own, r.format) for cost, r in zip(costs, readings, strict=True)]
     returned = [answer.loss for answer in answers if answer is not None and answer.loss is not None]
     if returned:
-        pairs = zip(costs, readings, strict=True)
-        losses = [reference(cost, r.own, FORMATS["float64"]).loss for cost, r in pairs]
-        right = np.isclose(losses, returned[0], rtol=np.sqrt(first.format.u), atol=0)
-        if right.sum() == 1:
-            return [readings[int(right.argmax())]]
-    scores = list(map(_share_right, readings, answers, costs))
+        losses = [right.loss for right in rights]
+        is_right = np.isclose(losses, returned[0], rtol=np.sqrt(first.format.u), atol=0)
+        if is_right.sum() == 1:
+            return [readings[int(is_right.argmax())]]
+    scores = list(map(_share_right, readings, answers, rights))
     best = max(scores)
     if scores.count(best) > 1:
         scores = [
@@ -49,14 +49,12 @@ def settle(readings: Sequence[Candidate], costs: Sequence[Cost]) -> list[Candida
     return [r for r, score in zip(readings, scores, strict=True) if score == max(scores)]
 
 
-def _share_right(candidate: Candidate, answer: Answer | None, cost: Cost) -> float:
+def _share_right(candidate: Candidate, answer: Answer | None, right: Reference) -> float:
     """The share of the arrays that are right on the user's own input, and show it."""
     if answer is None:
         return -1.0
-    own = candidate.own
-    right = reference(cost, own, candidate.format, own.n)
     right = right._replace(gradient=candidate.layout.present(right.gradient))
-    comparison = compare(answer, right, own.name)
+    comparison = compare(answer, right, candidate.own.name)
     pairs = zip(comparison.excess, comparison.informative, strict=True)
     return float(np.mean([shown and largest_excess([x]) <= 1 for x, shown in pairs]))
 

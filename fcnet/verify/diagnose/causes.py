@@ -170,7 +170,9 @@ class Causes:
         odd, other = self._odd_terms
         if not odd:
             return self.trials
-        trials = [other.trial(trial.case, trial.answer) for trial in self.trials]
+        rights = other.truths([trial.case for trial in self.trials], other.format)
+        pairs = zip(self.trials, rights, strict=True)
+        trials = [other.trial(trial.case, trial.answer, right) for trial, right in pairs]
         return [] if _are_right(trials) else trials
 
     @cached_property

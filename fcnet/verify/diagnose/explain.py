@@ -177,7 +177,7 @@ def _try_mistake(mistake: Mistake, lines: Sequence[Line]) -> _Fit | None:
     try:
         first = next(edits)
         if isinstance(first, tuple) or callable(first):
-            return _try_constant(mistake, lines, [first, *edits])
+            return _try_constant(mistake, lines, chain([first], edits))
         digits = evidence(lines, chain([first], edits))
     except (ValueError, LookupError):
         return None
@@ -194,16 +194,12 @@ def evidence(lines: Sequence[Line], values: Iterable[Values]) -> float | None:
     return digits
 
 
-def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any]) -> _Fit | None:
+def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Iterable[Any]) -> _Fit | None:
     """As `_try_mistake`, with one constant for all inputs, by least squares."""
-    if callable(edits[0]):
-        c = _root(lines, edits)
-        values = [function(c) for function in edits]
-    elif not _may_fit(lines[0], edits[0]):
+    remaining = iter(edits)  # those of the other lines are not made where the first fails
+    if not _may_fit(lines[0], first := next(remaining)):
         return None
-    else:
-        c = _constant(lines, edits)
-        values = [base + c * way for base, way in edits]
+    c, values = _fitted(lines, [first, *remaining])
     digits = evidence(lines, values)
     if digits is None or (mistake.positive and c <= 0):
         return None
@@ -214,15 +210,23 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Sequence[Any])
     return _Fit(Explanation(mistake.kind, says, FITTED, severity, float(c)), digits)
 
 
-def _may_fit(line: Line, pair: tuple[Values, Values]) -> bool:
+def _may_fit(line: Line, edit: Any) -> bool:
     """Whether some constant may explain a line, the worst one: most mistakes fail here already.
 
     If a constant is within the tolerance everywhere, the one by least squares is within that times
     the root of the number of entries.
     """
-    base, way = pair
-    c = _constant([line], [pair])
-    return not math.isfinite(c) or line.agrees(base + c * way, slack=2 * math.sqrt(line.got.size))
+    c, (value,) = _fitted([line], [edit])
+    return not math.isfinite(c) or line.agrees(value, slack=2 * math.sqrt(line.got.size))
+
+
+def _fitted(lines: Sequence[Line], edits: Sequence[Any]) -> tuple[float, list[Values]]:
+    """The constant that explains the lines best, and what the edits give with it."""
+    if callable(edits[0]):
+        c = _root(lines, edits)
+        return c, [function(c) for function in edits]
+    c = _constant(lines, edits)
+    return c, [base + c * way for base, way in edits]
 
 
 def _constant(lines: Sequence[Line], pairs: Sequence[tuple[Values, Values]]) -> float:

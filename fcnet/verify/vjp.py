@@ -1,7 +1,7 @@
 """`fcnet.check_vjp`: the derivative rule of a `jax.custom_vjp` against its plain twin."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -338,23 +338,43 @@ def check_linear(
     if not agree(expected, multiple.answer, bounds):
         message = f"{MULTIPLE:g} times the cotangent does not give {MULTIPLE:g} times the result"
         return [form_finding("not_linear", message)]
-    unused = ", ".join(_unused(claim, cases[0]))
-    message = f"the rule does not use the cotangent of {unused}; where that is on purpose, "
-    message += "check a function that returns the other results"
-    return [form_finding("ignores_cotangent", message)] if unused else []
+    unused = [*_unused(claim, cases[0])]
+    if not unused:
+        return []
+    message = (
+        f"the rule does not use the cotangent of {', '.join(claim.names[j] for j in unused)}; "
+    )
+    message += "where that is on purpose, check a function that returns the other results"
+    others = {*range(len(claim.names))} - {*unused}
+    rest = _trials(claim, [_only(case, others) for case in cases[:2]])
+    alone = replace(claim, causes=lambda claim, trials: [])
+    return [form_finding("ignores_cotangent", message), *alone.explain(rest, ())]
 
 
-def _unused(claim: Claim, case: ArrayCase) -> Iterator[str]:
-    """The results whose cotangent changes nothing, though it must."""
+def _unused(claim: Claim, case: ArrayCase) -> Iterator[int]:
+    """The places of the results whose cotangent changes nothing, though it must."""
     n = len(claim.arrays)
-    for j, name in enumerate(claim.names[n:], start=n):
-        leaves = [x if i in (*range(n), j) else np.zeros_like(x) for i, x in enumerate(case.leaves)]
-        alone = case._replace(leaves=tuple(leaves))
-        answer = claim.answer(alone)
-        if answer is None or any(x.any() for x in jax.tree.leaves(answer.gradient)):
-            continue
-        if not claim.compare(alone, answer, claim.format).ok:
-            yield name
+    for j in range(n, len(claim.names)):
+        for trial in _trials(claim, [_only(case, {*range(n), j})]):
+            zero = not any(x.any() for x in jax.tree.leaves(trial.answer.gradient))
+            if zero and not trial.comparison.ok:
+                yield j
+
+
+def _only(case: ArrayCase, places: Collection[int]) -> ArrayCase:
+    """The case with zeros for the arrays at other places."""
+    leaves = [x if i in places else np.zeros_like(x) for i, x in enumerate(case.leaves)]
+    return case._replace(leaves=tuple(leaves))
+
+
+def _trials(claim: Claim, cases: Sequence[ArrayCase]) -> list[Trial]:
+    """The cases that the rule answers, and how."""
+    answered = ((case, claim.answer(case)) for case in cases)
+    return [
+        Trial(case, None, answer, claim.compare(case, answer, claim.format))
+        for case, answer in answered
+        if answer is not None
+    ]
 
 
 def check_traced(

@@ -125,6 +125,20 @@ def test_the_result_whose_cotangent_is_not_used_is_named():
     assert "does not use the cotangent of result['sum']" in report.findings[0].message
 
 
+def test_a_result_whose_cotangent_is_not_used_hides_no_other_mistake():
+    def two(x, s):
+        return s * jnp.sin(x), s * jnp.sum(x)
+
+    by_hand = jax.custom_vjp(two)
+    by_hand.defvjp(
+        lambda x, s: (two(x, s), (x, s)),
+        lambda rest, g: (2 * rest[1] * jnp.cos(rest[0]) * g[0], jnp.sum(jnp.sin(rest[0]) * g[0])),
+    )
+    report = fcnet.check_vjp(by_hand, two, jnp.array([0.3, -1.2, 0.8]), jnp.array(1.5))
+    assert [finding.kind for finding in report.findings] == ["ignores_cotangent", "factor_2"]
+    assert "the gradient of x" in report.findings[1].message
+
+
 def square(x):
     return x * x
 

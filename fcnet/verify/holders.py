@@ -9,9 +9,11 @@ import dataclasses
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, MutableSequence, Sequence
 from itertools import chain, product
 from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy, with_floats
 from fcnet.layouts import WORDS, words_of
@@ -21,6 +23,7 @@ from fcnet.verify.forms import is_one_array
 from fcnet.verify.location import value_in
 from fcnet.verify.regroup import STYLES
 from fcnet.verify.snapshot import attributes, restored
+from fcnet.verify.types import Finding
 
 WHOLE = {"params", "parameters", "theta", "thetas"}
 """Names of attributes that hold all parameters."""
@@ -52,6 +55,12 @@ CONTENTS = ("value", "data", "val", "array", "values", "tensor")
 OF_ARRAYS = ("grad", "g")
 """Names of attributes that hold its gradient: of an array, such as a tensor, or beside it."""
 
+KEEPING = {"nondeterministic", "stateful", "momentum", "averaged_gradients"}
+"""Kinds of findings of a program that keeps something from call to call, as momentum does."""
+
+MOST_KEPT = 4
+"""How many arrays that it may keep are named."""
+
 Checker = TypeVar("Checker", bound=Callable[..., Any])
 
 
@@ -70,9 +79,32 @@ def takes_objects(check: Checker) -> Checker:
             if callable(penalty := options.get("penalty")):
                 of_arrays = functools.partial(_of_filled, penalty, holder)
                 options["penalty"] = functools.update_wrapper(of_arrays, penalty)
-            return check(function, holder.arrays(), x, y, **options)
+            arrays = ((path, array) for path, array in _arrays(params) if is_floating(array))
+            before = {path: np.array(to_numpy(array)) for path, array in arrays}
+            report = check(function, holder.arrays(), x, y, **options)
+            return dataclasses.replace(
+                report, notes=(*report.notes, *_kept_notes(holder, before, report.findings))
+            )
 
     return wrapper  # type: ignore[return-value]
+
+
+def _kept_notes(
+    holder: "Holder", before: Mapping[Path, np.ndarray], findings: Sequence[Finding]
+) -> list[str]:
+    """What calls change in the object beside its parameters, if they do not repeat themselves."""
+    if KEEPING.isdisjoint(finding.kind for finding in findings):
+        return []
+    own = {*holder.paths, *holder.aliases}
+    changed = sorted(
+        holder.place(path)
+        for path, array in _arrays(holder.owner)
+        if path in before and path not in own and is_floating(array)
+        if not np.array_equal(to_numpy(array), before[path])
+    )
+    names = ", ".join(changed[:MOST_KEPT]) + ", ..." * (len(changed) > MOST_KEPT)
+    said = f"the calls change {names} too: set back before each call what is not made anew in it"
+    return [said] * bool(changed)
 
 
 def _of_filled(penalty: Callable[..., Any], holder: "Holder", arrays: Any, *n: Any) -> Any:
@@ -135,7 +167,7 @@ class Holder(NamedTuple):
     def arrays(self) -> Held:
         """The arrays that the object holds now."""
         held = Held(_nested({path: with_floats(_at(self.owner, path)) for path in self.paths}))
-        held.places = {path: self._place(path) for path in self.paths}
+        held.places = {path: self.place(path) for path in self.paths}
         if others := self._others():
             held.others = (
                 f"; the {type(self.owner).__name__} has {others} too, not taken for parameters by "
@@ -155,7 +187,7 @@ class Holder(NamedTuple):
             if NO_PARAMETER.isdisjoint(map(str, words_of(name)))  # V is no v, a velocity
         )
 
-    def _place(self, path: Path) -> str:
+    def place(self, path: Path) -> str:
         """Such as "net.params['W1']" or "net.layers[0].weight"."""
         text, value = "net", self.owner
         for key in path:

@@ -472,3 +472,24 @@ def test_they_are_told_where_the_params_do_not_chain_too():
     net = SimpleNamespace(W1=W1, W2=W2[1:], V=W2)
     with pytest.raises(ValueError, match=r"do not chain.*has V \(4, 2\) too, not taken"):
         fcnet.check(lambda x, y: None, net, X, Y, batched=True)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_an_object_keeps_from_call_to_call_is_named(keeps):
+    """As momentum does; caches that do not exist before the first call are not named."""
+    names = ("W1", "b1", "W2", "b2")
+    own = dict(zip(names, arrays(), strict=True))
+    net = SimpleNamespace(**own, velocity={name: 0 * a for name, a in own.items()}, rate=RATE)
+
+    def step(x: Any, y: Any) -> None:
+        net.cache = x + 0
+        g = gradients(*(getattr(net, name) for name in names), x, y, False)
+        for name, gradient in zip(names, g, strict=True):
+            net.velocity[name] = 0.7 * net.velocity[name] * keeps + gradient
+            setattr(net, name, getattr(net, name) - RATE * net.velocity[name])
+
+    report = fcnet.check(step, net, X, Y, batched=True, activation="tanh", learning_rate=RATE)
+    assert report.ok != keeps
+    said = [note for note in report.notes if "the calls change" in note]
+    places = ", ".join(f"net.velocity['{name}']" for name in sorted(names))
+    assert [note.startswith(f"the calls change {places} too") for note in said] == [True] * keeps

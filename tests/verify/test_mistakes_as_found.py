@@ -285,3 +285,50 @@ def test_a_decay_of_1_is_no_step_with_a_negative_rate():
     report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
     assert [f.kind for f in report.findings] == ["weight_decay"]
     assert "no input here tells them apart" not in report.findings[0].message
+
+
+def mixed_network(activations: list[str], power: int) -> Any:
+    """A backward pass with an activation for each hidden layer, and a power of its slopes."""
+    sigmas = [fcnet.ACTIVATIONS[name] for name in activations]
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        z, a = [], [x]
+        for k, (W, b) in enumerate(params):
+            z.append(a[-1] @ W.T + b)
+            a.append(np.asarray(sigmas[k].function(z[-1])) if k < len(sigmas) else z[-1])
+        delta, gradient = (a[-1] - y) / len(x), []
+        for k in reversed(range(len(params))):
+            gradient.append((delta.T @ a[k], delta.sum(0)))
+            if k:
+                slopes = np.asarray(sigmas[k - 1].derivative(z[k - 1]))
+                delta = (delta @ params[k][0]) * slopes**power
+        return gradient[::-1]
+
+    return backward
+
+
+def arguments_of(*sizes: int) -> tuple[Any, Any, Any]:
+    """Pairs (W, b) of a network, and a batch."""
+    rng = np.random.default_rng(3)
+    pairs = zip(sizes[1:], sizes[:-1], strict=True)
+    params = [(rng.normal(size=(m, below)), rng.normal(size=m)) for m, below in pairs]
+    return params, rng.normal(size=(7, sizes[0])), rng.normal(size=(7, sizes[-1]))
+
+
+@pytest.mark.parametrize(
+    ("names", "power"), [(["relu", "tanh"], 1), (["tanh", "relu", "sigmoid"], 2)]
+)
+def test_different_activations_of_hidden_layers_are_told(names, power):
+    """Of a right gradient and of a wrong one: no line can be judged by one activation."""
+    arguments = arguments_of(*(4, 5, 6, 3)[: len(names) + 1], 2)
+    report = fcnet.check(mixed_network(names, power), *arguments, batched=True)
+    (finding,) = report.findings
+    assert finding.kind == "other_description"
+    assert all(f"{name} in layer {k}" in finding.message for k, name in enumerate(names, start=1))
+
+
+def test_one_activation_is_not_told_as_different_ones():
+    wrong = mixed_network(["tanh", "tanh"], power=2)
+    report = fcnet.check(wrong, *arguments_of(4, 5, 6, 2), batched=True, activation="tanh")
+    assert "other_description" not in {finding.kind for finding in report.findings}
+    assert not report.ok

@@ -9,6 +9,7 @@ import numpy as np
 
 from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass, rows_of
 from fcnet.verify.candidate import Call, Candidate
+from fcnet.verify.diagnose.activations import different_activations
 from fcnet.verify.diagnose.blame import Observation, diagnose
 from fcnet.verify.diagnose.clipped import clipped
 from fcnet.verify.diagnose.decay import odd_terms
@@ -190,6 +191,13 @@ class Causes:
         unused = _any_unknown(self._lines) and ignores_biases(self.subject, self.trials)
         return [UNUSED_BIASES] if unused else []
 
+    def activations(self) -> list[Finding]:
+        """That the hidden layers have different activations, so that no line can be judged."""
+        if self.subject.unread:
+            return []
+        described, format = self.subject.cost.objective.activation, self.subject.format
+        return different_activations(self._answered, described, format)
+
     def statistics(self) -> list[Finding]:
         """That it has statistics of the batch, if it is not known better how a line is wrong."""
         unclear = not {"unknown", "not_finite", "zero"}.isdisjoint(f.kind for f in self._lines)
@@ -239,6 +247,7 @@ CAUSES: tuple[Callable[[Causes], list[Finding]], ...] = (
     lambda causes: online_steps(causes.subject, causes.trials),
     Causes.clip,
     lambda causes: other_places(causes.subject, causes.trials),
+    Causes.activations,
     Causes.only_slip,
     Causes.unused_biases,
     Causes.statistics,

@@ -174,7 +174,8 @@ def form_findings(tried: Tried, causes: Causes, otherwise: str) -> list[Finding]
     if otherwise:
         # Calls on other numbers of examples may have failed for the layout alone.
         return [*protocol.findings, *description_findings(otherwise, [])]
-    form = [*protocol.findings, *(finding for call in tried.calls for finding in call.findings)]
+    of_calls = (finding for call in tried.calls for finding in call.findings)
+    form = [*protocol.findings, *tried.fixed, *of_calls]
     if not RANDOM.isdisjoint(finding.kind for finding in form) and causes.dropout:
         form = [finding for finding in form if finding.kind not in RANDOM]
     if losses and (tried.all_right or not (causes.dropout or causes.has_other_loss(protocol.own))):

@@ -31,6 +31,7 @@ class Tried:
         references: what is right there.
         protocol: what the calls on the first two inputs show of its form.
         notes: what the answers show, such as terms of its own loss.
+        fixed: a warning where it takes one number of examples only.
     """
 
     subject: BackwardPass
@@ -38,6 +39,7 @@ class Tried:
     references: Sequence[Reference]
     protocol: Protocol
     notes: Sequence[str]
+    fixed: tuple[Finding, ...] = ()
 
     @property
     def cases(self) -> list[Case]:
@@ -84,8 +86,7 @@ def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:
     if warning is None:
         return tried
     again = _try(candidate, cost, varied_inputs(candidate, cost, key, own_number=True))
-    findings = (*again.protocol.findings, warning)
-    return replace(again, protocol=again.protocol._replace(findings=findings))
+    return replace(again, fixed=(warning,))
 
 
 def _fixed_number(calls: Sequence[Call]) -> Finding | None:

@@ -50,7 +50,7 @@ WORDS = {
 """The words in use, in lower case. The last one in a name counts; the rest names the layer."""
 
 
-LETTERS = r"(?:[iho]\d*){1,2}|out"
+LETTERS = r"(?:[xihoy]\d*){1,2}|out"
 """What names a layer right after the letter w or b: its own letter, or those of both its sides."""
 
 

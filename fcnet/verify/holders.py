@@ -21,7 +21,7 @@ from fcnet.trees import Path, children, leaves
 from fcnet.verify.calling import check_call, name_of_function, required_count
 from fcnet.verify.forms import is_one_array
 from fcnet.verify.location import value_in
-from fcnet.verify.regroup import STYLES
+from fcnet.verify.regroup import GRADIENT_OF, STYLES
 from fcnet.verify.snapshot import attributes, restored
 from fcnet.verify.types import Finding
 
@@ -39,6 +39,9 @@ NO_PARAMETER = frozenset(
     }
 )
 """Words in the names of attributes beside the parameters: gradients, averages, numbers."""
+
+OF_NUMBERS = frozenset({"l", "lambda", "lam", "wd"})
+"""Words in the names of numbers beside the parameters, such as w_l2: no bias is called so."""
 
 VALUES = re.compile(r"^[AaZzXxYy]_?\d*$")
 """Names of what a forward pass keeps: A0, Z1. It may be in one dict with the parameters."""
@@ -118,7 +121,7 @@ def is_object(params: object) -> bool:
     """Whether it is an object with attributes, or a container of objects with parameters.
 
     Or a list or a dict that holds settings too, such as the name of an activation, or a list with
-    None for the input layer.
+    None for the input layer, or a pair of such lists.
     """
     objects = [
         leaf
@@ -127,14 +130,17 @@ def is_object(params: object) -> bool:
     ]
     if children(params) is None:
         return bool(objects)
-    changes = isinstance(params, (MutableMapping, MutableSequence))
+    entries = params if isinstance(params, tuple) else (params,)  # a tuple of lists can change
+    changes = all(isinstance(entry, (MutableMapping, MutableSequence)) for entry in entries)
     return bool(list(_parameters(objects, (), False, set()))) or (changes and _has_settings(params))
 
 
 def _has_settings(container: object) -> bool:
     """Whether arrays stand beside texts or functions, or beside None in a list."""
     values = [leaf for _, leaf in leaves(container)]
-    no_layer = isinstance(container, MutableSequence) and any(v is None for v in container)
+    inner = (entry for _, entry in children(container) or ())
+    lists = [value for value in (container, *inner) if isinstance(value, MutableSequence)]
+    no_layer = any(entry is None for entries in lists for entry in entries)
     settings = no_layer or any(isinstance(v, str) or callable(v) for v in values)
     return settings and any(map(is_one_array, values))
 
@@ -248,9 +254,11 @@ class Holder(NamedTuple):
         wholes = [_at(parent, (whole,)) for whole, parent in product(GRADIENTS, parents)]
         wholes = [whole for whole in wholes if whole is not None]
         own = _at(self.owner, path)
+        like = [other for other in attributes(parents[0]) if _is_gradient_of(str(other), name)]
         values = chain(
             (_at(parent, (other, *rest)) for parent, other in product(parents, names)),
             (_at(whole, (other, *rest)) for whole, other in product(wholes, (name, *names))),
+            (_at(parents[0], (other, *rest)) for other in like if len(like) == 1),
             (_at(whole, rest) for whole in wholes if name in WHOLE),
             (getattr(own, other, None) for other in OF_ARRAYS),
             (_at(parents[0], (other,)) for other in OF_ARRAYS if name.strip("_") in CONTENTS),
@@ -277,10 +285,12 @@ def holder_of(owner: Any) -> Holder:
         if not isinstance(array, (int, float)):
             first.setdefault(id(array), path)
     paths = tuple(path for path, array in places.items() if first.get(id(array), path) == path)
-    if not paths:
+    if all(_roles_of(path) == {"b"} for path in paths):
         names = ", ".join(key for key in attributes(owner) if isinstance(key, str))
+        biases = f"{len(paths)} bias" + "es" * (len(paths) > 1)
+        what = f"weights beside {biases}" if paths else "parameters"
         raise TypeError(
-            f"found no parameters in the {type(owner).__name__} (its attributes: {names or 'none'})"
+            f"found no {what} in the {type(owner).__name__} (its attributes: {names or 'none'})"
             "; expected weights and biases, W1 and b1, params, coefs_ and intercepts_, or layers "
             "with W and b, as arrays of floating numbers. Or pass the arrays themselves as params, "
             "and a function of (params, x, y) that puts them into the object"
@@ -401,6 +411,18 @@ def _gradient_names(name: str) -> list[str]:
     ]
 
 
+def _is_gradient_of(other: str, name: str) -> bool:
+    """Whether a name is that of a gradient of an attribute, with more words in it.
+
+    >>> [_is_gradient_of(other, "W") for other in ("dW_curr", "db_curr", "dW_prev", "W_curr")]
+    [True, False, False, False]
+    """
+    bare = GRADIENT_OF.sub("", other)
+    own, words = (set(_lower_words(text)) for text in (name, bare))
+    known = own - set(WORDS) <= words and NO_PARAMETER.isdisjoint(words)
+    return bare != other and known and _role_of(bare) == _role_of(name)
+
+
 def _may_be_one(key: str | int, value: Any) -> bool:
     """Whether an array may be a parameter; a number with another name is a setting, as lr is.
 
@@ -408,7 +430,9 @@ def _may_be_one(key: str | int, value: Any) -> bool:
     refused in words.
     """
     if is_floating(value):
-        return bool(shape_of(value)) or isinstance(key, int) or is_parameter_name(key)
+        if shape_of(value) or isinstance(key, int):
+            return True
+        return is_parameter_name(key) and OF_NUMBERS.isdisjoint(_lower_words(key))
     if dtype_of(value).kind not in "iu" or not isinstance(key, str) or not is_parameter_name(key):
         return False
     if not shape_of(value):
@@ -447,6 +471,11 @@ def _role_of(name: str) -> str:
     """W or b, by the last word that means one of them; "" if none does."""
     words = reversed(_lower_words(name))
     return next((WORDS[word].role for word in words if word in WORDS), "")
+
+
+def _roles_of(path: Path) -> set[str]:
+    """W, b, both or none, by all names of a path."""
+    return {_role_of(key) for key in path if isinstance(key, str)} - {""}
 
 
 def _lower_words(name: str) -> list[str]:

@@ -315,6 +315,7 @@ def test_other_parameters_are_found_too():
         (SimpleNamespace(depth=3, dW1=np.ones(2)), "attributes: depth, dW1.*weights and biases"),
         (SimpleNamespace(weights=["a"]), "found no parameters"),
         (SimpleNamespace(), "attributes: none"),
+        (SimpleNamespace(K=np.ones((3, 2)), b=np.ones(3)), "no weights beside 1 bias .*K, b"),
     ],
 )
 def test_an_object_without_parameters_is_refused(net, words):

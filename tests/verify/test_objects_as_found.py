@@ -361,7 +361,46 @@ def after_none(slip: bool) -> tuple[Any, Any]:
     return matrices, backward
 
 
+def of_lists(slip: bool) -> tuple[Any, Any]:
+    """A pair of lists whose places are the layers: the first, for the inputs, has no arrays."""
+    W1, b1, W2, b2 = arrays()
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        (_, *W), (_, *b) = params
+        dW1, db1, dW2, db2 = gradients(W[0], b[0], W[1], b[1], x, y, slip)
+        return [None, dW1, dW2], [None, db1, db2]
+
+    return ([None, W1, W2], [None, b1, b2]), backward
+
+
+def with_letters_of_x_and_y(slip: bool) -> tuple[Any, Any]:
+    """The input and the output are layers x and y."""
+    names = ("Wxh", "bh", "Why", "by")
+    net = SimpleNamespace(**dict(zip(names, arrays(), strict=True)))
+
+    def backward(x: Any, y: Any) -> Any:
+        return gradients(net.Wxh, net.bh, net.Why, net.by, x, y, slip)
+
+    return net, backward
+
+
+def with_another_word(slip: bool) -> tuple[Any, Any]:
+    """Gradients are dW_curr and db_curr, beside earlier ones and the numbers of a penalty."""
+    W1, b1, W2, b2 = arrays()
+    settings = {"w_l2": 0.1, "b_l2": 0.0}
+    layers = [SimpleNamespace(W=W, b=b, dW_prev=0 * W, **settings) for W, b in ((W1, b1), (W2, b2))]
+    net = SimpleNamespace(layers=layers)
+
+    def backward(x: Any, y: Any) -> None:
+        one, two = net.layers
+        g = gradients(one.W, one.b, two.W, two.b, x, y, slip)
+        one.dW_curr, one.db_curr, two.dW_curr, two.db_curr = g
+
+    return net, backward
+
+
 FORMS = (
+    *(of_lists, with_letters_of_x_and_y, with_another_word),
     *(in_a_dict_of_any_name, beside_a_list, misspelt, after_none),
     *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
     *(pairs_of_a_list, with_values, flat_biases, beside_sums, in_singular),

@@ -141,6 +141,12 @@ def check_gradient(
     notes += [note] if (note := result.form.note(first.value)) else []
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
+    if hint := _taken_for_the_value(arguments, result):
+        hinted = [
+            f._replace(message=f"{f.message}; {hint}") if f.quantity == VALUE.quantity else f
+            for f in report.findings
+        ]
+        report = replace(report, findings=tuple(hinted))
     if not claim.upstream and any(finding.kind == "unknown" for finding in report.findings):
         report = replace(report, notes=(*report.notes, NAME_THE_STEPS))
     return add_limits(report, claim, own, draw)
@@ -204,6 +210,23 @@ def _of_another(
             message += f"return {{'d{name}': ...}}" if name.isidentifier() else "name it in a dict"
             return [form_finding("other_argument", message)]
     return []
+
+
+def _taken_for_the_value(arguments: Arguments, result: Result) -> str:
+    """What else a number after a gradient may be, as a db that is summed over too much; or ""."""
+    form = result.form
+    others = [
+        head
+        for i, head in enumerate(arguments.heads)
+        if i not in (form.entries or arguments.first)
+        and {*arguments.leaves_of([i])} & {*arguments.floating}
+    ]
+    if not others or form.location.value in (None, 0) or not isinstance(form.location.value, int):
+        return ""
+    return (
+        "the number after the gradient is read as the value; the gradient of "
+        f"{' or '.join(others)} must have the shape of that"
+    )
 
 
 def _nearest(

@@ -403,7 +403,10 @@ def read(
             findings += [finding._replace(message=finding.message + more) for finding in found]
             arrays.append(array)
         elif not _is_nothing(leaf):
-            message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
+            message = (
+                f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}; "
+                "what is no gradient, such as a Hessian, leave out"
+            )
             findings.append(form_finding("integer_leaf", message))
     if any(array is None for array in arrays):
         return Result(form, None, tuple(findings))
@@ -463,6 +466,9 @@ def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> 
         each = "each " * (len(unclear) > 1)
         where = entries_of(gradient, unclear)
         message += f"; {where} may {each}be a gradient: leave out what is none"
+        if others := _of_others(arguments, gradient):
+            named = ", ".join(f"'d{head}': ..." for head in others)
+            message += f"; of {', '.join(others)} return them in a dict by name, {{{named}}}"
         return form_finding("wrong_structure", message)
     lacking = _lacking(args[first], gradient)
     if lacking:
@@ -472,6 +478,34 @@ def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> 
         if keys and got and expected != {""}:
             message += f"; it {what} {min(keys)}"
     return form_finding("wrong_structure", message)
+
+
+def _of_others(arguments: Arguments, returned: Any) -> list[str]:
+    """The only arguments of which the entries of a tuple may be the gradients in their order.
+
+    As those of W and of a dict b in f(W, mask, b), where a mask of real numbers is passed over.
+    """
+
+    def fits(place: int, entry: Any) -> bool:
+        way = ResultForm((place,))
+        leaves = _leaves(arguments, Parts((entry,), None, {}), way)
+        pairs = zip(arguments.leaves_of([place]), leaves or (), strict=False)
+        return leaves is not None and all(
+            shape_of(arguments.leaves[i]) == shape_of(leaf) if i in arguments.floating else True
+            for i, leaf in pairs
+        )
+
+    def fitting(entries: Sequence[Any], places: Iterator[int]) -> list[int | None]:
+        return [next((i for i in places if fits(i, entry)), None) for entry in entries]
+
+    if not isinstance(returned, (tuple, list)):
+        return []
+    count = len(arguments.heads)
+    first = fitting(returned, iter(range(count)))
+    last = fitting(returned[::-1], iter(reversed(range(count))))[::-1]
+    heads = [arguments.heads[i] for i in first if i is not None]
+    is_clear = first == last and None not in first
+    return heads if is_clear and all(map(str.isidentifier, heads)) else []
 
 
 def _lacking(own: Any, gradient: Any) -> list[str]:

@@ -50,6 +50,12 @@ NOT_CHECKED = (
     "epsilon and every constant of it"
 )
 
+ON_PURPOSE = (
+    "if that is on purpose, as for a step or jnp.round(x), take for the reference "
+    "s(x) + jax.lax.stop_gradient(f(x) - s(x)), where s has the derivative that is meant"
+)
+"""What to do about a surrogate gradient, or one that passes straight through."""
+
 MULTIPLE = -8.0
 """The rule must give, for a cotangent times minus a power of two, that multiple to the last bit."""
 
@@ -278,7 +284,11 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
     repeated, notes = call_again(claim, cases[0], first)
     findings = [*repeated, *check_traced(claim, cases[0], first, rule, both)]
     report = judge_claim(claim, cases, answers, findings, notes)
-    return add_limits(report, claim, cases[0], draw)
+    hinted = [
+        f._replace(message=f"{f.message}; {ON_PURPOSE}") if f.kind == "not_zero" else f
+        for f in report.findings
+    ]
+    return add_limits(replace(report, findings=tuple(hinted)), claim, cases[0], draw)
 
 
 def _answer(

@@ -212,7 +212,7 @@ def test_what_must_be_zero_has_no_factor():
 
     x = np.array([0.3, -1.2, 0.8])
     (finding,) = fcnet.check_gradient(gradient, lambda x: jax.nn.softmax(x).sum(), x).findings
-    assert finding.kind == "unknown"
+    assert finding.kind == "not_zero"
     assert "where 0 must be, for instance at" in finding.message
 
 
@@ -313,6 +313,25 @@ def test_what_is_off_by_little_at_one_place_is_inexact():
             lambda x, at=at: np.cos(x) + 1e-9 * at, lambda x: jnp.sin(x).sum(), x
         )
         assert [finding.kind for finding in report.findings] == [kind]
+
+
+def test_many_arrays_that_are_off_by_little_share_one_finding():
+    rng = np.random.default_rng(0)
+    p = {key: rng.normal(size=5) for key in "abc"}
+
+    def gradient(p):
+        """Right but for one number of each array, off by 1e-9, 1e-8 and 1e-7."""
+        return {
+            key: np.cos(x) + np.eye(5)[2] * 10.0 ** (i - 9) for i, (key, x) in enumerate(p.items())
+        }
+
+    report = fcnet.check_gradient(gradient, lambda p: sum(jnp.sin(x).sum() for x in p.values()), p)
+    (finding,) = report.findings
+    share = max(1e-7 / abs(np.cos(p["c"])).max(), 1e-7)
+    assert finding.kind == "inexact"
+    assert finding.message.startswith(
+        f"the gradient of p['a'], p['b'], p['c'] is off by {share:.0e}"
+    )
 
 
 def test_a_function_of_a_layer_is_told_how_to_be_checked():

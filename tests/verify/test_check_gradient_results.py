@@ -356,3 +356,42 @@ def test_transposed_gradients_of_two_arrays_are_no_other_order(transposed):
     kinds = ["wrong_shape", "wrong_shape"] if transposed else ["leaf_order"]
     assert [finding.kind for finding in report.findings] == kinds
     assert all("transposed" in f.message for f in report.findings) == transposed
+
+
+def masked(s, H, mask, p):
+    return jnp.sum(mask * jnp.tanh(H @ s + p["b"]))
+
+
+def test_gradients_that_pass_over_a_mask_of_real_numbers_are_told_their_names():
+    rng = np.random.default_rng(0)
+    args = rng.normal(size=3), rng.normal(size=(4, 3)), np.array([1.0, 0, 1, 1]), {"b": np.ones(4)}
+
+    def by_name(s, H, mask, p):
+        d = mask / np.cosh(H @ s + p["b"]) ** 2
+        return {"ds": H.T @ d, "dH": np.outer(d, s), "dp": {"b": d}}
+
+    def in_order(*args):
+        return tuple(by_name(*args).values())
+
+    (finding,) = fcnet.check_gradient(in_order, masked, *args).findings
+    assert finding.kind == "wrong_structure"
+    assert "of s, H, p return them in a dict by name, {'ds': ..., 'dH'" in finding.message
+    assert fcnet.check_gradient(by_name, masked, *args).ok
+    (swapped,) = fcnet.check_gradient(lambda *a: in_order(*a)[::-1], masked, *args).findings
+    assert "by name, {" not in swapped.message
+
+
+def test_a_number_after_the_gradient_may_be_a_bias_gradient_without_its_shape():
+    def function(W, ids, b):
+        return jnp.sum((W[ids] + b) ** 2)
+
+    def gradient(W, ids, b, axis=None):
+        d, dW = 2 * (W[ids] + b), np.zeros_like(W)
+        np.add.at(dW, ids, d)
+        return dW, d.sum(axis)
+
+    args = np.arange(6.0).reshape(3, 2), np.array([0, 2, 1, 1]), np.ones(2)
+    (finding,) = fcnet.check_gradient(gradient, function, *args).findings
+    assert finding.quantity == "J"
+    assert finding.message.endswith("the gradient of b must have the shape of that")
+    assert fcnet.check_gradient(lambda *a: gradient(*a, axis=0), function, *args).ok

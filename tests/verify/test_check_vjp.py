@@ -449,3 +449,18 @@ def test_a_plain_number_is_an_argument_too(factor, verdict):
     report = fcnet.check_vjp(rule, square, 0.3)
     assert report.verdict == verdict, str(report)
     assert [finding.kind for finding in report.findings] == ["factor_half"] * (factor == 1)
+
+
+def test_a_surrogate_gradient_is_told_how_to_be_checked():
+    @jax.custom_vjp
+    def spike(x):
+        return jnp.heaviside(x, 0.0)
+
+    spike.defvjp(lambda x: (spike(x), x), lambda x, g: (g / jnp.cosh(x) ** 2,))
+    x = np.random.default_rng(0).normal(size=5)
+    (finding,) = fcnet.check_vjp(spike, lambda x: jnp.heaviside(x, 0.0), x).findings
+    assert finding.kind == "not_zero"
+    assert "s(x) + jax.lax.stop_gradient(f(x) - s(x))" in finding.message
+    for s, ok in ((jnp.tanh, True), (jnp.sin, False)):
+        twin = lambda x, s=s: s(x) + jax.lax.stop_gradient(spike(x) - s(x))  # noqa: E731
+        assert fcnet.check_vjp(spike, twin, x).ok == ok

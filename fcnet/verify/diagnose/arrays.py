@@ -7,6 +7,7 @@ all inputs and yields what it recognises.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,13 +87,21 @@ class WrongArray(NamedTuple):
 
 def explain_arrays(wrong: Sequence[WrongArray]) -> list[Finding]:
     """A finding for each kind of mistake, which names the arrays that share it."""
-    shared: dict[tuple[str, ...], list[str]] = {}
+    shared: dict[tuple[str, ...], list[WrongArray]] = {}
     for array in wrong:
-        shared.setdefault((array.quantity, array.phrase, *_recognise(array)), []).append(array.path)
-    return [
-        form_finding(kind, f"{phrase.format(', '.join(paths))} {text}", quantity=quantity)
-        for (quantity, phrase, kind, text), paths in shared.items()
-    ]
+        kind, text = _recognise(array)
+        text = "" if kind == "inexact" else text  # their errors differ in size
+        shared.setdefault((array.quantity, array.phrase, kind, text), []).append(array)
+    findings = []
+    for (quantity, phrase, kind, text), arrays in shared.items():
+        subject = phrase.format(", ".join(array.path for array in arrays))
+        every = [
+            [*chain(*values)] for values in zip(*((a.got, a.right) for a in arrays), strict=True)
+        ]
+        findings.append(
+            form_finding(kind, f"{subject} {text or little(*every)}", quantity=quantity)
+        )
+    return findings
 
 
 def _recognise(array: WrongArray) -> Match:
@@ -114,7 +123,7 @@ def _zero(array: WrongArray) -> Iterator[Match]:
 def _not_zero(array: WrongArray) -> Iterator[Match]:
     if all((abs(right) <= a).all() for right, a in zip(array.right, array.allowed, strict=True)):
         returned, _, where = _wrong_number(array)
-        yield "unknown", f"is {returned} where 0 must be{where}; it must be 0 everywhere"
+        yield "not_zero", f"is {returned} where 0 must be{where}; it must be 0 everywhere"
 
 
 def _one_factor(array: WrongArray) -> Iterator[Match]:

@@ -22,6 +22,10 @@ def is_none(value: object) -> bool:
     return value is None
 
 
+OF_PARTS = "of complex numbers, check a function of their real and imaginary parts"
+"""What to do about a complex argument."""
+
+
 class Arguments(NamedTuple):
     """Positional arguments of a function, taken apart.
 
@@ -156,6 +160,11 @@ def call(
     return Called(value, None, mutations)
 
 
+def is_complex(leaf: Any) -> bool:
+    """Whether it holds complex numbers."""
+    return is_array(leaf) and dtype_of(leaf).kind == "c"
+
+
 def take_apart(
     function: Callable[..., Any], args: Sequence[Any], static: Collection[int] = ()
 ) -> Arguments:
@@ -179,6 +188,7 @@ def take_apart(
     if not floating:
         raise TypeError(
             "none of the arguments holds floating-point numbers: nothing has a gradient"
+            + f"; {OF_PARTS}" * any(map(is_complex, leaves))
         )
     for i in floating:
         if dtype_of(leaves[i]).name not in FORMATS:

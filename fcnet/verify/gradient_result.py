@@ -13,7 +13,7 @@ import numpy as np
 
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy
 from fcnet.trees import children, leaves
-from fcnet.verify.arguments import Arguments, as_answer, is_none
+from fcnet.verify.arguments import OF_PARTS, Arguments, as_answer, is_complex, is_none
 from fcnet.verify.forms import (
     FOR_A_CONSTANT,
     OF_ANY_FUNCTION,
@@ -403,9 +403,13 @@ def read(
             findings += [finding._replace(message=finding.message + more) for finding in found]
             arrays.append(array)
         elif not _is_nothing(leaf):
+            hint = (
+                OF_PARTS
+                if is_complex(arguments.leaves[i])
+                else "what is no gradient, such as a Hessian, leave out"
+            )
             message = (
-                f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}; "
-                "what is no gradient, such as a Hessian, leave out"
+                f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}; {hint}"
             )
             findings.append(form_finding("integer_leaf", message))
     if any(array is None for array in arrays):

@@ -107,6 +107,18 @@ def test_an_error_that_is_small_is_no_slip_in_a_formula():
     assert fcnet.check_gradient(lambda x: gradient(x, (2 * np.pi) ** -0.5), gelu, x).ok
 
 
+def test_an_error_near_rounding_is_no_factor():
+    """As of an epsilon of 1e-16: any edit that changes little would explain it."""
+
+    def gradient(x):
+        return np.cos(x) * (1 + factor)
+
+    x = np.full(5, 0.7)
+    factor = 1.5 * fcnet.check_gradient(np.cos, lambda x: jnp.sin(x).sum(), x).leaves[0].tolerance
+    report = fcnet.check_gradient(gradient, lambda x: jnp.sin(x).sum(), x)
+    assert [finding.kind for finding in report.findings] == ["inexact"], str(report)
+
+
 def test_a_function_without_a_derivative_is_refused():
     def until_small(x):
         return jax.lax.while_loop(lambda s: s > 1, lambda s: s / 2, x.sum())

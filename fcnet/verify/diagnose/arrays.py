@@ -126,6 +126,12 @@ def _not_zero(array: WrongArray) -> Iterator[Match]:
         yield "not_zero", f"is {returned} where 0 must be{where}; it must be 0 everywhere"
 
 
+def _barely_wrong(array: WrongArray) -> Iterator[Match]:
+    """Off by less than twice what rounding explains: any edit that changes little would fit."""
+    if array.is_multiple(1.0):
+        yield from _nearly_right(array)
+
+
 def _one_factor(array: WrongArray) -> Iterator[Match]:
     for known, kind, *_ in FACTORS:
         if array.is_multiple(known):
@@ -337,6 +343,7 @@ SIGNATURES = (
     _not_finite,
     _zero,
     _not_zero,
+    _barely_wrong,
     _one_factor,
     _terms,
     _rearranged,

@@ -212,8 +212,9 @@ OF_ANY_FUNCTION = (
 
 def of_examples(n: int) -> tuple[WrongShape, ...]:
     """What makes the gradient of a network on n examples have a wrong shape."""
+    hint = f"{_TRANSPOSED.hint}; if your update turns it, check that step, with learning_rate="
     return (
-        _TRANSPOSED,
+        _TRANSPOSED._replace(hint=hint),
         _AXES_OF_ONE,
         WrongShape(
             lambda got, expected: math.prod(got) == 1,

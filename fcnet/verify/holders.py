@@ -429,15 +429,20 @@ def _may_be_one(key: str | int, value: Any) -> bool:
     A bias may be the whole number 0. An integer array with the name of a parameter is one, which is
     refused in words.
     """
+    if not shape_of(value) and isinstance(key, str) and not _is_name_of_number(key):
+        return False
     if is_floating(value):
-        if shape_of(value) or isinstance(key, int):
-            return True
-        return is_parameter_name(key) and OF_NUMBERS.isdisjoint(_lower_words(key))
+        return True
     if dtype_of(value).kind not in "iu" or not isinstance(key, str) or not is_parameter_name(key):
         return False
     if not shape_of(value):
         return _role_of(key) == "b" and not value
     return is_one_array(value)
+
+
+def _is_name_of_number(name: str) -> bool:
+    """Whether a number of this name may be a parameter, as b may, and w_l2 may not."""
+    return is_parameter_name(name) and OF_NUMBERS.isdisjoint(_lower_words(name))
 
 
 def _arrays(owner: Any) -> Iterator[tuple[Path, Any]]:

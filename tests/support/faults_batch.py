@@ -20,6 +20,10 @@ def _sum(m: SimpleNamespace, k: int) -> bool:
     return m.setting.reduction == "sum"
 
 
+def _mean_above_first(m: SimpleNamespace, k: int) -> bool:
+    return _mean(m, k) and k > 1
+
+
 def _several_classes(m: SimpleNamespace, k: int) -> bool:
     return k == m.r and m.setting.loss == "softmax_cross_entropy"
 
@@ -56,6 +60,7 @@ SHARES = (
     *everywhere("n_plus_1", lambda m, k, v: v * m.n / (m.n + 1), _mean),
     *everywhere("root_n", lambda m, k, v: v * np.sqrt(m.n), _mean),
     *everywhere("per_feature", lambda m, k, v: v * m.n / m.X.shape[1], _mean),
+    *everywhere("per_input", lambda m, k, v: v * m.n / m.W[k].shape[1], _mean_above_first),
     *everywhere("per_target", lambda m, k, v: v * m.n / m.Y.shape[1], _mean),
     *_some("first_example_averaged", slice(0, 1), _mean),
     *_some("last_example_averaged", slice(-1, None), _mean),
@@ -109,6 +114,9 @@ COUPLINGS = (
 )
 
 OVER_UNITS = Fault("over_units", DB, lambda m, k, v: m.D[k].sum(1))
+NOT_TRANSPOSED = Fault(
+    "not_transposed", DW, lambda m, k, v: v if m.n == 1 else (m.A[k - 1] @ m.D[k]).T
+)
 """Only on layers with as many units as the batch has examples."""
 
 BATCH_FAULTS = (*SHARES, *COUPLINGS)

@@ -138,10 +138,17 @@ def _by_prediction(m: SimpleNamespace) -> np.ndarray:
     return -m.Y / m.mean * m.share
 
 
+def _masked(back: np.ndarray, by: np.ndarray) -> np.ndarray:
+    return np.where(by > 0, back, 0.01)
+
+
 DELTAS = [
     Fault("bias_column", DELTA, _cut(True, slice(0, -1)), hidden),
     Fault("bias_column", DELTA, _cut(False, slice(1, None)), hidden),
     Fault("bias_column", DELTA, _cut(True, slice(0, -1), slopes_too=True), hidden),
+    Fault("bias_column", DELTA, lambda m, k, v: np.hstack([0 * v[:, :1], v[:, :-1]]), hidden),
+    Fault("constant_where_masked", DELTA, lambda m, k, v: _masked(m.back[k], m.Z[k]), hidden),
+    Fault("constant_where_masked", DELTA, lambda m, k, v: _masked(m.back[k], m.back[k]), hidden),
     Fault(
         "activities_above", DELTA, lambda m, k, v: (m.A[k + 1] @ m.W[k + 1]) * slope(m, k), hidden
     ),
@@ -248,6 +255,7 @@ BIASES = [
     Fault("last_column", DB, lambda m, k, v: v * m.A[k - 1][0, -1]),
     Fault("times_own_activation", DB, lambda m, k, v: v * m.A[k][0]),
     Fault("parameter_returned", DB, lambda m, k, v: m.b[k] - 0.1 * v),
+    Fault("derivative_alone", DB, lambda m, k, v: (m.share * slope(m, k)).sum(0), hidden),
     Fault("bias_for_gradient", DB, lambda m, k, v: 0.1 * m.b[k]),
     Fault("swapped_below", DB, lambda m, k, v: _below(m, k).sum(0), _square_below),
     Fault(

@@ -387,7 +387,7 @@ def with_letters_of_x_and_y(slip: bool) -> tuple[Any, Any]:
 def with_another_word(slip: bool) -> tuple[Any, Any]:
     """Gradients are dW_curr and db_curr, beside earlier ones and the numbers of a penalty."""
     W1, b1, W2, b2 = arrays()
-    settings = {"w_l2": 0.1, "b_l2": 0.0}
+    settings = {"w_l2": 0.1, "b_l2": 0}
     layers = [SimpleNamespace(W=W, b=b, dW_prev=0 * W, **settings) for W, b in ((W1, b1), (W2, b2))]
     net = SimpleNamespace(layers=layers)
 

@@ -206,7 +206,7 @@ def _try_constant(mistake: Mistake, lines: Sequence[Line], edits: Iterable[Any])
     # The entry with the most evidence determines the constant, so it does not count.
     digits -= max(line.evidence(value).max() for line, value in zip(lines, values, strict=True))
     says = mistake.says.replace("{c}", multiple(c))
-    severity: Severity = "warning" if abs(c) <= mistake.harmless else "error"
+    severity: Severity = "warning" if 0 < abs(c) <= mistake.harmless else "error"
     return _Fit(Explanation(mistake.kind, says, FITTED, severity, float(c)), digits)
 
 

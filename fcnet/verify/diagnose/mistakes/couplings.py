@@ -155,6 +155,13 @@ COUPLINGS = (
         "pairs delta[{k}] with a[{below}] in the reverse order of examples",
     ),
     Mistake(
+        "not_transposed",
+        "W",
+        lambda batch, k: batch.share * (batch.a(k - 1) @ batch.delta(k)).T,
+        "is the product of a[{below}] and delta[{k}] without the transpose, which adds up units, "
+        "not examples: it has this shape only for as many examples as units",
+    ),
+    Mistake(
         "over_units",
         "b",
         lambda batch, k: batch.share * batch.delta(k).sum(1),

@@ -167,7 +167,7 @@ SLOPES = (
     ),
     Mistake(
         "derivative_alone",
-        "24",
+        "24b",
         lambda s, e, k: e.slope(k),
         "is sigma'(z[{k}]) alone: the factor before it is missing",
     ),
@@ -176,6 +176,18 @@ SLOPES = (
         "4",
         lambda s, e, k: s.back * (s.back > 0),
         "has its mask from the sign of W[{above}]^T delta[{above}], not of z[{k}]",
+    ),
+    Mistake(
+        "constant_where_masked",
+        "4",
+        lambda s, e, k: (s.back * (e.z(k) > 0), 1.0 * (e.z(k) <= 0)),
+        "is {c} itself where z[{k}] is not positive, not {c} times W[{above}]^T delta[{above}]",
+    ),
+    Mistake(
+        "constant_where_masked",
+        "4",
+        lambda s, e, k: (s.back * (s.back > 0), 1.0 * (s.back <= 0)),
+        "is {c} itself where W[{above}]^T delta[{above}], not z[{k}], is not positive",
     ),
     Mistake(
         "guided",

@@ -177,7 +177,12 @@ DELTAS = [
         lambda m, k, v: m.D[k + 1][:, :1] * m.W[k + 1][0] * slope(m, k),
         lambda m, k: hidden(m, k) and wide(m, k + 1),
     ),
-    Fault("divided_by_derivative", DELTA, lambda m, k, v: m.back[k] / slope(m, k)),
+    Fault(
+        "divided_by_derivative",
+        DELTA,
+        lambda m, k, v: m.back[k] / slope(m, k),
+        lambda m, k: m.setting.activation != "relu",  # 1 / 0 is called not finite
+    ),
     Fault("derivative_at_back", DELTA, back(lambda m, k, v: sigma(m, k)[1](m.back[k])), hidden),
     Fault("output_derivative", DELTA, back(lambda m, k, v: sigma(m, m.r)[1](m.Z[k])), hidden),
     Fault("decision", DELTA, _decision, _classified),

@@ -7,7 +7,6 @@ all inputs and yields what it recognises.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,13 +93,11 @@ def explain_arrays(wrong: Sequence[WrongArray]) -> list[Finding]:
         shared.setdefault((array.quantity, array.phrase, kind, text), []).append(array)
     findings = []
     for (quantity, phrase, kind, text), arrays in shared.items():
-        subject = phrase.format(", ".join(array.path for array in arrays))
-        every = [
-            [*chain(*values)] for values in zip(*((a.got, a.right) for a in arrays), strict=True)
-        ]
-        findings.append(
-            form_finding(kind, f"{subject} {text or little(*every)}", quantity=quantity)
-        )
+        paths = ", ".join(array.path for array in arrays)
+        got = [values for array in arrays for values in array.got]
+        right = [values for array in arrays for values in array.right]
+        message = f"{phrase.format(paths)} {text or little(got, right)}"
+        findings.append(form_finding(kind, message, quantity=quantity))
     return findings
 
 

@@ -204,8 +204,11 @@ def _of_another(
             continue
         right = trace(_autodiff(function, arguments, [j], (), False), arguments.values)
         every = [evaluate(right, trial.case.leaves)[0] for trial in trials]
-        pairs = zip(got, every, strict=True)
-        if all((abs(g - r) <= half * abs(r).max(initial=0)).all() for g, r in pairs):
+        near = (
+            (abs(g - r) <= half * abs(r).max(initial=0)).all()
+            for g, r in zip(got, every, strict=True)
+        )
+        if any(map(np.any, every)) and all(near):  # 0 is also what is not computed
             message = f"the gradient of {own.path} is that of {name}; if it is to be that one, "
             message += f"return {{'d{name}': ...}}" if name.isidentifier() else "name it in a dict"
             return [form_finding("other_argument", message)]

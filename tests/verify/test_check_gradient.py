@@ -246,6 +246,14 @@ def test_a_gradient_of_another_argument_is_told():
     assert [finding.kind for finding in wrong.findings] == ["unknown"]
 
 
+def test_zeros_are_not_told_as_the_gradient_of_an_argument_that_is_not_used():
+    v, u = np.array([0.2, 0.5, 0.3]), np.array([0.3, 0.3, 0.4])
+    report = fcnet.check_gradient(
+        lambda v, u: np.zeros(3), lambda v, u: jnp.sum(v**2) + 0 * jnp.sum(u), v, u
+    )
+    assert [finding.kind for finding in report.findings] == ["zero"]
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_how_to_find_a_wrong_step_is_said_until_steps_are_named(named):
     def function(x):

@@ -171,7 +171,7 @@ def _typed(data: bytes, form: Format, numbers: Collection[str]) -> dict[str, Cel
     number, text = arrow().float64(), arrow().string()
     kinds = {name: number if name in numbers else text for name in form.names}
     try:
-        return _parse(data, form, kinds, _skip_remarks)
+        return _parse(data, form, kinds)
     except arrow().ArrowInvalid:
         return None
 
@@ -181,22 +181,21 @@ def _texts(
 ) -> dict[str, Cells]:
     """Some columns as they are written; `line` says which one comes after a part of the data."""
     kinds = dict.fromkeys(names, arrow().string())
-    bad: list[Any] = []
-
-    def unfit(row: Any) -> str:
-        if _skip_remarks(row) == "error":
-            bad.append(row)
-            return "error"
-        return "skip"
-
     try:
-        return _parse(data, form, kinds, unfit)
+        return _parse(data, form, kinds)
     except arrow().ArrowInvalid as error:
+        bad: list[Any] = []
+
+        def unfit(row: Any) -> str:
+            if _skip_remarks(row) == "error":
+                bad.append(row)
+                return "error"
+            return "skip"
+
+        with suppress(arrow().ArrowInvalid):
+            _parse(data, form, kinds, unfit)
         if not bad:
             raise ValueError(f"the rows cannot be read: {error}") from error
-        bad.clear()
-        with suppress(arrow().ArrowInvalid):  # again, since only one thread counts the rows
-            _parse(data, form, kinds, unfit, use_threads=False)
         row = bad[0]
         place = line(data[: row_begins(data, form.separator)[row.number - 1]])
         raise ValueError(
@@ -213,17 +212,25 @@ def _parse(
     data: bytes,
     form: Format,
     kinds: Mapping[str, Any],
-    unfit: Callable[[Any], str],
-    use_threads: bool = True,
+    unfit: Callable[[Any], str] | None = None,
 ) -> dict[str, Cells]:
-    """The columns of these kinds, by their names."""
+    """The columns of these kinds, by their names; `unfit` is called for rows of other lengths.
+
+    Arrow's threads may hold what they read for a moment after it is read. If Python ends in that
+    moment, they abort it where they hold an object of Python's. They read a copy of Arrow's own,
+    therefore, and rows are read without threads where a function of Python's is called for them.
+    """
     import pyarrow.csv as arrow_csv
 
     number = {name: str(column) for column, name in enumerate(form.names)}
+    if unfit is None and b"# " in data:
+        unfit = _skip_remarks
+    copy = arrow().BufferOutputStream()
+    copy.write(data)
     table = arrow_csv.read_csv(
-        arrow().BufferReader(data),
+        arrow().BufferReader(copy.getvalue()),
         arrow_csv.ReadOptions(
-            column_names=[*number.values()], use_threads=use_threads, block_size=len(data) + 1
+            column_names=[*number.values()], use_threads=unfit is None, block_size=len(data) + 1
         ),
         arrow_csv.ParseOptions(
             delimiter=form.separator,

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
 from fcnet.data import delimited, pieces
 from fcnet.data.cells import are_plain, array, is_text
+from fcnet.data.format import format_of
 from fcnet.data.learn import learn_schema
 from fcnet.data.read import Table, open_table, read_table
 from fcnet.data.schema import Field, decide, encode, interpret, learn
@@ -503,6 +505,28 @@ def test_many_columns_are_read_a_few_times(tmp_path: Path, monkeypatch: pytest.M
     schema = learn_schema(open_table(file), "c39")
     assert "each of 0 to 6 once; does it number the rows?" in {f.note for f in schema.features}
     assert 0 < len(opened) <= 3
+
+
+def test_no_thread_of_arrow_holds_what_python_owns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that still does while Python ends aborts it: one in thousands of runs."""
+    read, seen = pyarrow.csv.read_csv, []
+
+    def spy(source: Any, options: Any, parse: Any, convert: Any) -> Any:
+        where = source.read_buffer().address
+        source.seek(0)
+        threads = options.use_threads
+        seen.append((threads, bool(parse.invalid_row_handler), where == address))
+        return read(source, options, parse, convert)
+
+    monkeypatch.setattr(pyarrow.csv, "read_csv", spy)
+    (tmp_path / "a.csv").write_text("x,y\n1.5,2")
+    form = format_of(tmp_path / "a.csv", None, None)
+    for data in (b"1.5,2\n6.5,7", b"1.5,2\n# total, 8"):
+        address = pyarrow.py_buffer(data).address
+        delimited._texts(data, form, form.names, len)
+    assert seen == [(True, False, False), (False, True, False)]
 
 
 def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:

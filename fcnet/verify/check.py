@@ -19,9 +19,9 @@ from fcnet.verify.diagnose.descriptions import (
     fits,
     loss_notes,
 )
-from fcnet.verify.holders import takes_objects
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import judge
+from fcnet.verify.objects import takes_objects
 from fcnet.verify.report import Report
 from fcnet.verify.saturation import add_saturation
 from fcnet.verify.snapshot import restored

@@ -23,10 +23,11 @@ from fcnet.verify.claim import (
     properties,
     unreadable,
 )
-from fcnet.verify.gradient_result import Result, read, results_of, returned_names
+from fcnet.verify.gradient_result import Result, read, results_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
 from fcnet.verify.report import Report
+from fcnet.verify.result_form import returned_names
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.double import trace
 from fcnet.verify.truth.evaluate import evaluate

@@ -3,9 +3,7 @@
 That is the value of the function, and the gradients of its named values.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,112 +11,36 @@ import numpy as np
 
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy
 from fcnet.trees import children, leaves
-from fcnet.verify.arguments import OF_PARTS, Arguments, as_answer, is_complex, is_none
+from fcnet.verify.arguments import OF_PARTS, Arguments, as_answer, is_complex
 from fcnet.verify.forms import (
     FOR_A_CONSTANT,
     OF_ANY_FUNCTION,
-    describe,
     is_one_number,
     without_numbers,
     wrong_shape,
 )
 from fcnet.verify.location import (
     Location,
-    entries_of,
     in_one_row,
     is_one_gradient,
     locations_among_others,
-    not_judged,
     numbers_of,
     usual_locations,
 )
+from fcnet.verify.misfit import misfit
 from fcnet.verify.regroup import STYLES, in_one_style
+from fcnet.verify.result_form import (
+    Group,
+    ResultForm,
+    beside_names,
+    has_numbers,
+    leaves_of_gradient,
+    returned_names,
+)
 from fcnet.verify.types import Answer, Finding, form_finding
 
 MISFITS = ("wrong_shape", "integer_leaf")
 """Kinds of findings that speak for another way to read a result, if there is one."""
-
-
-class ResultForm(NamedTuple):
-    """One way to read a result.
-
-    Attributes:
-        entries: the places of the arguments that have an entry in the gradient, in its order; None
-            if it is that of the first argument that has one, alone. What holds no floating-point
-            numbers may be left out.
-        location: of the gradient and the value in the result. The value may stand in one tuple with
-            the gradients of several arguments.
-        named: the named values whose gradients come last in a dict, in the order of the backward
-            pass; () if there are none.
-        keys: of the entries in a dict; () if they come in order.
-        group: of entries of a dict that belong together; None if they stand as they must.
-    """
-
-    entries: tuple[int, ...] | None
-    location: Location = Location()
-    named: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
-    group: "Group | None" = None
-
-    @property
-    def is_reordered(self) -> bool:
-        """Whether entries without keys come in another order than the first arguments."""
-        return not self.keys and self.entries not in (None, (*range(len(self.entries or ())),))
-
-    def parts(self, returned: Any) -> "Parts":
-        """The result taken apart; what does not fit is taken for the gradient."""
-        beside, named = self._without_named(returned)
-        gradient, value = self.location.parts(beside)
-        if self.keys and isinstance(gradient, Mapping) and gradient.keys() >= {*self.keys}:
-            gradient = tuple(gradient[key] for key in self.keys)
-        return Parts(gradient, value, named)
-
-    def left_out(self, returned: Any) -> dict[Any, Any]:
-        """What of a result that fits is neither the gradient nor the value."""
-        beside, _ = self._without_named(returned)
-        gradient, _ = self.location.parts(beside)
-        unnamed = [key for key in gradient if key not in self.keys] if self.keys else []
-        rest = {key: beside[key] for key in self.location.rest}
-        return rest | {key: gradient[key] for key in unnamed}
-
-    def note(self, returned: Any) -> str:
-        """What of a result that fits is not judged, in words; "" if there is nothing."""
-        return not_judged(self._without_named(returned)[0], self.left_out(returned))
-
-    def _without_named(self, returned: Any) -> tuple[Any, Mapping[str, Any]]:
-        returned = self.group.made(returned) if self.group else returned
-        if self.named and _ends_in_dict(returned):
-            return _alone(returned[:-1]), returned[-1]
-        return in_one_row(returned), {}
-
-
-class Group(NamedTuple):
-    """Entries of a dict that are those of one argument, such as dW and db beside dx.
-
-    Attributes:
-        head: the name of the argument, itself a dict.
-        names: the key of each entry in the result, by the key in the argument.
-    """
-
-    head: str
-    names: dict[Any, Any]
-
-    def made(self, returned: Any) -> Any:
-        """The result with these entries in a dict of their own, in each dict that has them."""
-        if type(returned) in (tuple, list):
-            return type(returned)(map(self.made, returned))
-        if not isinstance(returned, Mapping) or not returned.keys() >= {*self.names.values()}:
-            return returned
-        rest = {key: x for key, x in returned.items() if key not in self.names.values()}
-        return rest | {f"d{self.head}": {key: returned[k] for key, k in self.names.items()}}
-
-
-class Parts(NamedTuple):
-    """The gradient; the value or None; the gradients of named values."""
-
-    gradient: Any
-    value: Any
-    named: Mapping[str, Any]
 
 
 class Result(NamedTuple):
@@ -163,7 +85,7 @@ def _groups(arguments: Arguments, returned: Any) -> Iterator[Group]:
     parts = [entry for _, entry in children(returned) or ()]
     dicts = [part for part in (returned, *parts) if isinstance(part, Mapping)]
     for head, own in zip(arguments.heads, arguments.own, strict=True):
-        keys = [key for key in own if _has_numbers(own[key])] if isinstance(own, Mapping) else []
+        keys = [key for key in own if has_numbers(own[key])] if isinstance(own, Mapping) else []
         for part in dicts if keys else ():
             names = in_one_style(keys, part)
             if names and names != keys:  # W beside dx may be the argument itself
@@ -187,7 +109,11 @@ def _results_of(
     unclear: list[list[Any]] = []
     for locations in (usual_locations, locations_among_others):
         ways = [way for named in names for way in _ways(arguments, locations, named, returned)]
-        ways = [way for way in ways if _leaves(arguments, way.parts(returned), way) is not None]
+        ways = [
+            way
+            for way in ways
+            if leaves_of_gradient(arguments, way.parts(returned), way) is not None
+        ]
         doubts = {way: _doubtful(arguments, way, returned) for way in ways}
         unclear += [[*way.location.keys, *keys] for way, keys in doubts.items() if keys]
         fitting = [way for way in ways if not doubts[way]]
@@ -214,7 +140,7 @@ def _ways(
     """Forms with entries for all arguments, the first, the first ones, by name or by shape."""
     count = len(arguments.heads)
     firsts = (tuple(range(k)) or None for k in (count, 0, *range(count - 1, 0, -1)))
-    found = locations(_alone(returned[:-1]) if named else returned)
+    found = locations(beside_names(returned) if named else returned)
     ways = [ResultForm(entries, location, named) for entries in firsts for location in found]
     for location in found:
         gradient = ResultForm(None, location, named).parts(returned).gradient
@@ -251,14 +177,14 @@ def _by_shape(arguments: Arguments, gradient: Any) -> tuple[int, ...]:
     """
     if not isinstance(gradient, (tuple, list)) or not all(map(is_array, gradient)):
         return ()
-    fitting = [_places_of_shape(arguments, shape_of(array)) for array in gradient]
+    fitting = [places_of_shape(arguments, shape_of(array)) for array in gradient]
     if len(fitting) < 2 or any(len(places) != 1 for places in fitting):
         return ()
     places = tuple(place for (place,) in fitting)
     return places if {*places} == {*range(min(places), min(places) + len(places))} else ()
 
 
-def _places_of_shape(arguments: Arguments, shape: tuple[int, ...]) -> list[int]:
+def places_of_shape(arguments: Arguments, shape: tuple[int, ...]) -> list[int]:
     """The places of the arguments that are floating arrays of this shape."""
     floating = {i: x for i, x in enumerate(arguments.own) if is_array(x) and is_floating(x)}
     return [i for i, x in floating.items() if shape_of(x) == shape]
@@ -307,73 +233,6 @@ def _shapes_in(entry: Any) -> set[tuple[int, ...]]:
     return {shape_of(x) for x in found if not (is_dict and is_one_number(x))}
 
 
-def returned_names(returned: Any) -> tuple[Any, ...]:
-    """The keys of a dict that comes last, beside something else."""
-    return tuple(returned[-1]) if _ends_in_dict(returned) else ()
-
-
-def _ends_in_dict(returned: Any) -> bool:
-    return _has_parts(returned) and isinstance(returned[-1], Mapping)
-
-
-def _has_parts(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) > 1
-
-
-def _alone(parts: Any) -> Any:
-    return parts[0] if len(parts) == 1 else parts
-
-
-def _leaves(arguments: Arguments, parts: Parts, form: ResultForm) -> list[Any] | None:
-    """What the gradient has for each leaf of the arguments; a list of numbers stands for an array.
-
-    None if it has other containers, or if the value or the gradients of named values are missing.
-    """
-    without_value = form.location.value is not None and parts.value is None
-    if without_value or (form.named and not parts.named):
-        return None
-    each, places = arguments.structure.children(), form.entries or arguments.first
-    own: Any = tuple(arguments.own[place] for place in places)
-    structure: Any = jax.tree_util.treedef_tuple([each[place] for place in places])
-    gradient = parts.gradient if form.entries else (parts.gradient,)
-    gradient = _renamed(own, tuple(gradient) if isinstance(gradient, (tuple, list)) else gradient)
-    try:
-        leaves = structure.flatten_up_to(gradient)
-        fits = (is_array(x) or jax.tree_util.all_leaves([x], is_leaf=is_none) for x in leaves)
-        return leaves if all(fits) else None
-    except ValueError:  # other containers, or keys of a dict that JAX cannot sort
-        return None
-
-
-def _renamed(own: Any, gradient: Any) -> Any:
-    """The gradient in the user's own containers: dW for W, in its order, and a list for a tuple.
-
-    None stands for an entry that is left out, which holds no floating-point numbers.
-    """
-    is_record = hasattr(own, "_fields")
-    if (is_record or type(own) in (dict, OrderedDict)) and isinstance(gradient, Mapping):
-        entries = own._asdict() if is_record else own
-        names: Any = partial(in_one_style, gradient=gradient)
-    elif (is_record or type(own) in (list, tuple)) and type(gradient) in (list, tuple):
-        entries, names = dict(enumerate(own)), lambda keys: range(len(keys))
-    else:
-        return gradient
-    every = len(entries) == len(gradient)
-    keys = [key for key, entry in entries.items() if every or _has_numbers(entry)]
-    if len(keys) != len(gradient) or (found := names(keys)) is None:
-        return gradient
-    filled = {key: jax.tree.map(lambda _: None, entry) for key, entry in entries.items()}
-    for key, name in zip(keys, found, strict=True):
-        filled[key] = _renamed(entries[key], gradient[name])
-    if is_record:
-        return type(own)(*filled.values())
-    return type(own)(filled if isinstance(own, Mapping) else filled.values())
-
-
-def _has_numbers(tree: Any) -> bool:
-    return any(is_array(leaf) and is_floating(leaf) for leaf in jax.tree.leaves(tree))
-
-
 def read(
     arguments: Arguments, shapes: Mapping[str, tuple[int, ...]], returned: Any, form: ResultForm
 ) -> Result:
@@ -382,7 +241,7 @@ def read(
     The entry of a leaf without a gradient, such as integers, may be None, float0 or zeros.
     """
     parts = form.parts(returned)
-    leaves = _leaves(arguments, parts, form)
+    leaves = leaves_of_gradient(arguments, parts, form)
     if leaves is None:
         return Result(form, None, (misfit(arguments, parts.gradient),))
     findings = [_in_order(arguments, form)] if form.is_reordered else []
@@ -431,7 +290,7 @@ def _of_another(arguments: Arguments, form: ResultForm, leaf: Any) -> str:
     """That an array has the shape of just one other argument, and how to return its gradient."""
     if not is_array(leaf):
         return ""
-    others = {*_places_of_shape(arguments, shape_of(leaf))} - {*(form.entries or arguments.first)}
+    others = {*places_of_shape(arguments, shape_of(leaf))} - {*(form.entries or arguments.first)}
     heads = [arguments.heads[place] for place in others]
     if len(heads) != 1 or not heads[0].isidentifier():
         return ""
@@ -445,88 +304,6 @@ def _unknown_name(shapes: Mapping[str, tuple[int, ...]], name: str) -> Finding:
         f"it names {', '.join(map(repr, shapes))}"
     )
     return form_finding("wrong_structure", message)
-
-
-def misfit(arguments: Arguments, gradient: Any, unclear: Sequence[Any] = ()) -> Finding:
-    """That the gradient is in other containers than the arguments, or which part it is is unclear.
-
-    Args:
-        arguments: of the function.
-        gradient: what was taken for it.
-        unclear: the keys of the parts any of which may hold a gradient.
-    """
-    args = jax.tree.unflatten(arguments.structure, arguments.leaves)
-    (first,) = arguments.first
-    message = (
-        f"the gradient is {describe(gradient)}, expected {describe(args[first])}, like "
-        f"{arguments.heads[first]}, alone or as (value, gradient)"
-    )
-    if len(args) > 1:
-        message += f"; or a tuple of {len(args)} gradients, one for each argument"
-        message += ", or of those of the first ones" if len(args) > 2 else ""
-        names = ", ".join(f"d{head}" for head in arguments.heads[:2] if head.isidentifier())
-        message += f"; or a dict by the names of arguments, such as {names}" * bool(names)
-    if unclear:
-        each = "each " * (len(unclear) > 1)
-        where = entries_of(gradient, unclear)
-        message += f"; {where} may {each}be a gradient: leave out what is none"
-        if others := _of_others(arguments, gradient):
-            named = ", ".join(f"'d{head}': ..." for head in others)
-            message += f"; of {', '.join(others)} return them in a dict by name, {{{named}}}"
-        return form_finding("wrong_structure", message)
-    lacking = _lacking(args[first], gradient)
-    if lacking:
-        return form_finding("wrong_structure", f"{message}; it lacks {', '.join(lacking)}")
-    expected, got = _keys(args[first]), _keys(gradient)
-    for what, keys in (("lacks", expected - got), ("also has", got - expected)):
-        if keys and got and expected != {""}:
-            message += f"; it {what} {min(keys)}"
-    return form_finding("wrong_structure", message)
-
-
-def _of_others(arguments: Arguments, returned: Any) -> list[str]:
-    """The only arguments of which the entries of a tuple may be the gradients in their order.
-
-    As those of W and of a dict b in f(W, mask, b), where a mask of real numbers is passed over.
-    """
-
-    def fits(place: int, entry: Any) -> bool:
-        way = ResultForm((place,))
-        leaves = _leaves(arguments, Parts((entry,), None, {}), way)
-        pairs = zip(arguments.leaves_of([place]), leaves or (), strict=False)
-        return leaves is not None and all(
-            shape_of(arguments.leaves[i]) == shape_of(leaf) if i in arguments.floating else True
-            for i, leaf in pairs
-        )
-
-    def fitting(entries: Sequence[Any], places: Iterator[int]) -> list[int | None]:
-        return [next((i for i in places if fits(i, entry)), None) for entry in entries]
-
-    if not isinstance(returned, (tuple, list)):
-        return []
-    count = len(arguments.heads)
-    first = fitting(returned, iter(range(count)))
-    last = fitting(returned[::-1], iter(reversed(range(count))))[::-1]
-    heads = [arguments.heads[i] for i in first if i is not None]
-    is_clear = first == last and None not in first
-    return heads if is_clear and all(map(str.isidentifier, heads)) else []
-
-
-def _lacking(own: Any, gradient: Any) -> list[str]:
-    """The entries of a dict that have no gradient, where others have."""
-    if not isinstance(own, Mapping) or not isinstance(gradient, Mapping):
-        return []
-    keys = [key for key in own if _has_numbers(own[key])]
-    lacking = [key for key in keys if not any(style.format(key) in gradient for style in STYLES)]
-    return list(map(str, lacking)) if len(lacking) < len(keys) else []
-
-
-def _keys(tree: Any) -> set[str]:
-    try:
-        paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_none)
-    except ValueError:  # keys of a dict that JAX cannot sort
-        return set()
-    return {jax.tree_util.keystr(path) for path, _ in paths}
 
 
 def _check_leaf(name: str, leaf: Any, shape: tuple[int, ...]) -> tuple[list[Finding], Any]:

@@ -17,7 +17,8 @@ from support.pairs import diagonal
 
 import fcnet
 from fcnet.trees import leaves
-from fcnet.verify.holders import holder_of, is_object
+from fcnet.verify.holders import holder_of
+from fcnet.verify.objects import is_object
 from fcnet.verify.snapshot import restored
 
 pytestmark = pytest.mark.untyped

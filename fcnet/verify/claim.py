@@ -93,6 +93,7 @@ class Claim:
         indices: the arguments of integers, by their names.
         causes: what explains wrong numbers before the arrays are compared; a function of the claim
             and the trials.
+        hint: what to do about a finding, a phrase that it ends with; "" if there is none.
         sizes: (), since this is no network.
         independent: whether rounding errors on different cases are.
         plain: the user's word for the JAX function that gives what is right.
@@ -110,6 +111,7 @@ class Claim:
     upstream: tuple[Values, ...] = ()
     indices: Mapping[str, Values] = field(default_factory=dict)
     causes: Callable[["Claim", Sequence[Trial]], list[Finding]] = lambda claim, trials: []
+    hint: Callable[[Finding], str] = lambda finding: ""
     sizes: tuple[int, ...] = ()
     independent: bool = True
     plain: str = "function"
@@ -255,11 +257,15 @@ class Claim:
                 for leaf, array in off
             ]
         gradients = [i for i, array in enumerate(self.arrays) if array.place is not None]
-        return (
+        found = (
             self.causes(self, trials)
             or clipped([trial.comparison for trial in trials], gradients)
             or explain_arrays(_wrong_arrays(self, trials))
         )
+        return [
+            finding._replace(message=f"{finding.message}; {hint}") if hint else finding
+            for finding, hint in zip(found, map(self.hint, found), strict=True)
+        ]
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
         """The arrays of which no case shows anything."""

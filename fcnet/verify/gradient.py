@@ -142,12 +142,6 @@ def check_gradient(
     notes += [note] if (note := result.form.note(first.value)) else []
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
-    if hint := _taken_for_the_value(arguments, result):
-        hinted = [
-            f._replace(message=f"{f.message}; {hint}") if f.quantity == VALUE.quantity else f
-            for f in report.findings
-        ]
-        report = replace(report, findings=tuple(hinted))
     if not claim.upstream and any(finding.kind == "unknown" for finding in report.findings):
         report = replace(report, notes=(*report.notes, NAME_THE_STEPS))
     return add_limits(report, claim, own, draw)
@@ -186,6 +180,7 @@ def _claim(
         kept=properties(arguments.differentiable),
         indices=arguments.indices,
         causes=partial(_of_another, function, arguments),
+        hint=partial(_taken_for_the_value, arguments, result),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
         shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
@@ -216,9 +211,11 @@ def _of_another(
     return []
 
 
-def _taken_for_the_value(arguments: Arguments, result: Result) -> str:
+def _taken_for_the_value(arguments: Arguments, result: Result, finding: Finding) -> str:
     """What else a number after a gradient may be, as a db that is summed over too much; or ""."""
     form = result.form
+    if finding.quantity != VALUE.quantity:
+        return ""
     others = [
         head
         for i, head in enumerate(arguments.heads)

@@ -12,13 +12,14 @@ from fcnet.losses import as_objective, link_notes
 from fcnet.types import Activation, Loss
 from fcnet.verify.binding import EXAMPLE_AXES, WEIGHT_LAYOUTS, bind
 from fcnet.verify.candidate import Candidate
-from fcnet.verify.diagnose.causes import Causes, first_of_each_kind
+from fcnet.verify.diagnose.causes import Causes, any_unknown, first_of_each_kind
 from fcnet.verify.diagnose.descriptions import (
     described,
     description_findings,
     fits,
     loss_notes,
 )
+from fcnet.verify.diagnose.own_loss import RETURN_THE_LOSS
 from fcnet.verify.inputs import varied_inputs
 from fcnet.verify.judge import judge
 from fcnet.verify.objects import takes_objects
@@ -29,7 +30,7 @@ from fcnet.verify.step import check_learning_rate
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.tried import Tried, try_on_inputs
 from fcnet.verify.truth.terms import Penalty, check_l2, l2_term, without
-from fcnet.verify.types import Answered, Cost, Finding, Term
+from fcnet.verify.types import Answered, Cost, Finding, Term, errors
 
 REDUCTIONS = ("mean", "sum")
 
@@ -138,7 +139,7 @@ def check(
     with restored(candidate.given):
         tried = try_on_inputs(candidate, cost, key)
     subject, trials = tried.subject, tried.trials
-    causes = Causes(subject, trials)
+    causes = Causes(subject, trials, bool(errors(tried.losses)))
     otherwise = "" if tried.all_right else other_layout(read, cost, terms, given, key)
     report = judge(
         subject,
@@ -152,6 +153,8 @@ def check(
         report = replace(report, numbers=subject.numbers(trials[0]))
     judged = tuple(leaf for leaf in report.leaves if leaf.path not in subject.unread_names)
     said = [*report.notes, *loss_notes(report.findings)]
+    if trials and trials[0].answer.loss is None and any_unknown(report.findings):
+        said.append(RETURN_THE_LOSS)
     wrong = {trial.case.n for trial in tried.trials if not trial.comparison.ok}
     if penalty is not None and wrong and candidate.own.n not in wrong:
         said.append(PENALTY_OF_N)

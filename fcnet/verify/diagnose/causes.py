@@ -23,6 +23,7 @@ from fcnet.verify.diagnose.descriptions import (
     other_description,
 )
 from fcnet.verify.diagnose.dropout import undo_dropout
+from fcnet.verify.diagnose.own_loss import own_loss
 from fcnet.verify.diagnose.places import other_places
 from fcnet.verify.diagnose.slips import (
     NO_SLIP,
@@ -51,10 +52,12 @@ class Causes:
     Attributes:
         subject: the backward pass.
         trials: its answers beside what is right.
+        forward_differs: whether it returns another loss than that of the network.
     """
 
     subject: BackwardPass
     trials: Sequence[Trial]
+    forward_differs: bool = False
 
     def findings(self) -> list[Finding]:
         """The root causes, one at least: those of the first of `CAUSES` that finds any.
@@ -98,7 +101,7 @@ class Causes:
         if len(best) == 1:
             return best
         # Lines beside a slip may explain what is unknown beside dropout; they take longer to find.
-        others = self._wrong_lines if _any_unknown(best) else self._lines_without_own_terms
+        others = self._wrong_lines if any_unknown(best) else self._lines_without_own_terms
         return best if _simpler(best, others) is best else []
 
     def _single_examples(self) -> list[Answered]:
@@ -188,7 +191,7 @@ class Causes:
 
     def unused_biases(self) -> list[Finding]:
         """That the biases are not used, if a line is wrong and it is unknown how."""
-        unused = _any_unknown(self._lines) and ignores_biases(self.subject, self.trials)
+        unused = any_unknown(self._lines) and ignores_biases(self.subject, self.trials)
         return [UNUSED_BIASES] if unused else []
 
     def activations(self) -> list[Finding]:
@@ -203,6 +206,11 @@ class Causes:
         unclear = not {"unknown", "not_finite", "zero"}.isdisjoint(f.kind for f in self._lines)
         names, format = self.subject.gradient_names, self.subject.format
         return batch_statistics(self._observed, names, format) if unclear else []
+
+    def own_loss(self) -> list[Finding]:
+        """That it is the gradient of the returned loss, if it is unknown how a line is wrong."""
+        unclear = self.forward_differs and any_unknown(self._lines)
+        return own_loss(self.subject, self.trials) if unclear else []
 
     def lines(self) -> list[Finding]:
         """The other description, if there is one, the wrong lines, and odd terms."""
@@ -228,10 +236,10 @@ class Causes:
         if odd and self._observed:
             found = _simpler(found, self._lines_without_own_terms)
         r, activation = self.subject.candidate.own.r, self.subject.cost.objective.activation
-        slips = self._slips if _any_unknown(found, r) else []
+        slips = self._slips if any_unknown(found, r) else []
         for slip in likely_slips(slips, activation, self._answered, self.subject.format):
             lines = wrong_lines(other, [without_slip(other, slip, o) for o in self._observed])
-            if not _any_unknown(lines):
+            if not any_unknown(lines):
                 found = _simpler(found, [*slip.findings, *lines, *odd])
         return found or [
             finding
@@ -251,6 +259,7 @@ CAUSES: tuple[Callable[[Causes], list[Finding]], ...] = (
     Causes.only_slip,
     Causes.unused_biases,
     Causes.statistics,
+    Causes.own_loss,
     Causes.lines,
 )
 """What may explain the answers, in the order in which it is tried."""
@@ -261,7 +270,7 @@ def _simpler(one: list[Finding], other: list[Finding]) -> list[Finding]:
     return min(one, other, key=lambda found: sum(1 + (f.kind == "unknown") for f in found))
 
 
-def _any_unknown(findings: Iterable[Finding], layer: int | None = None) -> bool:
+def any_unknown(findings: Iterable[Finding], layer: int | None = None) -> bool:
     """Whether a mistake is unknown, in one layer or in any."""
     return any(f.kind == "unknown" and layer in (None, f.layer) for f in findings)
 

@@ -40,8 +40,7 @@ def _as_real(name: str, value: ArrayLike, dtype: DTypeLike | None) -> Array | np
         raise TypeError(f"{name} must be an array, got {type(value).__name__}: {error}") from error
     check_unmasked(name, value)
     if not is_real(kind) or kind.itemsize > 8:
-        is_mask = jnp.issubdtype(kind, jnp.bool_) and array.ndim
-        fix = f"; write {name}.astype(float)" if is_mask else ""
+        fix = _fix_of(name, value, array)
         raise TypeError(f"{name} must hold real numbers of at most 64 bits, got dtype {kind}{fix}")
     if isinstance(array, Array):
         return jnp.asarray(array, dtype)
@@ -54,6 +53,23 @@ def _as_real(name: str, value: ArrayLike, dtype: DTypeLike | None) -> Array | np
             "cast with .astype(float)"
         )
     return cast
+
+
+def _fix_of(name: str, value: Any, array: Any) -> str:
+    """What to do about an array that holds no real numbers, where something helps.
+
+    A data frame whose columns have several dtypes is an array of objects.
+    """
+    if hasattr(value, "toarray"):
+        return f"; write {name}.toarray(), since it is sparse"
+    if not array.ndim or array.dtype.kind not in "bOUS":
+        return ""
+    for where, entry in np.ndenumerate(array):
+        try:
+            float(entry)
+        except (TypeError, ValueError):
+            return f"; {entry!r:.60} at index {where} is no number"
+    return f"; write {name}.astype(float)"
 
 
 def is_real(dtype: np.dtype) -> bool:

@@ -1,5 +1,6 @@
 """Text files with a separator between cells, such as CSV, read a piece at a time by Arrow."""
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -23,7 +24,7 @@ from fcnet.data.cells import (
     shown,
     to_numpy,
 )
-from fcnet.data.format import NOT_UTF8, Format
+from fcnet.data.format import NOT_UTF8, REMARK, SPARE, Format
 from fcnet.data.pieces import line_in, line_of, pieces, row_begins
 
 SAMPLE = 1000
@@ -205,7 +206,7 @@ def _texts(
 
 
 def _skip_remarks(row: Any) -> str:
-    return "skip" if row.text.startswith("# ") else "error"
+    return "skip" if re.match(REMARK, row.text) else "error"
 
 
 def _parse(
@@ -223,8 +224,10 @@ def _parse(
     import pyarrow.csv as arrow_csv
 
     number = {name: str(column) for column, name in enumerate(form.names)}
-    if unfit is None and b"# " in data:
+    if unfit is None and re.search(REMARK.encode(), data):
         unfit = _skip_remarks
+    if form.aligned and b'"' not in data:
+        data = re.sub(SPARE.encode(), b"", data)
     copy = arrow().BufferOutputStream()
     copy.write(data)
     table = arrow_csv.read_csv(

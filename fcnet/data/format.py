@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,12 @@ SEP = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 BYTE_ORDER_MARK = re.compile(rb"\A(\xef\xbb\xbf){1,2}")
 """That of UTF-8 at the beginning of a file; some programs write a second one."""
 
+REMARK = r"#(?:[ \r\n]|\Z)"
+"""How a line that is a remark begins: "# ", or it is "#" alone."""
+
+SPARE = r"(?<![^\r\n]) +| +(?=[\r\n]|\Z)| +(?= )"
+"""The blanks at the ends of a line, and all but the last of those between two cells."""
+
 NOT_UTF8 = "is not in UTF-8: save the file in UTF-8, or name its encoding, such as latin-1"
 
 
@@ -36,6 +42,7 @@ class Format(NamedTuple):
         quoted: whether its first lines have a quote.
         told: what was recognised, other than the usual, in words.
         decimal: the sign before a number's fraction, "." or ",".
+        aligned: whether several blanks separate two cells as one does.
     """
 
     separator: str
@@ -46,6 +53,7 @@ class Format(NamedTuple):
     quoted: bool
     told: tuple[str, ...]
     decimal: str = "."
+    aligned: bool = False
 
 
 def format_of(path: Path, separator: str | None, encoding: str | None) -> Format:
@@ -84,7 +92,7 @@ def _first_lines(path: Path, encoding: str | None) -> list[str]:
 
 def _is_above(line: str) -> bool:
     """Whether a line may be above the header."""
-    return not line.strip() or line.startswith("# ") or bool(SEP.fullmatch(line))
+    return not line.strip() or bool(re.match(REMARK, line) or SEP.fullmatch(line))
 
 
 def utf8(path: Path, encoding: str | None, size: int) -> Iterator[bytes]:
@@ -115,8 +123,8 @@ def _format_of(lines: Sequence[str], separator: str | None) -> Format:
     if lines and (says := SEP.fullmatch(lines[0])):
         separator, above = separator or says[1], 1
     remark = None
-    while lines[above:] and (not lines[above].strip() or lines[above].startswith("# ")):
-        remark = lines[above][2:] if lines[above].strip() else remark
+    while lines[above:] and (not lines[above].strip() or re.match(REMARK, lines[above])):
+        remark = lines[above][2:] if lines[above].strip().strip("#") else remark
         above += 1
     below = lines[above:]
     if not below:
@@ -126,23 +134,29 @@ def _format_of(lines: Sequence[str], separator: str | None) -> Format:
             f"separator must be one character, got {separator!r}: leave it out for a tab, which is "
             "recognised"
         )
-    separator = separator or _separator_of(below[:50])
+    rows = [line for line in below[:50] if not re.match(REMARK, line)]
+    separator = separator or _separator_of(rows)
     if separator != ",":
         told.append(f"separator {separator!r}")
-    names, taken = _first_row(below, separator)
+    aligned = separator == " " and any(_one_blank(line) != line for line in rows)
+    names, taken = _first_row(map(_one_blank, below) if aligned else below, separator)
     if re.search("[\udc80-\udcff]", "".join(below[:taken])):
         raise ValueError(f"the header {NOT_UTF8}")
     if "\0" in "".join(below[:taken]):
         raise ValueError("the header holds a NUL byte: name the encoding, such as utf-16-le")
-    if remark is not None and any(names) and all(not n or _is_number(n) for n in names):
-        header, _ = _first_row([remark], separator)
+    if any(names) and all(not n or _is_number(n) for n in names):
+        header, _ = _first_row([_one_blank(remark or "")], separator)
         if len(header) == len(names):  # as numpy.savetxt writes it
             names, taken = header, 0
             told.append("names from the remark above")
+        else:
+            told.append("numbers as names, as if there were no header")
     check_names(names)
     begin = len("".join(lines[: above + taken]).encode("utf-8", "surrogateescape"))
     quoted = any('"' in line for line in lines)
-    return Format(separator, tuple(names), None, begin, above + taken, quoted, tuple(told))
+    return Format(
+        separator, tuple(names), None, begin, above + taken, quoted, tuple(told), aligned=aligned
+    )
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -154,13 +168,19 @@ def check_names(names: Sequence[str]) -> None:
     """
     for name, times in Counter(names).items():
         if times > 1:
+            header = "the first line must be a header; else " if _is_number(name) else ""
             raise ValueError(
-                f"{times} columns are called {name!r}: rename them in the file, or leave all but "
-                "one out"
+                f"{times} columns {f'are called {name!r}' if name else 'have no name'}: {header}"
+                "rename them in the file, or leave all but one out"
             )
 
 
-def _first_row(lines: Sequence[str], separator: str) -> tuple[list[str], int]:
+def _one_blank(line: str) -> str:
+    """A line with one blank between two cells; as it is, where a quote may hold blanks."""
+    return line if '"' in line else re.sub(SPARE, "", line)
+
+
+def _first_row(lines: Iterable[str], separator: str) -> tuple[list[str], int]:
     """The first row of these lines, and how many lines it takes."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     try:
@@ -180,7 +200,11 @@ def _separator_of(lines: Sequence[str]) -> str:
     """The separator by which these lines have the most cells, the same number in each."""
 
     def cells(separator: str) -> tuple[bool, int]:
-        rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        rows = csv.reader(
+            map(_one_blank, lines) if separator == " " else lines,
+            delimiter=separator,
+            skipinitialspace=True,
+        )
         counts = [len(row) for row in rows if row]
         return len(set(counts)) == 1 < counts[0], counts[0]
 

@@ -297,7 +297,7 @@ def _learned(field: Field, entries: Values | None, rows: int, fill: bool) -> Fie
         return field
     given = bool(field.values)
     field = learn(field, entries, fill=fill)
-    if not given and too_many(len(field.values), rows):
+    if not given and too_many(sum(map(bool, field.values)), rows):  # the empty text is none
         raise ValueError(
             f"column {field.name!r} is a category with {_many(field.values)} values in {rows:,} "
             "rows, too many to learn from: leave it out"

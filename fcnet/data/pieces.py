@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from fcnet.data.format import Format, utf8
+from fcnet.data.format import REMARK, Format, utf8
 
 PIECE = 2**22
 """The bytes that are read at once; a row may have more."""
@@ -119,8 +119,8 @@ def _cells_of_any_length() -> Iterator[None]:
 
 
 def _is_remark(data: bytes, begin: int, form: Format) -> bool:
-    """Whether the row that begins there is a remark: "# " and another number of cells."""
-    if not data.startswith(b"# ", begin):
+    """Whether the row that begins there is a remark, with another number of cells."""
+    if not re.compile(REMARK.encode()).match(data, begin):
         return False
     text = data[begin:].splitlines()[0].decode(errors="replace")
     with _cells_of_any_length():

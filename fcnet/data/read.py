@@ -155,7 +155,8 @@ def read_table(
 
     A CSV file is text in UTF-8, or UTF-16 with its mark, under a header. A cell may be quoted and
     then hold new lines. Lines that begin with "# " are remarks; numpy.savetxt writes its header as
-    one. Empty lines are skipped. Every cell stays the text that it is, without blanks around it.
+    one. Cells in aligned columns, with several blanks between them, are read too. Empty lines are
+    skipped. Every cell stays the text that it is, without blanks around it.
 
     Args:
         path: a .csv, .tsv, .txt or .parquet file.

@@ -126,7 +126,8 @@ def decide(name: str, found: Survey, place: Place = place_of) -> Field:
     if _most(found.others, DATE):
         raise ValueError(
             f"{first}: dates are no numbers. Say in a schema that the column is a date, which "
-            "counts the days since 1970-01-01, or that it is to be ignored"
+            "counts the days since 1970-01-01 of dates written as 2020-01-31, or that it is to be "
+            "ignored"
         )
     if _most(found.others, DECORATED):
         raise ValueError(

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+import pandas as pd
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from support.malformed_arguments import good
 from support.malformed_calls import complaint, malformed
@@ -114,6 +116,32 @@ def test_a_careless_refusal_is_noticed() -> None:
             {"Y": np.ones((4, 2), bool)},
             TypeError,
             "Y must hold real numbers of at most 64 bits, got dtype bool; write Y.astype(float)",
+        ),
+        (
+            "mean_loss",
+            {"X": scipy.sparse.csr_array(np.ones((4, 3)))},
+            TypeError,
+            "X must hold real numbers of at most 64 bits, got dtype object; write X.toarray(), "
+            "since it is sparse",
+        ),
+        (
+            "mean_loss",
+            {"X": pd.DataFrame({"a": [1] * 4, "b": [0.5] * 4, "c": [True] * 4})},
+            TypeError,
+            "X must hold real numbers of at most 64 bits, got dtype object; write X.astype(float)",
+        ),
+        (
+            "mean_loss",
+            {"X": pd.DataFrame({"a": [1] * 4, "b": [0.5] * 4, "c": ["1", "x", "y", "z"]})},
+            TypeError,
+            "X must hold real numbers of at most 64 bits, got dtype object; 'x' at index (1, 2) is "
+            "no number",
+        ),
+        (
+            "mean_loss",
+            {"Y": np.array([["1", "2"]] * 4)},
+            TypeError,
+            "Y must hold real numbers of at most 64 bits, got dtype <U1; write Y.astype(float)",
         ),
         (
             "mean_loss",

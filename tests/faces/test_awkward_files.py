@@ -152,7 +152,30 @@ FILES = {
         NUMBERS,
         ("names from the remark above",),
     ),
+    "a header as a remark, a bare sign below": (
+        "# x,y\n#\n" + lines().partition("\n")[2],
+        NUMBERS,
+        ("names from the remark above",),
+    ),
+    "bare signs of remarks": ("# of 2026\n#\n" + lines().replace("\n3", "\n#\n3"), NUMBERS, ()),
+    "bare signs of remarks, CRLF": (
+        "#\r\n# of 2026\r\n" + lines(end="\r\n") + "#",
+        NUMBERS,
+        (),
+    ),
     "a remark at the end": (lines() + "# the end\n", NUMBERS, ()),
+    # blanks between cells
+    "aligned columns": (lines("{i:4d}.5   {y}", "x y"), NUMBERS, ("separator ' '",)),
+    "aligned columns, blanks at the ends": (
+        lines("  {i:3d}.5 {y}  ", "   x      y   ", "\r\n") + "# the end\r\n",
+        NUMBERS,
+        ("separator ' '",),
+    ),
+    "aligned columns and a quoted blank": (
+        lines('"{letter}  b" {y}', '"x" "y"'),
+        {"x": "category", "y": "number"},
+        ("separator ' '",),
+    ),
     "a cut-off last line": (lines() + "3.2", "line 14 has 1 cells, expected 2: '3.2'", ()),
     "a row with a cell too many": (
         lines().replace("6073.9", "6073.9,1"),
@@ -174,6 +197,21 @@ FILES = {
     # headers
     "blanks after commas": (lines("{i}, {y}", "x, y"), NUMBERS, ()),
     "blanks around cells": (lines(" {i}\t ,{y} ", " x ,y "), NUMBERS, ()),
+    "numbers as names": (
+        lines(head="3.5,7"),
+        {"3.5": "number", "7": "number"},
+        ("numbers as names, as if there were no header",),
+    ),
+    "numbers twice as names": (
+        lines("1,{i},{y}", "1,1,7"),
+        "2 columns are called '1': the first line must be a header; else rename them",
+        (),
+    ),
+    "commas at the end of lines": (
+        lines("{i},{y},,", "x,y,,"),
+        "2 columns have no name: rename them in the file, or leave all but one out",
+        (),
+    ),
     "a name twice": (lines("1,2,{y}", "x,x,y"), "2 columns are called 'x'", ()),
     "a comma at the end of lines": (lines("{i},{y},", "x,y,"), NUMBERS | {"": "ignored"}, ()),
     "a comma at the end of rows": (lines("{i},{y},"), "line 2 has 3 cells, expected 2", ()),

@@ -240,6 +240,9 @@ def test_missing_entries_are_refused_dropped_or_imputed(tmp_path: Path) -> None:
     assert imputed.X[:, 0].tolist() == [1, 2, 3, 2, 2, 2]
     assert imputed.features[1].values == ("", "a", "b")
     assert imputed.X[2].tolist() == [3, 1, 0, 0]
+    most = {**GAPS, "place": ["a", "b", "c", "a", "b", "c"]}  # half as many as there are rows
+    columns = read_table(write(tmp_path / "most.csv", most))
+    assert learned(columns, "price", missing="impute").features[1].values == ("", "a", "b", "c")
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,13 @@ def test_the_arrays_that_are_wrong_are_named():
         return residual(params, X, labels, W1=1.1, b2=-1.0)
 
     report = fcnet.check(backward, PARAMS, X, LABELS, **CHOICES)
-    assert found(report) == [("forward_differs", 1), ("own_loss", 1)]
-    said = "of its gradient db1, dW2, dW3, db3 are right, and dW1, db2 are wrong"
-    assert said in report.findings[1].message
+    assert found(report) == [
+        *(("forward_differs", 1), ("own_loss", 1)),
+        *(("scaled", None), ("sign", None)),
+    ]
+    messages = [finding.message for finding in report.findings[1:]]
+    assert "of its gradient db1, dW2, dW3, db3 are right, and not dW1, db2" in messages[0]
+    assert messages[1:] == ["dW1 is 1.1 times what it must be", "db2 has the opposite sign"]
 
 
 def test_a_multiple_is_told():
@@ -120,25 +124,30 @@ def test_an_object_and_a_step_are_read_too():
     assert report.findings[1].message.startswith("this is the gradient of the loss")
 
 
-def test_kinks_and_dead_units_show_nothing():
-    """Differences across a kink are no derivative: ReLU's units at 0 hide nothing else."""
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_differences_across_a_kink_are_no_derivative(slope, factor):
+    """Units at 0 have one slope to the left and another to the right: both are right there."""
 
     def backward(params, X, labels):
-        """ReLU without biases at zero inputs: a third of the examples is 0."""
-        n, Z = len(X), X @ params["W1"]
-        Z3 = 0.5 * np.maximum(Z, 0) @ params["W2"]
-        P = np.exp(Z3 - Z3.max(1, keepdims=True))
+        n, Z = len(X), X @ params["W1"] + params["b1"]
+        A = np.maximum(Z, 0)
+        Z2 = 0.5 * (A @ params["W2"] + params["b2"])
+        P = np.exp(Z2 - Z2.max(1, keepdims=True))
         P /= P.sum(1, keepdims=True)
         D2 = 0.5 * (P - np.eye(3)[labels]) / n
-        D1 = D2 @ params["W2"].T * (Z > 0)
+        D1 = D2 @ params["W2"].T * np.where(Z == 0, slope, Z > 0)
         loss = -np.log(P[np.arange(n), labels]).mean()
-        return loss, {"W1": X.T @ D1, "W2": np.maximum(Z, 0).T @ D2}
+        gradient = {"W1": X.T @ D1, "b1": factor * D1.sum(0), "W2": A.T @ D2, "b2": D2.sum(0)}
+        return loss, gradient
 
-    params = {"W1": PARAMS["W1"], "W2": PARAMS["W3"]}
+    params = {"W1": PARAMS["W1"], "b1": np.zeros(5), "W2": PARAMS["W3"], "b2": np.zeros(3)}
     zeros = X * (np.arange(8)[:, None] % 3 > 0)
     report = fcnet.check(backward, params, zeros, LABELS, **{**CHOICES, "activation": "relu"})
-    assert ("own_loss", 1) in found(report)
-    assert "this is the gradient of the loss that you return" in str(report).replace("\n  ", " ")
+    right = [("forward_differs", 1), ("own_loss", 1)]
+    assert found(report) == right + ([("factor_2", None)] if factor == 2 else [])
+    said = "right, and not db1" if factor == 2 else "this is the gradient of the loss that"
+    assert said in report.findings[1].message
 
 
 def test_without_a_loss_it_is_said_to_return_it():

@@ -4,16 +4,18 @@ The forward pass is then none of (2.12), or is described otherwise. What is righ
 known, but differences of the loss that it returns show it.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fcnet.verify.backward_pass import BackwardPass
+from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass
+from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
 from fcnet.verify.judge import Trial
 from fcnet.verify.types import (
     NOT_ZERO,
-    Answer,
+    Answered,
     ArrayKey,
     Case,
     Finding,
@@ -22,7 +24,7 @@ from fcnet.verify.types import (
     format_of,
 )
 
-INPUTS = 3
+INPUTS = 2
 """On how many inputs the loss is changed, in one direction of each array."""
 
 INFORMATIVE = 1e-2
@@ -30,6 +32,9 @@ INFORMATIVE = 1e-2
 
 SEED = 7829
 """Of the directions."""
+
+SMALL = 100
+"""The most entries of an array of which each is changed, to see how a wrong one differs."""
 
 MESSAGE = (
     "{found}: the forward pass is not that of (2.12), or not as you describe it. To check it as it "
@@ -57,55 +62,70 @@ class Slope(NamedTuple):
         """Whether the gradient is c times that of the loss."""
         return abs(self.claimed - c * self.found) <= abs(c) * self.error
 
+    @property
+    def is_known(self) -> bool:
+        """Whether differences are alike for several steps, as they are not at kinks."""
+        return self.error <= INFORMATIVE * max(abs(self.claimed), abs(self.found)) < np.inf
+
 
 def own_loss(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:
-    """Which arrays are the gradient of the returned loss, or of a multiple of it; none if none."""
+    """Which arrays are the gradient of the returned loss, or of a multiple of it; none if none.
+
+    Of the others it is said how they differ, if they are small.
+    """
     draw = np.random.default_rng(SEED)
-    n = subject.candidate.own.n
-    cases = [t.case for t in trials if t.case.n == n and t.answer.loss is not None][:INPUTS]
-    answers = [(case, subject.answer(case, double=True)) for case in cases]
-    slopes: dict[str, list[Slope]] = {
-        name: [
-            slope
-            for case, answer in answers
-            if answer
-            for slope in _slopes(subject, case, answer, key, draw)
-        ]
-        for key, name in subject.gradient_names.items()
-        if key not in subject.unread
-    }
-    right = [name for name, seen in slopes.items() if seen and all(s.agree() for s in seen)]
-    wrong = [name for name, seen in slopes.items() if not all(s.agree() for s in seen)]
+    known = _answered(subject, trials, ROWS_ALONE) or _answered(subject, trials, None)
+    slopes: dict[ArrayKey, list[Slope]] = {}
+    names = {key: name for key, name in subject.gradient_names.items() if key not in subject.unread}
+    for key in names:
+        shape = array_at(subject.candidate.own.params, key).shape
+        seen = [_slope(subject, one, key, draw.normal(size=shape)) for one in known]
+        slopes[key] = [slope for slope in seen if slope.is_known]
+    right = [key for key, seen in slopes.items() if seen and all(s.agree() for s in seen)]
+    wrong = [key for key, seen in slopes.items() if not all(s.agree() for s in seen)]
     every = [slope for seen in slopes.values() for slope in seen]
     c = np.median([slope.claimed / (slope.found or NOT_ZERO) for slope in every]) if every else 0
     if len(right) == len(slopes):
         found = "this is the gradient of the loss that you return, as differences of it show"
     elif right:
+        rights, wrongs = (", ".join(names[key] for key in keys) for keys in (right, wrong))
         found = (
-            f"as differences of the loss that you return show, of its gradient {', '.join(right)} "
-            f"are right" + f", and {', '.join(wrong)} are wrong" * bool(wrong)
+            f"as differences of the loss that you return show, of its gradient {rights} are right"
+            + f", and not {wrongs}" * bool(wrong)
         )
     elif c and all(slope.agree(c) for slope in every):
-        found = f"this is {c:.4g} times the gradient of the loss that you return"
+        found, wrong = f"this is {c:.4g} times the gradient of the loss that you return", []
     else:
         return []
-    return [Finding(1, "J", None, "own_loss", MESSAGE.format(found=found))]
+    small = [key for key in wrong if array_at(subject.candidate.own.params, key).size <= SMALL]
+    others = explain_arrays([_wrong_array(subject, known, key) for key in small])
+    return [Finding(1, "J", None, "own_loss", MESSAGE.format(found=found)), *others]
 
 
-def _slopes(
-    subject: BackwardPass, case: Case, answer: Answer, key: ArrayKey, draw: np.random.Generator
-) -> Iterator[Slope]:
-    """One slope, if central differences with two steps are alike, as they are not at kinks."""
-    v = draw.normal(size=array_at(case.params, key).shape)
+def _answered(subject: BackwardPass, trials: Sequence[Trial], rows: int | None) -> list[Answered]:
+    """Answers with a loss to the user's input and to another, or to their first rows alone."""
+    n = subject.candidate.own.n
+    cases = [t.case._replace(X=t.case.X[:rows], Y=t.case.Y[:rows]) for t in trials if t.case.n == n]
+    answers = [(case, subject.answer(case, double=True)) for case in cases[:INPUTS]]
+    return [Answered(case, one) for case, one in answers if one and one.loss is not None]
+
+
+def _slope(subject: BackwardPass, answered: Answered, key: ArrayKey, v: Values) -> Slope:
+    """The slope along v, by central differences with two steps.
+
+    Where J has a kink, with slopes that differ by k, J(h) - 2 J(0) + J(-h) is k h; else it is as
+    h^2. The difference is then in between, and so is a right slope.
+    """
+    case, answer = answered
     u = format_of(answer.dtype).u
     size = max(abs(array).max() for layer in case.params for array in layer)
-    step = float(np.cbrt(u) * max(size, NOT_ZERO))
-    J = [_loss(subject, _moved(case, key, c * step * v)) for c in (1, -1, 2, -2)]
+    h = float(np.cbrt(u) * max(size, NOT_ZERO))
+    J = {c: _loss(subject, _moved(case, key, c * h * v)) for c in (-2, -1, 0, 1, 2)}
+    near, far = (J[1] - J[-1]) / (2 * h), (J[2] - J[-2]) / (4 * h)
+    bends = [J[c] - 2 * J[0] + J[-c] for c in (1, 2)]
+    kink = abs(4 * bends[0] - bends[1]) / (2 * h)
     claimed = float((array_at(answer.gradient, key) * v).sum())
-    near, far = (J[0] - J[1]) / (2 * step), (J[2] - J[3]) / (4 * step)
-    error = 2 * abs(near - far) + 8 * u * abs(J[0]) / step
-    if error <= INFORMATIVE * max(abs(claimed), abs(near)) < np.inf:
-        yield Slope(claimed, near, error)
+    return Slope(claimed, near, 2 * abs(near - far) + kink + 8 * u * abs(J[0]) / h)
 
 
 def _loss(subject: BackwardPass, case: Case) -> float:
@@ -118,3 +138,31 @@ def _moved(case: Case, key: ArrayKey, change: Values) -> Case:
     layer = case.params[k - 1]
     moved = layer._replace(**{role: array_at(case.params, key) + change})
     return case._replace(params=(*case.params[: k - 1], moved, *case.params[k:]))
+
+
+def _wrong_array(subject: BackwardPass, known: Sequence[Answered], key: ArrayKey) -> WrongArray:
+    """An array beside differences of the returned loss for each of its entries."""
+    slot = subject.slots[key]
+
+    def own(values: Sequence[float]) -> Values:
+        array = np.zeros(slot.shape)
+        slot.write(np.reshape(values, slot.notes_shape), array)
+        return array
+
+    units = np.eye(math.prod(slot.notes_shape)).reshape(-1, *slot.notes_shape)
+    inputs = [[_slope(subject, one, key, unit) for unit in units] for one in known]
+    return WrongArray(
+        path=slot.gradient_name,
+        phrase="{}",
+        quantity="",
+        got=tuple(own([s.claimed for s in slopes]) for slopes in inputs),
+        right=tuple(own([s.found for s in slopes]) for slopes in inputs),
+        allowed=tuple(own([s.error for s in slopes]) for slopes in inputs),
+        argument=(),
+        others={},
+        terms=dict,
+        lengths={subject.candidate.own.n: "the number of examples"},
+        repeated={},
+        kept=(),
+        unit_roundoff=subject.format.u,
+    )

@@ -1,6 +1,6 @@
 """A claim: that a function written by hand equals another, tried at cases of its arguments."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -131,11 +131,17 @@ class Claim:
         """What the candidate returns for a case, or for the case in float64."""
         return self.call(case, double)
 
-    def moved(self, case: ArrayCase, size: float, draw: np.random.Generator) -> ArrayCase:
-        """The case with each number changed by up to `size`, relatively, and its properties."""
+    def moved(
+        self, case: ArrayCase, size: float, draw: np.random.Generator, zeros: bool = False
+    ) -> ArrayCase:
+        """The case with each number changed by up to `size`, relatively, and its properties.
+
+        With `zeros`, numbers that are 0 change too.
+        """
         pairs = zip(case.leaves, self.kept, self.leaves, strict=True)
         moved = (
-            move(x, size, draw, kept, unit_roundoff(dtype_of(leaf))) for x, kept, leaf in pairs
+            move(x, size, draw, kept, unit_roundoff(dtype_of(leaf)), zeros)
+            for x, kept, leaf in pairs
         )
         return representable(case._replace(leaves=tuple(moved)), self.leaves)
 
@@ -143,7 +149,7 @@ class Claim:
         """Other cases near a case, of the same properties; fewer where there are no others."""
         found = {_numbers(case): case}
         for i in range(count):
-            moved = self.moved(case, AWAY, draw)
+            moved = self.moved(case, AWAY, draw, zeros=True)
             name = f"a point near {case.name}, number {i + 1}"
             found.setdefault(_numbers(moved), moved._replace(name=name))
         return list(found.values())[1:]
@@ -268,7 +274,7 @@ class Claim:
         ]
 
     def remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
-        """The arrays of which no case shows anything."""
+        """The arrays of which no case shows anything, and where zeros hide what is wrong."""
         shown = np.any([comparison.informative for comparison in comparisons], axis=0)
         silent = ", ".join(path for path, some in zip(self.paths, shown, strict=True) if not some)
         notes = [
@@ -276,9 +282,15 @@ class Claim:
         ]
         alike = all(comparison.ok for comparison in comparisons)
         draws = not alike and self.given != FORMATS["float64"]
+        own = {
+            array.path: self.leaves[array.place] for array in self.arrays if array.place is not None
+        }
+        zeros = ", ".join(path for path, leaf in own.items() if not np.any(to_numpy(leaf)))
+        hidden = zeros and comparisons[0].ok and not alike
         return [
             *(notes if silent else ()),
             *_not_finite(comparisons),
+            *([f"right on {comparisons[0].case}, where {zeros} is 0"] if hidden else ()),
             *([OTHER_NUMBERS] if draws and draws_in_double(self._traced.jaxpr) else ()),
         ]
 
@@ -315,9 +327,17 @@ class Claim:
         return leaf
 
 
-def properties(leaves: Sequence[Any]) -> tuple[tuple[Property, ...], ...]:
-    """What holds of each array of the user's, up to its own rounding."""
-    return tuple(properties_of(to_numpy(leaf), unit_roundoff(dtype_of(leaf))) for leaf in leaves)
+def properties(leaves: Sequence[Any], claimed: Container[int]) -> tuple[tuple[Property, ...], ...]:
+    """What holds of each array of the user's, up to its own rounding, and is kept.
+
+    Args:
+        leaves: the arrays.
+        claimed: the places of those whose gradients are claimed.
+    """
+    return tuple(
+        properties_of(to_numpy(leaf), unit_roundoff(dtype_of(leaf)), i in claimed)
+        for i, leaf in enumerate(leaves)
+    )
 
 
 def _numbers(case: ArrayCase) -> tuple[bytes, ...]:

@@ -177,7 +177,7 @@ def _claim(
         call=ask,
         leaves=arguments.differentiable,
         names=names,
-        kept=properties(arguments.differentiable),
+        kept=properties(arguments.differentiable, places),
         indices=arguments.indices,
         causes=partial(_of_another, function, arguments),
         hint=partial(_taken_for_the_value, arguments, result),

@@ -52,8 +52,8 @@ class Property(NamedTuple):
         return self.says.format(name, c=x.max() or x.min())
 
 
-def properties_of(x: Values, u: float) -> tuple[Property, ...]:
-    """The properties that an array has, up to a unit roundoff.
+def properties_of(x: Values, u: float, claimed: bool = False) -> tuple[Property, ...]:
+    """The properties that an array has, up to a unit roundoff; not those of `DISCRETE` if claimed.
 
     An array of equal entries is a first value more often than a mask or a label: of those only sums
     and norms are looked at, and whether they are 0.
@@ -63,9 +63,11 @@ def properties_of(x: Values, u: float) -> tuple[Property, ...]:
     ['the entries of V are in [-1, 1]', 'the columns of V have norm 1']
     """
     if x.size < 2:
-        return (ZERO,) if x.size and ZERO.holds(x, u) else ()
-    table = PROPERTIES if (x != x.flat[0]).any() else (*SUMS_AND_NORMS, ZERO)
-    return tuple(property for property in table if property.holds(x, u))
+        table: tuple[Property, ...] = (ZERO,) * x.size
+    else:
+        table = PROPERTIES if (x != x.flat[0]).any() else (*SUMS_AND_NORMS, ZERO)
+    left_out = DISCRETE if claimed else ()
+    return tuple(p for p in table if p not in left_out and p.holds(x, u))
 
 
 def move(
@@ -74,10 +76,15 @@ def move(
     draw: np.random.Generator,
     kept: Sequence[Property],
     u: float,
+    zeros: bool = False,
 ) -> Values:
-    """The array with each number changed by up to `size`, relatively, and these properties."""
+    """The array with each number changed by up to `size`, relatively, and these properties.
+
+    With `zeros`, numbers that are 0 change too, by up to `size` of what the others are like.
+    """
     for attempt in range(ATTEMPTS):
-        moved = x * (1 + size / 2**attempt * draw.uniform(-1, 1, x.shape))
+        change = size / 2**attempt * draw.uniform(-1, 1, x.shape)
+        moved = x + np.where((x == 0) & zeros, _scale(x), x) * change
         moved = project(moved, x, draw, kept, u)
         if all(property.holds(moved, u) for property in kept):
             return moved
@@ -98,9 +105,13 @@ def leave(
     """
     if not x.size:
         return x.copy()
-    scale = np.sqrt(np.mean(x**2)) or 1.0
     signs = draw.choice([-1, 1], x.shape) if any_signs else 1
-    return project(signs * x + size * scale * draw.uniform(-1, 1, x.shape), x, draw, kept, u)
+    return project(signs * x + size * _scale(x) * draw.uniform(-1, 1, x.shape), x, draw, kept, u)
+
+
+def _scale(x: Values) -> float:
+    """The root mean square; 1 for zeros."""
+    return float(np.sqrt(np.mean(x**2))) if x.any() else 1.0
 
 
 def project(
@@ -219,7 +230,8 @@ def _make_sum_one(axis: int | None) -> Callable[..., Values]:
 
 def _has_norm_one(axis: int | None) -> Callable[[Values, float], bool]:
     def holds(x: Values, u: float) -> bool:
-        return _sums_to_one(axis)(x * x, 2 * u)
+        by_chance = _is_whole(x, u)  # as of [0, 1]
+        return not by_chance and _sums_to_one(axis)(x * x, 2 * u)
 
     return holds
 
@@ -284,6 +296,16 @@ def _as_it_is(moved: Values, own: Values, draw: np.random.Generator) -> Values:
 
 ZERO = Property("{} is 0", lambda x, u: not x.any(), _as_it_is)
 
+DISCRETE = (
+    Property("the zeros of {} stay 0", _has_zeros, _keep_zeros),
+    Property("the entries of {} are 0 or 1", _is_zero_or_one, _as_it_is),
+    Property("the entries of {} are 0 or {c:g}", _is_zero_or_another, _as_it_is),
+    Property("the entries of {} are integers", _is_whole, _other_integers),
+    ZERO,
+)
+"""Those of masks, labels and counts. Of what a gradient is claimed for, they hold by chance: zeros
+and whole numbers are where an optimizer starts."""
+
 SUMS_AND_NORMS = (
     Property("all of {} sums to 1", _sums_to_one(None), _make_sum_one(None)),
     Property("the rows of {} sum to 1", _sums_to_one(-1), _make_sum_one(-1)),
@@ -308,10 +330,6 @@ PROPERTIES = (
     Property("{} is positive definite", _is_positive_definite, _make_positive_definite),
     *SUMS_AND_NORMS,
     Property("{} is orthogonal", _is_orthogonal, _make_orthogonal),
-    Property("the zeros of {} stay 0", _has_zeros, _keep_zeros),
-    Property("the entries of {} are 0 or 1", _is_zero_or_one, _as_it_is),
-    Property("the entries of {} are 0 or {c:g}", _is_zero_or_another, _as_it_is),
-    Property("the entries of {} are integers", _is_whole, _other_integers),
-    ZERO,
+    *DISCRETE,
 )
 """From weak to strong: the first that suffices is named."""

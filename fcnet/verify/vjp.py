@@ -229,7 +229,7 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         call=partial(_answer, both, arguments),
         leaves=arguments.differentiable,
         names=arguments.floating_names,
-        kept=properties(arguments.differentiable),
+        kept=properties(arguments.differentiable, range(len(own.leaves))),
         format=format_of(as_answer(first.value).dtype),
         shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
@@ -269,7 +269,7 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         call=partial(_answer, rule, both),
         leaves=leaves,
         names=(*names, *twins.result.names),
-        kept=(*properties(leaves[:n]), *[()] * (len(leaves) - n)),
+        kept=(*properties(leaves[:n], range(n)), *[()] * (len(leaves) - n)),
         format=format_of(first.dtype),
         causes=partial(check_linear, cases),
         hint=lambda finding: ON_PURPOSE if finding.kind == "not_zero" else "",

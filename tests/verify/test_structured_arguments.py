@@ -102,14 +102,45 @@ def test_a_small_error_at_integers_is_no_rounding(factor):
     assert report.verdict == "wrong", str(report)
 
 
-def test_a_bias_of_zeros_that_is_forgotten_is_noted():
-    def function(b, x):
-        return jnp.sum(jnp.tanh(x + b))
+def _shifted(x, b):
+    return jnp.sum(jnp.tanh(x + b))
 
-    b, x = np.zeros(3), np.array([0.3, -1.2, 2.4])
-    assert fcnet.check_gradient(lambda b, x: 1 - np.tanh(x + b) ** 2, function, b, x).notes == ()
-    report = fcnet.check_gradient(lambda b, x: 1 - np.tanh(x) ** 2, function, b, x)
+
+def test_a_bias_of_zeros_that_is_forgotten_is_noted():
+    """Of b nothing is claimed: it may be 0 always."""
+    x, b = np.array([0.3, -1.2, 2.4]), np.zeros(3)
+    assert fcnet.check_gradient(lambda x, b: 1 - np.tanh(x + b) ** 2, _shifted, x, b).notes == ()
+    report = fcnet.check_gradient(lambda x, b: 1 - np.tanh(x) ** 2, _shifted, x, b)
     assert report.notes == ("right where b is 0; otherwise not",)
+
+
+STARTS = {
+    "zeros": np.zeros(3),
+    "a number": np.zeros(()),
+    "some zeros": np.array([0, 1.5, -0.3, 0]),
+    "0 and one other": np.array([0, 1.5, 0]),
+    "0 and 1": np.array([0.0, 1.0]),
+    "whole numbers": np.array([1.0, 2.0, -3.0]),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+@pytest.mark.parametrize("scale", [1, 2], ids=["right", "wrong"])
+def test_where_an_optimizer_starts_nothing_hides_a_mistake(name, scale):
+    """sin(pi w) is 0 at whole numbers, whatever its factor."""
+    w = STARTS[name]
+    is_whole = w == np.round(w)
+
+    def function(w):
+        return jnp.sum(jnp.exp(w) - jnp.cos(np.pi * w))
+
+    def gradient(w):
+        return np.exp(w) + np.where(is_whole, scale, 1) * np.pi * np.sin(np.pi * w)
+
+    report = fcnet.check_gradient(gradient, function, w)
+    assert report.verdict == ("right" if scale == 1 else "wrong"), str(report)
+    hidden = "right on your input, where w is 0" in report.notes
+    assert hidden is (scale == 2 and not w.any())
 
 
 def test_arrays_of_equal_entries_move():

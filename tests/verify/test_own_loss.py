@@ -77,7 +77,7 @@ def test_the_arrays_that_are_wrong_are_named():
         *(("scaled", None), ("sign", None)),
     ]
     messages = [finding.message for finding in report.findings[1:]]
-    assert "of its gradient db1, dW2, dW3, db3 are right, and not dW1, db2" in messages[0]
+    assert "db1, dW2, dW3, db3 are right, and not dW1, db2" in messages[0]
     assert messages[1:] == ["dW1 is 1.1 times what it must be", "db2 has the opposite sign"]
 
 
@@ -88,6 +88,40 @@ def test_a_multiple_is_told():
     report = fcnet.check(backward, PARAMS, X, LABELS, **CHOICES)
     assert found(report) == [("forward_differs", 1), ("own_loss", 1)]
     assert "this is 8 times the gradient of the loss that you return" in report.findings[1].message
+
+
+def huber(params, X, Y):
+    """Huber's loss of a network of two layers, and its gradient."""
+    A1 = np.tanh(X @ params["W1"])
+    error = A1 @ params["W2"] - Y
+    small = abs(error) < 1
+    loss = np.where(small, error**2 / 2, abs(error) - 0.5).sum() / len(X)
+    D2 = np.clip(error, -1, 1) / len(X)
+    return loss, {"W1": X.T @ (D2 @ params["W2"].T * (1 - A1**2)), "W2": A1.T @ D2}
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_known_line_is_told_beside_it(wrong):
+    """A clipped delta is a mistake, or Huber's loss: what is returned tells them apart."""
+
+    def backward(params, X, Y):
+        loss, gradient = huber(params, X, Y)
+        return (loss if not wrong else loss / 3), gradient
+
+    params = {"W1": PARAMS["W1"], "W2": PARAMS["W3"]}
+    Y = np.random.default_rng(1).normal(size=(8, 3))
+    report = fcnet.check(backward, params, X, Y, activation="tanh", batched=True)
+    own = [] if wrong else [("own_loss", 1)]
+    assert found(report) == [("forward_differs", 1), *own, ("clipped", 2)]
+
+
+def test_a_network_that_is_described_otherwise_is_told_by_that_alone():
+    def backward(params, X, labels):
+        loss, gradient = residual(params, X, labels, skip=0.0)
+        return loss, gradient
+
+    report = fcnet.check(backward, PARAMS, X, LABELS, **{**CHOICES, "activation": "relu"})
+    assert found(report) == [("other_description", None)]
 
 
 def test_nothing_is_told_where_no_array_is_right():

@@ -23,7 +23,7 @@ from fcnet.verify.diagnose.descriptions import (
     other_description,
 )
 from fcnet.verify.diagnose.dropout import undo_dropout
-from fcnet.verify.diagnose.own_loss import own_loss
+from fcnet.verify.diagnose.own_loss import OwnLoss, compare_with_own_loss
 from fcnet.verify.diagnose.places import other_places
 from fcnet.verify.diagnose.slips import (
     NO_SLIP,
@@ -65,6 +65,8 @@ class Causes:
         Warnings alone explain lost digits, and no more.
         """
         found = next(filter(None, (cause(self) for cause in CAUSES)), [UNKNOWN])
+        if self._own_loss.factor == 1:
+            found = [*first_of_each_kind([*self._own_loss.findings, *found])]
         return found if errors(found) or self._are_near else [*found, UNKNOWN]
 
     @property
@@ -207,10 +209,15 @@ class Causes:
         names, format = self.subject.gradient_names, self.subject.format
         return batch_statistics(self._observed, names, format) if unclear else []
 
+    @cached_property
+    def _own_loss(self) -> OwnLoss:
+        """What the returned loss says of the gradient, if it is not that of the network."""
+        other = self.forward_differs and not self.description
+        return compare_with_own_loss(self.subject, self.trials) if other else OwnLoss()
+
     def own_loss(self) -> list[Finding]:
-        """That it is the gradient of the returned loss, if it is unknown how a line is wrong."""
-        unclear = self.forward_differs and any_unknown(self._lines)
-        return own_loss(self.subject, self.trials) if unclear else []
+        """Which arrays are the gradient of the returned loss, if a wrong line is unknown."""
+        return self._own_loss.findings if any_unknown(self._lines) else []
 
     def lines(self) -> list[Finding]:
         """The other description, if there is one, the wrong lines, and odd terms."""

@@ -37,8 +37,8 @@ SMALL = 100
 """The most entries of an array of which each is changed, to see how a wrong one differs."""
 
 MESSAGE = (
-    "{found}: the forward pass is not that of (2.12), or not as you describe it. To check it as it "
-    "is, write its loss in JAX and use fcnet.check_gradient"
+    "{found}, as differences of it show: the forward pass, or the loss at its end, is not the one "
+    "that you describe. Describe that one, or write it in JAX and use fcnet.check_gradient"
 )
 
 RETURN_THE_LOSS = (
@@ -62,44 +62,69 @@ class Slope(NamedTuple):
         """Whether the gradient is c times that of the loss."""
         return abs(self.claimed - c * self.found) <= abs(c) * self.error
 
-    @property
-    def is_known(self) -> bool:
-        """Whether differences are alike for several steps, as they are not at kinks."""
-        return self.error <= INFORMATIVE * max(abs(self.claimed), abs(self.found)) < np.inf
+    def is_known(self, largest: float) -> bool:
+        """Whether differences show it, as they do not at kinks; `largest` is that of all slopes."""
+        size = max(abs(self.claimed), abs(self.found), INFORMATIVE * largest)
+        return self.error <= INFORMATIVE * size < np.inf
 
 
-def own_loss(subject: BackwardPass, trials: Sequence[Trial]) -> list[Finding]:
-    """Which arrays are the gradient of the returned loss, or of a multiple of it; none if none.
+class OwnLoss(NamedTuple):
+    """What differences of the returned loss say of a gradient.
 
-    Of the others it is said how they differ, if they are small.
+    Attributes:
+        right, wrong: the names of the arrays that are its gradient, and are not.
+        factor: what the gradient is times that of the loss, if it is a multiple of it; else 0.
+        others: how the wrong arrays differ, if they are small.
     """
+
+    right: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    factor: float = 0.0
+    others: tuple[Finding, ...] = ()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Of which arrays it is the gradient; nothing if of none."""
+        if self.factor:
+            times = "" if self.factor == 1 else f"{self.factor:.4g} times "
+            found = f"this is {times}the gradient of the loss that you return"
+        elif self.right:
+            found = f"of the gradient of the loss that you return {', '.join(self.right)} are right"
+            found += f", and not {', '.join(self.wrong)}" * bool(self.wrong)
+        else:
+            return []
+        return [Finding(1, "J", None, "own_loss", MESSAGE.format(found=found)), *self.others]
+
+
+@np.errstate(all="ignore")  # a wrong candidate may return any values
+def compare_with_own_loss(subject: BackwardPass, trials: Sequence[Trial]) -> OwnLoss:
+    """Compare the gradient with differences of the loss beside it."""
     draw = np.random.default_rng(SEED)
     known = _answered(subject, trials, ROWS_ALONE) or _answered(subject, trials, None)
-    slopes: dict[ArrayKey, list[Slope]] = {}
     names = {key: name for key, name in subject.gradient_names.items() if key not in subject.unread}
-    for key in names:
-        shape = array_at(subject.candidate.own.params, key).shape
-        seen = [_slope(subject, one, key, draw.normal(size=shape)) for one in known]
-        slopes[key] = [slope for slope in seen if slope.is_known]
+    slopes = {
+        key: [
+            _slope(subject, one, key, draw.normal(size=array_at(one.case.params, key).shape))
+            for one in known
+        ]
+        for key in names
+    }
+    largest = max((abs(s.found) for seen in slopes.values() for s in seen), default=0.0)
+    slopes = {key: [s for s in seen if s.is_known(largest)] for key, seen in slopes.items()}
+    every = [slope for seen in slopes.values() for slope in seen]
+    if every and all(slopes.values()):
+        ratio = float(np.median([slope.claimed / (slope.found or NOT_ZERO) for slope in every]))
+        for c in (1.0, ratio):
+            if all(slope.agree(c) for slope in every):
+                return OwnLoss(factor=c)
     right = [key for key, seen in slopes.items() if seen and all(s.agree() for s in seen)]
     wrong = [key for key, seen in slopes.items() if not all(s.agree() for s in seen)]
-    every = [slope for seen in slopes.values() for slope in seen]
-    c = np.median([slope.claimed / (slope.found or NOT_ZERO) for slope in every]) if every else 0
-    if len(right) == len(slopes):
-        found = "this is the gradient of the loss that you return, as differences of it show"
-    elif right:
-        rights, wrongs = (", ".join(names[key] for key in keys) for keys in (right, wrong))
-        found = (
-            f"as differences of the loss that you return show, of its gradient {rights} are right"
-            + f", and not {wrongs}" * bool(wrong)
-        )
-    elif c and all(slope.agree(c) for slope in every):
-        found, wrong = f"this is {c:.4g} times the gradient of the loss that you return", []
-    else:
-        return []
     small = [key for key in wrong if array_at(subject.candidate.own.params, key).size <= SMALL]
-    others = explain_arrays([_wrong_array(subject, known, key) for key in small])
-    return [Finding(1, "J", None, "own_loss", MESSAGE.format(found=found)), *others]
+    return OwnLoss(
+        right=tuple(names[key] for key in right),
+        wrong=tuple(names[key] for key in wrong),
+        others=tuple(explain_arrays([_wrong_array(subject, known, key) for key in small if right])),
+    )
 
 
 def _answered(subject: BackwardPass, trials: Sequence[Trial], rows: int | None) -> list[Answered]:

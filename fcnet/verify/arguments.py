@@ -80,6 +80,11 @@ class Arguments(NamedTuple):
         ends = np.cumsum([argument.num_leaves for argument in self.structure.children()])
         return (int(np.searchsorted(ends, self.floating[0], side="right")),)
 
+    @property
+    def call_form(self) -> str:
+        """How a function is called with them, "(x, y)"."""
+        return f"({', '.join(self.heads)})" if all(map(str.isidentifier, self.heads)) else "(*args)"
+
     def leaves_of(self, places: Sequence[int]) -> list[int]:
         """Where the leaves of the arguments at these places are among all leaves."""
         counts = [argument.num_leaves for argument in self.structure.children()]
@@ -155,7 +160,10 @@ def call(
         message = "the call takes entries out of its arguments, or puts some in; work on a copy"
         return Called(value, None, [form_finding("mutates_inputs", message)])
     changed = "" if double else ", ".join(arguments.changed(given, values))
-    message = f"the call changes its {changed}; work on a copy, unless no one needs it afterwards"
+    message = (
+        f"the call changes its {changed}; work on a copy, unless no one needs it afterwards; a "
+        "gradient that is written there must be returned"
+    )
     mutations = [form_finding("mutates_inputs", message, "warning")] if changed else []
     return Called(value, None, mutations)
 
@@ -187,8 +195,8 @@ def take_apart(
     )
     if not floating:
         raise TypeError(
-            "none of the arguments holds floating-point numbers: nothing has a gradient"
-            + f"; {OF_PARTS}" * any(map(is_complex, leaves))
+            "none of the arguments holds floating-point numbers, 1.0 and not 1: nothing has a "
+            "gradient" + f"; {OF_PARTS}" * any(map(is_complex, leaves))
         )
     for i in floating:
         if dtype_of(leaves[i]).name not in FORMATS:

@@ -40,6 +40,8 @@ def is_one_array(value: Any) -> bool:
 def opened(result: Any) -> Any:
     """A result with lists in place of iterators, and dicts in place of objects that hold arrays.
 
+    A sparse array of SciPy becomes a dense one, and a matrix of NumPy an array.
+
     Objects that JAX takes apart stay what they are.
 
     >>> opened((0.5, zip("Wb", [1.0, 2.0], strict=True)))
@@ -62,6 +64,8 @@ def _holds_arrays(value: Any) -> bool:
 
 OPENED: tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...] = (
     (lambda value: isinstance(value, (Iterator, ValuesView)), list),
+    (lambda value: isinstance(value, np.matrix), np.asarray),
+    (lambda value: hasattr(value, "toarray"), lambda sparse: sparse.toarray()),
     (_holds_arrays, attributes),
 )
 """What a result may be wrapped in, and how it is opened."""

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from fcnet.arrays import shape_of
+from fcnet.arrays import is_array, is_floating, shape_of
 from fcnet.keys import generator_of
 from fcnet.verify.arguments import Arguments, call, settled, take_apart
 from fcnet.verify.calling import check_call, name_of_function
@@ -44,7 +44,7 @@ VALUE = Claimed("value", phrase="the {}", quantity="J", roundoff=FORMATS["float3
 
 OF_A_LAYER = (
     "; of a layer, take the sum of its result times the gradient that its backward pass is given: "
-    "jnp.sum(dout * layer(x, W))"
+    "jnp.sum(dout * layer(x, W)); of residuals, jnp.sum(v * residuals(x)) beside v @ jacobian(x)"
 )
 
 NAME_THE_STEPS = (
@@ -65,7 +65,8 @@ def check_gradient(
     `gradient(*args)` is compared with `jax.grad(function)` in float64, at the given arguments and
     at points near them. Its tolerance follows from rounding. Where the function has a kink, or two
     entries are equally the largest, any choice is right. Points near the user's own keep what holds
-    of it exactly, such as rows that sum to 1; a note says which of that the gradient needs.
+    of it exactly, such as rows that sum to 1, and the zeros and whole numbers of arguments without
+    a gradient; a note says which of that the gradient needs.
 
     A function can name its intermediate values by `jax.ad_checkpoint.checkpoint_name(value, "h")`.
     If `gradient` returns their gradients as well, each is judged alone, from its own gradients of
@@ -79,9 +80,9 @@ def check_gradient(
             judged too, and among other results, which are not. A dict may come last, with the
             gradients of named values, {"h": dh}. Any arrays: NumPy, JAX, PyTorch.
         function: a JAX function that returns a scalar, the reference.
-        args: the arguments of both, pytrees with arrays at their leaves. Leaves without a gradient
-            (integers, None) are not changed; their gradient may be None, float0 or zeros, or be
-            left out.
+        args: the arguments of both, pytrees with arrays at their leaves. A list of real numbers is
+            an array. Leaves without a gradient (integers, None) are not changed; their gradient may
+            be None, float0 or zeros, or be left out.
         key: of the points; by default always the same.
 
     Returns:
@@ -117,10 +118,10 @@ def check_gradient(
     ['h']
     """
     draw = generator_of(key)
-    arguments = take_apart(function, args)
+    arguments = take_apart(function, args := tuple(map(_as_array, args)))
     own = ArrayCase(OWN, arguments.values)
     arguments, values = settled(partial(_named_values, function), arguments)
-    check_call(gradient, args, "(*args)")
+    check_call(gradient, args, arguments.call_form)
     subject = name_of_function(gradient)
     first = call(gradient, arguments, own.leaves)
     if first.error:
@@ -145,6 +146,12 @@ def check_gradient(
     if not claim.upstream and any(finding.kind == "unknown" for finding in report.findings):
         report = replace(report, notes=(*report.notes, NAME_THE_STEPS))
     return add_limits(report, claim, own, draw)
+
+
+def _as_array(arg: Any) -> Any:
+    """A list of real numbers as an array, as an optimizer takes its start; all else as it is."""
+    is_list = type(arg) in (list, tuple) and is_array(arg) and is_floating(arg)
+    return np.asarray(arg) if is_list else arg
 
 
 def _claim(

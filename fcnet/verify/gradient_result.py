@@ -259,6 +259,7 @@ def read(
         if i in arguments.floating:
             found, array = _check_leaf(name, leaf, shape_of(arguments.leaves[i]))
             more = _of_another(arguments, form, leaf) if array is None else ""
+            more += _of_second_order(arguments, leaf)
             findings += [finding._replace(message=finding.message + more) for finding in found]
             arrays.append(array)
         elif not _is_nothing(leaf):
@@ -296,6 +297,13 @@ def _of_another(arguments: Arguments, form: ResultForm, leaf: Any) -> str:
         return ""
     (head,) = heads
     return f"; if it is the gradient of {head}, which has this shape, return {{'d{head}': ...}}"
+
+
+def _of_second_order(arguments: Arguments, leaf: Any) -> str:
+    """What to do about an array with the shape of a Hessian."""
+    hessians = {2 * shape_of(array) for array in arguments.differentiable}
+    is_hessian = is_array(leaf) and shape_of(leaf) in hessians - {()}
+    return "; if it is a Hessian, leave it out" if is_hessian else ""
 
 
 def _unknown_name(shapes: Mapping[str, tuple[int, ...]], name: str) -> Finding:

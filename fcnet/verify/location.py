@@ -119,11 +119,22 @@ def not_judged(result: Any, keys: Collection[Any]) -> str:
 
 
 def usual_locations(result: Any) -> list[Location]:
-    """A gradient alone, or with the value first or last; in a dict, that may be any number."""
+    """A gradient alone, or with the value first or last; in a dict, that may be any number.
+
+    Several numbers may come before it: which is the value, they do not tell.
+
+    >>> import numpy as np
+    >>> usual_locations((0.5, 3, np.ones(2)))[-1]  # the sum of a loss, and the number of its terms
+    Location(gradient=2, value=None, rest=(0, 1), arrays=())
+    """
     if isinstance(result, Mapping):
         return [Location(), *(Location(value=key) for key in numbers_of(result))]
     ends = (0, -1) if isinstance(result, (tuple, list)) and len(result) > 1 else ()
-    return [Location(), *(Location(value=i) for i in ends if value_in(result[i]) is not None)]
+    found = [Location(), *(Location(value=i) for i in ends if value_in(result[i]) is not None)]
+    *numbers, last = result if ends else [None]
+    if len(numbers) > 1 and all(map(is_one_number, numbers)) and _may_be_gradient(last):
+        found.append(Location(len(numbers), rest=tuple(range(len(numbers)))))
+    return found
 
 
 def numbers_of(entries: Mapping[Any, Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from fcnet.arrays import is_array, is_floating
+from fcnet.arrays import is_array, is_floating, shape_of
 from fcnet.verify.arguments import Arguments, is_none
 from fcnet.verify.location import Location, in_one_row, not_judged
 from fcnet.verify.regroup import in_one_style
@@ -123,6 +123,9 @@ def leaves_of_gradient(arguments: Arguments, parts: Parts, form: ResultForm) -> 
     own: Any = tuple(arguments.own[place] for place in places)
     structure: Any = jax.tree_util.treedef_tuple([each[place] for place in places])
     gradient = parts.gradient if form.entries else (parts.gradient,)
+    is_vector = is_array(gradient) and shape_of(gradient) == (len(own),)
+    if is_vector and all(is_array(x) and shape_of(x) == () for x in own):  # f(a, b), [da, db]
+        gradient = tuple(gradient)
     gradient = _renamed(own, tuple(gradient) if isinstance(gradient, (tuple, list)) else gradient)
     try:
         leaves = structure.flatten_up_to(gradient)

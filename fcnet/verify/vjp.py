@@ -99,10 +99,10 @@ def check_vjp(
     >>> report.verdict, report.findings[0].kind
     ('wrong', 'factor_half')
     """
-    for each in (function, reference):
-        check_call(each, args, "(*args)")
     draw = generator_of(key)
     arguments = take_apart(reference, jax.tree.map(_as_jax, args), _nondifferentiable(function))
+    for each in (function, reference):
+        check_call(each, args, arguments.call_form)
     subject = name_of_function(function)
     own = ArrayCase(OWN, arguments.values)
     right = _form(call(reference, arguments, own.leaves))

@@ -94,12 +94,12 @@ OTHERS = {
     "a gradient that is an array": (
         lambda: fcnet.check_gradient(2 * V, squares, V),
         TypeError,
-        r"expected a function to be called with \(\*args\), got Array",
+        r"expected a function to be called with \(v\), got Array",
     ),
     "a rule that is a number": (
         lambda: fcnet.check_vjp(3, squares, V),
         TypeError,
-        r"expected a function to be called with \(\*args\), got 3",
+        r"expected a function to be called with \(v\), got 3",
     ),
     "more digits than JAX has": (
         lambda: fcnet.check_vjp(squares, squares, np.ones(2, np.longdouble)),

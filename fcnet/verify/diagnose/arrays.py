@@ -75,6 +75,19 @@ class WrongArray(NamedTuple):
         inputs = zip(self.got, self.right, self.allowed, strict=True)
         return np.any([abs(got - right) > allowed for got, right, allowed in inputs], 0)
 
+    def only(self, places: Bool[np.ndarray, "..."]) -> "WrongArray":
+        """Its entries at these places, in vectors."""
+
+        def chosen(arrays: tuple[Values, ...]) -> tuple[Values, ...]:
+            return tuple(values[places] for values in arrays)
+
+        return self._replace(
+            got=chosen(self.got),
+            right=chosen(self.right),
+            allowed=chosen(self.allowed),
+            argument=chosen(self.argument),
+        )
+
     def is_edit(self, edit: Callable[[Values], Values]) -> bool:
         """Whether it is the right array rearranged."""
         return self.agrees([*map(edit, self.right)], [*map(edit, self.allowed)])
@@ -238,18 +251,33 @@ def _repeated_indices(array: WrongArray) -> Iterator[Match]:
                 )
 
 
-def _few_places(array: WrongArray) -> Iterator[Match]:
-    """Wrong at a few places only, along an axis or anywhere."""
+def _part(array: WrongArray) -> Iterator[Match]:
+    """Wrong at a few places only, or along a slice of a vector, as the entries of one parameter."""
     wrong = array.wrong
     zero = not np.any([got[wrong].any() for got in array.got])
-    if not zero and little(array.got, array.right):
+    if wrong.all() or (not zero and little(array.got, array.right)):
         return
-    value = "0" if zero else "wrong"
+    part = array.only(wrong)
+    known = [("dropped", "is 0")] if zero else [*_one_factor(part), *_added(part)]
     for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
         if where := few_indices(wrong, axis):
-            yield "dropped" if zero else "places", f"is {value} at {where} along axis {axis}"
-    if entries := few_entries(wrong):
-        yield "dropped" if zero else "places", f"is {value} at {', '.join(map(str, entries))} only"
+            kind, text = known[0] if known else ("places", "is wrong")
+            yield kind, f"{text} at {where} along axis {axis}"
+    entries = ", ".join(str(list(entry)) for entry in few_entries(wrong))
+    if known and (entries or _slice(wrong)):
+        kind, text = known[0]
+        yield kind, f"{text} at {entries or _slice(wrong)} only"
+    elif entries:
+        returned, true, at = _wrong_number(array)
+        at = at if wrong.sum() > 1 else ""
+        yield "places", f"is wrong at {entries} only: {returned} where {true} must be{at}"
+
+
+def _slice(wrong: Bool[np.ndarray, "..."]) -> str:
+    """The slice of a vector that is wrong, in words; "" if there is none."""
+    where = np.flatnonzero(wrong)
+    is_slice = wrong.ndim == 1 and not wrong.all() and np.ptp(where) == len(where) - 1
+    return f"[{where[0]}:{where[-1] + 1}]" if is_slice else ""
 
 
 def _tangent(array: WrongArray) -> Iterator[Match]:
@@ -322,7 +350,9 @@ def _nearly_right(array: WrongArray) -> Iterator[Match]:
 
 def _unknown(array: WrongArray) -> Iterator[Match]:
     returned, true, where = _wrong_number(array)
-    yield "unknown", f"is {returned} where {true} must be{where}"
+    part = _slice(array.wrong)
+    only = f"; it is wrong at {part} only" if part else ""
+    yield "unknown", f"is {returned} where {true} must be{where}{only}"
 
 
 def _wrong_number(array: WrongArray) -> tuple[str, str, str]:
@@ -332,7 +362,7 @@ def _wrong_number(array: WrongArray) -> tuple[str, str, str]:
     excess, got, right = next((each for each in every if each[0].max() > 0), every[0])
     at = np.unravel_index(np.argmax(excess), got.shape)
     where = f", for instance at {list(map(int, at))}" if got.ndim else ""
-    return *apart(float(got[at]), float(right[at])), where
+    return *apart(float(got[at]), float(right[at]) + 0.0), where  # -0.0 is 0
 
 
 SIGNATURES = (
@@ -347,7 +377,7 @@ SIGNATURES = (
     _swapped,
     _added,
     _repeated_indices,
-    _few_places,
+    _part,
     _tangent,
     _nearly_right,
     _factor_along_axis,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.activations import ACTIVATIONS, get_activation
-from fcnet.arrays import dtype_of, unit_roundoff
+from fcnet.arrays import dtype_of, is_array, unit_roundoff
 from fcnet.checks import as_params
 from fcnet.extras import extra
 from fcnet.files import NO_SUM, as_path, is_whole, seal, write_file
@@ -23,6 +23,7 @@ from fcnet.layouts import Layout, layers_by_name, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
 from fcnet.network import outputs
 from fcnet.onnx_graph import Value, network, write
+from fcnet.trees import children
 from fcnet.types import Activation, Layer, Pairs, Params
 
 AnyModel = TypeVar("AnyModel")
@@ -127,6 +128,12 @@ def _read(
             "can be merged into it by torch.nn.utils.fusion.fuse_linear_bn_eval"
         )
     arrays = library.arrays(model)
+    if arrays is model and children(model) is None and not is_array(model):
+        raise TypeError(
+            f"model is a {type(model).__name__}, expected a torch.nn.Module, a flax.nnx.Module, a "
+            "fitted network of scikit-learn or of fcnet.estimators, or arrays, such as "
+            '{"weight": W, "bias": b}'
+        )
     layouts = layouts_of(arrays)
     if len(layouts) > 1:
         raise ValueError(
@@ -219,7 +226,8 @@ def to_onnx(
     """Write a network to an ONNX file, which many programs run. Needs the extra `onnx`.
 
     Its input X has shape (n, d), with examples in rows, and its output o has shape (n, m_r). For a
-    model of `fcnet train`, with its scales and categories, use `fcnet.data.to_onnx`.
+    model of `fcnet train`, with its scales and categories, use `fcnet.data.to_onnx`. In float64,
+    ONNX Runtime knows relu, sigmoid, tanh, silu and identity alone; in float32, all activations.
 
     Args:
         path: the file; an earlier one is replaced.
@@ -287,13 +295,14 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
     with extra("checkpoint"):
         from safetensors import SafetensorError, safe_open
     path = as_path(path)
+    raw = path.read_bytes()
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = dict(file.metadata() or {})
     except SafetensorError as error:
         raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
-    if text.pop(SUM, None) and not is_whole(path.read_bytes(), SUM):
+    if text.pop(SUM, None) and not is_whole(raw, SUM):
         raise ValueError(f"{path} is damaged: its checksum is wrong")
     ordered = arrays if len(arrays) <= 2 else _in_order(arrays)
     if ordered is None:

@@ -489,6 +489,13 @@ def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
         interchange.load(tmp_path / "file")
     with pytest.raises(OSError, match="no-such-file"):
         interchange.load(tmp_path / "no-such-file")
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
+        interchange.load(tmp_path)
+    unfitted = pytest.importorskip("sklearn.neural_network").MLPRegressor()
+    for other in (len, unfitted, object()):
+        kind = type(other).__name__
+        with pytest.raises(TypeError, match=rf"^model is a {kind}, .* fitted network of scikit"):
+            params_of(other)
     folder = tmp_path / "missing"
     with pytest.raises(OSError, match="No such file"):
         interchange.save(folder / "file", [(jnp.eye(2), jnp.zeros(2))])

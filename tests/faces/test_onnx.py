@@ -61,12 +61,14 @@ def test_each_activation_computes_what_forward_does(run: Run, name: str, tmp_pat
 
 
 @pytest.mark.usefixtures("x64")
-def test_double_precision_is_kept(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh", "silu", "identity"])
+def test_double_precision_is_kept(run: Run, name: str, tmp_path: Path) -> None:
+    """With all activations that onnxruntime has in double precision."""
     params, X, _ = problem(Case((5, 4, 2), n=9), np.float64)
-    interchange.to_onnx(tmp_path / "network.onnx", params)
+    interchange.to_onnx(tmp_path / "network.onnx", params, activation=name)
     (o,) = run(tmp_path / "network.onnx", {"X": np.asarray(X)})
     assert o.dtype == np.float64
-    expected = jax.vmap(lambda x: fcnet.forward(params, x))(X)
+    expected = jax.vmap(lambda x: fcnet.forward(params, x, activation=name))(X)
     np.testing.assert_allclose(o, expected, rtol=1e-12)
 
 

@@ -1,6 +1,7 @@
 """What a command is, how options are read, and the options that `train` and `sweep` share."""
 
 import math
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -32,8 +33,13 @@ class Command(NamedTuple):
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Names with commas in between."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    """Names with commas in between; a name that has one is in quotes.
+
+    >>> words('sqft, "price, $"')
+    ('sqft', 'price, $')
+    """
+    found = re.findall(r'\s*(?:"([^"]*)"|([^,]*?))\s*(?:,|\Z)', text)
+    return tuple(word for pair in found for word in pair if word)
 
 
 def widths(text: str) -> tuple[int, ...]:
@@ -175,8 +181,8 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
         "data": DATA,
         "--target": {"required": True, "metavar": "COLUMN", "help": "the column to predict"},
         "--features": option(
-            (), "the columns to predict it from (default: all others)", type=words,
-            metavar="A,B,...",
+            (), "the columns to predict it from (default: all others); a name with a comma goes "
+            "in quotes of its own: 'A,\"B, C\"'", type=words, metavar="A,B,...",
         ),
         "--categories": option(
             (), "columns of numbers that are names, such as zip codes (text always is)",

@@ -7,6 +7,9 @@ from fcnet.cli.options import DATA, FORMAT, MODEL, Command, file
 from fcnet.files import as_csv, write_file
 from fcnet.text import escaped
 
+FAR = 10
+"""Standard deviations from the mean of the training rows; beyond, there is little to learn from."""
+
 
 def predict(
     model: Path,
@@ -20,6 +23,7 @@ def predict(
 
     Where the file has the target too, the score goes to standard error. It covers all rows,
     including training rows; each must have a target, and of labels, at least one must be known.
+    So do the names of columns with numbers that are far from those of training.
 
     Raises:
         ValueError: for a file that is no model, or columns that do not fit it.
@@ -28,16 +32,19 @@ def predict(
 
     from fcnet.cli.task import scores
     from fcnet.data.cells import shown
-    from fcnet.data.model import inputs_of, load_model, means, predictions, targets_of
+    from fcnet.data.model import inputs_of, load_model, means, predictions, scales, targets_of
+    from fcnet.data.preprocess import standardize
     from fcnet.data.read import open_table
 
     loaded = load_model(model)
     source = open_table(data, separator=separator, decimal=decimal, encoding=encoding)
     text = [field.name for field in (*loaded.features, loaded.target) if field.kind != "number"]
-    found = [
-        (means(loaded, inputs_of(loaded.features, table)), targets_of(loaded, table))
-        for table in source.blocks(text)
-    ]
+    columns = [field for field in loaded.features for _ in field.inputs]
+    found, far = [], np.zeros(len(columns), bool)
+    for table in source.blocks(text):
+        X = inputs_of(loaded.features, table)
+        far |= (np.abs(standardize(scales(loaded.features), X)) > FAR).any(axis=0)
+        found.append((means(loaded, X), targets_of(loaded, table)))
     mean = np.concatenate([part for part, _ in found])
     rows = [[loaded.target.name], *([value] for value in predictions(loaded, mean).tolist())]
     written = as_csv(rows)
@@ -46,6 +53,12 @@ def predict(
         sys.stdout.write(escaped(printed) if sys.stdout.isatty() else printed)
     else:
         write_file(out, written)
+    if names := [field.name for field, is_far in zip(columns, far, strict=True) if is_far]:
+        listed = escaped(", ".join(names))
+        print(
+            f"More than {FAR} standard deviations from the mean of training: {listed}.",
+            file=sys.stderr,
+        )
     if loaded.target.name not in source.names:
         return
     targets = [Y for _, Y in found if Y is not None]

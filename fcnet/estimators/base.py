@@ -109,7 +109,7 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
                 out. One of weight 2 counts twice in the mean loss of its batch; if one batch holds
                 all examples, this equals giving it twice.
             X_val, y_val: validation examples; without them, `early_stopping` takes a share of X,
-                and of each class.
+                and of each class. A Pipeline transforms X_val if its `transform_input` names it.
             groups: labels, shape (n,): examples of one label, such as those of one patient, are
                 either all validated on or all trained on.
 

@@ -88,6 +88,32 @@ def test_inputs_beyond_the_network_s_precision_are_refused(
     assert "the standardised inputs must be finite, got inf" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("sqft", "told"), [(8_000, False), (90_000, True)])
+def test_numbers_far_from_those_of_training_are_told(
+    trained: Path, tmp_path: Path, sqft: int, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as an area in other units; a rare category is not far."""
+    rows = {"sqft": [900, sqft], "place": ["hill", "lake"]}
+    assert main(["predict", str(trained), str(write(tmp_path / "rows.csv", rows))]) == 0
+    said = "More than 10 standard deviations from the mean of training: sqft.\n"
+    assert capsys.readouterr().err == (said if told else "")
+
+
+def test_a_name_with_a_comma_goes_in_quotes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {"price, $": [1, 2, 3, 5], '5" pipes': [2, 1, 4, 3], "n": [4, 4, 2, 1]}
+    given = ["--target", "n", "--features", 'price\t, $,"price, $",  5" pipes', *QUICK]
+    file = str(write(tmp_path / "rows.csv", rows))
+    out = ["--out", str(tmp_path / "run")]
+    assert main(["train", file, *given, *out]) == 1
+    assert "no column 'price'" in capsys.readouterr().err
+    given[3] = '"price, $",  5" pipes'
+    assert main(["train", file, *given, *out]) == 0
+    names = [field.name for field in data.load_model(tmp_path / "run").features]
+    assert names == ["price, $", '5" pipes']
+
+
 def test_targets_of_another_kind_are_not_compared(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

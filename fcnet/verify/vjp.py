@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from fcnet.arrays import is_array, to_numpy
+from fcnet.arrays import is_array, is_floating, is_tensor, to_numpy
 from fcnet.keys import generator_of
 from fcnet.verify.agreement import agree, distance
 from fcnet.verify.arguments import Arguments, as_answer, call, settled, take_apart
@@ -51,10 +51,16 @@ NOT_CHECKED = (
 )
 
 ON_PURPOSE = (
-    "if that is on purpose, as for a step or jnp.round(x), take for the reference "
-    "s(x) + jax.lax.stop_gradient(f(x) - s(x)), where s has the derivative that is meant"
+    "if another derivative is meant, as of jnp.round(x) or for a reversed gradient, take for the "
+    "reference s(x) + jax.lax.stop_gradient(f(x) - s(x)), where s has it"
 )
 """What to do about a surrogate gradient, or one that passes straight through."""
+
+OF_PYTORCH = (
+    "; of a torch.autograd.Function, check the gradient of the sum of its result times a fixed "
+    "array by fcnet.check_gradient: autograd calls its backward pass"
+)
+"""What to do where the arguments are tensors, which functions of JAX get as arrays of JAX."""
 
 MULTIPLE = -8.0
 """The rule must give, for a cotangent times minus a power of two, that multiple to the last bit."""
@@ -105,7 +111,8 @@ def check_vjp(
         check_call(each, args, arguments.call_form)
     subject = name_of_function(function)
     own = ArrayCase(OWN, arguments.values)
-    right = _form(call(reference, arguments, own.leaves))
+    of_pytorch = OF_PYTORCH * any(map(is_tensor, jax.tree.leaves(args)))
+    right = _form(call(reference, arguments, own.leaves), of_pytorch)
     if not any(map(np.size, right.leaves)):
         raise TypeError("reference must return floating-point numbers: they have the cotangents")
     # The trace is not kept: it refers to what JAX has made of closed-over NumPy arrays in float32.
@@ -113,7 +120,8 @@ def check_vjp(
     value = call(function, arguments, own.leaves)
     different = value.error or _difference(_form(value), right)
     if different:
-        return unreadable(subject, arguments.format, [different])
+        message = _with_hint(different.message, of_pytorch)
+        return unreadable(subject, arguments.format, [different._replace(message=message)])
     twins = _Twins(subject, function, reference, arguments, _form(value))
     results = _check_results(twins, own, draw)
     if results.verdict == "wrong":
@@ -181,11 +189,18 @@ class _Twins(NamedTuple):
         return back([jnp.asarray(cotangent, jnp.result_type(like)) for cotangent, like in given])[0]
 
 
-def _form(called: Any) -> _Form:
+def _with_hint(message: str, hint: str) -> str:
+    """A message with a hint after its first line; the others say where an error was raised."""
+    first, *rest = message.split("\n")
+    return "\n".join([first + hint, *rest])
+
+
+def _form(called: Any, hint: str = "") -> _Form:
     if called.error:
-        raise ValueError(f"reference must accept the arguments: {called.error.message}")
+        message = _with_hint(called.error.message, hint)
+        raise ValueError(f"reference must accept the arguments: {message}")
     flat, structure = jax.tree_util.tree_flatten_with_path(called.value)
-    floating = [(p, x) for p, x in flat if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
+    floating = [(path, x) for path, x in flat if is_array(x) and is_floating(x)]
     names = tuple(f"result{jax.tree_util.keystr(path)}" for path, _ in floating)
     return _Form(structure, names, tuple(x for _, x in floating))
 
@@ -272,7 +287,6 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
         kept=(*properties(leaves[:n], range(n)), *[()] * (len(leaves) - n)),
         format=format_of(first.dtype),
         causes=partial(check_linear, cases),
-        hint=lambda finding: ON_PURPOSE if finding.kind == "not_zero" else "",
         independent=False,  # for all cotangents a rule keeps the same numbers of the arguments
         plain="reference",
         shown=lambda leaves: {
@@ -285,6 +299,8 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
     repeated, notes = call_again(claim, cases[0], first)
     findings = [*repeated, *check_traced(claim, cases[0], first, rule, both)]
     report = judge_claim(claim, cases, answers, findings, notes)
+    if report.verdict == "wrong":
+        report = replace(report, notes=(*report.notes, ON_PURPOSE))
     return add_limits(report, claim, cases[0], draw)
 
 
@@ -330,8 +346,9 @@ def check_linear(
         claim: what is right.
         trials: on some of the cases.
     """
-    one, two, multiple = (
-        next((trial for trial in trials if trial.case is cases[i]), None) for i in (0, 1, RANDOM)
+    one, two, multiple, zero = (
+        next((trial for trial in trials if trial.case is cases[i]), None)
+        for i in (0, 1, RANDOM, RANDOM + 1)
     )
     if one is None or two is None or multiple is None:
         return []
@@ -343,7 +360,14 @@ def check_linear(
     expected = one.answer._replace(gradient=times)
     bounds = claim.bounds(multiple.case, multiple.answer)
     if not agree(expected, multiple.answer, bounds):
-        message = f"{MULTIPLE:g} times the cotangent does not give {MULTIPLE:g} times the result"
+        message = f"{MULTIPLE:g} times the cotangent does not give {MULTIPLE:g} times the result; "
+        constant = jax.tree.leaves(zero.answer.gradient) if zero else []
+        paths = [path for path, x in zip(claim.paths, constant, strict=False) if x.any()]
+        message += (
+            f"for a cotangent of 0, the gradient of {', '.join(paths)} is not 0"
+            if paths
+            else "a gradient that is clipped is no derivative: check the rule without that"
+        )
         return [form_finding("not_linear", message)]
     unused = [*_unused(claim, cases[0])]
     if not unused:

@@ -120,6 +120,15 @@ def test_a_wrong_rule_is_found_and_what_is_wrong_is_said(name):
     assert [finding.kind for finding in report.findings] == [kind], str(report)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [(never_zero, "for a cotangent of 0, the gradient of"), (clipped, "clipped")],
+)
+def test_what_is_not_linear_is_told(change, says):
+    (finding,) = fcnet.check_vjp(with_rule(change), layer, *arguments()).findings
+    assert says in finding.message
+
+
 def test_the_result_whose_cotangent_is_not_used_is_named():
     report = fcnet.check_vjp(with_rule(half_forgotten), layer, *arguments())
     assert "does not use the cotangent of result['sum']" in report.findings[0].message
@@ -451,16 +460,43 @@ def test_a_plain_number_is_an_argument_too(factor, verdict):
     assert [finding.kind for finding in report.findings] == ["factor_half"] * (factor == 1)
 
 
-def test_a_surrogate_gradient_is_told_how_to_be_checked():
-    @jax.custom_vjp
-    def spike(x):
-        return jnp.heaviside(x, 0.0)
+SURROGATES = {
+    "a step": (lambda x: jnp.heaviside(x, 0.0), lambda x, g: g / jnp.cosh(x) ** 2, jnp.tanh),
+    "straight through": (lambda x: jnp.clip(x, -0.3, 0.3), lambda x, g: g, lambda x: x),
+    "reversed": (lambda x: x, lambda x, g: -0.7 * g, lambda x: -0.7 * x),
+}
 
-    spike.defvjp(lambda x: (spike(x), x), lambda x, g: (g / jnp.cosh(x) ** 2,))
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_a_surrogate_gradient_is_told_how_to_be_checked(name):
+    plain, backward, meant = SURROGATES[name]
+    rule = jax.custom_vjp(plain)
+    rule.defvjp(lambda x: (plain(x), x), lambda x, g: (backward(x, g),))
     x = np.random.default_rng(0).normal(size=5)
-    (finding,) = fcnet.check_vjp(spike, lambda x: jnp.heaviside(x, 0.0), x).findings
-    assert finding.kind == "not_zero"
-    assert "s(x) + jax.lax.stop_gradient(f(x) - s(x))" in finding.message
-    for s, ok in ((jnp.tanh, True), (jnp.sin, False)):
-        twin = lambda x, s=s: s(x) + jax.lax.stop_gradient(spike(x) - s(x))  # noqa: E731
-        assert fcnet.check_vjp(spike, twin, x).ok == ok
+    report = fcnet.check_vjp(rule, plain, x)
+    assert report.verdict == "wrong"
+    assert "s(x) + jax.lax.stop_gradient(f(x) - s(x))" in report.notes[-1]
+    for s, ok in ((meant, True), (lambda x: jnp.sin(2 * x), False)):
+        twin = lambda x, s=s: s(x) + jax.lax.stop_gradient(plain(x) - s(x))  # noqa: E731
+        assert fcnet.check_vjp(rule, twin, x).ok == ok
+
+
+def test_a_function_of_pytorch_is_told_how_to_be_checked():
+    torch = pytest.importorskip("torch")
+
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.mul(x)
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * ctx.saved_tensors[0] * g
+
+    x = torch.linspace(0.5, 2, 4)
+    for function in (Square.apply, Square):
+        (finding,) = fcnet.check_vjp(function, lambda x: x * x, x).findings
+        assert "by fcnet.check_gradient" in finding.message.split("\n")[0]
+    with pytest.raises(ValueError, match=r"by fcnet.check_gradient"):
+        fcnet.check_vjp(Square.apply, lambda x: x.mul(x), x)

@@ -24,7 +24,8 @@ def little(got: Sequence[Values], right: Sequence[Values]) -> str:
     share = max(abs(g - r).max(initial=0) / max(abs(r).max(initial=0), NOT_ZERO) for g, r in pairs)
     return (
         f"is off by {share:.1g} of its largest number at most: little, and yet more than rounding, "
-        "as by an epsilon, a tolerance, or a constant of few digits, such as one of JAX in float32"
+        "as by an epsilon, a tolerance, a small term, or a constant of few digits, such as one of "
+        "JAX in float32"
         if share < NEARLY
         else ""
     )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -186,36 +187,61 @@ def _claim(
         names=names,
         kept=properties(arguments.differentiable, places),
         indices=arguments.indices,
-        causes=partial(_of_another, function, arguments),
+        causes=partial(_of_something_else, function, arguments),
         hint=partial(_taken_for_the_value, arguments, result),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
         shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
 
 
-def _of_another(
+def _of_something_else(
     function: Callable[..., Any], arguments: Arguments, claim: Claim, trials: Sequence[Trial]
 ) -> list[Finding]:
-    """That a lone gradient is that of another argument, as of a loss f(y, p) that of p."""
+    """That a gradient is that of another argument, or a second derivative beside the gradient."""
+
+    def is_it(i: int, right: Callable[[Sequence[Array]], list[Array]]) -> bool:
+        """Whether array i is this one on all trials, to half of the digits."""
+        traced, half = trace(right, arguments.values), np.sqrt(claim.format.u)
+        every = [evaluate(traced, trial.case.leaves)[0] for trial in trials]
+        pairs = zip((trial.comparison.got[i] for trial in trials), every, strict=True)
+        near = ((abs(g - r) <= half * abs(r).max(initial=0)).all() for g, r in pairs)
+        return any(map(np.any, every)) and all(near)  # 0 is also what is not computed
+
     claimed = [(i, array) for i, array in enumerate(claim.arrays) if array.place is not None]
-    if len(claimed) != 1:
-        return []
-    ((i, own),) = claimed
-    got, half = [trial.comparison.got[i] for trial in trials], np.sqrt(claim.format.u)
-    for j, (name, leaf) in enumerate(zip(claim.names, claim.leaves, strict=True)):
-        if j == own.place or shape_of(leaf) != got[0].shape:
-            continue
-        right = trace(_autodiff(function, arguments, [j], (), False), arguments.values)
-        every = [evaluate(right, trial.case.leaves)[0] for trial in trials]
-        near = (
-            (abs(g - r) <= half * abs(r).max(initial=0)).all()
-            for g, r in zip(got, every, strict=True)
-        )
-        if any(map(np.any, every)) and all(near):  # 0 is also what is not computed
-            message = f"the gradient of {own.path} is that of {name}; if it is to be that one, "
-            message += f"return {{'d{name}': ...}}" if name.isidentifier() else "name it in a dict"
-            return [form_finding("other_argument", message)]
+    shapes = list(map(shape_of, claim.leaves))
+    wrong = [i for i, _ in claimed if any((abs(t.comparison.excess[i]) > 1).any() for t in trials)]
+    if len(claimed) == 1:  # as of a loss f(y, p) that of p
+        ((i, own),) = claimed
+        for j, name in enumerate(claim.names):
+            alike = j != own.place and shapes[j] == shapes[own.place or 0]
+            if alike and is_it(i, _autodiff(function, arguments, [j], (), False)):
+                message = f"the gradient of {own.path} is that of {name}; if it is to be that one, "
+                named = name.isidentifier()
+                message += f"return {{'d{name}': ...}}" if named else "name it in a dict"
+                return [form_finding("other_argument", message)]
+    elif len(wrong) == 1:  # as of a booster that takes the derivatives of each prediction
+        (i,), (_, first) = wrong, claimed[0]
+        alike = shapes[claim.arrays[i].place or 0] == shapes[first.place or 0]
+        if alike and is_it(i, _curvature(function, arguments, first.place or 0)):
+            message = f"what is returned for {claim.paths[i]} is the second derivative by "
+            message += f"{first.path}: leave it out"
+            return [form_finding("second_derivative", message)]
     return []
+
+
+def _curvature(
+    function: Callable[..., Any], arguments: Arguments, place: int
+) -> Callable[[Sequence[Array]], list[Array]]:
+    """The sums of the rows of a Hessian: its diagonal, where it is diagonal."""
+    gradient = _autodiff(function, arguments, [place], (), False)
+
+    def curvature(leaves: Sequence[Array]) -> list[Array]:
+        along = [
+            jnp.ones_like(x) if i == place else jnp.zeros_like(x) for i, x in enumerate(leaves)
+        ]
+        return jax.jvp(gradient, (list(leaves),), (along,))[1]
+
+    return curvature
 
 
 def _taken_for_the_value(arguments: Arguments, result: Result, finding: Finding) -> str:

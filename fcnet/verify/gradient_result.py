@@ -263,15 +263,7 @@ def read(
             findings += [finding._replace(message=finding.message + more) for finding in found]
             arrays.append(array)
         elif not _is_nothing(leaf):
-            hint = (
-                OF_PARTS
-                if is_complex(arguments.leaves[i])
-                else "what is no gradient, such as a Hessian, leave out"
-            )
-            message = (
-                f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}; {hint}"
-            )
-            findings.append(form_finding("integer_leaf", message))
+            findings.append(_of_no_gradient(arguments, i, leaf))
     if any(array is None for array in arrays):
         return Result(form, None, tuple(findings))
     answer = as_answer(arrays)
@@ -279,6 +271,20 @@ def read(
         gradients: Any = (*answer.gradient, to_numpy(parts.value).reshape(()))
         answer = answer._replace(gradient=gradients)
     return Result(form, answer, tuple(findings))
+
+
+def _of_no_gradient(arguments: Arguments, i: int, leaf: Any) -> Finding:
+    """That a leaf without a gradient, such as integers, has an entry that is not 0.
+
+    Beside the gradient of a function of labels it is something else, and not judged.
+    """
+    name = arguments.names[i]
+    if name in arguments.heads and not is_complex(arguments.leaves[i]):
+        message = f"{name} has no gradient: what is returned for it, such as a Hessian, leave out"
+        return form_finding("integer_leaf", message, "warning")
+    message = f"{name} has no gradient; return None, float0 or zeros for it, got {leaf}"
+    message += f"; {OF_PARTS}" * is_complex(arguments.leaves[i])
+    return form_finding("integer_leaf", message)
 
 
 def _in_order(arguments: Arguments, form: ResultForm) -> Finding:

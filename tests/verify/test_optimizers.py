@@ -179,3 +179,31 @@ def test_the_part_of_a_vector_that_is_wrong_is_told_with_its_mistake(name):
     (finding,) = report.findings
     assert finding.kind == kind
     assert finding.message.endswith(end), finding.message
+
+
+OBJECTIVES = {
+    (float, 1): ["second_derivative"],
+    (float, 2): ["factor_2", "unknown"],
+    (int, 1): ["integer_leaf"],
+    (int, 2): ["factor_2", "integer_leaf"],
+}
+"""The findings by the dtype of the labels, and the factor of the gradient."""
+
+
+@pytest.mark.parametrize(("dtype", "slip"), OBJECTIVES)
+def test_the_second_derivative_beside_the_gradient_is_told(dtype, slip):
+    """A booster takes both for each prediction; labels may be numbers with a gradient."""
+
+    def objective(margin, y):
+        p = 1 / (1 + np.exp(-margin))
+        return slip * (p - y), p * (1 - p)
+
+    def function(margin, y):
+        return jnp.sum(jnp.logaddexp(0, margin) - y * margin)
+
+    margin, y = np.array([0.3, -1.7, 2.2, 0.6]), np.array([0, 1, 1, 0], dtype)
+    report = fcnet.check_gradient(objective, function, margin, y)
+    assert sorted(finding.kind for finding in report.findings) == OBJECTIVES[dtype, slip]
+    assert report.ok == (dtype is int and slip == 1)
+    first = fcnet.check_gradient(lambda m, y: objective(m, y)[0], function, margin, y)
+    assert [finding.kind for finding in first.findings] == ["factor_2"] * (slip == 2)

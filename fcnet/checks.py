@@ -329,7 +329,8 @@ def check_same_length(X: Array, Y: Array) -> int:
 def check_type(name: str, value: object, kind: type | tuple[type, ...], expected: str) -> None:
     """Raise TypeError unless a value is of a type, or of one of several; `expected` names them."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {expected}, got {value!r:.60}")
+        got = " ".join(repr(value).split())  # in one line
+        raise TypeError(f"{name} must be {expected}, got {got:.60}")
 
 
 def as_count(name: str, value: object, least: int, most: int | None = None) -> int:

@@ -31,11 +31,12 @@ class Dataset(NamedTuple):
         return self._replace(X=self.X[rows], Y=self.Y[rows])
 
 
-def as_dataset(columns: Mapping[str, np.ndarray], features: Sequence[str], target: str) -> Dataset:
+def as_dataset(columns: Any, features: Sequence[str], target: str) -> Dataset:
     """A data set of named columns: a number is one input, a category one of 0 or 1 for each value.
 
     Args:
-        columns: arrays of shape (n,), n >= 1, by name: numbers, or text that names a category.
+        columns: arrays of shape (n,), n >= 1, by name, or a data frame of pandas or polars:
+            numbers, or text that names a category.
         features: the names of one or more columns, in the order of X.
         target: the name of a column of numbers, which becomes Y of shape (n, 1).
 
@@ -48,7 +49,9 @@ def as_dataset(columns: Mapping[str, np.ndarray], features: Sequence[str], targe
     array([[0., 1.],
            [1., 0.]])
     """
-    check_type("columns", columns, Mapping, "arrays by name")
+    if hasattr(columns, "columns") and not isinstance(columns, tuple):  # as a Table is
+        columns = {name: columns[name] for name in columns.columns}
+    check_type("columns", columns, Mapping, "arrays by name, or a data frame")
     if isinstance(features, str) or not len(features):
         raise ValueError(f"features must be a list of one or more columns, got {features!r}")
     for name in (*features, target):

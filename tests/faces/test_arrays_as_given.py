@@ -131,6 +131,24 @@ def test_columns_of_any_library_become_inputs(column, names, inputs) -> None:
     assert found.X.tolist() == inputs
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_data_frame_has_columns(library) -> None:
+    columns = {"y": [1, 2, 3], "x": ["b", "a", "b"], "unused": [None, 1, 2]}
+    frame = pytest.importorskip(library).DataFrame(columns)
+    found = data.as_dataset(frame, ["x"], "y")
+    assert found.feature_names == ("x=a", "x=b")
+    assert found.X.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert found.Y.tolist() == [[1], [2], [3]]
+    with pytest.raises(ValueError, match="no column 'z'; the columns are y, x, unused"):
+        data.as_dataset(frame, ["z"], "y")
+    table = data.Table({"x": np.ones(3)}, 3)
+    with pytest.raises(TypeError, match="columns must be arrays by name, or a data frame, got Tab"):
+        data.as_dataset(table, ["x"], "y")
+    with pytest.raises(TypeError, match="table must be a Table of read_table, got ") as refused:
+        data.predict(None, frame)
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("weights", [np.ones(7), np.zeros(8), -np.ones(8), np.full(8, np.nan)])
 def test_weights_of_a_standardizer_are_checked(weights) -> None:
     with pytest.raises(ValueError, match="weights"):

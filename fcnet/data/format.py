@@ -144,13 +144,13 @@ def _format_of(lines: Sequence[str], separator: str | None) -> Format:
         raise ValueError(f"the header {NOT_UTF8}")
     if "\0" in "".join(below[:taken]):
         raise ValueError("the header holds a NUL byte: name the encoding, such as utf-16-le")
-    if any(names) and all(not n or _is_number(n) for n in names):
-        header, _ = _first_row([_one_blank(remark or "")], separator)
-        if len(header) == len(names):  # as numpy.savetxt writes it
-            names, taken = header, 0
-            told.append("names from the remark above")
-        else:
-            told.append("numbers as names, as if there were no header")
+    numbers = any(names) and all(not n or _is_number(n) for n in names)
+    header, _ = _first_row([_one_blank(remark or "")], separator)
+    if numbers and len(header) == len(names):  # as numpy.savetxt writes it
+        names, taken = header, 0
+        told.append("names from the remark above")
+    elif numbers or any("." in name and _is_number(name) for name in names):
+        told.append("numbers as names, as if there were no header")
     check_names(names)
     begin = len("".join(lines[: above + taken]).encode("utf-8", "surrogateescape"))
     quoted = any('"' in line for line in lines)

@@ -202,6 +202,12 @@ FILES = {
         {"3.5": "number", "7": "number"},
         ("numbers as names, as if there were no header",),
     ),
+    "a fraction and a word as names": (
+        lines(head="3.5,Iris-setosa"),
+        {"3.5": "number", "Iris-setosa": "number"},
+        ("numbers as names, as if there were no header",),
+    ),
+    "a year and a word as names": (lines(head="2020,y"), {"2020": "number", "y": "number"}, ()),
     "numbers twice as names": (
         lines("1,{i},{y}", "1,1,7"),
         "2 columns are called '1': the first line must be a header; else rename them",

@@ -181,8 +181,8 @@ def task_options(steps: int, out: str) -> dict[str, Any]:
         "data": DATA,
         "--target": {"required": True, "metavar": "COLUMN", "help": "the column to predict"},
         "--features": option(
-            (), "the columns to predict it from (default: all others); a name with a comma goes "
-            "in quotes of its own: 'A,\"B, C\"'", type=words, metavar="A,B,...",
+            (), "the columns to predict it from (default: all others); double quotes around a name "
+            "that has a comma", type=words, metavar="A,B,...",
         ),
         "--categories": option(
             (), "columns of numbers that are names, such as zip codes (text always is)",

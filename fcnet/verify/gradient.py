@@ -187,7 +187,7 @@ def _claim(
         names=names,
         kept=properties(arguments.differentiable, places),
         indices=arguments.indices,
-        causes=partial(_of_something_else, function, arguments),
+        causes=partial(_of_something_else, function, arguments, result.form.entries or ()),
         hint=partial(_taken_for_the_value, arguments, result),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
         shown=lambda leaves: {"args": arguments.fill(leaves)},
@@ -195,37 +195,41 @@ def _claim(
 
 
 def _of_something_else(
-    function: Callable[..., Any], arguments: Arguments, claim: Claim, trials: Sequence[Trial]
+    function: Callable[..., Any],
+    arguments: Arguments,
+    entries: Sequence[int],
+    claim: Claim,
+    trials: Sequence[Trial],
 ) -> list[Finding]:
-    """That a gradient is that of another argument, or a second derivative beside the gradient."""
+    """That a gradient is that of another argument, or one of several a second derivative."""
 
     def is_it(i: int, right: Callable[[Sequence[Array]], list[Array]]) -> bool:
         """Whether array i is this one on all trials, to half of the digits."""
-        traced, half = trace(right, arguments.values), np.sqrt(claim.format.u)
+        try:
+            traced, half = trace(right, arguments.values), np.sqrt(claim.format.u)
+        except (TypeError, ValueError, NotImplementedError):  # there may be no second derivative
+            return False
         every = [evaluate(traced, trial.case.leaves)[0] for trial in trials]
         pairs = zip((trial.comparison.got[i] for trial in trials), every, strict=True)
         near = ((abs(g - r) <= half * abs(r).max(initial=0)).all() for g, r in pairs)
         return any(map(np.any, every)) and all(near)  # 0 is also what is not computed
 
-    claimed = [(i, array) for i, array in enumerate(claim.arrays) if array.place is not None]
-    shapes = list(map(shape_of, claim.leaves))
-    wrong = [i for i, _ in claimed if any((abs(t.comparison.excess[i]) > 1).any() for t in trials)]
-    if len(claimed) == 1:  # as of a loss f(y, p) that of p
-        ((i, own),) = claimed
-        for j, name in enumerate(claim.names):
-            alike = j != own.place and shapes[j] == shapes[own.place or 0]
-            if alike and is_it(i, _autodiff(function, arguments, [j], (), False)):
-                message = f"the gradient of {own.path} is that of {name}; if it is to be that one, "
-                named = name.isidentifier()
-                message += f"return {{'d{name}': ...}}" if named else "name it in a dict"
-                return [form_finding("other_argument", message)]
-    elif len(wrong) == 1:  # as of a booster that takes the derivatives of each prediction
-        (i,), (_, first) = wrong, claimed[0]
-        alike = shapes[claim.arrays[i].place or 0] == shapes[first.place or 0]
-        if alike and is_it(i, _curvature(function, arguments, first.place or 0)):
-            message = f"what is returned for {claim.paths[i]} is the second derivative by "
-            message += f"{first.path}: leave it out"
-            return [form_finding("second_derivative", message)]
+    claimed = {i: array.place for i, array in enumerate(claim.arrays) if array.place is not None}
+    wrong = [i for i in claimed if any((abs(t.comparison.excess[i]) > 1).any() for t in trials)]
+    if len(wrong) != 1:
+        return []
+    (i,), first = wrong, next(iter(claimed.values()))
+    place, path, shapes = claimed[i], claim.paths[i], list(map(shape_of, claim.leaves))
+    for j, name in enumerate(claim.names if len(claimed) == 1 else ()):  # of a loss f(y, p) dp
+        alike = j != place and shapes[j] == shapes[place]
+        if alike and is_it(i, _autodiff(function, arguments, [j], (), False)):
+            message = f"the gradient of {path} is that of {name}; if it is to be that one, "
+            message += f"return {{'d{name}': ...}}" if name.isidentifier() else "name it in a dict"
+            return [form_finding("other_argument", message)]
+    alike = len(entries) > 1 and shapes[place] == shapes[first]
+    if alike and is_it(i, _curvature(function, arguments, first)):
+        message = f"what is returned for {path} is the second derivative by {claim.names[first]}, "
+        return [form_finding("second_derivative", message + "as for XGBoost: leave it out")]
     return []
 
 

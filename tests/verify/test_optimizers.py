@@ -207,3 +207,19 @@ def test_the_second_derivative_beside_the_gradient_is_told(dtype, slip):
     assert report.ok == (dtype is int and slip == 1)
     first = fcnet.check_gradient(lambda m, y: objective(m, y)[0], function, margin, y)
     assert [finding.kind for finding in first.findings] == ["factor_2"] * (slip == 2)
+
+
+def test_the_second_derivative_after_labels_is_told():
+    """As where a booster is called with the labels first, which have no gradient."""
+
+    def objective(y, margin):
+        p = 1 / (1 + np.exp(-margin))
+        return p - y, p * (1 - p)
+
+    def function(y, margin):
+        return jnp.sum(jnp.logaddexp(0, margin) - y * margin)
+
+    y, margin = np.array([0, 1, 1, 0]), np.array([0.3, -1.7, 2.2, 0.6])
+    report = fcnet.check_gradient(objective, function, y, margin)
+    assert report.findings[-1].kind == "second_derivative", str(report)
+    assert fcnet.check_gradient(lambda *args: objective(*args)[0], function, y, margin).ok

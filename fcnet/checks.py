@@ -69,7 +69,16 @@ def _fix_of(name: str, value: Any, array: Any) -> str:
             float(entry)
         except (TypeError, ValueError):
             return f"; {entry!r:.60} at index {where} is no number"
-    return f"; write {name}.astype(float)"
+    return f"; write {_in_numpy(name, value)}.astype(float)"
+
+
+def _in_numpy(name: str, value: Any) -> str:
+    """How an array is written that has NumPy's methods: those of other libraries have their own.
+
+    >>> _in_numpy("Y", np.ones(2)), _in_numpy("Y", memoryview(b"a"))
+    ('Y', 'np.asarray(Y)')
+    """
+    return name if isinstance(value, (np.ndarray, Array)) else f"np.asarray({name})"
 
 
 def is_real(dtype: np.dtype) -> bool:
@@ -303,7 +312,8 @@ def as_examples(name: str, value: ArrayLike, width: int, dtype: DTypeLike, hint:
     """Examples as the rows of a matrix of shape (n, width): finite, in `dtype`."""
     array = _as_real(name, value, dtype)
     if array.ndim != 2 or array.shape[1] != width:
-        fix = f"; write {name}[:, None]" if array.ndim == 1 and width == 1 else hint
+        column = f"; write {_in_numpy(name, value)}[:, None]"
+        fix = column if array.ndim == 1 and width == 1 else hint
         raise ValueError(
             f"{name} has shape {array.shape}, expected (n, {width}), one example in each row{fix}"
         )

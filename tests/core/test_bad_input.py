@@ -106,6 +106,13 @@ def test_a_careless_refusal_is_noticed() -> None:
         ),
         (
             "mean_loss",
+            {"params": ((np.ones((1, 3)), np.zeros(1)),), "Y": pd.Series(np.ones(4))},
+            ValueError,
+            "Y has shape (4,), expected (n, 1), one example in each row; "
+            "write np.asarray(Y)[:, None]",
+        ),
+        (
+            "mean_loss",
             {"Y": np.arange(4) % 2, "loss": "softmax_cross_entropy"},
             ValueError,
             "Y has shape (4,), expected (n, 2), one example in each row; for numbers of classes, "
@@ -128,7 +135,8 @@ def test_a_careless_refusal_is_noticed() -> None:
             "mean_loss",
             {"X": pd.DataFrame({"a": [1] * 4, "b": [0.5] * 4, "c": [True] * 4})},
             TypeError,
-            "X must hold real numbers of at most 64 bits, got dtype object; write X.astype(float)",
+            "X must hold real numbers of at most 64 bits, got dtype object; "
+            "write np.asarray(X).astype(float)",
         ),
         (
             "mean_loss",

@@ -38,6 +38,9 @@ MISSING_CHOICES = ("error", "drop", "impute")
 """What to do about missing entries: raise an error, drop their rows, or impute, here and in new
 examples: a number by the median, a category by a value of its own."""
 
+SENTINELS = ("-99", "-999", "-9999", "-99999")
+"""Numbers that some programs write where one is missing."""
+
 MOST_NAMES = 50
 """An error shows no more names of columns."""
 
@@ -144,7 +147,9 @@ def _decide_number(name: str, found: Survey) -> Field:
     if found.moments.least == found.moments.most:
         note = _constant(f"{found.moments.least[0]:g}", found.rows - found.numbers)
         return Field(name, "ignored", note=note)
-    return Field(name, "number", missing=MARKS)
+    least = f"{found.moments.least[0]:g}"
+    doubt = f"{least} at least; if that is a missing number, say so in a schema"
+    return Field(name, "number", missing=MARKS, note=doubt if least in SENTINELS else "")
 
 
 def _decide_text(name: str, found: Survey, note: str) -> Field:

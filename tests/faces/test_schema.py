@@ -392,6 +392,22 @@ def test_years_are_no_numbers_of_rows(tmp_path: Path) -> None:
     assert asked.X[:, 0].tolist() == [*range(N)]
 
 
+@pytest.mark.parametrize(
+    ("least", "told"),
+    [("-999", True), ("-9999.0", True), ("-99.5", False), ("-9", False), ("999", False)],
+)
+def test_a_number_that_may_be_a_missing_one_is_told(least: str, told: bool, tmp_path: Path) -> None:
+    wind = [least if row % 7 == 3 else f"{row % 5}.5" for row in range(N)]
+    table = table_of({"wind": wind, "price": COLUMNS["price"]}, tmp_path / "a.csv")
+    (field,) = learned(table, "price").features
+    said = f"{float(least):g} at least; if that is a missing number, say so in a schema"
+    assert field.note == (said if told else "")
+    says = {"wind": {"kind": "number", "missing": [least]}}
+    (field,) = learned(table, "price", given=says, missing="impute").features
+    assert field.note == ""
+    assert 0 < field.fill < 5
+
+
 def test_a_column_that_gives_the_target_away_is_told(tmp_path: Path) -> None:
     euro = [f"{0.9 * float(cell):.4f}" for cell in COLUMNS["price"]]
     table = table_of({**COLUMNS, "euro": euro}, tmp_path / "a.csv")

@@ -54,6 +54,10 @@ LETTERS = r"(?:[xihoy]\d*){1,2}|out"
 """What names a layer right after the letter w or b: its own letter, or those of both its sides."""
 
 
+WORD = re.compile(rf"^[WwBb](?=(?:{LETTERS})$)|[A-Z]?[a-z]+|[A-Z]{{4,}}(?![a-z])|[A-Z]|\d+")
+"""A word or a number in a name. Few capitals in a row are a word each, as in dWB; BETA is one."""
+
+
 OTHER_LAYERS = {"gamma", "scale"}
 """Words for parameters of other layers, which no shape tells from biases."""
 
@@ -373,8 +377,10 @@ def words_of(key: str | int) -> list[str | int]:
 
     >>> words_of("fc1.weight"), words_of("biasHidden"), words_of("who"), words_of("bout")
     (['fc', 1, 'weight'], ['bias', 'Hidden'], ['w', 'ho'], ['b', 'out'])
+    >>> words_of("adamBETA1"), words_of("dW1")
+    (['adam', 'BETA', 1], ['d', 'W', 1])
     """
-    parts = re.findall(rf"^[WwBb](?=(?:{LETTERS})$)|[A-Z]?[a-z]+|[A-Z]|\d+", str(key))
+    parts = WORD.findall(str(key))
     return [int(part) if part.isdigit() else part for part in parts]
 
 

@@ -18,6 +18,7 @@ NO_PARAMETER = frozenset(
         *("shape", "shapes", "size", "sizes", "updates", "scale", "std", "init", "initializer"),
         *("reg", "regularizer", "regularization", "penalty", "lr", "rate"),
         *("upd", "change", "changes", "adjustment", "adjustments"),
+        *("acc", "accum", "accumulated", "accumulator"),
     }
 )
 """Words in the names of attributes beside the parameters: gradients, averages, numbers."""
@@ -31,7 +32,7 @@ VALUES = re.compile(r"^[AaZzXxYy]_?\d*$")
 PLURAL = re.compile(r"(?<=s)es$|s$")
 """The end of weights and biases, whose gradients may be weight_grads and bias_grads."""
 
-GRADIENTS = ("grads", "gradients", "grad")
+GRADIENTS = ("grads", "gradients", "grad", "gradient")
 """Names of attributes that hold all gradients."""
 
 CONTENTS = ("value", "data", "val", "array", "values", "tensor")

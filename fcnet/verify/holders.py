@@ -135,9 +135,12 @@ class Holder(NamedTuple):
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
         above, name, rest = path[:last], str(path[last]), path[last + 1 :]
         names = gradient_names(name)
-        paths = dict.fromkeys((above, above[:-1] if above and above[-1] in WHOLE else above))
+        in_one = bool(above) and (above[-1] in WHOLE or is_parameter_name(str(above[-1])))
+        paths = dict.fromkeys((above, above[:-1] if in_one else above))
         parents = [_at(self.owner, parent) for parent in paths]
-        wholes = [_at(parent, (whole,)) for whole, parent in product(GRADIENTS, parents)]
+        starts = dict.fromkeys(("", name[: -len(name.lstrip("_"))]))
+        all_gradients = [start + whole for start, whole in product(starts, GRADIENTS)]
+        wholes = [_at(parent, (whole,)) for whole, parent in product(all_gradients, parents)]
         wholes = [whole for whole in wholes if whole is not None]
         own = _at(self.owner, path)
         like = [other for other in attributes(parents[0]) if is_gradient_of(str(other), name)]
@@ -145,7 +148,7 @@ class Holder(NamedTuple):
             (_at(parent, (other, *rest)) for parent, other in product(parents, names)),
             (_at(whole, (other, *rest)) for whole, other in product(wholes, (name, *names))),
             (_at(parents[0], (other, *rest)) for other in like if len(like) == 1),
-            (_at(whole, rest) for whole in wholes if name in WHOLE),
+            (_at(whole, rest) for whole in wholes if name.strip("_") in WHOLE),
             (getattr(own, other, None) for other in OF_ARRAYS),
             (_at(parents[0], (other,)) for other in OF_ARRAYS if name.strip("_") in CONTENTS),
         )
@@ -207,7 +210,7 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
         return
     seen.add(id(value))
     held = attributes(value)
-    for names, are_named in _groups(list(held), named):
+    for names, are_named in _groups(held, named):
         found = [
             place
             for name in names
@@ -218,7 +221,7 @@ def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator
             return
 
 
-def _groups(held: list[str], named: bool) -> list[tuple[list[str], bool]]:
+def _groups(held: Mapping[str, Any], named: bool) -> list[tuple[list[str], bool]]:
     """Names of attributes of an object, and whether all arrays below these are parameters.
 
     The first group counts that has any parameters. `named` says that the object's own name is that
@@ -227,10 +230,12 @@ def _groups(held: list[str], named: bool) -> list[tuple[list[str], bool]]:
     whole = [name for name in held if name.strip("_").lower() in WHOLE]
     of_role = [name for name in held if is_parameter_name(name)]
     if {role_of(name) for name in of_role if name not in whole} == {"b"}:
-        # Beside a b, theta holds the weights alone.
-        whole = [name for name in whole if name not in of_role]
+        # Beside a b, theta holds the weights alone, and so does one array that is called params.
+        weights = [name for name in whole if name in of_role or is_array(held[name])]
+        of_role = [name for name in held if name in (*weights, *of_role)]
+        whole = [name for name in whole if name not in weights]
     content = [name for name in held if named and name.strip("_") in CONTENTS]
-    return [(content[:1], True), (whole, True), (of_role, True), (held, False)]
+    return [(content[:1], True), (whole, True), (of_role, True), (list(held), False)]
 
 
 def _may_be_one(key: str | int, value: Any) -> bool:

@@ -165,6 +165,9 @@ def locations_among_others(result: Any) -> list[Location]:
         ends = [(None, arrays), (arrays[0], arrays[1:]), (arrays[-1], arrays[:-1])]
     if len(numbers) > 1:  # such as (loss, accuracy, dW, db)
         ends.append((None, tuple(key for key in arrays if key not in numbers)))
+    containers = tuple(key for key, entry in entries.items() if children(entry) and not is_dict)
+    if len(containers) < len(entries):  # such as (weights, biases, cost, predictions)
+        ends.append((value, containers))
     locations += [
         Location(value=end, arrays=keys)
         for end, keys in ends

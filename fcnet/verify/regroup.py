@@ -155,14 +155,28 @@ def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _by_entry(layout: Layout, gradient: object) -> dict[Path, Any] | None:
-    """A mapping with one entry for each array, which is named by role and layer, and maybe more."""
+    """A mapping with one entry for each array, named by role and layer or as it is, and maybe more.
+
+    Its parameters may be in a dict of an object, with others beside it.
+    """
     if not isinstance(gradient, Mapping):
         return None
     slots = layout.arrays
-    names = in_one_style([f"{slot.role}{slot.layer}" for slot in slots], gradient)
+    by_role, by_key = ([f(slot) for slot in slots] for f in (_role_and_layer, _last_key))
+    names = in_one_style(by_role, gradient)
+    if names is None and len(set(by_key)) == len(slots):
+        names = in_one_style(by_key, gradient)
     if names is None:
         return None
     return {slot.path: gradient[name] for slot, name in zip(slots, names, strict=True)}
+
+
+def _role_and_layer(slot: Slot) -> str:
+    return f"{slot.role}{slot.layer}"
+
+
+def _last_key(slot: Slot) -> str | int:
+    return slot.path[-1] if slot.path else ""
 
 
 def _by_layer(layout: Layout, gradient: object) -> dict[Path, Any] | None:

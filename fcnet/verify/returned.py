@@ -28,9 +28,9 @@ NOTHING = (
     "learning_rate= for a training step in place"
 )
 
-ONE_NUMBER = (
-    "it returned one number, such as its loss: return the gradients of {names} beside it, or keep "
-    "each beside its parameter in an object, such as dW1 beside W1"
+NUMBERS = (
+    "it returned numbers alone, such as its loss: return the gradients of {names} beside it, or "
+    "keep each beside its parameter in an object, such as dW1 beside W1"
 )
 
 ONE_VECTOR = "the gradient is one vector: it was cut in the order {names}, each along its rows"
@@ -70,9 +70,10 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
     """
     value = in_one_row(value)
     names = ", ".join(slot.name for slot in layout.arrays)
-    alone = len(layout.arrays) > 1 and is_one_number(value)
-    if value is None or alone:
-        message = (ONE_NUMBER if alone else NOTHING).format(names=names)
+    entries = value if type(value) is tuple else (value,)
+    numbers = 0 < len(entries) < len(layout.arrays) and all(map(is_one_number, entries))
+    if value is None or numbers:
+        message = (NUMBERS if numbers else NOTHING).format(names=names)
         return Returned(None, (form_finding("wrong_structure", message),))
     try:
         found = _gradient_and_loss(layout, params, value)

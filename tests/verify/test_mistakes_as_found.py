@@ -332,3 +332,95 @@ def test_one_activation_is_not_told_as_different_ones():
     report = fcnet.check(wrong, *arguments_of(4, 5, 6, 2), batched=True, activation="tanh")
     assert "other_description" not in {finding.kind for finding in report.findings}
     assert not report.ok
+
+
+def sigmoid(z: Any) -> Any:
+    return 1 / (1 + np.exp(-z))
+
+
+PREDICTION_SLOPES = {
+    "loss_of_prediction": lambda p, o: 1,
+    "activation_for_derivative": lambda p, o: p,
+    "one_minus_activation": lambda p, o: 1 - p,
+    "formula_of_tanh": lambda p, o: 1 - p**2,
+    "output_formula_at_z": lambda p, o: o * (1 - o),
+    "derivative_at_a": lambda p, o: sigmoid(p) * (1 - sigmoid(p)),
+}
+"""What people write for p (1 - p), by the kind of that mistake; p = sigmoid(o)."""
+
+
+@pytest.mark.parametrize("epsilon", [0, 1e-8])
+@pytest.mark.parametrize("kind", [*PREDICTION_SLOPES, "prediction_above"])
+def test_a_slip_after_the_derivative_by_the_prediction_is_named(kind, epsilon):
+    """As many write the cross-entropy: dJ/dp, with an epsilon, and then times p (1 - p)."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params
+        a = np.tanh(x @ W1 + b1)
+        o = a @ W2 + b2
+        p = sigmoid(o)
+        dp = ((1 - y) / (1 - p + epsilon) - y / (p + epsilon)) / len(x)
+        d2 = dp * PREDICTION_SLOPES.get(kind, lambda p, o: p * (1 - p))(p, o)
+        d1 = (dp if kind == "prediction_above" else d2) @ W2.T * (1 - a**2)
+        return x.T @ d1, d1.sum(0), a.T @ d2, d2.sum(0)
+
+    y = (Y > 0).astype(float)
+    report = fcnet.check(backward, arrays(), X, y, batched=True, activation="tanh", loss="logistic")
+    errors = [f for f in report.findings if f.severity == "error"]
+    place = (4, 1) if kind == "prediction_above" else (2, 2)
+    assert [(f.line, f.layer, f.kind) for f in errors] == [(*place, kind)], report
+    assert "dJ/dp" in errors[0].message
+    assert "or it is dJ/dp" not in errors[0].message
+
+
+@pytest.mark.parametrize(("power", "kind"), [(0, "without_rate"), (2, "rate_twice")])
+def test_a_bias_with_another_power_of_the_learning_rate_is_told(power, kind):
+    """In layer 1 too, whose delta is read from dW there, with the rounding of its step."""
+
+    def step(params: Any, x: Any, y: Any) -> None:
+        dW1, db1, dW2, db2 = gradients(*params, x[None], y[None], False)
+        for array, g in zip(params[::2], (dW1, dW2), strict=True):
+            array -= 0.1 * g
+        for array, g in zip(params[1::2], (db1, db2), strict=True):
+            array -= 0.1**power * g
+
+    options: Any = {"activation": "tanh", "learning_rate": 0.1}
+    report = fcnet.check(step, arrays(), X[0], Y[0], **options)
+    told = [(f.line, f.quantity, f.layer, f.kind) for f in report.findings]
+    assert told == [(5, "db", 2, kind), (5, "db", 1, kind)], report
+
+
+def test_biases_before_the_mask_are_told_in_a_step_of_two_hidden_layers():
+    """A masked unit has a bias with all that the steps above have lost, and weights of 0."""
+    params, x, _ = arguments_of(4, 5, 4, 3)
+
+    def step(params: Any, x: Any, y: Any) -> None:
+        a = [x]
+        for k, (W, b) in enumerate(params):
+            z = W @ a[-1] + b
+            a.append(np.maximum(z, 0) if k < 2 else z)
+        back = np.exp(a[-1] - a[-1].max())
+        back /= back.sum()
+        back[y] -= 1
+        for k in (2, 1, 0):
+            W, b = params[k]
+            delta = back * (a[k + 1] > 0) if k < 2 else back
+            b -= 0.01 * back
+            back = W.T @ delta
+            W -= 0.01 * np.outer(delta, a[k])
+
+    options: Any = {"loss": "softmax_cross_entropy", "learning_rate": 0.01}
+    report = fcnet.check(step, params, x[0], 1, **options)
+    told = [(f.line, f.quantity, f.layer, f.kind) for f in report.findings]
+    assert told == [(5, "db", k, "without_derivative") for k in (2, 1)], report
+
+
+def test_the_number_of_units_for_the_number_of_examples_is_told():
+    """As by m = delta.shape[1] where the examples are rows."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        dW1, db1, dW2, db2 = gradients(*params, x, y, False)
+        return dW1, db1 * len(x) / H, dW2, db2
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "per_unit")], report

@@ -399,7 +399,84 @@ def with_another_word(slip: bool) -> tuple[Any, Any]:
     return net, backward
 
 
+def beside_its_accuracy(slip: bool) -> tuple[Any, Any]:
+    """The gradients are in a dict of their own; the loss and the accuracy are returned."""
+    names = ("W1", "b1", "W2", "b2")
+    net = SimpleNamespace(weights=dict(zip(names, arrays(), strict=True)), gradients={})
+
+    def backward(x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = net.weights.values()
+        g = gradients(W1, b1, W2, b2, x, y, slip)
+        net.gradients = dict(zip(names, g, strict=True))
+        loss = ((np.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2).sum() / (2 * len(x))
+        return float(loss), 0.5
+
+    return net, backward
+
+
+def of_modules(slip: bool) -> tuple[Any, Any]:
+    """`_parameters` of a layer is its matrix, beside `_bias`; the gradients stand beside them."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(_parameters=W, _bias=b) for W, b in ((W1, b1), (W2, b2))]
+
+    def backward(x: Any, y: Any) -> None:
+        one, two = layers
+        g = gradients(one._parameters, one._bias, two._parameters, two._bias, x, y, slip)
+        one._gradient, one._bias_grad, two._gradient, two._bias_grad = g
+
+    return layers, backward
+
+
+def beside_deltas(slip: bool) -> tuple[Any, Any]:
+    """The gradients stand in one dict with deltas, by the keys of the parameters' dict."""
+    names = ("w1", "b1", "w2", "b2")
+    net = SimpleNamespace(parameters=dict(zip(names, arrays(), strict=True)))
+
+    def backward(x: Any, y: Any) -> Any:
+        g = gradients(*net.parameters.values(), x, y, slip)
+        return {"dz2": y, "dz1": x, **dict(zip(("dw1", "db1", "dw2", "db2"), g, strict=True))}
+
+    return net, backward
+
+
+def beside_sums_of_a_batch(slip: bool) -> tuple[Any, Any]:
+    """Each layer adds up its gradients in gradient_acc and bias_acc."""
+    W1, b1, W2, b2 = arrays()
+    layers = [
+        SimpleNamespace(W=W, bias=b, gradient_acc=0 * W, bias_acc=0 * b)
+        for W, b in ((W1, b1), (W2, b2))
+    ]
+
+    def backward(x: Any, y: Any) -> Any:
+        one, two = layers
+        return gradients(one.W, one.bias, two.W, two.bias, x, y, slip)
+
+    return layers, backward
+
+
+def beside_numbers_of_adam(slip: bool) -> tuple[Any, Any]:
+    """_AdamBETA1 is a number of the optimiser, and B no word of its name."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(
+        _weights=[np.vstack([W1, b1]), np.vstack([W2, b2])], _AdamBETA1=0.9, _AdamBETA2=0.999
+    )
+
+    def backward(x: Any, y: Any) -> Any:
+        own = [array for A in net._weights for array in (A[:-1], A[-1])]
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        return [np.vstack([dW1, db1]), np.vstack([dW2, db2])]
+
+    return net, backward
+
+
 FORMS = (
+    *(
+        beside_its_accuracy,
+        of_modules,
+        beside_numbers_of_adam,
+        beside_deltas,
+        beside_sums_of_a_batch,
+    ),
     *(of_lists, with_letters_of_x_and_y, with_another_word),
     *(in_a_dict_of_any_name, beside_a_list, misspelt, after_none),
     *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
@@ -417,6 +494,31 @@ def test_code_is_read_as_it_is(form, slip):
     assert report.verdict == ("wrong" if slip else "right"), report
     errors = [(f.line, f.layer, f.kind) for f in report.findings if f.severity == "error"]
     assert errors == [(5, 1, "sum_for_mean")] * slip
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_bias_beside_the_matrix_params_is_a_parameter(slip):
+    """It was left as each step had made it, and the step then called random."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(params=W, bias=b) for W, b in ((W1, b1), (W2, b2))]
+
+    def step(x: Any, y: Any) -> None:
+        one, two = layers
+        own = (one.params, one.bias, two.params, two.bias)
+        for array, g in zip(own, gradients(*own, x, y, slip), strict=True):
+            array -= RATE * g
+
+    options: Any = {"activation": "tanh", "learning_rate": RATE, "batched": True}
+    report = fcnet.check(step, layers, X, Y, **options)
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+
+
+def test_an_object_that_keeps_no_gradient_and_returns_numbers_is_told_where_to_keep_it():
+    net = SimpleNamespace(**dict(zip(("W1", "b1", "W2", "b2"), arrays(), strict=True)))
+    report = fcnet.check(lambda x, y: (0.5, 0.75), net, X, Y, batched=True)
+    (finding,) = report.findings
+    assert "it returned numbers alone" in finding.message
+    assert "such as dW1 beside W1" in finding.message
 
 
 def test_a_layer_that_is_left_out_is_named():

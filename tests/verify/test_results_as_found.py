@@ -112,6 +112,24 @@ def test_a_step_in_place_may_return_other_values(returned, slip):
     assert [(f.line, f.layer) for f in report.findings] == [(5, 1)] * slip, report
 
 
+@pytest.mark.parametrize("others", [(), (np.zeros((5, M)),), (0.5, np.zeros((5, M)))])
+@pytest.mark.parametrize("slip", [False, True])
+def test_new_weights_and_biases_may_stand_among_other_values(others, slip):
+    """As in (weights, biases, accuracy, predictions)."""
+    W1, b1, W2, b2 = arrays()
+
+    def step(params: Any, x: Any, y: Any) -> Any:
+        (W1, W2), (b1, b2) = params
+        dW1, db1, dW2, db2 = gradients(W1, b1, W2, b2, x, y, slip)
+        new = [W1 - RATE * dW1, W2 - RATE * dW2], [b1 - RATE * db1, b2 - RATE * db2]
+        return (*new, *map(np.copy, others))
+
+    options: Any = {"batched": True, "activation": "tanh", "learning_rate": RATE}
+    report = fcnet.check(step, ([W1, W2], [b1, b2]), X, Y, **options)
+    kinds = [(f.line, f.layer, f.kind) for f in report.findings if f.kind != "forward_differs"]
+    assert kinds == [(5, 1, "sum_for_mean")] * slip, report
+
+
 def test_a_step_in_place_that_returns_its_predictions_is_stable():
     """Where its units are saturated it changes nothing."""
     net = SimpleNamespace(syn0=X[:D, :2], bh=X[:1, :2], syn1=X[:2, :1], bo=X[:1, :1])

@@ -115,7 +115,7 @@ def test_the_coarsest_dtype_is_told(dtypes, coarsest):
     ("name", "value", "words"),
     [
         ("pairs", None, r"returned None: return the gradients of params\[0\].W, params\[0\].b,"),
-        ("pairs", 1.5, r"one number.*return the gradients of params\[0\].W"),
+        ("pairs", 1.5, r"numbers alone.*return the gradients of params\[0\].W"),
         ("pairs", PAIRS[:1], "is a list of length 1, expected a list of length 2"),
         ("pairs", [DW1, DB1, DW2], "is a list of length 3"),
         ("pairs", [DB1, DB1, DB1, DW2], "is a list of length 4"),

@@ -85,7 +85,8 @@ def one_mistake(lines: Sequence[Line], mistakes: Sequence[Mistake]) -> Explanati
     best = max(fit.digits for fit in fits)
     found = [fit.why for fit in fits if fit.digits > best - CHANCE]
     first, *others = sorted(found, key=lambda why: why.complexity)
-    also = [why.says for why in others if why.complexity == first.complexity][:ALTERNATIVES]
+    alike = (why.says for why in others if why.complexity == first.complexity)
+    also = [says for says in dict.fromkeys(alike) if says != first.says][:ALTERNATIVES]
     others_too = (f" (or it {says}; no input here tells them apart)" for says in also)
     return first._replace(says="".join([first.says, *others_too]))
 

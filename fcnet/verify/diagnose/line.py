@@ -85,12 +85,13 @@ class Line:
         """Whether a mistake that gives `value` explains the candidate's value.
 
         The rounding errors of a mistake are not known as well as those of the right value, so the
-        tolerance is larger; and `slack` times that.
+        tolerance is larger, also by as much as the mistake's terms are; and `slack` times that.
         """
         if value.shape != self.got.shape:
             return False
-        sizes = abs(value[np.isfinite(value)])
-        allowed = self.tolerance + self.noise * sizes.max(initial=self.size)
+        largest = abs(value[np.isfinite(value)]).max(initial=self.size)
+        larger = largest / self.size if self.size else 1.0
+        allowed = self.tolerance * larger + self.noise * largest
         return not (self.excess(value, allowed) > slack)[self.explained].any()
 
     def evidence(self, value: Values) -> Values:

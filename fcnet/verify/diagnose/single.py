@@ -241,6 +241,20 @@ class Upstream(NamedTuple):
         e = self.example
         return e.error if k == e.r else e.W(k + 1).T @ self.deltas[k + 1]
 
+    def terms(self, k: int) -> Vector:
+        """The sizes of the terms of dJ/da^[k]."""
+        e = self.example
+        return abs(e.error) if k == e.r else abs(e.W(k + 1)).T @ abs(self.deltas[k + 1])
+
+    def noise(self, k: int) -> float:
+        """How large rounding errors are in layer k, relative to the largest term.
+
+        A mistake may lack the factor sigma', which makes what is lost above smaller.
+        """
+        size = float(self.terms(k).max())
+        lost = float(self.example.error_from_above(k).max()) / size if size else 0.0
+        return self.example.noise + lost
+
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Step(Line):
@@ -288,12 +302,9 @@ def delta_steps(upstream: Sequence[Upstream], k: int) -> list[Step]:
     steps: list[Step] = []
     for one in upstream:
         e, delta, back = one.example, one.deltas[k], one.back(k)
-        terms = abs(back) if k == e.r else abs(e.W(k + 1)).T @ abs(one.deltas[k + 1])
+        terms = one.terms(k)
         tolerance = e.delta_tolerance(k, terms * abs(e.slope(k)))
         tolerance = tolerance + SLOPE_ERROR * e.unit_roundoff * terms
-        size = float(terms.max())
-        # A mistake may lack the factor sigma', which makes what is lost above smaller.
-        noise = e.noise + (float(e.error_from_above(k).max()) / size if size else 0.0)
         ends = [back * slope for slope in e.kink_slopes(k)]
         allowed = (np.minimum(*ends) - tolerance <= delta) & (
             delta <= np.maximum(*ends) + tolerance
@@ -305,8 +316,8 @@ def delta_steps(upstream: Sequence[Upstream], k: int) -> list[Step]:
                 expected=np.where(e.tied(k) & allowed, delta, back * e.slope(k)),
                 got=delta,
                 tolerance=tolerance,
-                noise=noise,
-                size=size,
+                noise=one.noise(k),
+                size=float(terms.max()),
                 unit_roundoff=e.unit_roundoff,
                 explained=~e.tied(k),
                 upstream=one,
@@ -334,7 +345,7 @@ def gradient_steps(upstream: Sequence[Upstream], place: str, k: int) -> list[Ste
                 expected=expected,
                 got=got,
                 tolerance=tolerance,
-                noise=e.noise,
+                noise=one.noise(k),
                 size=float(abs(expected).max()),
                 unit_roundoff=e.unit_roundoff,
                 explained=np.ones(expected.shape, bool),

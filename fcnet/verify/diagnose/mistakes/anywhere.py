@@ -53,11 +53,29 @@ def _outputs(s: Step) -> int:
     return len(s.example.y)
 
 
+def _rate(s: Step) -> float:
+    if not s.example.answer.rate:
+        raise ValueError("there is no step")
+    return s.example.answer.rate
+
+
 COMMON = (
     Mistake(
         "zero", ANY_LINE, lambda s, e, k: 0 * s.expected, "is zero: it is not computed, or cut off"
     ),
     *(Mistake(factor.kind, ANY_LINE, _times(factor.value), factor.says) for factor in FACTORS),
+    Mistake(
+        "without_rate",
+        "Wb",
+        lambda s, e, k: s.expected / _rate(s),
+        "is not multiplied by the learning rate",
+    ),
+    Mistake(
+        "rate_twice",
+        "Wb",
+        lambda s, e, k: s.expected * _rate(s),
+        "is multiplied by the learning rate twice",
+    ),
     Mistake(
         "per_output",
         ANY_LINE,

@@ -7,6 +7,7 @@ import numpy as np
 
 from fcnet.types import itself
 from fcnet.verify.diagnose.line import Mistake, Vector
+from fcnet.verify.diagnose.mistakes.slopes import SIGMOID, TANH
 from fcnet.verify.diagnose.single import Single, Step
 from fcnet.verify.types import Values
 
@@ -49,6 +50,26 @@ def _softmax_back(p: Values, d: Any) -> Any:
     return p * (d - p @ d)
 
 
+PerPrediction = Callable[[Values, Values, complex], Values]
+"""A derivative by the prediction p or the output o, of p, y and an epsilon c in each division."""
+
+PER_PREDICTION: tuple[PerPrediction, ...] = (
+    lambda p, y, c: (1 - y) / (1 - p + c) - y / (p + c),
+    lambda p, y, c: (p - y) / (p * (1 - p) + c),
+)
+"""dJ/dp of p and y for each output alone, with the epsilon c that people add to a denominator."""
+
+
+def per_class(p: Values, y: Values, c: complex) -> Any:
+    """dJ/dp of p = softmax(o), with an epsilon c."""
+    return -y / (p + c)
+
+
+def _each_back(dJ_dp: PerPrediction) -> PerPrediction:
+    """dJ/do from dJ/dp for each output alone."""
+    return lambda p, y, c: p * (1 - p) * dJ_dp(p, y, c)
+
+
 EPSILON = float(np.finfo(np.float32).eps)
 """The spacing of float32 at 1: what people add to a denominator is usually less, such as 1e-8."""
 
@@ -63,9 +84,7 @@ EPSILON_IN_SOFTMAX = (
 )
 
 
-def _with_epsilon(
-    dJ_do: Callable[[Values, Values, complex], Values], says: str = EPSILON_SPOILS
-) -> Mistake:
+def _with_epsilon(dJ_do: PerPrediction, says: str = EPSILON_SPOILS) -> Mistake:
     """dJ/do of p and y with an epsilon c in each division."""
     return Mistake(
         "epsilon",
@@ -81,6 +100,33 @@ def _epsilon_in_softmax(p: Values, y: Values, c: complex) -> Any:
     if len(p) == 1:
         raise ValueError("the softmax of one output is 1")
     return p / (1 + c * p.max()) - y
+
+
+AFTER_PREDICTION: tuple[tuple[str, Callable[[Values, Values], Values], str], ...] = (
+    ("loss_of_prediction", lambda p, o: np.ones_like(p), "without its factor p (1 - p)"),
+    ("activation_for_derivative", lambda p, o: p, "times p, not times p (1 - p)"),
+    ("one_minus_activation", lambda p, o: 1 - p, "times 1 - p, not times p (1 - p)"),
+    ("formula_of_tanh", lambda p, o: TANH.formula(p), "times 1 - p^2, not times p (1 - p)"),
+    ("output_formula_at_z", lambda p, o: o * (1 - o), "times o (1 - o), not times p (1 - p)"),
+    (
+        "derivative_at_a",
+        lambda p, o: SIGMOID.formula(SIGMOID.function(p)),
+        "times the derivative of a sigmoid at p, not at o",
+    ),
+)
+"""Kinds of slips in the factor p (1 - p) after dJ/dp: what is there, a function of p and o."""
+
+
+def _after_prediction(
+    kind: str, factor: Callable[[Values, Values], Values], says: str
+) -> list[Mistake]:
+    """dJ/dp times something else than p (1 - p), of p and o."""
+
+    def edit(dJ_dp: PerPrediction) -> Callable[..., Callable[[complex], Values]]:
+        return lambda s, e, k: lambda c: dJ_dp(p := probability(e), e.y, c) * factor(p, e.z(k))
+
+    says = f"is dJ/dp, by the prediction p, {says}"
+    return [Mistake(kind, "2", edit(dJ_dp), says) for dJ_dp in PER_PREDICTION]
 
 
 def _accuracy(sign: float, coupled: bool) -> Mistake:
@@ -180,13 +226,13 @@ OUTPUT = (
         lambda s, e, k: s.expected + (e.y - labels_of(e.y)) * e.slope(k),
         LABEL_SUBTRACTED,
     ),
+    *(row for slip in AFTER_PREDICTION for row in _after_prediction(*slip)),
     _accuracy(-1.0, coupled=True),
     _accuracy(1.0, coupled=True),
     _accuracy(-1.0, coupled=False),
     _accuracy(1.0, coupled=False),
-    _with_epsilon(lambda p, y, c: p * (1 - p) * ((1 - y) / (1 - p + c) - y / (p + c))),
-    _with_epsilon(lambda p, y, c: (p - y) * p * (1 - p) / (p * (1 - p) + c)),
-    _with_epsilon(lambda p, y, c: _softmax_back(p, -y / (p + c))),
+    *(_with_epsilon(_each_back(dJ_dp)) for dJ_dp in PER_PREDICTION),
+    _with_epsilon(lambda p, y, c: _softmax_back(p, per_class(p, y, c))),
     _with_epsilon(_epsilon_in_softmax, EPSILON_IN_SOFTMAX),
     Mistake("relative_error", "2", lambda s, e, k: s.expected / e.y, "is divided by the target y"),
     Mistake(

@@ -5,7 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from fcnet.verify.diagnose.line import Mistake, Vector
-from fcnet.verify.diagnose.mistakes.output import probability
+from fcnet.verify.diagnose.mistakes.output import (
+    PER_PREDICTION,
+    PerPrediction,
+    per_class,
+    probability,
+)
 from fcnet.verify.diagnose.single import Single, Step
 from fcnet.verify.types import Values
 
@@ -23,13 +28,14 @@ def _bias_behind(s: Step) -> Vector:
     return np.r_[s.back[1:], _through_bias(s)]
 
 
-def _from_prediction(dJ_dp: Callable[[Values, Values], Values]) -> Mistake:
+def _from_prediction(dJ_dp: PerPrediction) -> Mistake:
     """The way back from dJ/dp of p and y, where the loss contains the prediction p."""
 
-    def edit(s: Step, e: Single, k: int) -> Vector:
+    def edit(s: Step, e: Single, k: int) -> Callable[[complex], Values]:
         if k + 1 != e.r:
             raise LookupError("layer k+1 is not the output")
-        return (e.W(k + 1).T @ dJ_dp(probability(e), e.y)) * e.slope(k)
+        p, y = probability(e), e.y
+        return lambda c: (e.W(k + 1).T @ dJ_dp(p, y, c)) * e.slope(k)
 
     says = "goes back from dJ/dp, the derivative by the prediction p, not from delta[{above}]"
     return Mistake("prediction_above", "4", edit, says)
@@ -83,8 +89,7 @@ PROPAGATION = (
         lambda s, e, k: (e.W(k + 1).T @ s.upstream.back(k + 1)) * e.slope(k),
         "goes back from delta[{above}] without its own factor sigma'(z[{above}])",
     ),
-    _from_prediction(lambda p, y: (p - y) / (p * (1 - p))),
-    _from_prediction(lambda p, y: -y / p),
+    *map(_from_prediction, (*PER_PREDICTION, per_class)),
     Mistake(
         "above_derivative_twice",
         "4",

@@ -35,6 +35,12 @@ def _per_input(batch: Batch, k: int) -> float:
     return batch.n / batch.a(k - 1).shape[1]
 
 
+def _per_unit(batch: Batch, k: int) -> float:
+    if k == batch.r:
+        raise ValueError("its units are the outputs")
+    return batch.n / batch.a(k).shape[1]
+
+
 def _one(batch: Batch, i: int) -> Weights:
     return np.eye(batch.n)[i]
 
@@ -87,6 +93,12 @@ SHARES = (
         "mean",
         _per_input,
         "is divided by the number of inputs of layer {k}, not by the number of examples",
+    ),
+    *_share_rows(
+        "per_unit",
+        "mean",
+        _per_unit,
+        "is divided by the number of units of layer {k}, not by the number of examples",
     ),
     *_share_rows(
         "per_target",

@@ -45,6 +45,8 @@ WORDS = {
     "bs": Word("b"),
     "bias": Word("b"),
     "biases": Word("b"),
+    "hbias": Word("b"),
+    "vbias": Word("b"),
     "intercepts": Word("b"),
 }
 """The words in use, in lower case. The last one in a name counts; the rest names the layer."""

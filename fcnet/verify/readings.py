@@ -22,12 +22,18 @@ from fcnet.layouts import (
     pairings,
 )
 from fcnet.trees import Path, leaves, name_of
+from fcnet.verify.forms import without_ones
 
 OTHER_LAYERS = "; for other layers, such as batch norm, use fcnet.check_gradient"
 
 NEURONS = (
     "; these are weights of single neurons: give check a matrix W for each layer, with a row for "
     "each of its neurons, and a function of (params, x, y) that puts the rows into the neurons"
+)
+
+TIED = (
+    "; this is one matrix with a bias on each side: if its transpose makes the outputs, as in an "
+    "autoencoder with tied weights, use fcnet.check_gradient"
 )
 
 Shapes = dict[Path, tuple[int, ...]]
@@ -78,7 +84,8 @@ def readings_of(params: object, sizes: Sequence[int] | None = None) -> list[Layo
     if fitting:
         return fitting
     if sizes is None and error is not None:
-        hint = NEURONS if are_neurons(shapes.values()) else OTHER_LAYERS
+        hints = (hint for fits, hint in HINTS if fits(shapes.values()))
+        hint = next(hints, OTHER_LAYERS)
         raise type(error)(f"{error}{hint}") from None
     got = ", ".join(f"{name_of(path)} {shape}" for path, shape in shapes.items())
     known = " or ".join(str(layout.sizes) for layout in readings)
@@ -96,6 +103,22 @@ def are_neurons(shapes: Iterable[tuple[int, ...]]) -> bool:
     """
     axes = list(map(len, shapes))
     return max(axes, default=2) < 2 and (axes.count(1) > 1 or len(axes) > 2)
+
+
+def are_tied(shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Whether arrays of these shapes are one matrix, and a bias for each of its sides.
+
+    >>> are_tied([(4, 3), (3,), (1, 4)]), are_tied([(4, 3), (3,)])
+    (True, False)
+    """
+    flat = [without_ones(shape) for shape in shapes]
+    matrices = [shape for shape in flat if len(shape) == 2]
+    others = sorted(shape for shape in flat if len(shape) != 2)
+    return len(matrices) == 1 and others == sorted((m,) for m in matrices[0])
+
+
+HINTS = ((are_neurons, NEURONS), (are_tied, TIED))
+"""What else parameters may be that are no pairs of W and b, and what to do."""
 
 
 def is_vector(params: object) -> bool:

@@ -184,3 +184,18 @@ def test_neurons_of_their_own_are_told_to_be_rows(in_rows):
     else:
         with pytest.raises(ValueError, match="a row for each of its neurons"):
             fcnet.check(step, neurons(matrices), x, y, **options)
+
+
+@pytest.mark.parametrize("names", [("W", "hbias", "vbias"), ("W", "b", "c")])
+def test_tied_weights_are_told(names):
+    """An autoencoder that decodes by the transpose of its matrix has no pair for it."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=s) for s in ((4, 3), (3,), (4,))]
+    x = rng.normal(size=(5, 4))
+    with pytest.raises(TypeError, match=r"tied weights, use fcnet\.check_gradient"):
+        fcnet.check(
+            lambda params, x, y: params, dict(zip(names, arrays, strict=True)), x, x, batched=True
+        )
+    net = SimpleNamespace(**dict(zip(("W", "hbias", "vbias"), arrays, strict=True)))
+    with pytest.raises(TypeError, match=r"tied weights, use fcnet\.check_gradient"):
+        fcnet.check(lambda x, y: None, net, x, x, batched=True)

@@ -45,6 +45,9 @@ OTHER_NUMBERS = (
     "draw them before and pass them as an argument, or draw them with a dtype"
 )
 
+UNITS = 2.0**10
+"""How much larger than the others a number may be whose derivative is lost, as a large logit."""
+
 WIDER = 1.5
 """Choices at several kinks can add up to more than the few combinations that are tried."""
 
@@ -167,12 +170,25 @@ class Claim:
         pairs = zip(sigma, self.arrays, strict=True)
         allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
         least = max(self.format.u, roundoff)
+        zeros = (self._lost(case, *each, least) for each in zip(self.arrays, right, strict=True))
         allowed = [
-            np.where(g == 0, np.maximum(a, least * abs(r).max(initial=0)), a)
-            for g, r, a in zip(got, right, allowed, strict=True)
+            np.where(g == 0, np.maximum(a, zero), a)
+            for g, a, zero in zip(got, allowed, zeros, strict=True)
         ]
         strict = compare_arrays(self.paths, got, right, allowed, case.name)
         return strict if strict.ok else self._with_choices(case, leaves, strict, allowed, u)
+
+    @np.errstate(invalid="ignore", over="ignore")
+    def _lost(self, case: ArrayCase, array: Claimed, right: Values, u: float) -> Values:
+        """What each entry of an array may be less than where 0 is returned.
+
+        Each number times its derivative shows what is little whatever the units: in one vector, a
+        derivative by joules is large, and one by kelvins is not.
+        """
+        x = case.leaves[array.place] if array.place is not None else np.ones_like(right)
+        effect = abs(right * x)
+        little = effect <= UNITS * u * effect.max(initial=0)
+        return np.where(little, u * abs(right).max(initial=0), 0)
 
     def _with_choices(
         self,

@@ -223,3 +223,24 @@ def test_the_second_derivative_after_labels_is_told():
     report = fcnet.check_gradient(objective, function, y, margin)
     assert report.findings[-1].kind == "second_derivative", str(report)
     assert fcnet.check_gradient(lambda *args: objective(*args)[0], function, y, margin).ok
+
+
+def test_a_small_derivative_beside_a_large_one_is_no_rounding():
+    """A vector of several units: the energy in joules, and the temperature."""
+    k = 1.380649e-23
+
+    def function(p):
+        return jnp.log1p(jnp.exp(-p[0] / (k * p[1])))
+
+    def gradient(p, power=2):
+        b = np.exp(-p[0] / (k * p[1]))
+        s = b / (1 + b)
+        return np.array([-s / (k * p[1]), s * p[0] / (k * p[1] ** power)])
+
+    p = [2e-21, 300.0]
+    assert fcnet.check_gradient(gradient, function, p).ok
+    (finding,) = fcnet.check_gradient(lambda p: gradient(p, 1), function, p).findings
+    assert finding.kind == "places"
+    assert "is wrong at [1] only" in finding.message
+    (finding,) = fcnet.check_gradient(lambda p: gradient(p) * [1, 0], function, p).findings
+    assert finding.kind == "dropped"

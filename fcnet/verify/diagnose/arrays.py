@@ -254,10 +254,12 @@ def _repeated_indices(array: WrongArray) -> Iterator[Match]:
 def _part(array: WrongArray) -> Iterator[Match]:
     """Wrong at a few places only, or along a slice of a vector, as the entries of one parameter."""
     wrong = array.wrong
-    zero = not np.any([got[wrong].any() for got in array.got])
-    if wrong.all() or (not zero and little(array.got, array.right)):
+    if wrong.all():
         return
     part = array.only(wrong)
+    zero = not any(map(np.any, part.got))
+    if not zero and little(part.got, part.right):
+        return
     known = [("dropped", "is 0")] if zero else [*_one_factor(part), *_added(part)]
     for axis in range(wrong.ndim if wrong.ndim > 1 else 0):
         if where := few_indices(wrong, axis):

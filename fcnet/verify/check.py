@@ -162,7 +162,7 @@ def check(
     if twice and not causes.has_other_output_activation:
         said += twice
     report = replace(report, leaves=judged, notes=tuple(said))
-    return add_saturation(report, subject, tried.cases[1])
+    return add_saturation(report, subject, tried.plain)
 
 
 def form_findings(tried: Tried, causes: Causes, otherwise: str) -> list[Finding]:

@@ -14,7 +14,7 @@ from fcnet.verify.allowances import allow
 from fcnet.verify.backward_pass import BackwardPass
 from fcnet.verify.candidate import Call, Candidate
 from fcnet.verify.diagnose.decay import silent_answers
-from fcnet.verify.inputs import varied_inputs
+from fcnet.verify.inputs import USUAL_N, varied_inputs
 from fcnet.verify.judge import Trial
 from fcnet.verify.protocol import Protocol, check_protocol
 from fcnet.verify.returned_loss import loss_findings
@@ -45,6 +45,13 @@ class Tried:
     def cases(self) -> list[Case]:
         """All inputs."""
         return [call.case for call in self.calls]
+
+    @property
+    def plain(self) -> Case:
+        """An input with nothing special, of a few examples if any number will do."""
+        case = self.calls[1].case
+        few = slice(None if self.fixed else USUAL_N)
+        return case._replace(X=case.X[few], Y=case.Y[few])
 
     @cached_property
     def trials(self) -> list[Trial]:

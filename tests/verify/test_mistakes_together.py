@@ -82,16 +82,8 @@ def test_a_wrong_shape_hides_no_other_line(name, slip):
     assert "<svg" in report.to_html()
 
 
-@pytest.mark.parametrize(
-    ("share", "kind", "remark"),
-    [
-        (2, "factor_2", "in all 14 = 2 n at your n = 7. It must be"),
-        (1 / 100, "scaled", "in all 0.07 = 0.01 n at your n = 7. It must be"),
-        (1 / 7, "scaled", "= 0.142857 n at your n = 7, and right there only: 7 stands for n."),
-    ],
-)
-def test_a_factor_of_the_sum_is_told_beside_it_at_the_users_own_n(share, kind, remark):
-    """Such as a number of examples that is written into the program."""
+def of_share(share):
+    """The report on a program that takes `share` in place of the 1/n of a mean."""
 
     def backward(params, X, Y):
         (W1, b1), (W2, b2) = params
@@ -101,10 +93,27 @@ def test_a_factor_of_the_sum_is_told_beside_it_at_the_users_own_n(share, kind, r
         return [(D1.T @ X, D1.sum(0)), (D2.T @ A, D2.sum(0))]
 
     draw = np.random.default_rng(2)
-    X, Y = draw.normal(size=(7, 4)), draw.normal(size=(7, 2))
-    report = fcnet.check(backward, network((4, 5, 2)), X, Y, activation="tanh", batched=True)
+    X, Y = draw.normal(size=(9, 4)), draw.normal(size=(9, 2))
+    return fcnet.check(backward, network((4, 5, 2)), X, Y, activation="tanh", batched=True)
+
+
+@pytest.mark.parametrize(
+    ("share", "kind", "remark"),
+    [
+        (2, "factor_2", "in all 18 = 2 n at your n = 9. It must be"),
+        (1 / 100, "scaled", "in all 0.09 = 0.01 n at your n = 9. It must be"),
+    ],
+)
+def test_a_factor_of_the_sum_is_told_beside_it_at_the_users_own_n(share, kind, remark):
+    report = of_share(share)
     assert places(report) == [(2, "delta", 2, kind), (2, "delta", 2, "sum_for_mean")]
     assert remark in report.findings[1].message
+
+
+def test_a_number_of_examples_that_is_written_into_the_program_is_one_mistake():
+    report = of_share(1 / 9)
+    assert places(report) == [(2, "delta", 2, "hard_coded_n")]
+    assert "is divided by 9, whatever the number of examples" in report.findings[0].message
 
 
 @pytest.mark.parametrize("mixed", [False, True])

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcnet.types import Activation
 from fcnet.verify.diagnose.batch import batch_of, row
-from fcnet.verify.diagnose.explain import Fault
+from fcnet.verify.diagnose.explain import KNOWN, Explanation, Fault
 from fcnet.verify.diagnose.line import PLACES, Mistake
 from fcnet.verify.diagnose.mistakes import BATCH_MISTAKES, MISTAKES, ROW_MISTAKES
 from fcnet.verify.diagnose.search import batch_faults, complexity, single_faults
@@ -54,6 +54,11 @@ class Observation(NamedTuple):
 Names: TypeAlias = Mapping[ArrayKey, str]
 """The candidate's own names of dJ/dW and dJ/db; none for an absent bias."""
 
+HARD_CODED = (
+    "is divided by {n}, whatever the number of examples: {n} is that of your own input alone; "
+    "divide by the number of examples of the call"
+)
+
 
 def diagnose(cost: Cost, items: Sequence[Observation], names: Names) -> list[Finding]:
     """The root causes of a gradient that is known to be wrong, from the output down.
@@ -77,6 +82,7 @@ def diagnose(cost: Cost, items: Sequence[Observation], names: Names) -> list[Fin
             clear = _first_faults(cost, others) if others else []
             faults = clear if clear and complexity(clear) < complexity(faults) else faults
     n = items[0].case.n
+    faults = _with_hard_coded_number(faults, n)
     return [_finding_of(cost, fault, names, _whole_factor(fault, faults, n)) for fault in faults]
 
 
@@ -95,18 +101,33 @@ def _is_tiny(item: Observation) -> bool:
     return bool(hidden) and all(abs(z).max() < TINY for z in hidden)
 
 
+def _with_hard_coded_number(faults: Sequence[Fault], n: int) -> list[Fault]:
+    """One fault for a factor 1/n, of the user's own n, and a sum for a mean, in one line."""
+    sums = [fault for fault in faults if fault.why.kind == "sum_for_mean" and n > 1]
+    hard_coded = {
+        (fault.place, fault.k)
+        for fault in sums
+        if any(np.isclose(c * n, 1) for c in _factors_beside(fault, faults))
+    }
+    why = Explanation("hard_coded_n", HARD_CODED.format(n=n), KNOWN)
+    others = [fault for fault in faults if (fault.place, fault.k) not in hard_coded]
+    found = [fault._replace(why=why) for fault in sums if (fault.place, fault.k) in hard_coded]
+    return _in_order([*others, *found])
+
+
 def _whole_factor(fault: Fault, faults: Sequence[Fault], n: int) -> str:
     """What a factor and a sum in place of a mean, in one line, come to at the user's own n."""
     if fault.why.kind != "sum_for_mean" or n == 1:
         return ""
+    factors = _factors_beside(fault, faults)
+    return "".join(f": in all {c * n:g} = {c:g} n at your n = {n}" for c in factors)
+
+
+def _factors_beside(fault: Fault, faults: Sequence[Fault]) -> list[float]:
+    """The factors of the faults in the line of one."""
     here = {f.why.kind: f.why.constant for f in faults if (f.place, f.k) == (fault.place, fault.k)}
     factors = [c for c, kind, *_ in FACTORS if kind in here] + [here.get("scaled")]
-    return "".join(
-        f": in all {c * n:g} = {c:g} n at your n = {n}"
-        + f", and right there only: {n} stands for n" * bool(np.isclose(c * n, 1))
-        for c in factors
-        if c is not None
-    )
+    return [c for c in factors if c is not None]
 
 
 def faults_of(cost: Cost, items: Sequence[Observation], strictness: float) -> list[Fault]:
@@ -125,6 +146,11 @@ def faults_of(cost: Cost, items: Sequence[Observation], strictness: float) -> li
             alone, together = [], whole
     others = [fault for fault in together if not _is_the_same(fault, alone)]
     faults = [*alone, *(fault._replace(batched=True) for fault in others)]
+    return _in_order(faults)
+
+
+def _in_order(faults: Sequence[Fault]) -> list[Fault]:
+    """From the output down."""
     return sorted(faults, key=lambda fault: (-fault.k, PLACES[fault.place].line))
 
 

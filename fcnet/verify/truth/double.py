@@ -29,12 +29,14 @@ class Traced(NamedTuple):
         structure: of the result.
         roundoff: the unit roundoff of the coarsest floating dtype in it.
         largest: the size of the largest array in it.
+        largest_result: that of the largest result of an operation.
     """
 
     jaxpr: core.ClosedJaxpr
     structure: Any
     roundoff: float
     largest: int
+    largest_result: int
 
 
 def trace(function: Callable[..., Any], *args: Any) -> Traced:
@@ -54,10 +56,13 @@ def trace(function: Callable[..., Any], *args: Any) -> Traced:
         jaxpr = _with_copies(jaxpr)
         del traced
         _forget_traces()
-    arrays = list(_arrays_in(jaxpr))
-    floats = (dtype for _, dtype in arrays if jnp.issubdtype(dtype, jnp.floating))
+    given, results = _arrays_in(jaxpr)
+    floats = (x.dtype for x in (*given, *results) if jnp.issubdtype(x.dtype, jnp.floating))
     roundoff = max(map(unit_roundoff, floats), default=2.0**-53)
-    return Traced(jaxpr, structure, roundoff, max(math.prod(shape) for shape, _ in arrays))
+    largest, result = (
+        max((math.prod(x.shape) for x in some), default=1) for some in (given, results)
+    )
+    return Traced(jaxpr, structure, roundoff, max(largest, result), result)
 
 
 def _forget_traces() -> None:
@@ -103,10 +108,12 @@ def draws_in_double(jaxpr: core.ClosedJaxpr) -> bool:
     return any(e.primitive.name == "random_bits" and e.params["bit_width"] == 64 for e in eqns)
 
 
-def _arrays_in(jaxpr: core.ClosedJaxpr) -> Iterator[tuple[tuple[int, ...], Any]]:
-    """The shapes and dtypes of all arrays in a computation, at any depth."""
-    for body in bodies(jaxpr.jaxpr):
-        for variable in (*body.invars, *(v for eqn in body.eqns for v in eqn.outvars)):
-            aval: Any = variable.aval
-            if hasattr(aval, "dtype"):
-                yield aval.shape, aval.dtype
+def _arrays_in(jaxpr: core.ClosedJaxpr) -> tuple[list[Any], list[Any]]:
+    """The forms of all arrays in a computation, at any depth: arguments, and results."""
+    every = list(bodies(jaxpr.jaxpr))
+    given: list[Any] = [variable.aval for body in every for variable in body.invars]
+    results: list[Any] = [v.aval for body in every for eqn in body.eqns for v in eqn.outvars]
+    given, results = (
+        [aval for aval in some if hasattr(aval, "dtype")] for some in (given, results)
+    )
+    return given, results

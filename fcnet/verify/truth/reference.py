@@ -22,6 +22,9 @@ from fcnet.verify.truth.rounding import KAPPA, Spread, sample_count, spreads
 from fcnet.verify.truth.terms import with_terms
 from fcnet.verify.types import Case, Cost, Format, Reference, Values
 
+MOST_PADDED = 64
+"""More rows are not padded: it takes longer to compute with them than to trace anew."""
+
 
 def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -> Reference:
     """What a correct candidate that computes in `format` may return for a case.
@@ -35,7 +38,7 @@ def reference(cost: Cost, case: Case, format: Format, rows: int | None = None) -
         cost: the function to differentiate.
         case: parameters and examples, float64.
         format: what the candidate computes in; tolerances follow from it.
-        rows: at least n, n by default. X and Y are padded to the next power of two, with rows of
+        rows: at least n, n by default. A few rows are padded to the next power of two, with rows of
             weight 0, so that cases with different n share one trace.
 
     Returns:
@@ -75,8 +78,8 @@ class _Padded(NamedTuple):
 
 
 def _padded(cost: Cost, case: Case, rows: int | None) -> _Padded:
-    n = case.n
-    row = np.arange(1 << (max(n, rows or n) - 1).bit_length())
+    n, rows = case.n, max(case.n, rows or case.n)
+    row = np.arange(1 << (rows - 1).bit_length() if rows <= MOST_PADDED else rows)
     kept = np.minimum(row, n - 1)
     return _Padded(case.params, case.X[kept], case.Y[kept], np.where(row < n, cost.share(n), 0.0))
 

@@ -68,10 +68,11 @@ def spreads(
     function: Traced, cases: Sequence[Any], *, samples: int, floor: float = 0.0
 ) -> list[Spread]:
     """The spread for each of several tuples of arguments, computed together."""
-    together = max(1, TOGETHER // function.largest)
+    many = TOGETHER // function.largest // (1 + samples)
+    together = max(1, TOGETHER // function.largest_result)  # arguments are the same in all samples
     return [
         one
-        for part in _parts(cases, together // (1 + samples))
+        for part in _parts(cases, many)
         for one in _spreads(function, part, samples, floor, together)
     ]
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -60,10 +61,12 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 def replace_file(path: Path, data: bytes) -> None:
     """Write a temporary file beside a file, and rename it to that once it is on the disk.
 
+    Of several writers at a time, each has its own, and the last one that renames it wins.
+
     Raises:
         OSError: if it cannot be written; an earlier file is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(data)

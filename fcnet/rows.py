@@ -38,7 +38,7 @@ def is_labels(value: object) -> bool:
 
 FIELDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "name": (is_text, "text"),
-    "labels": (is_labels, "a fcnet.types.Labels of text and a function"),
+    "labels": (is_labels, "a fcnet.Labels of text and a function"),
     "draw": (lambda value: value is None or callable(value), "a function or None"),
     "formula": (is_text, "text"),
     "mean_name": (is_text, "text"),

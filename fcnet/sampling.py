@@ -20,8 +20,8 @@ from fcnet.keys import as_numpy, fold_in
 
 INT32_MAX = int(np.iinfo(np.int32).max)
 INDEX_BYTES = {"cpu": 2**17, "gpu": 2**21}
-"""By platform, the size of the table of a block's indices: on a CPU, what its caches hold. Others,
-which compute a larger table at once in hardly more time, are as a GPU."""
+"""The bytes of a block's table of indices, by platform: on a CPU, what its caches hold. Other
+accelerators have that of a GPU, which computes a larger table in hardly more time."""
 PAIRWISE = 128
 """Up to this B, it is cheaper to compare all pairs of draws than to look them up in a table."""
 

@@ -13,8 +13,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def noted_signals() -> Iterator[list[signal.Signals]]:
     """A list to which the first SIGINT or SIGTERM is added, instead of ending the program.
 
-    A second one acts as it did before, and so does one that nobody has seen at the end. Ignored
-    signals stay ignored. Outside the main thread, where Python handles no signals, nothing changes.
+    A second one acts as it did before. So does the first after the block, unless the block raises.
+    Ignored signals stay ignored. Outside the main thread, where Python handles no signals, nothing
+    changes.
 
     >>> try:
     ...     with noted_signals() as received:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Num
 
 COPIES = 5
-"""The most equal rows that stay on one side in any table."""
+"""Up to so many equal rows are held out together, or not at all; more may be divided."""
 
 SETS_AT_ONCE = 2**16
 """The sets of rows that are looked at together, which bounds the memory."""
@@ -21,7 +21,7 @@ def hold_out(
     equal: Integer[np.ndarray, " n"] | None = None,
     groups: Int[np.ndarray, " n"] | None = None,
 ) -> Bool[np.ndarray, " n"]:
-    """The rows to hold out: this share of all weight, and of that of each class, to one row.
+    """Which rows to hold out: a share of the total weight, and of each class, to within one row.
 
     Args:
         weights: how many rows each row counts as, above 0.

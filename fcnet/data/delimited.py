@@ -149,7 +149,7 @@ def _columns(
 
 
 def _check_utf8(data: bytes, line: Callable[[bytes], int]) -> None:
-    """Raise for other bytes than text, of which Arrow would write to standard error."""
+    """Raise for bytes that are no UTF-8; Arrow would write of them to standard error."""
     if not data.isascii():
         try:
             data.decode("utf-8")

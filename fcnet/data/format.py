@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -175,6 +176,16 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
+@contextmanager
+def cells_of_any_length() -> Iterator[None]:
+    """While it is open, Python's reader takes cells of more than 131,072 characters."""
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _one_blank(line: str) -> str:
     """A line with one blank between two cells; as it is, where a quote may hold blanks."""
     return line if '"' in line else re.sub(SPARE, "", line)
@@ -184,7 +195,8 @@ def _first_row(lines: Iterable[str], separator: str) -> tuple[list[str], int]:
     """The first row of these lines, and how many lines it takes."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     try:
-        return [name.strip() for name in next(reader)], reader.line_num
+        with cells_of_any_length():
+            return [name.strip() for name in next(reader)], reader.line_num
     except csv.Error as error:  # such as a quote that is never closed
         raise ValueError(f"the header cannot be read: {error}") from error
 
@@ -205,7 +217,8 @@ def _separator_of(lines: Sequence[str]) -> str:
             delimiter=separator,
             skipinitialspace=True,
         )
-        counts = [len(row) for row in rows if row]
+        with cells_of_any_length():
+            counts = [len(row) for row in rows if row]
         return len(set(counts)) == 1 < counts[0], counts[0]
 
     best = max(SEPARATORS, key=cells)

@@ -19,7 +19,7 @@ NAMELESS = re.compile(r"(Unnamed: \d+)?")
 """What a column is called whose name is empty: pandas makes up a name, and may write it."""
 
 LOOKED_AT = 2**16
-"""The most rows in which it is looked for a column that says what the target is."""
+"""The most rows that are searched for a column that gives the target away."""
 
 
 def numberings(file: TableFile, columns: Mapping[str, Survey]) -> dict[str, str]:

@@ -4,13 +4,12 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from fcnet.data.format import REMARK, Format, utf8
+from fcnet.data.format import REMARK, Format, cells_of_any_length, utf8
 
 PIECE = 2**22
 """The bytes that are read at once; a row may have more."""
@@ -100,7 +99,7 @@ def row_begins(data: bytes, separator: str) -> Int[np.ndarray, " rows"]:
     text = (line.decode(errors="replace") for line in lines)
     reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
     begins, taken = [], 0
-    with _cells_of_any_length():
+    with cells_of_any_length():
         for row in reader:
             if row:
                 begins.append(taken)
@@ -108,22 +107,12 @@ def row_begins(data: bytes, separator: str) -> Int[np.ndarray, " rows"]:
     return offsets[begins]
 
 
-@contextmanager
-def _cells_of_any_length() -> Iterator[None]:
-    """While it is open, Python's reader takes cells of more than 131,072 characters."""
-    limit = csv.field_size_limit(2**31 - 1)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
-
-
 def _is_remark(data: bytes, begin: int, form: Format) -> bool:
     """Whether the row that begins there is a remark, with another number of cells."""
     if not re.compile(REMARK.encode()).match(data, begin):
         return False
     text = data[begin:].splitlines()[0].decode(errors="replace")
-    with _cells_of_any_length():
+    with cells_of_any_length():
         return len(next(csv.reader([text], delimiter=form.separator))) != len(form.names)
 
 
@@ -175,7 +164,7 @@ def _check_rows(data: bytes, separator: str, line: int) -> None:
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     read = 0
     try:
-        with _cells_of_any_length():
+        with cells_of_any_length():
             for _ in reader:
                 read = reader.line_num
     except csv.Error as error:

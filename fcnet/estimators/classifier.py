@@ -24,7 +24,8 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     For two classes there is one output, with the logistic loss. For more, there is one output for
     each class, with the softmax cross-entropy. If examples have several labels, in columns of 0 and
     1, each label has an output with the logistic loss. Arguments and attributes are those of
-    `FCNetRegressor`; scores are accuracies. The twin is `sklearn.neural_network.MLPClassifier`.
+    `FCNetRegressor`, without `loss` and `scale_target`; scores are accuracies. The twin is
+    `sklearn.neural_network.MLPClassifier`.
 
     Attributes:
         classes_: the labels, sorted, in the order of `predict_proba`'s columns.

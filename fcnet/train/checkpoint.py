@@ -102,8 +102,8 @@ class Checkpoints(NamedTuple):
 
     Attributes:
         folder: a path; the folder is made if it is missing.
-        every: a number of steps, in which at most one checkpoint is written: at their first
-            evaluation. 1 saves every evaluation. The start and the end of a run are always saved.
+        every: at most one checkpoint is written in this many steps, at the first evaluation in
+            them. 1 saves every evaluation. The start and the end of a run are always saved.
         keep: how many of the last are kept, beside the one with the least validation loss; without
             validation examples, the least training loss.
 

@@ -141,8 +141,8 @@ def hold_out(
 ) -> tuple[T, Data | None]:
     """Training and validation data: a set of its own, a share drawn at random, or none.
 
-    The share is that of each class, too, unless the table is on disk. The table is None where the
-    batches come from an iterable, from which no share can be drawn.
+    Each class keeps the share too, unless the table is on disk. The table is None where the batches
+    come from an iterable, from which no share can be drawn.
     """
     if validation is None:
         return table, None

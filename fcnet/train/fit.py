@@ -110,8 +110,8 @@ def fit(
             "float32" are these, whatever JAX's flag is. "tensorfloat32" is float32 with products
             of tensorfloat32, on devices that have them. "bfloat16" computes gradients in bfloat16;
             parameters, updates and evaluations are float32. All but "tensorfloat32" compute
-            products in full precision, on a GPU or TPU too. On a CPU, XLA takes numbers closer to 0
-            than the smallest normal one for 0, but those of float16: 1.2e-38 in float32.
+            products in full precision, on a GPU or TPU too. On a CPU, XLA flushes subnormal numbers
+            to zero, below 1.2e-38 in float32, except in float16.
         checkpoint: a folder, or `fcnet.Checkpoints(folder, every, keep)`, in which the run is
             saved after evaluations. Needs the extra "checkpoint". One run at a time writes to it:
             its file `.lock` is locked, on network file systems too, but not on Windows.

@@ -151,7 +151,12 @@ def compile_ahead(
 ) -> Future[Any]:
     """Compile `advance` in a thread of its own, once for windows whose arrays have these shapes."""
     leaves, structure = jax.tree.flatten((state, window, hyperparameters))
-    return _compiling(program, structure, tuple(map(shape_of, leaves)))
+    key = program, structure, tuple(map(shape_of, leaves))
+    compiling = _compiling(*key)
+    if compiling.done() and compiling.exception() is not None:  # there may be memory for it now
+        _compiling.cache_clear()
+        compiling = _compiling(*key)
+    return compiling
 
 
 @lru_cache(maxsize=64)

@@ -70,7 +70,7 @@ class BackwardPass:
     @property
     def given(self) -> Format:
         """The format of its parameters."""
-        return self.format
+        return self.candidate.format
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -157,6 +157,10 @@ class Claim:
             found.setdefault(_numbers(moved), moved._replace(name=name))
         return list(found.values())[1:]
 
+    def trial(self, case: ArrayCase, answer: Answer) -> Trial:
+        """An answer beside what is right on its case."""
+        return Trial(case, None, answer, self.compare(case, answer, self.format))
+
     def compare(self, case: ArrayCase, answer: Answer, format: Format) -> Comparison:
         """An answer beside what is right, up to rounding and to the choice at kinks.
 
@@ -381,11 +385,8 @@ def judge_claim(
 ) -> Report:
     """The report on a claim, from what was returned for some cases; None where nothing was."""
     claim.know(cases, answers, claim.format)
-    trials = [
-        Trial(case, None, answer, claim.compare(case, answer, claim.format))
-        for case, answer in zip(cases, answers, strict=True)
-        if answer is not None
-    ]
+    pairs = zip(cases, answers, strict=True)
+    trials = [claim.trial(case, answer) for case, answer in pairs if answer is not None]
     return judge(claim, cases, trials, findings, notes, partial(claim.explain, trials))
 
 

@@ -401,11 +401,7 @@ def _only(case: ArrayCase, places: Collection[int]) -> ArrayCase:
 def _trials(claim: Claim, cases: Sequence[ArrayCase]) -> list[Trial]:
     """The cases that the rule answers, and how."""
     answered = ((case, claim.answer(case)) for case in cases)
-    return [
-        Trial(case, None, answer, claim.compare(case, answer, claim.format))
-        for case, answer in answered
-        if answer is not None
-    ]
+    return [claim.trial(case, answer) for case, answer in answered if answer is not None]
 
 
 def check_traced(
@@ -451,5 +447,5 @@ def _is_wrong(claim: Claim, called: Claim, case: ArrayCase, answer: Answer) -> b
 
     Of `claim` it is known what is right.
     """
-    trial = Trial(case, None, answer, claim.compare(case, answer, claim.format))
+    trial = claim.trial(case, answer)
     return not trial.comparison.ok and rule_on(called, [trial]).kind == "wrong"

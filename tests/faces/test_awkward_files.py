@@ -1,5 +1,6 @@
 """Files as programs and people write them: what each column is, or which error says why not."""
 
+import csv
 import re
 from pathlib import Path
 from typing import Any
@@ -571,6 +572,14 @@ def test_no_thread_of_arrow_holds_what_python_owns(
         address = pyarrow.py_buffer(data).address
         delimited._texts(data, form, form.names, len)
     assert seen == [(True, False, False), (False, True, False)]
+
+
+def test_a_header_may_be_longer_than_pythons_reader_takes_for_a_cell(tmp_path: Path) -> None:
+    """With a separator that the header does not have, it is one cell."""
+    names = [f"a_long_name_of_column_{j}" for j in range(6000)]
+    (tmp_path / "a.csv").write_text("\n".join([",".join(names), ",".join(["1.5"] * 6000)]))
+    assert open_table(tmp_path / "a.csv").names == tuple(names)
+    assert csv.field_size_limit() == 131_072
 
 
 def test_numbers_are_those_of_the_text(tmp_path: Path) -> None:

@@ -195,3 +195,13 @@ def test_files_name_what_cannot_be_written(tmp_path: Path) -> None:
         read = pool.submit(pipe.read_bytes)
         files.write_file(pipe, b"new")
     assert read.result() == b"new"
+
+
+def test_writers_of_one_file_do_not_spoil_it(tmp_path: Path) -> None:
+    """Each has a temporary file of its own: the planted defect is one name for all."""
+    contents = [bytes([i]) * 10**6 for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            list(pool.map(lambda data: files.write_file(tmp_path / "file", data), contents))
+            assert (tmp_path / "file").read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -1,5 +1,8 @@
 """The compiled loop: rows that are gathered for several steps are those of each step."""
 
+from threading import Event
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -87,3 +90,24 @@ def test_rows_are_gathered_one_by_one_if_long_or_of_a_small_table(problem):
 def test_a_backend_without_a_limit_gathers_step_by_step(problem, monkeypatch):
     monkeypatch.setattr(program, "GATHER_BYTES", {})
     assert steps_at_once(Window(*problem[1:], 0, BLOCK)) == 1
+
+
+def test_what_could_not_be_compiled_is_tried_again(monkeypatch):
+    outcomes, asked = [MemoryError("the device is full"), "a program"], Event()
+
+    def compile():
+        asked.wait()
+        if isinstance(outcome := outcomes.pop(0), Exception):
+            raise outcome
+        return outcome
+
+    lowered = SimpleNamespace(compile=compile)
+    monkeypatch.setattr(program, "advance", SimpleNamespace(lower=lambda *_: lowered))
+    failing = program.compile_ahead("mine", (), (), ())
+    asked.set()
+    with pytest.raises(MemoryError):
+        failing.result()
+    assert program.compile_ahead("mine", (), (), ()).result() == "a program"
+    assert program.compile_ahead("mine", (), (), ()).result() == "a program"
+    assert not outcomes
+    program._compiling.cache_clear()

@@ -84,7 +84,7 @@ def move(
     """
     for attempt in range(ATTEMPTS):
         change = size / 2**attempt * draw.uniform(-1, 1, x.shape)
-        moved = x + np.where((x == 0) & zeros, _scale(x), x) * change
+        moved = np.where((x == 0) & zeros, _scale(x) * change, x * (1 + change))
         moved = project(moved, x, draw, kept, u)
         if all(property.holds(moved, u) for property in kept):
             return moved
@@ -110,8 +110,10 @@ def leave(
 
 
 def _scale(x: Values) -> float:
-    """The root mean square; 1 for zeros."""
-    return float(np.sqrt(np.mean(x**2))) if x.any() else 1.0
+    """The root mean square of what is finite; 1 for zeros."""
+    sizes = abs(x[np.isfinite(x)])
+    largest = float(sizes.max(initial=0))  # whose square may overflow
+    return largest * float(np.sqrt(np.mean((sizes / largest) ** 2))) if largest else 1.0
 
 
 def project(

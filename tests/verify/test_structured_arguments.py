@@ -7,6 +7,7 @@ import pytest
 from support.structured_programs import STRUCTURED, softmax
 
 import fcnet
+from fcnet.verify import properties
 
 pytestmark = pytest.mark.untyped
 
@@ -193,3 +194,12 @@ def test_an_unstable_program_has_no_limit():
     report = fcnet.check_gradient(naive, function, z, y)
     assert report.verdict == "right"
     assert not [note for note in report.notes if note.startswith("right where")]
+
+
+def test_zeros_beside_huge_and_infinite_numbers_move():
+    """By the size of what is finite; its square would overflow, which is an error in this run."""
+    x = np.array([3e200, 0.0, -np.inf])
+    moved = properties.move(x, 0.1, np.random.default_rng(0), (), 2.0**-53, zeros=True)
+    assert 0 < abs(moved[1]) <= 3e199
+    assert abs(moved[0] / x[0] - 1) <= 0.1
+    assert moved[2] == -np.inf

@@ -109,7 +109,7 @@ def classifier(encode, slip=1.0):
     return backward
 
 
-@pytest.mark.parametrize("classes", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("classes", [3, 10])
 def test_columns_counted_by_the_largest_label_are_right_and_slips_are_found(classes):
     params, labels = network((4, 5, classes)), np.arange(2 * classes + 1) % classes
     X = np.random.default_rng(0).normal(size=(len(labels), 4))

@@ -92,6 +92,7 @@ def test_a_backend_without_a_limit_gathers_step_by_step(problem, monkeypatch):
     assert steps_at_once(Window(*problem[1:], 0, BLOCK)) == 1
 
 
+@pytest.mark.untyped
 def test_what_could_not_be_compiled_is_tried_again(monkeypatch):
     outcomes, asked = [MemoryError("the device is full"), "a program"], Event()
 

@@ -62,7 +62,8 @@ def _fix_of(name: str, value: Any, array: Any) -> str:
     """
     if hasattr(value, "toarray"):
         return f"; write {name}.toarray(), since it is sparse"
-    if not array.ndim or array.dtype.kind not in "bOUS":
+    kind = getattr(array.dtype, "kind", "")  # the dtype of JAX's keys has none
+    if not array.ndim or kind not in tuple("bOUS"):
         return ""
     for where, entry in np.ndenumerate(array):
         try:

@@ -61,7 +61,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 def replace_file(path: Path, data: bytes) -> None:
     """Write a temporary file beside a file, and rename it to that once it is on the disk.
 
-    Of several writers at a time, each has its own, and the last one that renames it wins.
+    Each writer has a temporary file of its own: of several at a time, the last one wins.
 
     Raises:
         OSError: if it cannot be written; an earlier file is unchanged.

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, Num
 
 COPIES = 5
-"""Up to so many equal rows are held out together, or not at all; more may be divided."""
+"""Sets of up to this many equal rows are kept whole; larger ones may be divided."""
 
 SETS_AT_ONCE = 2**16
 """The sets of rows that are looked at together, which bounds the memory."""

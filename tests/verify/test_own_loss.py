@@ -81,13 +81,29 @@ def test_the_arrays_that_are_wrong_are_named():
     assert messages[1:] == ["dW1 is 1.1 times what it must be", "db2 has the opposite sign"]
 
 
-def test_a_multiple_is_told():
-    def backward(params, X, labels):
-        return residual(params, X, labels, **dict.fromkeys(PARAMS, 8.0))
+@pytest.mark.parametrize("n", [8, 20])
+def test_a_multiple_is_told(n):
+    """Of more than eight examples the first eight are tried, and that is said."""
 
-    report = fcnet.check(backward, PARAMS, X, LABELS, **CHOICES)
+    def backward(params, X, labels):
+        return residual(params, X, labels, **dict.fromkeys(PARAMS, len(X)))
+
+    X, labels = np.random.default_rng(1).normal(size=(n, 4)), np.arange(n) % 3
+    report = fcnet.check(backward, PARAMS, X, labels, **CHOICES)
     assert found(report) == [("forward_differs", 1), ("own_loss", 1)]
-    assert "this is 8 times the gradient of the loss that you return" in report.findings[1].message
+    assert report.findings[1].message.startswith("of 8 examples this is 8 times the gradient of")
+
+
+@pytest.mark.parametrize("n", [8, 20])
+def test_a_sum_over_the_examples_is_named(n):
+    def backward(params, X, labels):
+        return residual(params, X, labels, W1=len(X))
+
+    X, labels = np.random.default_rng(1).normal(size=(n, 4)), np.arange(n) % 3
+    report = fcnet.check(backward, PARAMS, X, labels, **CHOICES)
+    assert [f.kind for f in report.findings[1:]] == ["own_loss", "times_n"]
+    said = "dW1 is multiplied by 8, the number of examples that were tried"
+    assert report.findings[2].message == said
 
 
 def huber(params, X, Y):

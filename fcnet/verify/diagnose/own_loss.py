@@ -74,20 +74,25 @@ class OwnLoss(NamedTuple):
     Attributes:
         right, wrong: the names of the arrays that are its gradient, and are not.
         factor: what the gradient is times that of the loss, if it is a multiple of it; else 0.
+        n: the number of examples on which it is that.
         others: how the wrong arrays differ, if they are small.
     """
 
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     factor: float = 0.0
+    n: int = 1
     others: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
         """Of which arrays it is the gradient; nothing if of none."""
         if self.factor:
-            times = "" if self.factor == 1 else f"{self.factor:.4g} times "
-            found = f"this is {times}the gradient of the loss that you return"
+            found = "the gradient of the loss that you return"
+            if self.factor == 1:
+                found = f"this is {found}"
+            else:
+                found = f"of {self.n} examples this is {self.factor:.4g} times {found}"
         elif self.right:
             found = f"of the gradient of the loss that you return {', '.join(self.right)} are right"
             found += f", and not {', '.join(self.wrong)}" * bool(self.wrong)
@@ -116,7 +121,7 @@ def compare_with_own_loss(subject: BackwardPass, trials: Sequence[Trial]) -> Own
         ratio = float(np.median([slope.claimed / (slope.found or NOT_ZERO) for slope in every]))
         for c in (1.0, ratio):
             if all(slope.agree(c) for slope in every):
-                return OwnLoss(factor=c)
+                return OwnLoss(factor=c, n=known[0].case.n)
     right = [key for key, seen in slopes.items() if seen and all(s.agree() for s in seen)]
     wrong = [key for key, seen in slopes.items() if not all(s.agree() for s in seen)]
     small = [key for key in wrong if array_at(subject.candidate.own.params, key).size <= SMALL]
@@ -186,7 +191,7 @@ def _wrong_array(subject: BackwardPass, known: Sequence[Answered], key: ArrayKey
         argument=(),
         others={},
         terms=dict,
-        lengths={subject.candidate.own.n: "the number of examples"},
+        lengths={known[0].case.n: "the number of examples that were tried"},
         repeated={},
         kept=(),
         unit_roundoff=subject.format.u,

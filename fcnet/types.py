@@ -54,8 +54,8 @@ class Trace(NamedTuple):
 class Activation(NamedTuple):
     """An entrywise non-linearity sigma: R -> R beside its derivative sigma'(z), a function of z.
 
-    One of the caller's own is accepted wherever a name is. Nothing compares its derivative with its
-    function but `fcnet.check_gradient`:
+    One of the caller's own is accepted wherever a name is. `fit` and `sweep` warn of a derivative
+    that is not that of the function, at a few numbers; `fcnet.check_gradient` checks it:
 
     >>> import fcnet
     >>> import jax.numpy as jnp
@@ -106,8 +106,8 @@ class Loss(NamedTuple):
     """A loss J(o, y) of one example beside its derivative dJ/do, with o and y of shape (m_r,).
 
     One of the caller's own is accepted wherever a name is. Its first three fields are enough; the
-    others say what the loss means. Nothing in the package depends on its name. Nothing compares its
-    derivative with its value but `fcnet.check_gradient`.
+    others say what the loss means. Nothing in the package depends on its name. `fit` and `sweep`
+    warn of a derivative that is not that of the value, and `fcnet.check_gradient` checks it.
 
     Attributes:
         name: what messages call it.

@@ -16,6 +16,7 @@ from fcnet.checks import as_params, check_key, check_untraced
 from fcnet.losses import as_objective, warn_of_link
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
+from fcnet.train.derivatives import warn_of_derivatives
 from fcnet.train.mesh import as_mesh, check_alike, everywhere, is_shared
 from fcnet.train.objective import as_gradient
 from fcnet.train.optimizer import (
@@ -103,7 +104,8 @@ def fit(
             An entry takes 40 bytes, in each checkpoint too, and none is ever dropped: choose N for
             the number of steps.
         patience: stop after this many evaluations without a lower validation loss, and return the
-            parameters with the lowest. None never stops early.
+            parameters with the lowest. Those of "log" up to step 128 are not counted, since they
+            come close together. None never stops early.
         opt_state: the optimiser's state to start from, as returned by an earlier run. None starts
             it afresh.
         precision: the arithmetic of the run. None is the dtype of the parameters. "float64" and
@@ -176,6 +178,8 @@ def fit(
         )  # fmt: skip
         if not isinstance(gradient, str):
             check_gradient(program, layers, source.load(0))
+        if gradient != "autodiff":
+            warn_of_derivatives(objective, seen.Y)
         compiled = None
         if source.like is not None and schedule.steps:
             # Compiled while the start is made and measured, and the first batches are drawn.

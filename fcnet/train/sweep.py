@@ -34,6 +34,7 @@ from fcnet.train.data import (
     on_device,
     sample_rows,
 )
+from fcnet.train.derivatives import warn_of_derivatives
 from fcnet.train.members import Members, as_members
 from fcnet.train.objective import as_gradient, evaluate
 from fcnet.train.optimizer import (
@@ -184,6 +185,8 @@ def sweep(
         if not isinstance(gradient, str):
             window = jax.eval_shape(lambda: plan.source(first.keys).load(0))
             check_gradient(program, first.params, window)
+        if gradient != "autodiff":
+            warn_of_derivatives(objective, seen.Y)
         parts = groups(members, B)
         states, kept, measured = zip(*_run(plan, parts, progress), strict=True)
         states, kept = jax.device_get((states, kept))

@@ -1,0 +1,144 @@
+"""A derivative of the caller's own is compared with that of its function before it is descended.
+
+| call | oracle |
+|---|---|
+| fit and sweep with a wrong derivative | a warning with its numbers, worked out by hand |
+| right derivatives, kinks and clipped logarithms among them | no warning |
+| losses that JAX cannot differentiate, and the rows of the tables | nothing is compared |
+"""
+
+import warnings
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fcnet
+from fcnet import Activation, Loss
+from fcnet.losses import as_objective
+from fcnet.train import derivatives
+from fcnet.train.derivatives import warn_of_derivatives
+
+pytestmark = pytest.mark.untyped
+
+KEY = jax.random.key(0)
+X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)
+Y = (X[:, :2] > 0).astype(np.float32)
+START = fcnet.init(KEY, (3, 4, 2))
+RUN = {"batch_size": 4, "steps": 2}
+
+
+def squares(factor):
+    return Loss("squares", lambda o, y: ((o - y) ** 2).sum(), lambda o, y: factor * (o - y))
+
+
+def slope(z):
+    return jax.nn.sigmoid(z) * (1 + z * (1 - jax.nn.sigmoid(z)))
+
+
+def entropy(o, y):
+    p = jnp.clip(o, 1e-7, 1 - 1e-7)
+    return -(y * jnp.log(p) + (1 - y) * jnp.log(1 - p)).sum()
+
+
+def huber(o, y):
+    off = abs(o - y)
+    return jnp.where(off < 1, off**2 / 2, off - 0.5).sum()
+
+
+RIGHT = {
+    "squares": {"loss": squares(2)},
+    "absolute": {
+        "loss": Loss("absolute", lambda o, y: abs(o - y).sum(), lambda o, y: jnp.sign(o - y))
+    },
+    "Huber's": {"loss": Loss("huber", huber, lambda o, y: jnp.clip(o - y, -1, 1))},
+    "a clipped logarithm of probabilities": {
+        "loss": Loss("entropy", entropy, lambda o, y: (o - y) / (o * (1 - o))),
+        "output_activation": "sigmoid",
+    },
+    "swish": {"activation": Activation("swish", lambda z: z * jax.nn.sigmoid(z), slope)},
+    "a step": {"activation": Activation("step", jnp.sign, jnp.zeros_like)},
+}
+
+WRONG = {
+    "a factor": ({"loss": squares(1)}, "loss.derivative of 'squares'"),
+    "the sign": ({"loss": squares(-2)}, "loss.derivative of 'squares'"),
+    "the name of a row": (
+        {"loss": squares(1)._replace(name="squared_error")},
+        "loss.derivative of 'squared_error'",
+    ),
+    "an activation": (
+        {"activation": Activation("swish", lambda z: z * jax.nn.sigmoid(z), jax.nn.sigmoid)},
+        "activation.derivative of 'swish'",
+    ),
+    "an output activation": (
+        {"output_activation": Activation("cube", lambda z: z**3, lambda z: z**2)},
+        "output_activation.derivative of 'cube'",
+    ),
+}
+
+
+def objective(activation="relu", output_activation="identity", loss="squared_error"):
+    return as_objective(activation, output_activation, loss)
+
+
+def told(call):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        call()
+    return [str(warning.message) for warning in found]
+
+
+@pytest.mark.parametrize("case", RIGHT)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_right_derivatives_are_not_told(case, dtype):
+    assert told(lambda: warn_of_derivatives(objective(**RIGHT[case]), jnp.asarray(Y, dtype))) == []
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_derivative_is_told(case):
+    choice, beginning = WRONG[case]
+    (message,) = told(lambda: warn_of_derivatives(objective(**choice), Y))
+    assert message.startswith(f"{beginning} is not that of its function: at ")
+
+
+def test_the_numbers_are_those_of_the_functions():
+    (message,) = told(lambda: warn_of_derivatives(objective(loss=squares(1)), np.ones((1, 1))))
+    o = np.random.default_rng(0).normal()
+    assert f"at o = [{o:.3f}], y = [1.] it is [{o - 1:.3f}]" in message
+    assert f"jax.grad gives [{2 * (o - 1):.3f}]" in message
+
+
+@pytest.mark.parametrize("train", ["fit", "sweep"])
+def test_training_warns_unless_the_derivative_is_not_used(train):
+    many = {"params": jax.vmap(partial(fcnet.init, sizes=(3, 4, 2)))(jax.random.split(KEY))}
+    start = {"params": START} if train == "fit" else many
+    run = partial(
+        getattr(fcnet, train), **start, X=X, Y=Y, key=KEY, optimizer="sgd", loss=squares(1), **RUN
+    )
+    with pytest.warns(UserWarning, match=r"^loss\.derivative of 'squares'") as found:
+        run()
+    assert found[0].filename == __file__
+    assert told(lambda: run(gradient="autodiff")) == []
+    assert told(lambda: run(loss=squares(2))) == []
+
+
+def test_what_jax_cannot_differentiate_is_not_compared():
+    def value(o, y):
+        return jax.pure_callback(
+            lambda o, y: ((o - y) ** 2).sum(), jax.ShapeDtypeStruct((), o.dtype), o, y
+        )
+
+    mine = Loss("in NumPy", value, lambda o, y: o - y)
+    assert told(lambda: warn_of_derivatives(objective(loss=mine), Y)) == []
+
+
+def test_the_rows_of_the_tables_compile_nothing(monkeypatch):
+    monkeypatch.setattr(derivatives, "_compare", None)
+    for activation in fcnet.ACTIVATIONS:
+        for loss in fcnet.LOSSES:
+            warn_of_derivatives(as_objective(activation, activation, loss), Y)
+    with pytest.raises(TypeError):
+        warn_of_derivatives(objective(loss=squares(2)), Y)

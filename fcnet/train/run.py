@@ -141,7 +141,7 @@ def run(plan: Plan, snapshot: Snapshot, compiled: Future[Any] | None = None) -> 
 
 def _out_of_patience(plan: Plan, snapshot: Snapshot) -> bool:
     """Whether too many evaluations have passed since the best."""
-    waited = len(snapshot.entries) - 1 - snapshot.best
+    waited = plan.schedule.waited(snapshot.entries[snapshot.best + 1 :, STEP])
     return plan.patience is not None and waited >= plan.patience
 
 

@@ -2,12 +2,19 @@
 
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+
 from fcnet.checks import as_count
 from fcnet.sampling import INT32_MAX
 
 Spacing: TypeAlias = int | Literal["log"] | None
 """The steps between two evaluations. "log" makes eight while the number of steps doubles, so that
 they come closer at the start; None makes one, at the end."""
+
+
+EARLY = 128
+"""Patience does not count the evaluations of "log" up to this step, which are close together: some
+runs get worse at first, and one that waits for 16 evaluations takes 512 steps or more."""
 
 
 class Schedule(NamedTuple):
@@ -41,6 +48,14 @@ class Schedule(NamedTuple):
             step = self.after(step)
             found.append(step)
         return found
+
+    def waited(self, evaluated: np.ndarray) -> int:
+        """The number of evaluations at these steps that patience counts.
+
+        >>> Schedule(1000, "log").waited(np.array([120, 128, 144, 160]))
+        2
+        """
+        return int((evaluated > (EARLY if self.evaluate_every == "log" else 0)).sum())
 
     def _spacing(self, step: int) -> int:
         """The steps between two evaluations where `step` is."""

@@ -124,13 +124,26 @@ def test_early_stopping_beside_numpy(problem, key, patience):
     assert_close(result.params, as_params(*path[4 * best]), 1e-5)
 
 
-def test_without_a_better_loss_the_start_is_kept(problem, key):
+@pytest.mark.parametrize(("every", "end"), [(1, 3), (50, 150), ("log", 176)])
+def test_without_a_better_loss_the_start_is_kept(problem, key, every, end):
+    """The evaluations of "log" up to step 128 are not waited for: only 144, 160 and 176 are."""
     X, Y = problem
     away = (X, np.zeros_like(Y))  # the start, all zeros, is perfect
-    result = fit(LINEAR, X, Y, key=key, batch_size=6, steps=99, evaluate_every=1, validation=away,
-                 patience=3, hyperparameters={"learning_rate": 0.1})  # fmt: skip
-    assert (result.step, result.stopped, len(result.history.step)) == (0, "patience", 4)
+    result = fit(LINEAR, X, Y, key=key, batch_size=6, steps=300, evaluate_every=every,
+                 validation=away, patience=3, hyperparameters={"learning_rate": 0.1})  # fmt: skip
+    assert (result.step, result.stopped, result.history.step[-1]) == (0, "patience", end)
     jax.tree.map(np.testing.assert_array_equal, result.params, LINEAR)
+
+
+def test_a_rise_at_the_start_ends_no_run(problem, key):
+    """The best is step 0 until long after the 16th evaluation, which is that of step 16."""
+    X, Y = problem
+    start = (Layer(W=jnp.zeros((1, 3)), b=jnp.full(1, Y.mean())),)
+    ascent = optax.sgd(lambda step: jnp.where(step < 40, -0.01, 0.05))
+    result = fit(start, X, Y, key=key, batch_size=6, steps=2000, evaluate_every="log",
+                 validation=(X, Y), patience=16, optimizer=ascent)  # fmt: skip
+    risen = result.history.validation_loss[1:41] > result.history.validation_loss[0]
+    assert risen[:20].all() and result.step > 100
 
 
 def test_history_in_pieces_is_history_at_once(problem, key, monkeypatch):

@@ -32,5 +32,5 @@ EVALUATE_EVERY = "log"
 """Of the commands: eight evaluations while the number of steps doubles."""
 
 PATIENCE = 16
-"""Evaluations without a lower validation loss: until the steps of the best are taken four times, and
-at least 512."""
+"""Evaluations without a lower validation loss: until the steps of the best are taken four times,
+and at least 512."""

@@ -13,24 +13,28 @@ import numpy as np
 from jax import Array
 
 from fcnet.activations import ACTIVATIONS
+from fcnet.arrays import unit_roundoff
 from fcnet.callers import warn
-from fcnet.losses import LOSSES, sum_dtype
-from fcnet.types import Objective
+from fcnet.losses import LOSSES
+from fcnet.types import Objective, itself
 
 ROWS = 8
 """The examples that are tried."""
 
+STEP = 1e-4
+"""Half the distance of the two points of a difference, for outputs of size 1."""
+
 TOLERANCE = 1e-2
-"""The least error that is told, relative to the largest derivative: far more than rounding makes in
-float32, and less than a forgotten factor does."""
+"""The least error that is told, relative to the largest slope: less than a forgotten factor makes.
+What rounding of the values makes of their difference is allowed for as well."""
 
 
 def warn_of_derivatives(objective: Objective, Y: Any) -> None:
     """Warn where a derivative of the caller's own is not that of its function.
 
-    Activations are tried at random numbers z, and losses at outputs o for random z, beside the
-    first of the targets Y, shape (n, m_r). What JAX cannot differentiate is not compared. The rows
-    of the tables are tested, and cost nothing here.
+    Central differences of the function in a random direction are compared with the derivative:
+    those of activations at random numbers z, and of losses at outputs o for random z, beside the
+    first of the targets Y, shape (n, m_r). The rows of the tables are tested, and cost nothing.
 
     >>> import warnings
     >>> from fcnet.types import Activation
@@ -40,52 +44,70 @@ def warn_of_derivatives(objective: Objective, Y: Any) -> None:
     ...     warnings.simplefilter("always")
     ...     warn_of_derivatives(objective, np.ones((1, 1)))
     >>> print(told[0].message)
-    activation.derivative of 'twice' is not that of its function: at z = [0.126] it is [1.], and \
-jax.grad gives [2.]. Training follows the derivative. Unless you mean that, compare the two by \
-fcnet.check_gradient
+    activation.derivative of 'twice' is not that of its function: at z = [0.126], in the direction \
+[-0.132], it makes a slope of -0.132, and differences of the function make -0.264. Training \
+follows the derivative. Unless you mean that, compare the two by fcnet.check_gradient
     """
-    y = np.asarray(Y[:ROWS]).astype(sum_dtype(Y.dtype))
-    z: Any = np.random.default_rng(0).normal(size=y.shape).astype(y.dtype)
+    y = np.asarray(Y[:ROWS]).astype(np.float64)
+    output, loss = objective.output_activation, objective.loss
     for kind, sigma in objective.sigmas.items():
         if ACTIVATIONS.get(sigma.name) != sigma:
-            _compare(f"{kind}.derivative of {sigma.name!r}", sigma.function, sigma.derivative, z=z)
-    loss = objective.loss
+            name = f"{kind}.derivative of {sigma.name!r}"
+            _compare(name, sigma.function, sigma.derivative, itself, y.shape)
     if LOSSES.get(loss.name) != loss:
-        o = np.asarray(jax.vmap(objective.output_activation.function)(z))
-        _compare(f"loss.derivative of {loss.name!r}", loss.value, loss.derivative, o=o, y=y)
+        name = f"loss.derivative of {loss.name!r}"
+        _compare(name, loss.value, loss.derivative, output.function, y.shape, y)
 
 
 def _compare(
     name: str,
     function: Callable[..., Array],
     derivative: Callable[..., Array],
-    **at: Any,
+    before: Callable[[Array], Array],
+    shape: tuple[int, ...],
+    *y: np.ndarray,
 ) -> None:
-    """Warn of the first row at which a derivative differs from the one that JAX computes."""
+    """Warn of the first row at which the derivative makes another slope than the function."""
+    rng = np.random.default_rng(0)
+    z, v = rng.normal(size=shape), rng.normal(size=shape)
     try:
-        given, right = map(np.asarray, _derivatives(function, derivative, *at.values()))
-    except Exception:  # whatever JAX raises for a function that it cannot differentiate
+        with jax.enable_x64(True):
+            slopes = _slopes(function, derivative, before, v, z, *y)
+    except Exception:  # of a function that takes no float64, or under jax_debug_nans
         return
-    known = np.isfinite(given) & np.isfinite(right)
-    largest = abs(right[known]).max(initial=0)
-    wrong = (known & (abs(given - right) > TOLERANCE * largest)).any(axis=1)
+    o, given, found, rounding = map(np.asarray, slopes)
+    known = np.isfinite(given) & np.isfinite(found)
+    largest = abs(found[known]).max(initial=0)
+    wrong = known & (abs(given - found) > TOLERANCE * largest + rounding)
     if wrong.any():
         i = wrong.argmax()
-        where = ", ".join(f"{letter} = {_text(rows[i])}" for letter, rows in at.items())
+        where = f"o = {_text(o[i])}, y = {_text(y[0][i])}" if y else f"z = {_text(o[i])}"
         warn(
-            f"{name} is not that of its function: at {where} it is {_text(given[i])}, and "
-            f"jax.grad gives {_text(right[i])}. Training follows the derivative. Unless you mean "
-            "that, compare the two by fcnet.check_gradient"
+            f"{name} is not that of its function: at {where}, in the direction {_text(v[i])}, it "
+            f"makes a slope of {given[i]:.3g}, and differences of the function make {found[i]:.3g}."
+            " Training follows the derivative. Unless you mean that, compare the two by "
+            "fcnet.check_gradient"
         )
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _slopes(
+    function: Callable[..., Array],
+    derivative: Callable[..., Array],
+    before: Callable[[Array], Array],
+    *rows: Array,
+) -> tuple[Array, ...]:
+    """For each row: o, the slopes there in the direction v, by the derivative and by a difference,
+    and what rounding adds to the latter."""
+
+    def one(v: Array, z: Array, *y: Array) -> tuple[Array, ...]:
+        o = before(z)
+        h = STEP * (1 + abs(o).max())
+        up, down = function(o + h * v, *y), function(o - h * v, *y)
+        rounding = 32 * unit_roundoff(up.dtype) * abs(up).sum() / h
+        return o, derivative(o, *y) @ v, (up - down).sum() / (2 * h), rounding
+
+    return jax.vmap(one)(*rows)
+
+
 _text = partial(np.array2string, precision=3, threshold=6)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _derivatives(
-    function: Callable[..., Array], derivative: Callable[..., Array], *at: Array
-) -> tuple[Array, Array]:
-    """The derivative that is given and the one of JAX, at each row."""
-    by_jax = jax.grad(lambda *vectors: function(*vectors).sum())
-    return jax.vmap(derivative)(*at), jax.vmap(by_jax)(*at)

@@ -4,7 +4,7 @@
 |---|---|
 | fit and sweep with a wrong derivative | a warning with its numbers, worked out by hand |
 | right derivatives, kinks and clipped logarithms among them | no warning |
-| losses that JAX cannot differentiate, and the rows of the tables | nothing is compared |
+| the rows of the tables | nothing is compared |
 """
 
 import warnings
@@ -106,9 +106,12 @@ def test_a_wrong_derivative_is_told(case):
 
 def test_the_numbers_are_those_of_the_functions():
     (message,) = told(lambda: warn_of_derivatives(objective(loss=squares(1)), np.ones((1, 1))))
-    o = np.random.default_rng(0).normal()
-    assert f"at o = [{o:.3f}], y = [1.] it is [{o - 1:.3f}]" in message
-    assert f"jax.grad gives [{2 * (o - 1):.3f}]" in message
+    o, v = np.random.default_rng(0).normal(size=2)
+    slope = 2 * (o - 1) * v
+    assert f"at o = [{o:.3f}], y = [1.], in the direction [{v:.3f}], it makes " in message
+    assert (
+        f"a slope of {slope / 2:.3g}, and differences of the function make {slope:.3g}" in message
+    )
 
 
 @pytest.mark.parametrize("train", ["fit", "sweep"])
@@ -125,14 +128,34 @@ def test_training_warns_unless_the_derivative_is_not_used(train):
     assert told(lambda: run(loss=squares(2))) == []
 
 
-def test_what_jax_cannot_differentiate_is_not_compared():
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_loss_that_jax_cannot_differentiate_is_compared(factor):
     def value(o, y):
-        return jax.pure_callback(
-            lambda o, y: ((o - y) ** 2).sum(), jax.ShapeDtypeStruct((), o.dtype), o, y
-        )
+        scalar = jax.ShapeDtypeStruct((), o.dtype)
+        return jax.pure_callback(lambda o, y: ((o - y) ** 2).sum(), scalar, o, y,
+                                 vmap_method="sequential")  # fmt: skip
 
-    mine = Loss("in NumPy", value, lambda o, y: o - y)
+    mine = squares(factor)._replace(value=value)
+    assert len(told(lambda: warn_of_derivatives(objective(loss=mine), Y))) == (factor == 1)
+
+
+def test_a_loss_that_takes_no_float64_is_not_compared():
+    def value(o, y):
+        return jax.lax.mul(o - y, jnp.ones(2, jnp.float32)).sum()
+
+    mine = squares(1)._replace(value=value)
     assert told(lambda: warn_of_derivatives(objective(loss=mine), Y)) == []
+
+
+def test_rounding_of_the_values_is_allowed_for():
+    """In float32, differences of a loss of 1e5 have no digits."""
+
+    def value(o, y):
+        return ((o - y) ** 2).sum().astype(jnp.float32) + jnp.float32(1e5)
+
+    assert (
+        told(lambda: warn_of_derivatives(objective(loss=squares(2)._replace(value=value)), Y)) == []
+    )
 
 
 def test_the_rows_of_the_tables_compile_nothing(monkeypatch):

@@ -15,6 +15,7 @@ from jax import Array
 from fcnet.activations import ACTIVATIONS
 from fcnet.arrays import unit_roundoff
 from fcnet.callers import warn
+from fcnet.checks import on_host
 from fcnet.losses import LOSSES
 from fcnet.types import Objective, itself
 
@@ -48,15 +49,16 @@ def warn_of_derivatives(objective: Objective, Y: Any) -> None:
 [-0.132], it makes a slope of -0.132, and differences of the function make -0.264. Training \
 follows the derivative. Unless you mean that, compare the two by fcnet.check_gradient
     """
-    y = np.asarray(Y[:ROWS]).astype(np.float64)
+    shape = (min(ROWS, len(Y)), Y.shape[1])
     output, loss = objective.output_activation, objective.loss
     for kind, sigma in objective.sigmas.items():
         if ACTIVATIONS.get(sigma.name) != sigma:
             name = f"{kind}.derivative of {sigma.name!r}"
-            _compare(name, sigma.function, sigma.derivative, itself, y.shape)
+            _compare(name, sigma.function, sigma.derivative, itself, shape)
     if LOSSES.get(loss.name) != loss:
         name = f"loss.derivative of {loss.name!r}"
-        _compare(name, loss.value, loss.derivative, output.function, y.shape, y)
+        y = np.asarray(on_host(Y)[:ROWS]).astype(np.float64)
+        _compare(name, loss.value, loss.derivative, output.function, shape, y)
 
 
 def _compare(

@@ -82,24 +82,25 @@ def test_a_command_keeps_programs_and_help_makes_no_folder(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("before", "given", "threads", "threshold"),
+    ("before", "given", "threads", "threshold", "frozen"),
     [
-        ("", "", "1", 100_000),
-        ("", "3", "3", 100_000),
-        ("import jax", "", "None", gc.get_threshold()[0]),
+        ("", "", "1", 100_000, True),
+        ("", "3", "3", 100_000, True),
+        ("import jax", "", "None", gc.get_threshold()[0], False),
     ],
 )
 def test_a_command_has_the_process_to_itself(
-    before: str, given: str, threads: str, threshold: int
+    before: str, given: str, threads: str, threshold: int, frozen: bool
 ) -> None:
     script = (
-        f"import gc, os; os.environ.pop('OPENBLAS_NUM_THREADS'); given = {given!r}\n"
+        "import atexit, gc, os; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        f"os.environ.pop('OPENBLAS_NUM_THREADS'); given = {given!r}\n"
         f"if given: os.environ['OPENBLAS_NUM_THREADS'] = given\n{before}\n"
         "from fcnet.cli import main; main(['notes'])\n"
         "print(os.environ.get('OPENBLAS_NUM_THREADS'), gc.get_threshold()[0])"
     )
     done = run_program(script, OPENBLAS_NUM_THREADS="2")
-    assert done.stdout.splitlines()[-1] == f"{threads} {threshold}"
+    assert done.stdout.splitlines()[-2:] == [f"{threads} {threshold}", str(frozen)]
 
 
 @pytest.mark.parametrize(

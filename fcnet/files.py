@@ -1,19 +1,13 @@
-"""Files that are replaced as a whole, and files that hold their own checksum."""
+"""Files that are replaced as a whole."""
 
 import csv
-import hashlib
 import io
-import json
 import os
-import re
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-NO_SUM = "0" * 64
-"""What stands in a file where `seal` writes its checksum."""
 
 
 def as_path(path: object) -> Path:
@@ -104,39 +98,3 @@ def write_figure(path: str | os.PathLike[str], figure: Any) -> None:
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=150)
     write_file(path, image.getvalue())
-
-
-def seal(raw: bytes, name: str) -> bytes:
-    """A safetensors file with its checksum, SHA-256, in place of `NO_SUM` in its text `name`.
-
-    Its texts are sorted, whose order safetensors draws at random: files that hold the same are the
-    same bytes.
-
-    >>> header = b'{"__metadata__":{"sum":"%b","a":"1"}}' % NO_SUM.encode()
-    >>> raw = seal(len(header).to_bytes(8, "little") + header, "sum")
-    >>> raw[8:35], is_whole(raw, "sum")
-    (b'{"__metadata__":{"a":"1","s', True)
-    """
-    end = 8 + int.from_bytes(raw[:8], "little")
-    header = json.loads(raw[8:end])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8
-    raw = len(text).to_bytes(8, "little") + text + raw[end:]
-    return _sum(name).sub(hashlib.sha256(raw).hexdigest().encode(), raw, count=1)
-
-
-def is_whole(raw: bytes, name: str) -> bool:
-    """Whether a file has the checksum that `seal` has written into its text `name`.
-
-    >>> is_whole(b'{"sum":"%b"}' % NO_SUM.encode(), "sum")
-    False
-    """
-    stored = _sum(name).search(raw)
-    blank = _sum(name).sub(NO_SUM.encode(), raw, count=1)
-    return stored is not None and hashlib.sha256(blank).hexdigest().encode() == stored[0]
-
-
-def _sum(name: str) -> re.Pattern[bytes]:
-    """Where a checksum stands."""
-    return re.compile(rb'(?<="%b":")[0-9a-f]{64}(?=")' % name.encode())

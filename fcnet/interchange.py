@@ -17,12 +17,12 @@ import numpy as np
 from fcnet.activations import ACTIVATIONS, get_activation
 from fcnet.arrays import dtype_of, is_array, unit_roundoff
 from fcnet.checks import as_params
-from fcnet.extras import extra
-from fcnet.files import NO_SUM, as_path, is_whole, seal, write_file
+from fcnet.files import as_path, write_file
 from fcnet.layouts import Layout, layers_by_name, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
 from fcnet.network import outputs
 from fcnet.onnx_graph import Value, network, write
+from fcnet.tensors import read, to_bytes
 from fcnet.trees import children
 from fcnet.types import Activation, Layer, Pairs, Params
 
@@ -265,15 +265,12 @@ def save(
         ModuleNotFoundError: without safetensors.
         OSError: if the file cannot be written.
     """
-    with extra("checkpoint"):
-        from safetensors.numpy import save as as_bytes
     arrays = {
         f"{k}.{name}": np.asarray(leaf)
         for k, layer in enumerate(_as_layers(params), start=1)
         for name, leaf in zip(("weight", "bias"), layer, strict=True)
     }
-    raw = as_bytes(arrays, {**(text or {}), SUM: NO_SUM})
-    write_file(path, seal(raw, SUM))
+    write_file(path, to_bytes(arrays, text or {}, SUM))
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
@@ -292,18 +289,8 @@ def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
             or holds layers of which neither the numbers in their names nor their shapes tell the
             order, since the file keeps none.
     """
-    with extra("checkpoint"):
-        from safetensors import SafetensorError, safe_open
     path = as_path(path)
-    raw = path.read_bytes()
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a complete safetensors file: {error}") from error
-    if text.pop(SUM, None) and not is_whole(raw, SUM):
-        raise ValueError(f"{path} is damaged: its checksum is wrong")
+    arrays, text = read(path, SUM)
     ordered = arrays if len(arrays) <= 2 else _in_order(arrays)
     if ordered is None:
         raise ValueError(

@@ -1,8 +1,6 @@
 """Checkpoints: the file, the folder of a run, and the configuration by which a run is recognised.
 
-A checkpoint is a safetensors file of named arrays and text, written whole or not at all. Its format
-is a JSON header and the bytes of the arrays, so that reading one executes nothing, and other
-programs can read it. The `sha256` in the header is that of the file with 64 zeros in its place.
+A checkpoint is a file of `fcnet.tensors`, written whole or not at all.
 
 On a mesh too, a checkpoint is one file with the whole state, which the first process writes to a
 folder that all processes see. The state of a fully-connected network fits into a host's memory, so
@@ -28,9 +26,10 @@ from jax.sharding import Mesh
 
 from fcnet.callers import warn
 from fcnet.checks import as_count
-from fcnet.extras import extra
-from fcnet.files import NO_SUM, flush_folder, is_whole, replace_file, seal
+from fcnet.files import flush_folder, replace_file
 from fcnet.keys import as_numpy, from_words, is_key
+from fcnet.tensors import read as read_tensors
+from fcnet.tensors import to_bytes
 from fcnet.text import from_json
 from fcnet.train.lock import locked
 from fcnet.train.mesh import check_alike, is_shared, least
@@ -40,6 +39,9 @@ from fcnet.train.types import NO_ENTRIES, Data, Program, Snapshot, State
 
 VERSION = "1"
 """The version of the format, in the header as `fcnet_checkpoint`."""
+
+SUM = "sha256"
+"""The text of a checkpoint that is its checksum."""
 
 PROGRAMS = ("jax", "fcnet")
 """The programs on whose versions the bits of a step depend."""
@@ -55,11 +57,9 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], text: Mapping[str, str])
     Raises:
         CheckpointError: where that fails; an earlier file of the same name is unchanged.
     """
-    with extra("checkpoint"):
-        from safetensors.numpy import save
-    raw = save(dict(arrays), {**text, "fcnet_checkpoint": VERSION, "sha256": NO_SUM})
+    raw = to_bytes(arrays, {**text, "fcnet_checkpoint": VERSION}, SUM)
     try:
-        replace_file(path, seal(raw, "sha256"))
+        replace_file(path, raw)
         flush_folder(path.parent)
     except OSError as error:
         raise CheckpointError(
@@ -74,21 +74,12 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises:
         CheckpointError: for a file that is damaged, no checkpoint, or of another version.
     """
-    with extra("checkpoint"):
-        from safetensors import SafetensorError, safe_open
     try:
-        raw = path.read_bytes()
+        arrays, text = read_tensors(path, SUM, sealed=True)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
-    if not is_whole(raw, "sha256"):
-        raise CheckpointError(f"{path} is damaged or no checkpoint: its checksum is wrong")
-    size = int.from_bytes(raw[:8], "little")
-    try:
-        text = from_json(raw[8 : 8 + size])["__metadata__"]
-        with safe_open(path, framework="numpy") as file:  # `load` does not read bfloat16
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} is no checkpoint: {error}") from error
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
     if text.get("fcnet_checkpoint") != VERSION:
         raise CheckpointError(
             f"{path} has version {text.get('fcnet_checkpoint')} of the checkpoints of fcnet, this "

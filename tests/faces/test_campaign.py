@@ -19,10 +19,10 @@ from campaigns.outcomes import PROMISED, Result, judged
 from campaigns.table import CAMPAIGNS
 
 import fcnet
-from fcnet import files, interchange
+from fcnet import files, interchange, tensors
 from fcnet.cli import predict as command_line
 from fcnet.data import cells
-from fcnet.train import checkpoint, types
+from fcnet.train import types
 from fcnet.verify import page
 
 pytestmark = pytest.mark.untyped
@@ -115,8 +115,7 @@ def test_without_a_fault_nothing_is_tried_twice(
 def test_damaged_files_are_refused_or_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     step = damage.count() // 60
     assert set(some("damage", step=step, count=60)) <= set(PROMISED)
-    for home in (interchange, checkpoint):
-        monkeypatch.setattr(home, "is_whole", lambda raw, name: True)
+    monkeypatch.setattr(tensors, "is_whole", lambda raw, name: True)
     assert some("damage", step=step, count=60)["wrong"] > 0
 
 

@@ -84,7 +84,7 @@ def test_the_checkpoints_that_are_kept_are_whole() -> None:
         arrays, text = read(path)
         assert int(text["step"]) == int(path.stem.removeprefix("step-"))
         assert "params[0].W" in arrays
-    with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+    with pytest.raises(CheckpointError, match="is damaged, or fcnet did not write it"):
         read(FILES / "model.safetensors")
 
 

@@ -133,7 +133,7 @@ def test_sizes_that_a_header_claims_ask_for_no_memory(raw, tmp_path, monkeypatch
     path.write_bytes(raw)
     with pytest.raises(ValueError, match="is not a complete safetensors"):
         load_model(path)
-    with pytest.raises(CheckpointError, match="is damaged or no checkpoint"):
+    with pytest.raises(CheckpointError, match="is damaged, or fcnet did not write it"):
         read(path)
 
 

@@ -26,7 +26,7 @@ from fcnet.data.schema import Field, read_schema, write_schema
 from fcnet.data.streams import stream
 from fcnet.extras import extra
 from fcnet.files import write_figure, write_file
-from fcnet.keys import generator_of, key_of, split_keys
+from fcnet.keys import key_of, split_keys
 from fcnet.losses import get_loss
 from fcnet.metrics import METRIC_NAMES
 from fcnet.network import count_params
@@ -60,8 +60,7 @@ class Task(NamedTuple):
         X: Any = parts.training.X
         Y: Any = parts.training.Y
         if parts.batches is not None:
-            seed = int(generator_of(self.fit_key).integers(2**63))
-            X, Y = parts.batches(size, seed), None
+            X, Y = parts.batches(size, self.fit_key), None
         l2 = options.l2(parts.rows) if callable(options.l2) else options.l2
         optimizer, hyperparameters = penalised(options.optimizer, learning_rate, l2)
         return {
@@ -162,15 +161,13 @@ def make_task(options: TaskOptions, *, streams: bool = False) -> Task:
         missing=options.missing,
         loss=options.loss,
     )
-    random = generator_of(split_key)
     size = 4 * schema.rows * (len(schema.scales.mean) + len(schema.target_scales.mean))
     if size <= MOST_BYTES:
         parts = split(
-            file, schema, validation=options.validation, random=random, groups=options.groups
+            file, schema, validation=options.validation, key=split_key, groups=options.groups
         )
     elif streams and options.groups is None:
-        seed = int(random.integers(2**63))
-        parts = stream(file, schema, validation=options.validation, seed=seed)
+        parts = stream(file, schema, validation=options.validation, key=split_key)
     else:
         raise ValueError(
             f"{options.data} has {size / 2**30:,.1f} GiB of inputs and targets, too much for "

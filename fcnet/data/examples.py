@@ -95,8 +95,7 @@ def examples_of(
     """`make_examples`, a block of rows at a time; of these groups of rows, by default of all."""
     fields = (*schema.used, schema.target)
     most = max(1, BLOCK_BYTES // (8 * sum(len(field.inputs) for field in fields)))
-    blocks = file.blocks(schema.text, *(() if groups is None else (groups,)))
-    for table in blocks:
+    for table in file.blocks(schema.text, groups):
         for begin in range(0, table.rows, most):
             examples = _examples(schema, part(table, begin, most))
             if len(examples.X):

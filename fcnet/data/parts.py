@@ -23,6 +23,7 @@ from fcnet.data.preprocess import (
 )
 from fcnet.data.read import TableFile
 from fcnet.data.schema import column_of
+from fcnet.keys import generator_of
 from fcnet.splits import classes_of, held_count, hold_out
 
 CHUNK = 2**14
@@ -48,7 +49,7 @@ class Parts(NamedTuple):
         training: examples to train on; of a stream, some of them, to measure a network by.
         validation: those held out; None if there are none.
         rows: how many there are to train on.
-        batches: batches(batch_size, seed) yields pairs (X, Y) of a stream without end, as
+        batches: batches(batch_size, key) yields pairs (X, Y) of a stream without end, as
             `fcnet.fit` takes them; None if `training` are all examples to train on.
     """
 
@@ -58,7 +59,7 @@ class Parts(NamedTuple):
     training: Part
     validation: Part | None
     rows: int
-    batches: Callable[..., Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
+    batches: Callable[[int, Array], Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
 
 
 def split(
@@ -66,7 +67,7 @@ def split(
     schema: Schema,
     *,
     validation: float,
-    random: np.random.Generator,
+    key: Array,
     groups: str | None = None,
 ) -> Parts:
     """The examples of a file, in memory once, in float32.
@@ -75,13 +76,15 @@ def split(
         file: what `schema` was learned from.
         schema: of `learn_schema`.
         validation: the share to hold out by `fcnet.splits.hold_out`; 0 for none.
-        random: draws the rows.
+        key: a random key; the same key gives the same rows.
         groups: a column, whose equal rows are held out together or not at all.
 
     Raises:
         ValueError: for a share that leaves no rows on one side, or a column of one group or with
             empty cells.
+        TypeError: for what is no key.
     """
+    draw = generator_of(key).permutation
     d, m = len(schema.scales.mean), len(schema.target_scales.mean)
     X, Y = (aligned_rows(schema.rows, width, np.float32) for width in (d, m))
     hashes, kept, n = np.empty(schema.rows, np.uint64), [], 0
@@ -100,7 +103,7 @@ def split(
         held = hold_out(
             np.ones(n),
             validation,
-            random.permutation,
+            draw,
             classes=classes_of(Y[:n]),
             equal=hashes[:n],
             groups=None if groups is None else _groups(file, groups)[np.concatenate(kept)],

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -54,15 +54,26 @@ class Table(NamedTuple):
     place: Place = place_of
 
 
+class Blocks(Protocol):
+    """Reads the rows of a file, a block at a time; it may be called again."""
+
+    def __call__(
+        self, text: Collection[str], groups: Collection[int] | None = None
+    ) -> Iterator[Table]:
+        """The blocks, with the columns in `text` as they are written.
+
+        Others are numbers, in the blocks where each of their cells is empty or plain, such as 7 or
+        0.5 but not 007. Of these groups of rows only; by default of all.
+        """
+        ...
+
+
 class TableFile(NamedTuple):
     """A file with a table, of which no more than a block of rows need be in memory.
 
     Attributes:
         names: those of the columns.
-        blocks: blocks(text) reads all rows, a block at a time; it may be called again. The columns
-            in `text` are as they are written. Others are numbers, in the blocks where each of their
-            cells is empty or plain, such as 7 or 0.5 but not 007. blocks(text, groups) reads these
-            groups of rows only.
+        blocks: blocks(text) or blocks(text, groups) reads the rows, see `Blocks`.
         groups: the numbers of rows of the groups of a Parquet file. A CSV file is one group, whose
             rows are not counted: (-1,).
         told: what was recognised, other than the usual, in words.
@@ -70,7 +81,7 @@ class TableFile(NamedTuple):
     """
 
     names: tuple[str, ...]
-    blocks: Callable[..., Iterator[Table]]
+    blocks: Blocks
     groups: tuple[int, ...]
     told: tuple[str, ...] = ()
     place: Place = place_of
@@ -84,8 +95,8 @@ def in_memory(table: Table) -> TableFile:
     0
     """
 
-    def blocks(text: Collection[str], groups: Collection[int] = (0,)) -> Iterator[Table]:
-        return iter([table][: len(groups)])
+    def blocks(text: Collection[str], groups: Collection[int] | None = None) -> Iterator[Table]:
+        return iter([table] if groups is None or groups else [])
 
     return TableFile(tuple(table.columns), blocks, (table.rows,), table.told, table.place)
 
@@ -131,10 +142,10 @@ def open_table(
     def place(row: int) -> str:
         return f"line {line_of(path, form, row)}"
 
-    def blocks(text: Collection[str], groups: Collection[int] = (0,)) -> Iterator[Table]:
+    def blocks(text: Collection[str], groups: Collection[int] | None = None) -> Iterator[Table]:
         first = 0
         try:
-            for columns in delimited.blocks(path, form, text) if groups else ():
+            for columns in delimited.blocks(path, form, text) if groups is None or groups else ():
                 rows = len(columns[form.names[0]])
                 yield Table(columns, rows, form.decimal, form.told, first, place)
                 first += rows
@@ -189,24 +200,22 @@ def _open_parquet(path: Path) -> TableFile:
         import pyarrow.parquet as parquet
     with _arrow_errors("the file is no Parquet file"), parquet.ParquetFile(path) as file:
         schema, size = file.schema_arrow, file.metadata
-        groups = tuple(size.row_group(i).num_rows for i in range(size.num_row_groups))
-    if not sum(groups):
+        sizes = tuple(size.row_group(i).num_rows for i in range(size.num_row_groups))
+    if not sum(sizes):
         raise ValueError("the table has no rows, expected at least one")
     inside = [name for name in schema.names if not INDEX.fullmatch(name)]
     names = tuple(name.strip() for name in inside)
     check_names(names)
     for name in inside:
         _check_kind(name, schema.field(name).type)
-    begins = np.cumsum((0, *groups))
+    begins = np.cumsum((0, *sizes))
 
-    def blocks(
-        text: Collection[str], chosen: Collection[int] = range(len(groups))
-    ) -> Iterator[Table]:
+    def blocks(text: Collection[str], groups: Collection[int] | None = None) -> Iterator[Table]:
         with (
             _arrow_errors(f"{path} is damaged"),
             parquet.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER) as file,
         ):
-            for group in chosen:
+            for group in range(len(sizes)) if groups is None else groups:
                 first = int(begins[group])
                 for batch in file.iter_batches(BATCH, [group], inside):
                     cells = (_parquet_cells(batch.column(name)) for name in inside)
@@ -216,10 +225,10 @@ def _open_parquet(path: Path) -> TableFile:
                 if first != begins[group + 1]:
                     raise ValueError(
                         f"{path} is damaged: its group {group} of rows has "
-                        f"{first - begins[group]:,} of {groups[group]:,} rows"
+                        f"{first - begins[group]:,} of {sizes[group]:,} rows"
                     )
 
-    return TableFile(names, blocks, groups)
+    return TableFile(names, blocks, sizes)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float
 
 from fcnet.data.examples import Examples, Schema, examples_of
@@ -21,6 +22,7 @@ from fcnet.data.preprocess import (
     unscaled,
 )
 from fcnet.data.read import TableFile
+from fcnet.keys import generator_of
 
 DRAWN_ROWS, DRAWN_BYTES = 100_000, 2**25
 """The most rows, and bytes of them, that are held out. No more training rows are measured."""
@@ -64,7 +66,7 @@ class Draw(NamedTuple):
         return row_hashes(of, self.seed) / 2.0**64
 
 
-def stream(file: TableFile, schema: Schema, *, validation: float, seed: int = 0) -> Parts:
+def stream(file: TableFile, schema: Schema, *, validation: float, key: Array) -> Parts:
     """The examples of a file, of which few are in memory at any time.
 
     The file is read once for the means and the scales of its training rows, and then by the
@@ -79,24 +81,24 @@ def stream(file: TableFile, schema: Schema, *, validation: float, seed: int = 0)
             a random order, some at a time; the rows of a CSV file in their order.
         schema: of `learn_schema`.
         validation: the share of rows to hold out, of which there are at most `DRAWN_ROWS`.
-        seed: what the rows and their order are drawn by.
+        key: a random key; the same key gives the same rows.
 
     >>> import tempfile, pathlib, jax, fcnet
     >>> from fcnet.data import learn_schema, open_table
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "line.csv"
     >>> _ = path.write_text("x,y\\n" + "".join(f"{i * 7 % 10},{i * 21 % 30}\\n" for i in range(40)))
-    >>> file = open_table(path)
-    >>> parts = stream(file, learn_schema(file, "y"), validation=0)
+    >>> file, key = open_table(path), jax.random.key(0)
+    >>> parts = stream(file, learn_schema(file, "y"), validation=0, key=key)
     >>> result = fcnet.fit(
-    ...     fcnet.init(jax.random.key(0), (1, 1)), parts.batches(8), None, batch_size=8, steps=900,
-    ...     hyperparameters={"learning_rate": 0.03}, key=jax.random.key(0),
+    ...     fcnet.init(key, (1, 1)), parts.batches(8, key), None, batch_size=8, steps=900,
+    ...     hyperparameters={"learning_rate": 0.03}, key=key,
     ... )
     >>> round(float(result.params[0].W[0, 0] * parts.targets.scale[0] / parts.inputs.scale[0]), 2)
     3.0
     """
     bytes_each = 8 * (len(schema.scales.mean) + len(schema.target_scales.mean))
     most = min(DRAWN_ROWS, DRAWN_BYTES // bytes_each)
-    share = most / schema.rows
+    share, seed = most / schema.rows, _seed_of(key)
     for by_number in (False, True):
         draw = Draw(min(validation, share), share, seed, by_number)
         found = _drawn(file, schema, draw, 4 * most)
@@ -124,6 +126,10 @@ def stream(file: TableFile, schema: Schema, *, validation: float, seed: int = 0)
         round(training.weight),
         partial(_batches, file, schema, draw, (inputs, targets)),
     )
+
+
+def _seed_of(key: Array) -> int:
+    return int(generator_of(key).integers(2**63))
 
 
 def _drawn(
@@ -170,10 +176,10 @@ def _batches(
     draw: Draw,
     scales: tuple[Standardizer, Standardizer],
     batch_size: int,
-    seed: int = 0,
+    key: Array,
 ) -> Iterator[Arrays]:
     """Batches of the training rows without end, one pass after the other."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(_seed_of(key))
     pool: list[Arrays] = []
     while True:
         for each in _mixed(file, schema, random):

@@ -20,6 +20,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 pytestmark = pytest.mark.untyped
 
 N, GROUP = 2000, 100
+KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
 COLUMNS: dict[str, Any] = {
     "x": 1e6 + RNG.permutation(N) / 3,  # all different, and they number the rows
@@ -43,7 +44,7 @@ def write(path: Path, columns: dict[str, Any]) -> Path:
 
 def parts_of(path: Path, validation: float = 0.2, **given: Any) -> Parts:
     file = open_table(path)
-    return stream(file, learn_schema(file, "y"), validation=validation, **given)
+    return stream(file, learn_schema(file, "y"), **{"validation": validation, "key": KEY, **given})
 
 
 def x_of(parts: Parts, X: Any) -> np.ndarray:
@@ -59,7 +60,7 @@ def test_each_pass_has_every_training_row_once_and_none_that_is_held_out(tmp_pat
     held = x_of(parts, parts.validation.X)
     assert len(held) + parts.rows == N
     assert abs(len(held) - N / 5) < 80
-    seen = parts.batches(7, 0)
+    seen = parts.batches(7, KEY)
     passes = []
     for _ in range(2):
         batches = [*islice(seen, parts.rows // 7)]
@@ -86,7 +87,7 @@ def test_scales_are_those_of_the_training_rows(tmp_path: Path) -> None:
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert parts.batches is not None
-    X, Y = next(parts.batches(50, 0))
+    X, Y = next(parts.batches(50, KEY))
     y = Y[:, 0] * parts.targets.scale + parts.targets.mean
     lake = X[:, 2] > 0
     np.testing.assert_allclose(
@@ -101,7 +102,9 @@ def test_batches_mix_groups_that_are_far_apart(tmp_path: Path) -> None:
     def mixed(parts: Parts) -> float:
         """How many groups of rows a batch of 50 has, on average."""
         assert parts.batches is not None
-        return float(np.mean([len(np.unique(X[:, 4])) for X, _ in islice(parts.batches(50), 20)]))
+        return float(
+            np.mean([len(np.unique(X[:, 4])) for X, _ in islice(parts.batches(50, KEY), 20)])
+        )
 
     assert parts.validation is None
     assert parts.rows == N
@@ -112,13 +115,13 @@ def test_batches_mix_groups_that_are_far_apart(tmp_path: Path) -> None:
         assert mixed(parts) < 2.5
 
 
-def test_rows_and_their_order_are_the_seeds_alone(tmp_path: Path) -> None:
+def test_rows_and_their_order_are_the_keys_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", COLUMNS)
-    one, same, other = (parts_of(path, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (parts_of(path, key=jax.random.key(seed)) for seed in (1, 1, 2))
     held = [set(x_of(parts, parts.validation.X)) for parts in (one, same, other)]  # type: ignore[union-attr]
     assert held[0] == held[1] != held[2]
     assert one.batches is not None
-    first = [next(one.batches(64, seed))[0] for seed in (1, 1, 2)]
+    first = [next(one.batches(64, jax.random.key(seed)))[0] for seed in (1, 1, 2)]
     assert (first[0] == first[1]).all()
     assert (first[0] != first[2]).any()
 

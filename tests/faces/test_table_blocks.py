@@ -150,7 +150,7 @@ def test_moments_of_blocks_are_those_of_all() -> None:
 def parts_of(path: Path, **given: Any) -> tuple[Parts, Schema]:
     file = open_table(path)
     schema = learn_schema(file, "price", given=GIVEN, missing="impute")
-    given = {"validation": 0.2, "random": np.random.default_rng(0), **given}
+    given = {"validation": 0.2, "key": jax.random.key(0), **given}
     return split(file, schema, **given), schema
 
 

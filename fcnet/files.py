@@ -7,7 +7,10 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+AnyPath: TypeAlias = str | os.PathLike[str]
+"""A path as callers give it."""
 
 
 def as_path(path: object) -> Path:
@@ -24,7 +27,7 @@ def as_path(path: object) -> Path:
     return Path(path)
 
 
-def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+def write_file(path: AnyPath, data: bytes) -> None:
     """Write a file, or leave an earlier one of that name unchanged where that fails.
 
     The data are on the disk before the file has its name. So a reader, or a program that starts
@@ -93,7 +96,7 @@ def as_csv(rows: Iterable[Iterable[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def write_figure(path: str | os.PathLike[str], figure: Any) -> None:
+def write_figure(path: AnyPath, figure: Any) -> None:
     """Write a figure of matplotlib to a PNG file, as `write_file` does."""
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=150)

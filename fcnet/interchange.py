@@ -5,7 +5,6 @@ modules, and scikit-learn's networks. Parameters hold no activation: pass it to 
 the functions here, which compare what a model computes with what `forward` will.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +16,7 @@ import numpy as np
 from fcnet.activations import ACTIVATIONS, get_activation
 from fcnet.arrays import dtype_of, is_array, unit_roundoff
 from fcnet.checks import as_params
-from fcnet.files import as_path, write_file
+from fcnet.files import AnyPath, as_path, write_file
 from fcnet.layouts import Layout, layers_by_name, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
 from fcnet.network import outputs
@@ -217,7 +216,7 @@ def _activations_of(
 
 
 def to_onnx(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     params: Pairs,
     *,
     activation: str | Activation = "relu",
@@ -248,9 +247,7 @@ def to_onnx(
     )
 
 
-def save(
-    path: str | os.PathLike[str], params: Pairs, text: Mapping[str, str] | None = None
-) -> None:
+def save(path: AnyPath, params: Pairs, text: Mapping[str, str] | None = None) -> None:
     """Write parameters to a safetensors file. Needs the extra `checkpoint`.
 
     The arrays are called 1.weight, 1.bias, 2.weight, ..., by the notes' numbers of the layers. The
@@ -273,7 +270,7 @@ def save(
     write_file(path, to_bytes(arrays, text or {}, SUM))
 
 
-def load(path: str | os.PathLike[str]) -> tuple[Params, dict[str, str]]:
+def load(path: AnyPath) -> tuple[Params, dict[str, str]]:
     """The parameters and the text of a safetensors file. Nothing in the file is executed.
 
     Args:

@@ -4,7 +4,6 @@ A graph is written as lines of ONNX's own text, such as `z1 = Gemm<transB = 1>(a
 notes' names, beside the tensors that these lines read.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from fcnet.activations import ACTIVATIONS
 from fcnet.extras import extra
-from fcnet.files import write_file
+from fcnet.files import AnyPath, write_file
 from fcnet.losses import LOSSES
 from fcnet.types import Activation, Params
 
@@ -88,9 +87,7 @@ def network(params: Params, hidden: Activation, output: Activation) -> Graph:
     return Graph(tuple(lines), tensors)
 
 
-def write(
-    path: str | os.PathLike[str], graph: Graph, inputs: Sequence[Value], results: Sequence[Value]
-) -> None:
+def write(path: AnyPath, graph: Graph, inputs: Sequence[Value], results: Sequence[Value]) -> None:
     """Write a graph to a file, after ONNX has checked it.
 
     Raises:

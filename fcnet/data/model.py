@@ -1,7 +1,6 @@
 """A network with the schema of its table, stored in one safetensors file."""
 
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -17,7 +16,7 @@ from fcnet.data.parts import aligned_rows
 from fcnet.data.preprocess import Standardizer, standardize, unstandardize
 from fcnet.data.read import Table, place_of
 from fcnet.data.schema import KINDS, Field, encode, interpret, is_missing
-from fcnet.files import as_path
+from fcnet.files import AnyPath, as_path
 from fcnet.losses import get_loss
 from fcnet.network import outputs
 from fcnet.text import from_json
@@ -154,7 +153,7 @@ def predictions(model: TableModel, mean: Float[np.ndarray, "n m_r"]) -> np.ndarr
     return np.array(model.target.values, dtype=object)[mean.argmax(axis=1)]
 
 
-def save_model(path: Path, model: TableModel) -> None:
+def save_model(path: AnyPath, model: TableModel) -> None:
     """Write a model to a safetensors file. Needs the extra `checkpoint`."""
     text = {
         "version": MODEL_VERSION,
@@ -166,7 +165,7 @@ def save_model(path: Path, model: TableModel) -> None:
     interchange.save(path, model.params, {"fcnet_model": json.dumps(text)})
 
 
-def load_model(path: Path) -> TableModel:
+def load_model(path: AnyPath) -> TableModel:
     """The model in a file of `save_model`. Nothing in the file is executed.
 
     Args:

@@ -1,6 +1,5 @@
 """Models of `fcnet train` in ONNX: from the cells of a row to the prediction."""
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +8,7 @@ from fcnet.activations import get_activation
 from fcnet.data.cells import number_marks
 from fcnet.data.model import TableModel, scales
 from fcnet.data.schema import Field
+from fcnet.files import AnyPath
 from fcnet.losses import get_loss
 from fcnet.onnx_graph import OPERATIONS, Graph, Value, network, write
 
@@ -16,7 +16,7 @@ DOUBLE = 11
 """The number that ONNX gives to float64."""
 
 
-def to_onnx(path: str | os.PathLike[str], model: TableModel) -> None:
+def to_onnx(path: AnyPath, model: TableModel) -> None:
     """Write a model of a table to an ONNX file, with its schema: all that `predict` does.
 
     Each feature is an input of shape (n, 1) with the column's name: float64 for a number, and text

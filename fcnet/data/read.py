@@ -13,7 +13,7 @@ from fcnet.data.cells import Cells, arrow, compute, filled, joined
 from fcnet.data.format import check_names, format_of
 from fcnet.data.pieces import line_of
 from fcnet.extras import extra
-from fcnet.files import as_path
+from fcnet.files import AnyPath, as_path
 
 INDEX = re.compile(r"__index_level_\d+__")
 """pandas' name in a Parquet file for the row numbers of a DataFrame, which are not a column."""
@@ -109,7 +109,7 @@ def part(table: Table, begin: int, rows: int) -> Table:
 
 
 def open_table(
-    path: Path,
+    path: AnyPath,
     *,
     separator: str | None = None,
     decimal: str | None = None,
@@ -156,7 +156,7 @@ def open_table(
 
 
 def read_table(
-    path: Path,
+    path: AnyPath,
     *,
     separator: str | None = None,
     decimal: str | None = None,

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -28,7 +27,7 @@ from fcnet.data.cells import (
 )
 from fcnet.data.read import Place, Table, place_of
 from fcnet.data.survey import MOST_TEXTS, Survey
-from fcnet.files import as_path
+from fcnet.files import AnyPath, as_path
 from fcnet.text import from_json
 
 KINDS = ("number", "category", "label", "date", "ignored")
@@ -336,7 +335,7 @@ Given: TypeAlias = Mapping[str, Mapping[str, Any]]
 """What a user says of columns: their kind, and perhaps their values and marks, by name."""
 
 
-def read_schema(path: Path) -> Given:
+def read_schema(path: AnyPath) -> Given:
     """What a file in JSON says of columns, to override what would be decided.
 
     It is an object with a member for each column of which it speaks: an object with the column's
@@ -346,8 +345,8 @@ def read_schema(path: Path) -> Given:
         ValueError: for a file that is no such JSON.
         OSError: if the file cannot be read.
 
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "schema.json"
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "schema.json"
     >>> _ = file.write_text('{"zip": {"kind": "category"}, "id": {"kind": "ignored"}}')
     >>> read_schema(file)["zip"]
     {'kind': 'category'}

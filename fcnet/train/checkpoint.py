@@ -9,6 +9,7 @@ resumed on another mesh, where the rest of the run is the same up to rounding.
 """
 
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +27,7 @@ from jax.sharding import Mesh
 
 from fcnet.callers import warn
 from fcnet.checks import as_count
-from fcnet.files import flush_folder, replace_file
+from fcnet.files import AnyPath, flush_folder, replace_file
 from fcnet.keys import as_numpy, from_words, is_key
 from fcnet.tensors import read as read_tensors
 from fcnet.tensors import to_bytes
@@ -102,7 +103,7 @@ class Checkpoints(NamedTuple):
     1
     """
 
-    folder: str | Path
+    folder: AnyPath
     every: int = 1
     keep: int = 3
 
@@ -241,9 +242,7 @@ class Store(NamedTuple):
             )
 
 
-def as_checkpoints(
-    checkpoint: str | Path | Checkpoints | None, resume: object
-) -> Checkpoints | None:
+def as_checkpoints(checkpoint: AnyPath | Checkpoints | None, resume: object) -> Checkpoints | None:
     """The checked folder and its settings; None where nothing is saved.
 
     Raises:
@@ -257,7 +256,7 @@ def as_checkpoints(
         return None
     if not isinstance(checkpoint, Checkpoints):
         checkpoint = Checkpoints(checkpoint)
-    if not isinstance(checkpoint.folder, (str, Path)) or not str(checkpoint.folder):
+    if not isinstance(checkpoint.folder, (str, os.PathLike)) or not os.fspath(checkpoint.folder):
         raise TypeError(
             "checkpoint must be the path of a folder, or Checkpoints(folder, every, keep), got "
             f"{checkpoint.folder!r}"

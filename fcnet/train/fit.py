@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from fcnet.checks import as_params, check_key, check_untraced
+from fcnet.files import AnyPath
 from fcnet.losses import as_objective, warn_of_link
 from fcnet.train.checkpoint import Checkpoints, Store, as_checkpoints, checksum, configuration
 from fcnet.train.data import as_start
@@ -55,7 +56,7 @@ def fit(
     patience: int | None = None,
     opt_state: optax.OptState | None = None,
     precision: str | None = None,
-    checkpoint: str | Path | Checkpoints | None = None,
+    checkpoint: AnyPath | Checkpoints | None = None,
     resume: bool = False,
     mesh: Mesh | None = None,
     progress: Callable[[int, History], Any] | None = None,

@@ -1,6 +1,5 @@
 """The nouns of the trainer: what a step takes and returns, and what a run returns."""
 
-import os
 import signal
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -14,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
 from fcnet.checks import as_jax, on_host
-from fcnet.files import as_csv, write_file
+from fcnet.files import AnyPath, as_csv, write_file
 from fcnet.types import Objective, Params
 
 Factory: TypeAlias = Callable[..., optax.GradientTransformation | optax.MultiSteps]
@@ -119,7 +118,7 @@ class History(NamedTuple):
     validation_loss: np.ndarray
     validation_metric: np.ndarray
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
+    def to_csv(self, path: AnyPath) -> None:
         """Write the entries to a CSV file, one in each line, under the names of the arrays.
 
         A member k of a sweep has columns of its own, such as `loss[k]`. What is NaN, such as the

@@ -116,6 +116,16 @@ def test_a_resumed_run_evaluates_no_start(run, tmp_path, monkeypatch):
     assert len(measured) == 3 + 7
 
 
+def test_a_folder_may_be_any_path(run, tmp_path):
+    class Place:
+        def __fspath__(self):
+            return str(tmp_path)
+
+    for path in (Place(), Checkpoints(Place()), str(tmp_path)):
+        run(checkpoint=path, resume=True)
+        assert max(saved(tmp_path)) == 60
+
+
 def test_full_batches_are_one_run_with_their_size_or_without(run, tmp_path):
     cut(run, tmp_path, sampling="full", batch_size=None)
     resumed = run(checkpoint=tmp_path, resume=True, sampling="full", batch_size=23)

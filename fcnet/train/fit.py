@@ -27,7 +27,7 @@ from fcnet.train.optimizer import (
     start_state,
 )
 from fcnet.train.precision import as_precision
-from fcnet.train.program import check_gradient, compile_ahead
+from fcnet.train.program import check_own_gradient, compile_ahead
 from fcnet.train.run import Plan, begin, run
 from fcnet.train.schedule import Spacing, as_patience, as_schedule, check_progress
 from fcnet.train.source import as_training_data
@@ -178,7 +178,7 @@ def fit(
             key=key, sampling=sampling, batch_size=batch_size, objective=objective, mesh=devices,
         )  # fmt: skip
         if not isinstance(gradient, str):
-            check_gradient(program, layers, source.load(0))
+            check_own_gradient(program, layers, source.load(0))
         if gradient != "autodiff":
             warn_of_derivatives(objective, seen.Y)
         compiled = None

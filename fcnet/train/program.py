@@ -91,7 +91,7 @@ def in_place(gradient: Params) -> Params:
     return jax.tree.map(lambda leaf: leaf if leaf.size <= SMALL_ARRAY else leaf + last, gradient)
 
 
-def check_gradient(program: Program, params: Params, window: Window) -> None:
+def check_own_gradient(program: Program, params: Params, window: Window) -> None:
     """Raise unless the gradient of a batch of the window is like the parameters.
 
     Nothing is computed: the gradient is only traced.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
-from threading import Event
+from threading import Event, Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -46,7 +46,7 @@ from fcnet.train.optimizer import (
     start_state,
 )
 from fcnet.train.precision import Precision, as_precision
-from fcnet.train.program import advance, all_finite, check_gradient
+from fcnet.train.program import advance, all_finite, check_own_gradient
 from fcnet.train.schedule import Schedule, Spacing, as_schedule, check_progress
 from fcnet.train.source import Source, as_sampling, drawn, windows
 from fcnet.train.types import Batches, Data, History, Optimizer, Program, State, Window
@@ -128,9 +128,9 @@ def sweep(
         hyperparameters: for each name K numbers or one. Defaults as in `fit`.
         validation: as in `fit`. A share is drawn by the first key, for all members alike.
         progress: called after each evaluation of a group of members, as progress(share), where
-            share is the part of the work that is done, from 0 to 1; in the thread that did it. The
-            groups are not at one step, so that there is no step and no history to give, as in
-            `fit`.
+            share is the part of the work that is done, from 0 to 1; in the thread that did it, one
+            call at a time. The groups are not at one step, so that there is no step and no history
+            to give, as in `fit`.
 
     Returns:
         A `SweepResult`.
@@ -184,7 +184,7 @@ def sweep(
         )
         if not isinstance(gradient, str):
             window = jax.eval_shape(lambda: plan.source(first.keys).load(0))
-            check_gradient(program, first.params, window)
+            check_own_gradient(program, first.params, window)
         if gradient != "autodiff":
             warn_of_derivatives(objective, seen.Y)
         parts = groups(members, B)
@@ -276,12 +276,13 @@ def _run(
     plan: _Plan, parts: list[Group], progress: Callable[[float], Any] | None
 ) -> list[tuple[State, Kept, np.ndarray]]:
     """The result of every group; as many at a time as there are cores or devices."""
-    ended, done = Event(), count(1)
+    ended, done, turn = Event(), count(1), Lock()
     total = len(parts) * len(plan.schedule.evaluated)
 
     def report() -> None:
         if progress is not None:
-            progress(next(done) / total)
+            with turn:
+                progress(next(done) / total)
 
     with ThreadPoolExecutor(workers(), "fcnet-sweep") as pool:
         try:

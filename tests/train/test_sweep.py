@@ -1,6 +1,8 @@
 """`sweep`: every member ends where its own `fit` does, and one that diverges stops no other."""
 
+import time
 from functools import partial
+from threading import Lock
 
 import jax
 import jax.numpy as jnp
@@ -249,6 +251,22 @@ def test_progress_runs_to_the_end_and_its_error_ends_the_sweep(problem):
 
     with pytest.raises(RuntimeError, match="enough"):
         run(optimizer=optax.sgd(0.01), progress=stop)
+
+
+def test_progress_is_called_once_at_a_time(problem, monkeypatch):
+    monkeypatch.setattr(sweep_module, "workers", lambda: 5)
+    params, X, Y, keys = problem
+    shares, turn = [], Lock()
+
+    def progress(share):
+        assert turn.acquire(blocking=False)
+        time.sleep(0.001)
+        shares.append(share)
+        turn.release()
+
+    sweep(params, X, Y, key=keys, batch_size=6, steps=20, evaluate_every=1, progress=progress)
+    assert len(shares) == 5 * 21
+    assert shares == sorted(shares)
 
 
 def test_other_steps_rates_seeds_and_data_do_not_compile_anew(problem):

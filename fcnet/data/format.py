@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import NamedTuple
 
 import numpy as np
@@ -176,14 +177,22 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
+_LIMIT = RLock()
+"""Python's reader has one limit for all threads."""
+
+
 @contextmanager
 def cells_of_any_length() -> Iterator[None]:
-    """While it is open, Python's reader takes cells of more than 131,072 characters."""
-    limit = csv.field_size_limit(2**31 - 1)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
+    """While it is open, Python's reader takes cells of more than 131,072 characters.
+
+    Other threads wait to open it, or one would put the limit back while another reads.
+    """
+    with _LIMIT:
+        limit = csv.field_size_limit(2**31 - 1)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(limit)
 
 
 def _one_blank(line: str) -> str:

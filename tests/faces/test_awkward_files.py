@@ -3,6 +3,7 @@
 import csv
 import re
 from pathlib import Path
+from threading import Event, Thread, Timer
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from fcnet.data import delimited, pieces
 from fcnet.data.cells import are_plain, array, is_text
-from fcnet.data.format import format_of
+from fcnet.data.format import cells_of_any_length, format_of
 from fcnet.data.learn import learn_schema
 from fcnet.data.read import Table, open_table, read_table
 from fcnet.data.schema import Field, decide, encode, interpret, learn
@@ -579,6 +580,27 @@ def test_a_header_may_be_longer_than_pythons_reader_takes_for_a_cell(tmp_path: P
     names = [f"a_long_name_of_column_{j}" for j in range(6000)]
     (tmp_path / "a.csv").write_text("\n".join([",".join(names), ",".join(["1.5"] * 6000)]))
     assert open_table(tmp_path / "a.csv").names == tuple(names)
+    assert csv.field_size_limit() == 131_072
+
+
+def test_two_threads_may_read_long_cells_at_once() -> None:
+    """The first one puts the limit back; the second one must not be reading then."""
+    inside, leave = Event(), Event()
+
+    def first() -> None:
+        with cells_of_any_length():
+            inside.set()
+            leave.wait()
+
+    thread = Thread(target=first)
+    thread.start()
+    inside.wait()
+    later = Timer(0.1, leave.set)
+    later.start()
+    with cells_of_any_length():
+        thread.join()
+        assert len(next(csv.reader(["a" * 200_000]))[0]) == 200_000
+    later.join()
     assert csv.field_size_limit() == 131_072
 
 

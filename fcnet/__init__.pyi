@@ -17,6 +17,7 @@ from fcnet.descent import sgd as sgd
 from fcnet.losses import LOSSES as LOSSES
 from fcnet.losses import example_loss as example_loss
 from fcnet.losses import mean_loss as mean_loss
+from fcnet.network import batch_forward as batch_forward
 from fcnet.network import count_neurons as count_neurons
 from fcnet.network import count_params as count_params
 from fcnet.network import features as features

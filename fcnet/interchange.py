@@ -19,7 +19,7 @@ from fcnet.checks import as_params
 from fcnet.files import AnyPath, as_path, write_file
 from fcnet.layouts import Layout, layers_by_name, layouts_of
 from fcnet.libraries import MODEL_LIBRARIES, ModelLibrary
-from fcnet.network import outputs
+from fcnet.network import batch_forward
 from fcnet.onnx_graph import Value, network, write
 from fcnet.tensors import read, to_bytes
 from fcnet.trees import children
@@ -164,7 +164,7 @@ def _check_outputs(
     size = np.repeat(SIZES, ROWS)[:, None]
     X = (size * rng.normal(size=(len(size), d))).astype(np.float32).astype(np.float64)
     sigmas = {"activation": hidden, "output_activation": output}
-    expected = np.asarray(outputs(params, X, **sigmas))
+    expected = np.asarray(batch_forward(params, X, **sigmas))
     escape = "To read its arrays whatever it computes, pass these alone, such as a state dict"
     try:
         o = library.outputs(model, X).reshape(expected.shape)
@@ -175,7 +175,7 @@ def _check_outputs(
         ) from error
     dtype = min(o.dtype, np.dtype(np.float32), key=lambda dtype: dtype.itemsize)
     low = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
-    rounded = np.asarray(outputs(low, jnp.asarray(X, dtype), **sigmas), np.float64)
+    rounded = np.asarray(batch_forward(low, jnp.asarray(X, dtype), **sigmas), np.float64)
     known = np.isfinite(rounded)
     u = unit_roundoff(dtype)
     tolerance = 32 * _largest(rounded - expected, known) + 128 * u * _largest(expected, known)
@@ -207,7 +207,7 @@ def _activations_of(
 ) -> str | None:
     """The activations, in words, with which a network has these outputs; None if none fit."""
     for sigma in ACTIVATIONS.values():
-        z = outputs(params, X, activation=sigma)
+        z = batch_forward(params, X, activation=sigma)
         for last in ACTIVATIONS.values():
             off = abs(np.asarray(last.function(z)) - o.astype(np.float64))
             if (np.where(known, off, 0) <= tolerance).all():

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnet.activations import get_activation
-from fcnet.network import outputs
+from fcnet.network import batch_forward
 
 
 class ModelLibrary(NamedTuple):
@@ -136,7 +136,7 @@ def _sklearn_outputs(model: Any, X: np.ndarray) -> np.ndarray:
     layers = zip(model.coefs_, model.intercepts_, strict=True)
     params = [(W.T.astype(np.float64), b.astype(np.float64)) for W, b in layers]
     sigma = get_activation(OTHER_NAMES_OF_SKLEARN.get(theirs, theirs))
-    return np.asarray(outputs(params, X, activation=sigma))
+    return np.asarray(batch_forward(params, X, activation=sigma))
 
 
 MODEL_LIBRARIES = (

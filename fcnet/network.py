@@ -15,6 +15,7 @@ from fcnet.activations import check_activations, get_activation
 from fcnet.checks import (
     as_count,
     as_example,
+    as_examples,
     as_floating,
     as_jax,
     as_params,
@@ -22,6 +23,7 @@ from fcnet.checks import (
     on_host,
 )
 from fcnet.keys import normal, split_keys
+from fcnet.rowwise import by_rows
 from fcnet.types import Activation, Layer, Pairs, Params, Trace
 
 
@@ -124,7 +126,8 @@ def forward(
 ) -> Float[Array, " m_r"]:
     """The output o = h_theta(x) of the network (2.12) for one example.
 
-    For many examples as rows of X: `jax.vmap(forward, in_axes=(None, 0))(params, X)`.
+    For many examples as rows of X: `batch_forward(params, X)`, or `jax.vmap` in programs of your
+    own.
 
     Args:
         params: r layers.
@@ -150,34 +153,49 @@ def forward(
     return trace.a[-1]
 
 
-def outputs(
+def batch_forward(
     params: Pairs,
     X: Num[ArrayLike, "n d"],
     *,
     activation: str | Activation = "relu",
     output_activation: str | Activation = "identity",
 ) -> Float[Array, "n m_r"]:
-    """`forward` for examples in the rows of X, in one compiled program.
+    """The outputs of the network (2.12) for n examples: `forward` of each row of X.
 
-    Arguments and errors as for `forward`, but values are not checked for being finite: while JAX
-    traces a program they are unknown.
+    On a CPU, few programs are compiled for all n, see `fcnet.rowwise.by_rows`. The outputs are
+    those of `forward` up to rounding.
+
+    Args:
+        params: r layers.
+        X: examples, shape (n, d); cast to the dtype of the parameters.
+        activation: sigma of layers 1..r-1, a name or an `Activation`.
+        output_activation: that of layer r.
+
+    Returns:
+        The outputs in rows, shape (n, m_r), in the dtype of the parameters. For a loss other than
+        the squared error, `fcnet.LOSSES[name].mean` makes predictions of them.
+
+    Raises:
+        ValueError, TypeError: as `forward`.
 
     >>> import jax.numpy as jnp
     >>> params = (Layer(jnp.array([[1.0, -1.0], [2.0, 0.0]]), jnp.array([0.0, 1.0])),
     ...           Layer(jnp.array([[3.0, 4.0]]), jnp.array([5.0])))
-    >>> outputs(params, jnp.array([[1.0, 2.0], [0.0, 0.0]])).tolist()
+    >>> batch_forward(params, jnp.array([[1.0, 2.0], [0.0, 0.0]])).tolist()
     [[17.0], [9.0]]
+
+    The twin is `jax.vmap(forward, in_axes=(None, 0))`.
     """
-    return _outputs(
-        params,
-        X,
-        activation=get_activation(activation),
-        output_activation=get_activation(output_activation, "output_activation"),
-    )
+    layers = as_params(params)
+    X = as_examples("X", X, layers[0].W.shape[1], layers[0].W.dtype)
+    hidden = get_activation(activation)
+    output = get_activation(output_activation, "output_activation")
+    sigmas = {"activation": hidden, "output_activation": output}
+    return by_rows(partial(_forward_rows, layers, **sigmas), X)
 
 
 @partial(jax.jit, static_argnames=("activation", "output_activation"))
-def _outputs(params: Pairs, X: ArrayLike, **sigmas: Any) -> Array:
+def _forward_rows(params: Params, X: Array, **sigmas: Any) -> Array:
     return jax.vmap(lambda x: forward(params, x, **sigmas))(X)
 
 

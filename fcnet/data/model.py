@@ -18,12 +18,10 @@ from fcnet.data.read import Table, place_of
 from fcnet.data.schema import KINDS, Field, encode, interpret, is_missing
 from fcnet.files import AnyPath, as_path
 from fcnet.losses import get_loss
-from fcnet.network import outputs
+from fcnet.network import batch_forward
+from fcnet.rowwise import AT_ONCE, by_rows
 from fcnet.text import from_json
 from fcnet.types import Params
-
-AT_ONCE = 2**13
-"""The rows that are predicted at once."""
 
 MODEL_VERSION = 2
 """The version of the text that `save_model` stores beside the parameters."""
@@ -116,9 +114,9 @@ def scaled_means(model: TableModel, X: Float[ArrayLike, "n d"]) -> Float[np.ndar
     for begin in range(0, len(X), AT_ONCE):
         part = X[begin : begin + AT_ONCE]
         inputs = as_examples("the standardised inputs", part, W.shape[1], W.dtype)
-        o = outputs(model.params, inputs, activation=model.activation)
-        mean = unstandardize(scales((model.target,)), jax.vmap(loss.mean)(o))
-        found[begin : begin + AT_ONCE] = mean
+        o = batch_forward(model.params, inputs, activation=model.activation)
+        mean = by_rows(jax.vmap(loss.mean), o)
+        found[begin : begin + AT_ONCE] = unstandardize(scales((model.target,)), mean)
     return found
 
 

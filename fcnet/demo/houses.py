@@ -18,7 +18,7 @@ from fcnet.data import Dataset, Standardizer, fit_standardizer, standardize, uns
 from fcnet.descent import minibatch_sgd
 from fcnet.losses import mean_loss
 from fcnet.metrics import r_squared
-from fcnet.network import init, outputs
+from fcnet.network import batch_forward, init
 from fcnet.types import Layer, Params
 
 HIDDEN, LEARNING_RATE, BATCH_SIZE = 64, 0.03, 32
@@ -105,7 +105,7 @@ def fit_linear(training: Dataset, penalty: float = 0.0) -> PriceModel:
 def predict_prices(model: PriceModel, X: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n m"]:
     """Predictions for houses in rows, in dollars."""
     Z = standardize(model.inputs, X)
-    return unstandardize(model.targets, outputs(model.params, Z))
+    return unstandardize(model.targets, batch_forward(model.params, Z))
 
 
 def score(model: PriceModel, houses: Dataset) -> Scores:

@@ -3,13 +3,11 @@
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from scipy.sparse import issparse
 
-from fcnet.activations import get_activation
-from fcnet.checks import as_count, as_examples, as_positive, check_type, check_unmasked
+from fcnet.checks import as_count, as_positive, check_type, check_unmasked
 from fcnet.data.preprocess import (
     Moments,
     Standardizer,
@@ -23,7 +21,8 @@ from fcnet.estimators.arguments import WeightedRows, as_groups, as_number, check
 from fcnet.estimators.coefs import to_arrays, to_params
 from fcnet.extras import extra
 from fcnet.keys import fold_in, key_of, split_keys
-from fcnet.network import outputs
+from fcnet.network import batch_forward
+from fcnet.rowwise import by_rows
 from fcnet.sampling import INT32_MAX
 from fcnet.train.defaults import ALL_PASSES, LEAST_EXAMPLES
 from fcnet.train.fit import fit
@@ -314,13 +313,12 @@ class NetworkEstimator(BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=FLOATS, reset=False)
         with jax.enable_x64(self._dtype == np.float64):
             params = to_params(self.coefs_, self.intercepts_, self._target, self._dtype)
-            X = as_examples("X", X, X.shape[1], self._dtype)
-            return np.array(outputs(params, X, activation=get_activation(self.activation)))
+            return np.array(batch_forward(params, X, activation=self.activation))
 
     def _means(self, o: np.ndarray) -> np.ndarray:
         """The means of the targets that these outputs stand for, in the same shape."""
         with jax.enable_x64(o.dtype == np.float64):
-            return np.array(jax.vmap(self._loss().mean)(jnp.asarray(o)))
+            return np.array(by_rows(jax.vmap(self._loss().mean), o))
 
     def _observe(self, y: np.ndarray, warm: bool) -> None:
         """Check targets; unless training continues, store what later ones must be like."""

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Num
 
 from fcnet.checks import as_count, as_examples, check_same_length
-from fcnet.network import outputs
+from fcnet.network import batch_forward
 from fcnet.plot.canvas import BLUE, GREY, ORANGE, Axes, axes, margins, with_legend
 from fcnet.train.members import as_layers
 from fcnet.train.program import all_finite
@@ -62,7 +62,9 @@ def ensemble_band(
     finite = jax.vmap(all_finite)(layers)
     if not finite.any():
         raise ValueError("no member has finite parameters: expected at least one that has")
-    one = partial(outputs, X=points, activation=activation, output_activation=output_activation)
+    one = partial(
+        batch_forward, X=points, activation=activation, output_activation=output_activation
+    )
     o: Any = jax.vmap(one)(jax.tree.map(lambda leaf: leaf[finite], layers))
     members = np.asarray(o)[:, :, 0]
     mean, spread = members.mean(axis=0), members.std(axis=0)

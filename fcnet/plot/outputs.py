@@ -15,7 +15,7 @@ from fcnet.checks import (
     check_same_length,
     check_shape,
 )
-from fcnet.network import outputs
+from fcnet.network import batch_forward
 from fcnet.plot.canvas import Axes, axes, check_named, margins, panels
 from fcnet.types import Activation, Pairs
 
@@ -123,7 +123,7 @@ def _on_grid(
     Y = as_examples("Y", Y, 1, layers[0].W.dtype)
     check_same_length(X, Y)
     points = np.stack(np.meshgrid(*_sides(np.asarray(X))), axis=-1)
-    heights = np.asarray(outputs(layers, points.reshape(-1, 2), **choices))
+    heights = np.asarray(batch_forward(layers, points.reshape(-1, 2), **choices))
     return heights.reshape(GRID, GRID), np.asarray(X), np.asarray(Y)[:, 0]
 
 

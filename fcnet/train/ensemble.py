@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from fcnet.checks import as_examples
-from fcnet.network import outputs
+from fcnet.network import batch_forward
 from fcnet.train.members import as_layers
 from fcnet.train.program import all_finite
 from fcnet.types import Activation
@@ -55,7 +55,9 @@ def ensemble(
     if not stacked:
         raise ValueError("params have no axis of members in front; for one network: fcnet.forward")
     rows = as_examples("X", X, layers[0].W.shape[2], layers[0].W.dtype)
-    member = partial(outputs, X=rows, activation=activation, output_activation=output_activation)
+    member = partial(
+        batch_forward, X=rows, activation=activation, output_activation=output_activation
+    )
     finite = jax.vmap(all_finite)(layers)[:, None, None]
     o = lax.map(member, layers)
     return Ensemble(jnp.mean(o, 0, where=finite), jnp.std(o, 0, where=finite))

@@ -13,7 +13,8 @@ GROUPS = MappingProxyType(
             *("Report", "Finding", "GradientError"),
         ),
         "The network": (
-            *("init", "forward", "forward_trace", "features", "count_params", "count_neurons"),
+            *("init", "forward", "batch_forward", "forward_trace", "features"),
+            *("count_params", "count_neurons"),
             *("Params", "Layer", "Trace", "ACTIVATIONS", "Activation"),
         ),
         "Losses": ("example_loss", "mean_loss", "LOSSES", "Loss", "Labels"),

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from support.problems import compilations
 
 import fcnet
 from fcnet.keys import (
@@ -69,30 +70,15 @@ def test_a_generator_without_a_key_draws_the_numbers_of_no_small_seed():
     assert generator_of(jax.random.key(0)).normal() == seeds[0]  # the words of that key are zeros
 
 
-def compiled(call):
-    """How many programs a call compiles."""
-    events = []
-
-    def listen(event, seconds, **_):
-        events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        call()
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
-    return sum("backend_compile" in event for event in events)
-
-
 def test_nothing_is_compiled_for_a_known_key():
     key = key_of(5)
-    assert compiled(lambda: [fold_in(key, np.arange(11)), split_keys(key, 13)]) == 0
-    assert compiled(lambda: jax.jit(fold_in)(key, np.arange(11))) > 0
+    assert compilations(lambda: [fold_in(key, np.arange(11)), split_keys(key, 13)]) == 0
+    assert compilations(lambda: jax.jit(fold_in)(key, np.arange(11))) > 0
 
 
 def test_the_layers_of_a_network_are_drawn_by_one_program():
     key, sizes = key_of(5), (5, 7, 11, 3)
-    assert compiled(lambda: fcnet.init(key, sizes)) == 1
+    assert compilations(lambda: fcnet.init(key, sizes)) == 1
     for (W, _), each in zip(fcnet.init(key, sizes), jax.random.split(key, 3), strict=True):
         drawn = np.asarray(jax.random.normal(each, W.shape))
         np.testing.assert_array_equal(W, drawn * np.float32(np.sqrt(2 / W.shape[1])))

@@ -23,7 +23,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
-from support.problems import counted_loss
+from support.problems import compilations, counted_loss
 
 import fcnet
 from fcnet.estimators import FCNetClassifier, FCNetRegressor, base
@@ -403,6 +403,14 @@ def test_other_seeds_and_rates_do_not_compile_anew(houses):
     clone(model).fit(X, y)
     assert first > 0
     assert len(traces) == first
+
+
+def test_other_numbers_of_rows_to_predict_do_not_compile_anew(houses):
+    X, y = houses
+    model = FCNetRegressor(3, loss="poisson", max_iter=3, random_state=0).fit(X, y / 1e5)
+    model.predict(X[:64])
+    assert compilations(lambda: [model.predict(X[:n]) for n in range(33, 64)]) == 0
+    assert compilations(lambda: model.predict(X[:65])) > 0
 
 
 def test_classes_by_name_and_labels_side_by_side():

@@ -236,13 +236,19 @@ SWEEP: dict[str, Bad] = {
     | NO_NUMBERS
     | as_learning_rate(NOT_A_NUMBER | one_of(np.ones(3), jnp.ones((2, 1)))),
 }
-ENSEMBLE: dict[str, Bad] = {
-    "params": SWEEP["params"] | one_of(SINGLE),
-    "X": JUNK  # of any number of rows, since nothing else tells it
+X_ALONE = (  # of any number of rows, since nothing else tells it
+    JUNK
     | array_of_shape(lambda shape: len(shape) != 2 or shape[1] != 3)
-    | with_one_entry((4, 3), NOT_FINITE),
+    | with_one_entry((4, 3), NOT_FINITE)
+)
+ENSEMBLE: dict[str, Bad] = {"params": SWEEP["params"] | one_of(SINGLE), "X": X_ALONE}
+SPECIAL = {
+    "batch_forward": {"X": X_ALONE},
+    "fit": FIT,
+    "sweep": SWEEP,
+    "ensemble": ENSEMBLE,
+    "check": CHECK,
 }
-SPECIAL = {"fit": FIT, "sweep": SWEEP, "ensemble": ENSEMBLE, "check": CHECK}
 
 DESCENT = {"gradient_descent", "sgd", "minibatch_sgd"}
 

@@ -4,6 +4,7 @@ Tests that take the package as the fixture `fc` also run on wrong versions of it
 `test_source_mutants.py`.
 """
 
+from collections.abc import Callable
 from functools import partial, wraps
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -127,6 +128,21 @@ def compiled(function: Any, *arguments: Any, **choices: Any) -> Any:
     """
     function = partial(function, **choices) if choices else function  # JAX knows a function again
     return jax.tree.map(as_numpy, jax.jit(function)(*arguments))
+
+
+def compilations(call: Callable[[], object]) -> int:
+    """How many programs a call compiles."""
+    events: list[str] = []
+
+    def listen(event: str, seconds: float, **_: Any) -> None:
+        events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        call()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    return sum("backend_compile" in event for event in events)
 
 
 def counted_loss() -> tuple[Loss, list[None]]:

@@ -49,6 +49,7 @@ def good_calls(seed: int = 0) -> dict[str, dict[str, Any]]:
         "count_params": {"sizes": (3, 2, 2)},
         "count_neurons": {"sizes": (3, 2, 2)},
         "forward": {"params": params, "x": x, **sigmas},
+        "batch_forward": {"params": params, "X": X, **sigmas},
         "forward_trace": {"params": params, "x": x, **sigmas},
         "features": {"params": params, "x": x, "activation": "tanh"},
         "example_loss": {"params": params, "x": x, "y": y, **choices},

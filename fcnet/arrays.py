@@ -76,11 +76,11 @@ def _tensor_memory(tensor: Any) -> list[Span]:
     return [(storage.data_ptr(), storage.data_ptr() + storage.nbytes())]
 
 
-def _is_frame(value: object) -> bool:
+def _is_frame(value: Any) -> bool:
     """Whether it is a DataFrame or a Series of pandas, of numbers."""
     pandas = sys.modules.get("pandas")
     known = pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series))
-    return known and value.to_numpy().dtype.kind in "biuf"  # type: ignore[attr-defined]
+    return known and value.to_numpy().dtype.kind in "biuf"
 
 
 def _make_frame(values: np.ndarray, like: Any, dtype: np.dtype) -> Any:

@@ -344,12 +344,12 @@ def check_type(name: str, value: object, kind: type | tuple[type, ...], expected
         raise TypeError(f"{name} must be {expected}, got {got:.60}")
 
 
-def as_count(name: str, value: object, least: int, most: int | None = None) -> int:
+def as_count(name: str, value: Any, least: int, most: int | None = None) -> int:
     """A whole number between `least` and `most`."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
-        count = operator.index(value)  # type: ignore[arg-type]
+        count = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if count < least or (most is not None and count > most):
@@ -379,12 +379,12 @@ def check_untraced(name: str, trees: Any, *arrays: Any) -> None:
         )
 
 
-def check_key(key: object) -> None:
+def check_key(key: Any) -> None:
     """Raise unless `key` is a single random key, of the new kind or the old."""
     check_process()
     dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
     if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        if str(jax.random.key_impl(key)) == "unsafe_rbg":  # type: ignore[arg-type]
+        if str(jax.random.key_impl(key)) == "unsafe_rbg":
             raise ValueError(
                 "key is of 'unsafe_rbg', whose draws depend on each other: use jax.random.key(seed)"
             )

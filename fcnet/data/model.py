@@ -1,7 +1,7 @@
 """A network with the schema of its table, stored in one safetensors file."""
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -218,6 +218,6 @@ def _check_widths(fields: tuple[Field, ...], width: int) -> None:
         raise ValueError(f"its columns {[field.name for field in fields]} do not fit its network")
 
 
-def _field(stored: dict[str, object]) -> Field:
+def _field(stored: dict[str, Any]) -> Field:
     """A field of JSON, which has lists for tuples."""
-    return Field(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})  # type: ignore[arg-type]
+    return Field(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})

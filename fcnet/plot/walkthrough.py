@@ -222,11 +222,11 @@ def _mean(params: Params, X: Array, Y: Array, *, objective: Objective) -> Array:
     return mean_loss(params, X, Y, **objective.keywords)
 
 
-def _rounded(array: ArrayLike) -> Any:
+def _rounded(array: Any) -> Any:
     """A number, or the entries of an array in one list, to `DIGITS` digits."""
     if np.ndim(array):
         return list(map(_rounded, np.ravel(array).tolist()))
-    x = float(f"{float(array):.{DIGITS}g}")  # type: ignore[arg-type]
+    x = float(f"{float(array):.{DIGITS}g}")
     return int(x) if x.is_integer() else x
 
 

@@ -237,6 +237,12 @@ def to_onnx(
         ModuleNotFoundError: without onnx.
         OSError: if the file cannot be written.
         ValueError: for an activation of your own, which ONNX does not have.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "network.onnx"
+    >>> to_onnx(file, [(np.array([[2.0]]), np.array([1.0]))])
+    >>> file.stat().st_size < 1000
+    True
     """
     layers = _as_layers(params)
     hidden = get_activation(activation)
@@ -261,6 +267,13 @@ def save(path: AnyPath, params: Pairs, text: Mapping[str, str] | None = None) ->
     Raises:
         ModuleNotFoundError: without safetensors.
         OSError: if the file cannot be written.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "network.safetensors"
+    >>> save(file, [(np.array([[2.0]]), np.array([1.0]))], {"unit": "dollars"})
+    >>> ((W, b),), text = load(file)
+    >>> W.tolist(), b.tolist(), text
+    ([[2.0]], [1.0], {'unit': 'dollars'})
     """
     arrays = {
         f"{k}.{name}": np.asarray(leaf)

@@ -152,7 +152,25 @@ def predictions(model: TableModel, mean: Float[np.ndarray, "n m_r"]) -> np.ndarr
 
 
 def save_model(path: AnyPath, model: TableModel) -> None:
-    """Write a model to a safetensors file. Needs the extra `checkpoint`."""
+    """Write a model to a safetensors file. Needs the extra `checkpoint`.
+
+    Args:
+        path: the file; an earlier one is replaced.
+        model: a network on a table.
+
+    Raises:
+        ModuleNotFoundError: without safetensors.
+        OSError: if the file cannot be written.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "line.safetensors"
+    >>> field = Field("sqft", "number", mean=(0.0,), scale=(1.0,))
+    >>> line = TableModel(interchange.params_of([(np.ones((1, 1)), np.ones(1))]), (field,),
+    ...     field._replace(name="price"), "relu", "squared_error")
+    >>> save_model(file, line)
+    >>> load_model(file).features == line.features
+    True
+    """
     text = {
         "version": MODEL_VERSION,
         "features": [field._asdict() for field in model.features],
@@ -170,6 +188,7 @@ def load_model(path: AnyPath) -> TableModel:
         path: the file, or the folder of `fcnet train --out`.
 
     Raises:
+        ModuleNotFoundError: without safetensors.
         OSError: if the file cannot be read.
         ValueError: for a file that is not such a model, or has another version; for a folder
             without one.

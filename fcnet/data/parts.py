@@ -83,6 +83,15 @@ def split(
         ValueError: for a share that leaves no rows on one side, or a column of one group or with
             empty cells.
         TypeError: for what is no key.
+
+    >>> import jax, pyarrow
+    >>> from fcnet.data import in_memory, learn_schema, Table
+    >>> columns = {"sqft": pyarrow.array(["800", "900", "700"])}
+    >>> columns["price"] = pyarrow.array(["1", "2", "3"])
+    >>> file = in_memory(Table(columns, 3))
+    >>> parts = split(file, learn_schema(file, "price"), validation=0.4, key=jax.random.key(0))
+    >>> parts.training.X.shape, parts.validation.X.shape
+    ((2, 1), (1, 1))
     """
     draw = generator_of(key).permutation
     d, m = len(schema.scales.mean), len(schema.target_scales.mean)

@@ -83,6 +83,10 @@ def stream(file: TableFile, schema: Schema, *, validation: float, key: Array) ->
         validation: the share of rows to hold out, of which there are at most `DRAWN_ROWS`.
         key: a random key; the same key gives the same rows.
 
+    Raises:
+        ValueError: for a share that cannot be held out.
+        TypeError: for what is no key.
+
     >>> import tempfile, pathlib, jax, fcnet
     >>> from fcnet.data import learn_schema, open_table
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "line.csv"

@@ -46,6 +46,12 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
             classes: all labels, including those of later calls; needed in the first call. Columns
                 of 0 and 1 tell their number themselves: there, classes may be left out, or be
                 the numbers of the columns, or such columns.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ValueError: as `fit`; in the first call without classes, and for others later.
         """
         if not hasattr(self, "coefs_"):
             if type_of_target(y, input_name="y").startswith("multilabel"):
@@ -61,19 +67,31 @@ class FCNetClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
         return self._partial_fit(X, y, sample_weight)
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """The logits, which are the network's outputs: (n,) for two classes, else (n, m_r)."""
+        """The logits, which are the network's outputs: (n,) for two classes, else (n, m_r).
+
+        Args:
+            X: examples, shape (n, d).
+        """
         o = self._outputs(X)
         return o[:, 0] if o.shape[1] == 1 else o
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class, shape (n, number of classes)."""
+        """The probability of each class, shape (n, number of classes), in the order of `classes_`.
+
+        Args:
+            X: examples, shape (n, d).
+        """
         o = self._outputs(X)
         if o.shape[1] == 1:
             o = np.hstack([-o, o])  # 1 - sigmoid(o) is sigmoid(-o), with all its digits
         return self._means(o)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each example, shape (n,); for labels 0 and 1, (n, m_r)."""
+        """The most probable class of each example, shape (n,); for labels 0 and 1, (n, m_r).
+
+        Args:
+            X: examples, shape (n, d).
+        """
         o = self.decision_function(X)
         return self._labels.inverse_transform(o, threshold=0)
 

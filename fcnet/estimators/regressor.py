@@ -106,11 +106,22 @@ class FCNetRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         self.scale_target = scale_target
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "FCNetRegressor":
-        """Make one more pass over these examples, without early stopping."""
+        """Make one more pass over these examples, without early stopping.
+
+        Args:
+            X, y, sample_weight: as for `fit`.
+
+        Returns:
+            The estimator itself.
+        """
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The predicted targets, in the shape of y: (n,) or (n, m_r)."""
+        """The predicted targets, in the shape and the units of y: (n,) or (n, m_r).
+
+        Args:
+            X: examples, shape (n, d).
+        """
         standardised = self._means(self._outputs(X))
         mean = unstandardize(self._target, standardised).astype(self._target_dtype)
         return mean if self._columns else mean[:, 0]

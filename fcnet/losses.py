@@ -360,11 +360,13 @@ def as_shares(weights: ArrayLike, n: int, dtype: DTypeLike) -> Float[Array, " n"
     check_shape("weights", w, (n,), "one weight for each example")
     check_finite("weights", w)
     if fails(w, lambda w: w >= 0):
-        raise ValueError("weights must be 0 or more, got a negative one")
+        raise ValueError(f"weights must be 0 or more, got {np.asarray(w).min():g}")
     known = on_host(w)
     with np.errstate(over="ignore"):
         total = known.sum(keepdims=True)
     if fails(total, lambda total: total < np.inf):
-        raise ValueError("weights have no finite sum: divide them by the largest first")
+        raise ValueError(
+            f"weights have no finite sum, the largest is {np.asarray(w).max():g}: divide them by it"
+        )
     where: Any = jnp.where if isinstance(known, Array) else np.where
     return as_jax(known / where(total > 0, total, 1))

@@ -31,8 +31,12 @@ def agreement(
         ValueError: for rows of different lengths, or no rows.
     """
     check_named(errors)
-    if len({np.shape(row) for row in errors.values()}) != 1:
-        raise ValueError("errors must have one or more rows, all of the same number of layers")
+    shapes = {name: np.shape(row) for name, row in errors.items()}
+    if len(set(shapes.values())) != 1:
+        raise ValueError(
+            "errors must have one or more rows, all of the same number of layers, got "
+            f"{shapes or 'none'}"
+        )
     ax = axes(ax)
     from matplotlib.colors import LogNorm
 

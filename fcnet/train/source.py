@@ -378,7 +378,10 @@ def _as_rows(batch: Any, number: int, B: int) -> tuple[np.ndarray, ...]:
         as_array(f"batch {number}: {name}", array.ravel()[:1])
         check_finite_rows(f"batch {number}: {name}", array, numbers)
     if len(arrays) == 3 and (arrays[2].ndim != 1 or (arrays[2] < 0).any()):
-        raise ValueError(f"batch {number}: weights must be numbers of 0 or more, one for each row")
+        raise ValueError(
+            f"batch {number}: weights must be numbers of 0 or more, one for each row, got shape "
+            f"{arrays[2].shape} and {arrays[2].min()}"
+        )
     return arrays
 
 

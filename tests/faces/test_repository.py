@@ -77,3 +77,15 @@ def test_a_wrong_verdict_is_reported_with_all_that_it_takes_to_repeat_it() -> No
     assert {f["id"] for f in body if f.get("validations", {}).get("required")} == {
         *("function", "verdict", "program", "report", "evidence", "versions")
     }
+
+
+def unlisted(guide: str) -> set[str]:
+    """The modules of the core that CONTRIBUTING.md does not name."""
+    files = {path.stem for path in (ROOT / "fcnet").glob("[!_]*.py")}
+    return {name for name in files if f"`{name}`" not in guide}
+
+
+def test_the_guide_names_every_module_of_the_core() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert not unlisted(guide)
+    assert unlisted(guide.replace("`forks`", "forks")) == {"forks"}

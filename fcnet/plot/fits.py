@@ -74,6 +74,10 @@ def loss_curve(
 
     Raises:
         ValueError: for no curves, or a curve that differs from steps in shape.
+
+    >>> ax = loss_curve(np.array([0, 100]), {"training": np.array([0.5, 0.1])})
+    >>> ax.lines[0].get_ydata().tolist(), ax.get_yscale()
+    ([0.5, 0.1], 'log')
     """
     curves = series(steps, losses)
     ax = axes(ax)
@@ -107,6 +111,12 @@ def history(history: History, *, ax: Axes | None = None) -> Axes:
 
     Raises:
         ValueError: if no loss is finite.
+
+    >>> step, nothing = np.array([0.0, 100.0]), np.full(2, np.nan)
+    >>> one = History(step, np.array([0.5, 0.1]), nothing, nothing, nothing)
+    >>> ax = history(one)
+    >>> [line.get_label() for line in ax.lines]
+    ['training']
     """
     check_type("history", history, History, "the history of fit or sweep")
     losses = {"training": history.loss, "validation": history.validation_loss}
@@ -149,6 +159,10 @@ def prediction(
 
     Raises:
         ValueError: for no predictions, or predictions that differ from the truth in shape.
+
+    >>> ax = prediction(np.array([3e5]), {"network": np.array([2.5e5])})
+    >>> ax.collections[0].get_offsets().tolist()
+    [[300.0, 250.0]]
     """
     clouds = series(truth, predictions)
     ax = axes(ax)

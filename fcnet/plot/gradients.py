@@ -29,6 +29,10 @@ def agreement(
 
     Raises:
         ValueError: for rows of different lengths, or no rows.
+
+    >>> ax = agreement({"float64": [(1e-16, 2e-16), (1e-15, 0.0)]})
+    >>> [label.get_text() for label in ax.get_xticklabels()][:2], ax.texts[-1].get_text()
+    (['$W^{[1]}$', '$b^{[1]}$'], '0')
     """
     check_named(errors)
     shapes = {name: np.shape(row) for name, row in errors.items()}

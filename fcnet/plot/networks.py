@@ -40,6 +40,10 @@ def network(
     Raises:
         ValueError, TypeError: for layers that do not chain, weights that are not finite, or names
             that do not fit.
+
+    >>> ax = network([(np.array([[2.0, -1.0]]), np.zeros(1))], [["size", "age"], ["price"]])
+    >>> [text.get_text() for text in ax.texts]
+    ['size', 'age', 'price']
     """
     weights = [np.asarray(layer.W) for layer in as_params(params)]
     for k, W in enumerate(weights):

@@ -237,6 +237,7 @@ def _check_widths(fields: tuple[Field, ...], width: int) -> None:
         raise ValueError(f"its columns {[field.name for field in fields]} do not fit its network")
 
 
-def _field(stored: dict[str, Any]) -> Field:
+def _field(stored: dict[str, object]) -> Field:
     """A field of JSON, which has lists for tuples."""
-    return Field(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+    values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    return Field(**values)

@@ -16,7 +16,7 @@ from fcnet.rowwise import by_rows
 CASE = Case(sizes=(5, 4, 3, 2), n=300)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 31, 32, 33, 64, 65, 200])
+@pytest.mark.parametrize("n", [1, 2, 3, 31, 32, 33, 64, 65, 200])
 @pytest.mark.parametrize("as_given", [np.asarray, jnp.asarray])
 def test_rows_are_those_of_forward(n: int, as_given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rowwise, "AT_ONCE", 32)
@@ -26,6 +26,11 @@ def test_rows_are_those_of_forward(n: int, as_given: Any, monkeypatch: pytest.Mo
     assert (o.shape, o.dtype) == ((n, 2), X.dtype)
     assert isinstance(o, jax.Array)
     assert_close(o, jax.vmap(one)(X[:n]))
+
+
+def test_no_rows_have_no_outputs() -> None:
+    params, X, _ = problem(CASE)
+    assert batch_forward(params, X[:0]).shape == (0, 2)
 
 
 def test_many_numbers_of_rows_need_few_programs() -> None:

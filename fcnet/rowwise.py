@@ -28,11 +28,12 @@ def by_rows(
     >>> sizes
     [1, 8, 8, 8, 8192, 8192, 4096]
     """
-    rows = on_host(X)
-    if not isinstance(rows, np.ndarray) or not len(rows):
+    rows, n = on_host(X), len(X)
+    is_power = n & (n - 1) == 0  # of two; or there are no rows
+    if not isinstance(rows, np.ndarray) or (is_power and n <= AT_ONCE):
         return function(as_jax(X))
     found = []
-    for begin in range(0, len(rows), AT_ONCE):
+    for begin in range(0, n, AT_ONCE):
         part = rows[begin : begin + AT_ONCE]
         copies = np.repeat(part[:1], (1 << (len(part) - 1).bit_length()) - len(part), axis=0)
         o = on_host(function(as_jax(np.concatenate([part, copies]) if len(copies) else part)))

@@ -15,7 +15,7 @@ AT_ONCE = 2**13
 
 def by_rows(
     function: Callable[[Array], Array], X: Float[Array | np.ndarray, "n d"]
-) -> Float[Array, "n m"]:
+) -> Float[Array, "n ..."]:
     """The results of a function for each row of X, which JAX would compile for every n.
 
     Rows go through it `AT_ONCE` at a time. Of the last ones, the first is repeated up to a power of

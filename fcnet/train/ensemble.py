@@ -9,11 +9,13 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
-from fcnet.checks import as_examples
+from fcnet.activations import get_activation
+from fcnet.checks import as_examples, as_jax, on_host
 from fcnet.network import batch_forward
+from fcnet.rowwise import by_rows
 from fcnet.train.members import as_layers
 from fcnet.train.program import all_finite
-from fcnet.types import Activation
+from fcnet.types import Activation, Params
 
 
 class Ensemble(NamedTuple):
@@ -55,9 +57,16 @@ def ensemble(
     if not stacked:
         raise ValueError("params have no axis of members in front; for one network: fcnet.forward")
     rows = as_examples("X", X, layers[0].W.shape[2], layers[0].W.dtype)
-    member = partial(
-        batch_forward, X=rows, activation=activation, output_activation=output_activation
-    )
-    finite = jax.vmap(all_finite)(layers)[:, None, None]
-    o = lax.map(member, layers)
-    return Ensemble(jnp.mean(o, 0, where=finite), jnp.std(o, 0, where=finite))
+    hidden = get_activation(activation)
+    output = get_activation(output_activation, "output_activation")
+    sigmas = {"activation": hidden, "output_activation": output}
+    both = on_host(by_rows(partial(_mean_and_spread, layers, **sigmas), rows))
+    mean, spread = (as_jax(both[:, k]) for k in (0, 1))
+    return Ensemble(mean, spread)
+
+
+@partial(jax.jit, static_argnames=("activation", "output_activation"))
+def _mean_and_spread(params: Params, X: Array, **sigmas: Any) -> Float[Array, "n 2 m_r"]:
+    finite = jax.vmap(all_finite)(params)[:, None, None]
+    o = lax.map(partial(batch_forward, X=X, **sigmas), params)
+    return jnp.stack([jnp.mean(o, 0, where=finite), jnp.std(o, 0, where=finite)], axis=1)

@@ -28,7 +28,16 @@ from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.known import Known
 from fcnet.verify.truth.rounding import FEW, KAPPA, TOGETHER
 from fcnet.verify.truth.ties import breaks_ties
-from fcnet.verify.types import FORMATS, Answer, Finding, Format, Leaf, Values, form_finding
+from fcnet.verify.types import (
+    FORMATS,
+    Answer,
+    Finding,
+    Format,
+    Leaf,
+    Values,
+    are_numbers_of,
+    form_finding,
+)
 
 OWN = "your input"
 """The name of the case that the user gave."""
@@ -86,7 +95,7 @@ class Claim:
         arrays: those that are claimed.
         right: these arrays, as JAX functions of the leaves of a case, and of those arrays of an
             answer that are `upstream`.
-        call: what the candidate returns for a case, or for the case in float64; None if it fails.
+        call: what the candidate returns for a case, or for the case in float64; or how it fails.
         leaves: the user's own arguments, whose kind and dtype the cases must fit.
         names: of these.
         kept: the properties of each of them, which other cases have too.
@@ -106,7 +115,7 @@ class Claim:
     name: str
     arrays: tuple[Claimed, ...]
     right: Callable[[Sequence[Array]], list[Array]]
-    call: Callable[[ArrayCase, bool], Answer | None]
+    call: Callable[[ArrayCase, bool], Answer | Finding]
     leaves: tuple[Any, ...]
     names: tuple[str, ...]
     kept: tuple[tuple[Property, ...], ...]
@@ -131,8 +140,9 @@ class Claim:
         return coarsest_format(self.leaves)
 
     def answer(self, case: ArrayCase, double: bool = False) -> Answer | None:
-        """What the candidate returns for a case, or for the case in float64."""
-        return self.call(case, double)
+        """What the candidate returns for a case, or for the case in float64; None if it fails."""
+        returned = self.call(case, double)
+        return returned if isinstance(returned, Answer) else None
 
     def moved(
         self, case: ArrayCase, size: float, draw: np.random.Generator, zeros: bool = False
@@ -169,7 +179,8 @@ class Claim:
         """
         got = jax.tree.leaves(answer.gradient)
         leaves = self._given(case, answer)
-        right, sigma, roundoff = self._known.spread(leaves, self._floor(format))
+        rounded = not are_numbers_of(format, case.leaves)
+        right, sigma, roundoff = self._known.spread(leaves, self._floor(format), rounded)
         u = max(format.u, roundoff)
         pairs = zip(sigma, self.arrays, strict=True)
         allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
@@ -258,9 +269,13 @@ class Claim:
         self, cases: Sequence[ArrayCase], answers: Sequence[Answer | None], format: Format
     ) -> None:
         """Find together what is right on cases that will be compared, and were answered."""
-        pairs = zip(cases, answers, strict=True)
-        given = [self._given(case, answer) for case, answer in pairs if answer is not None]
-        self._known.add(given, self._floor(format))
+        given: dict[bool, list[tuple[Values, ...]]] = {False: [], True: []}
+        for case, answer in zip(cases, answers, strict=True):
+            if answer is not None:
+                rounded = not are_numbers_of(format, case.leaves)
+                given[rounded].append(self._given(case, answer))
+        for rounded, some in given.items():
+            self._known.add(some, self._floor(format), rounded)
 
     def _given(self, case: ArrayCase, answer: Answer) -> tuple[Values, ...]:
         """What gives the right arrays: the leaves of a case, and the upstream arrays."""
@@ -385,9 +400,21 @@ def judge_claim(
 ) -> Report:
     """The report on a claim, from what was returned for some cases; None where nothing was."""
     claim.know(cases, answers, claim.format)
-    pairs = zip(cases, answers, strict=True)
+    pairs = list(zip(cases, answers, strict=True))
     trials = [claim.trial(case, answer) for case, answer in pairs if answer is not None]
+    failed = [case for case, answer in pairs if answer is None]
+    findings = [*findings, *_failures(claim, failed, len(cases))]
     return judge(claim, cases, trials, findings, notes, partial(claim.explain, trials))
+
+
+def _failures(claim: Claim, cases: Sequence[ArrayCase], count: int) -> list[Finding]:
+    """A warning if the candidate fails on some of the cases tried: of those it shows nothing."""
+    reasons = [claim.call(case, False) for case in cases[:1]]
+    return [
+        form_finding(reason.kind, f"on {len(cases)} of {count} inputs {reason.message}", "warning")
+        for reason in reasons
+        if isinstance(reason, Finding)
+    ]
 
 
 def call_again(claim: Claim, case: ArrayCase, answer: Answer) -> tuple[list[Finding], list[str]]:

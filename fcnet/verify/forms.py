@@ -205,6 +205,11 @@ OF_ANY_FUNCTION = (
     _AXES_OF_ONE,
     WrongShape(_is_broadcast, ": it was not summed over what was broadcast", _summed_to),
     WrongShape(
+        lambda got, expected: got == (math.prod(expected),),
+        ": it is flat; give it the shape of the argument, or check a function of one flat vector",
+        lambda values, expected: values.reshape(expected),
+    ),
+    WrongShape(
         lambda got, expected: math.prod(got) == 1,
         ": a number that is no gradient belongs in a dict after the gradient",
         _unclear,

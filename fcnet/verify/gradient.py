@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.extend import core
 
 from fcnet.arrays import is_array, is_floating, shape_of
 from fcnet.keys import generator_of
@@ -27,12 +28,13 @@ from fcnet.verify.claim import (
 from fcnet.verify.gradient_result import Result, read, results_of
 from fcnet.verify.judge import Trial
 from fcnet.verify.limits import add_limits
+from fcnet.verify.own_rules import other_derivatives
 from fcnet.verify.report import Report
 from fcnet.verify.result_form import returned_names
 from fcnet.verify.surroundings import keeps_global_state
 from fcnet.verify.truth.double import trace
 from fcnet.verify.truth.evaluate import evaluate
-from fcnet.verify.truth.named import Named, named_values, shapes_of, step_gradients
+from fcnet.verify.truth.named import named_values, shapes_of, step_gradients
 from fcnet.verify.truth.scalar import trace_scalar
 from fcnet.verify.types import FORMATS, Answer, Finding, form_finding, format_of
 
@@ -121,13 +123,13 @@ def check_gradient(
     draw = generator_of(key)
     arguments = take_apart(function, args := tuple(map(_as_array, args)))
     own = ArrayCase(OWN, arguments.values)
-    arguments, values = settled(partial(_named_values, function), arguments)
+    arguments, jaxpr = settled(partial(_computation, function), arguments)
     check_call(gradient, args, arguments.call_form)
     subject = name_of_function(gradient)
     first = call(gradient, arguments, own.leaves)
     if first.error:
         return unreadable(subject, arguments.format, [first.error])
-    shapes = shapes_of(values, returned_names(first.value))
+    shapes = shapes_of(named_values(jaxpr), returned_names(first.value))
     found = results_of(arguments, shapes, first.value)
     tried = [
         (_claim(subject, gradient, function, arguments, shapes, result), result.answer, result)
@@ -142,6 +144,8 @@ def check_gradient(
     others = claim.near(own, NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
     notes += [note] if (note := result.form.note(first.value)) else []
+    judged = {array.place: array.path for array in claim.arrays if array.place is not None}
+    notes += other_derivatives(jaxpr, arguments.reduce(function), arguments.values, judged)
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
     if not claim.upstream and any(finding.kind == "unknown" for finding in report.findings):
@@ -165,11 +169,12 @@ def _claim(
 ) -> Claim:
     """That what `gradient` returns, in the form of this result, is the gradient of `function`."""
 
-    def ask(case: ArrayCase, double: bool) -> Answer | None:
+    def ask(case: ArrayCase, double: bool) -> Answer | Finding:
         called = call(gradient, arguments, case.leaves, double)
         if called.error:
-            return None
-        return read(arguments, shapes, called.value, result.form).answer
+            return called.error
+        found = read(arguments, shapes, called.value, result.form)
+        return found.answer or found.findings[0]
 
     named, with_value = result.form.named, result.form.location.value is not None
     names = arguments.floating_names
@@ -316,9 +321,8 @@ def _autodiff(
     return right
 
 
-def _named_values(function: Callable[..., Any], arguments: Arguments) -> list[Named]:
-    """The values that the function names; TypeError unless JAX can trace it to a scalar."""
+def _computation(function: Callable[..., Any], arguments: Arguments) -> core.Jaxpr:
+    """What the function computes; TypeError unless JAX can trace it to a scalar."""
     loss = arguments.reduce(function)
     words = {"name": "function", "arguments": "the arguments", "hint": OF_A_LAYER}
-    traced = trace_scalar(loss, arguments.values, **words)
-    return named_values(traced.jaxpr)
+    return trace_scalar(loss, arguments.values, **words).jaxpr

@@ -315,9 +315,28 @@ def _explanation(
         if all(subject.compare(t.case, t.answer, format).ok for t in hardest_first):
             again = tuple(subject.compare(t.case, t.answer, format) for t in trials)
             chosen = rare and format.name != own.name and any(c.mixed for c in again)
-            if not (chosen or _persistent(subject, trials, again, format)):
+            empty = format.u > max(own.u, subject.given.u) and not _leaves_digits(trials, again)
+            if not (chosen or empty or _persistent(subject, trials, again, format)):
                 return format, again
     return None
+
+
+def _leaves_digits(trials: Sequence[Trial], again: Sequence[Comparison]) -> bool:
+    """Whether a coarser format leaves digits of the arrays that are off, so that it shows anything.
+
+    Where sin(50 x) is steep, arithmetic of few digits leaves none, and explains any number.
+    """
+    own = [trial.comparison for trial in trials]
+    for i in range(len(own[0].paths)):
+        off = any((abs(comparison.excess[i]) > 1).any() for comparison in own)
+        known = [np.isfinite(comparison.right[i]) for comparison in again]
+        right, allowed = (
+            np.linalg.norm(np.concatenate([x[i][k] for x, k in zip(some, known, strict=True)]))
+            for some in ([c.right for c in again], [c.allowed for c in again])
+        )
+        if off and any(c.informative[i] for c in own) and allowed > right:
+            return False
+    return True
 
 
 def _persistent(
@@ -343,6 +362,7 @@ def _is_representable(trials: Sequence[Trial], format: Format, own: Format) -> b
     return format.name != own.name and are_numbers_of(format, leaves)
 
 
+@np.errstate(invalid="ignore")  # errors may be infinite
 def _is_rough(subject: Subject, trial: Trial, coarser: Format) -> bool:
     """Whether the errors on a case change at random when it moves by a few roundings.
 

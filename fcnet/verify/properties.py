@@ -56,7 +56,7 @@ def properties_of(x: Values, u: float, claimed: bool = False) -> tuple[Property,
     """The properties that an array has, up to a unit roundoff; not those of `DISCRETE` if claimed.
 
     An array of equal entries is a first value more often than a mask or a label: of those only sums
-    and norms are looked at, and whether they are 0.
+    and norms are looked at, and whether they are 0. So is a multiple of the identity, if claimed.
 
     >>> V = np.array([[3.0, 0.6], [-4.0, 0.8]]) / [5, 1]
     >>> [property.of("V", V) for property in properties_of(V, 2.0**-53)]
@@ -66,7 +66,7 @@ def properties_of(x: Values, u: float, claimed: bool = False) -> tuple[Property,
         table: tuple[Property, ...] = (ZERO,) * x.size
     else:
         table = PROPERTIES if (x != x.flat[0]).any() else (*SUMS_AND_NORMS, ZERO)
-    left_out = DISCRETE if claimed else ()
+    left_out = (*DISCRETE, *TRIANGULAR * _is_scaled_identity(x)) if claimed else ()
     return tuple(p for p in table if p not in left_out and p.holds(x, u))
 
 
@@ -170,6 +170,10 @@ def _mask(mask: Callable[..., Any]) -> Callable[..., Values]:
 
 def _diagonal(x: Values) -> Values:
     return x * np.eye(x.shape[-1])
+
+
+def _is_scaled_identity(x: Values) -> bool:
+    return _square(x) and bool((x == x[..., :1, :1] * np.eye(x.shape[-1])).all())
 
 
 def _has_zeros(x: Values, u: float) -> bool:
@@ -308,6 +312,12 @@ DISCRETE = (
 """Those of masks, labels and counts. Of what a gradient is claimed for, they hold by chance: zeros
 and whole numbers are where an optimizer starts."""
 
+TRIANGULAR = (
+    Property("{} is lower triangular", _is_masked(np.tril), _mask(np.tril)),
+    Property("{} is upper triangular", _is_masked(np.triu), _mask(np.triu)),
+    Property("{} is diagonal", _is_masked(_diagonal), _mask(_diagonal)),
+)
+
 SUMS_AND_NORMS = (
     Property("all of {} sums to 1", _sums_to_one(None), _make_sum_one(None)),
     Property("the rows of {} sum to 1", _sums_to_one(-1), _make_sum_one(-1)),
@@ -324,11 +334,9 @@ PROPERTIES = (
     Property("the entries of {} are in [-1, 1]", _is_in(-1.0, 1.0), _stay_in(-1.0, 1.0)),
     Property("{} is in ascending order", _is_sorted(1), _sort(1)),
     Property("{} is in descending order", _is_sorted(-1), _sort(-1)),
-    Property("{} is lower triangular", _is_masked(np.tril), _mask(np.tril)),
-    Property("{} is upper triangular", _is_masked(np.triu), _mask(np.triu)),
     Property("{} is symmetric", _is_own_transpose(1), _symmetrize(1)),
     Property("{} is antisymmetric", _is_own_transpose(-1), _symmetrize(-1)),
-    Property("{} is diagonal", _is_masked(_diagonal), _mask(_diagonal)),
+    *TRIANGULAR,
     Property("{} is positive definite", _is_positive_definite, _make_positive_definite),
     *SUMS_AND_NORMS,
     Property("{} is orthogonal", _is_orthogonal, _make_orthogonal),

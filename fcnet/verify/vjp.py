@@ -306,10 +306,10 @@ def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Rep
 
 def _answer(
     function: Callable[..., Any], arguments: Arguments, case: ArrayCase, double: bool = False
-) -> Answer | None:
-    """What a function of the arguments returns for a case; None if it raises."""
+) -> Answer | Finding:
+    """What a function of the arguments returns for a case; or that it raises."""
     called = call(function, arguments, case.leaves, double)
-    return None if called.error else as_answer(called.value)
+    return called.error or as_answer(called.value)
 
 
 def cotangent_cases(

@@ -172,3 +172,41 @@ def test_a_gradient_that_leaves_the_program_is_told():
     report = fcnet.check_gradient(leaving, function, *arguments())
     assert [finding.kind for finding in report.findings] == ["raises"]
     assert report.verdict == "wrong"
+
+
+@pytest.mark.parametrize("fails", [0, 1])
+def test_inputs_on_which_a_gradient_fails_are_told(fails):
+    """One that answers at one point only is right there, and that is all that is known."""
+    own = np.array([0.3, -1.2, 2.4])
+
+    def gradient(x):
+        if fails and not np.array_equal(x, own):
+            raise ValueError("not what the forward pass was called with")
+        return 2 * x
+
+    report = fcnet.check_gradient(gradient, lambda x: jnp.sum(x**2), own)
+    assert report.verdict == "right"
+    assert [(finding.kind, finding.severity) for finding in report.findings] == [
+        ("raises", "warning")
+    ] * fails
+    for finding in report.findings:
+        assert finding.message.startswith(
+            "on 7 of 8 inputs it raised ValueError: not what the forward pass was called with"
+        )
+
+
+def test_a_rule_that_fails_for_some_cotangents_is_told():
+    @jax.custom_vjp
+    def square(x):
+        return x * x
+
+    def back(x, g):
+        if float(g[0]) > 0:
+            raise ValueError("no positive cotangents")
+        return (2 * g * x,)
+
+    square.defvjp(lambda x: (x * x, x), back)
+    report = fcnet.check_vjp(square, lambda x: x * x, jnp.array([1.0, -2.0]))
+    told = [finding.message for finding in report.findings if finding.kind == "raises"]
+    assert told, str(report)
+    assert all("no positive cotangents" in message for message in told)

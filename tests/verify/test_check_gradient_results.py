@@ -395,3 +395,11 @@ def test_a_number_after_the_gradient_may_be_a_bias_gradient_without_its_shape():
     assert finding.quantity == "J"
     assert finding.message.endswith("the gradient of b must have the shape of that")
     assert fcnet.check_gradient(lambda *a: gradient(*a, axis=0), function, *args).ok
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_flat_gradient_of_a_matrix_is_told_and_its_numbers_are_judged(factor):
+    W = np.array([[0.3, -1.2, 2.4], [1.1, 0.2, -0.7]])
+    report = fcnet.check_gradient(lambda W: factor * 2 * W.ravel(), lambda W: jnp.sum(W**2), W)
+    assert [finding.kind for finding in report.findings] == ["wrong_shape", "factor_2"][:factor]
+    assert "(6,), expected (2, 3): it is flat" in report.findings[0].message

@@ -217,3 +217,47 @@ def test_ties_allow_every_choice_and_nothing_else(name):
     assert fcnet.check_gradient(lambda x: slope(x, 3.0), kinked, x).verdict == "wrong"
     off = np.array([0, 0, 0, 0.1])
     assert fcnet.check_gradient(lambda x: slope(x, 1.0) + off, kinked, x).verdict == "wrong"
+
+
+@pytest.mark.parametrize("factor", [1, 0.98, 1.2, -1])
+@pytest.mark.parametrize("steep", [50, 1500])
+def test_a_steep_function_is_not_excused_by_a_format_that_has_no_digits_of_it(steep, factor):
+    """Of sin(1500 x) for x near 25 arithmetic in bfloat16 leaves nothing: it explains any error."""
+    x = np.random.default_rng(0).uniform(20, 30, 8)
+    report = fcnet.check_gradient(
+        lambda x: factor * steep * np.cos(steep * x), lambda x: jnp.sum(jnp.sin(steep * x)), x
+    )
+    assert report.verdict == ("right" if factor == 1 else "wrong"), str(report)
+    assert not report.ok or report.findings == ()
+
+
+def test_float32_inside_a_steep_function_is_right_and_said():
+    x = np.random.default_rng(0).uniform(20, 30, 8)
+    report = fcnet.check_gradient(
+        lambda x: (50 * np.cos(50 * x.astype(np.float32))).astype(float),
+        lambda x: jnp.sum(jnp.sin(50 * x)),
+        x,
+    )
+    assert report.verdict == "right", str(report)
+    assert [finding.kind for finding in report.findings] == ["low_precision"]
+
+
+@pytest.mark.parametrize("factor", [1, 1.01])
+@pytest.mark.parametrize("x", [1.57, 1.5708, 1.57079632])
+def test_arguments_that_a_program_rounds_first_are_no_mistake(x, factor):
+    """JAX makes float32 of NumPy's float64; near pi/2 the cosine of that has other digits."""
+    gradient = jax.grad(lambda x: factor * jnp.sum(jnp.sin(x)))
+    x = np.array([x, 0.3, 2.0])
+    report = fcnet.check_gradient(gradient, lambda x: jnp.sum(jnp.sin(x)), x)
+    assert report.verdict == ("right" if factor == 1 else "wrong"), str(report)
+    assert not report.ok or report.findings == ()
+
+
+@pytest.mark.slow
+def test_bfloat16_inside_a_float64_gradient_is_seldom_called_wrong():
+    def gradient(x):
+        return np.asarray(jnp.cos(jnp.asarray(x, jnp.bfloat16))).astype(float)
+
+    draws = (np.random.default_rng(seed).normal(size=8) for seed in range(40))
+    reports = [fcnet.check_gradient(gradient, lambda x: jnp.sum(jnp.sin(x)), x) for x in draws]
+    assert sum(report.ok for report in reports) >= 36

@@ -250,3 +250,19 @@ def test_gradients(name):
     gradient, function, x, verdict = GRADIENTS[name]
     report = fcnet.check_gradient(gradient, function, x)
     assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_a_rule_inside_a_function_that_is_not_its_derivative_is_told(factor):
+    """Autodiff of the function follows the rule, and so agrees with it."""
+    square = with_rule(lambda x: x * x, lambda saved, g: (2 * factor * saved[0] * g,))
+
+    def function(x, b):
+        return jnp.sum(square(x)) + jax.nn.relu(b)
+
+    x, b = draws(3), np.float32(0)
+    report = fcnet.check_gradient(jax.grad(function, (0, 1)), function, x, b)
+    assert report.verdict == "right"
+    told = [note for note in report.notes if note.startswith("for x JAX gives another derivative")]
+    assert len(told) == (factor != 1), str(report)
+    assert len(report.notes) == len(told)

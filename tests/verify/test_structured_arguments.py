@@ -203,3 +203,26 @@ def test_zeros_beside_huge_and_infinite_numbers_move():
     assert 0 < abs(moved[1]) <= 3e199
     assert abs(moved[0] / x[0] - 1) <= 0.1
     assert moved[2] == -np.inf
+
+
+@pytest.mark.parametrize("start", [1.0, 0.1])
+def test_a_multiple_of_the_identity_hides_nothing_off_its_diagonal(start):
+    """It is a first value. What is right for symmetric matrices alone stays right, and is said."""
+    A = start * np.eye(3)
+
+    def squares(A):
+        return jnp.sum(A**2)
+
+    assert fcnet.check_gradient(lambda A: 2 * A, squares, A).notes == ()
+    assert fcnet.check_gradient(lambda A: 2 * np.diag(np.diag(A)), squares, A).verdict == "wrong"
+    report = fcnet.check_gradient(np.linalg.inv, lambda S: jnp.linalg.slogdet(S)[1], A)
+    assert report.verdict == "right", str(report)
+    assert report.notes == ("right where S is symmetric; otherwise not",)
+
+
+def test_a_diagonal_matrix_that_is_given_stays_diagonal():
+    w, D = np.array([0.3, -1.2, 2.4]), np.diag([1.0, 1.0, 1.0])
+    report = fcnet.check_gradient(
+        lambda w, D: np.diag(D) * w, lambda w, D: jnp.sum(w @ D * w) / 2, w, D
+    )
+    assert report.notes == ("right where D is diagonal; otherwise not",), str(report)

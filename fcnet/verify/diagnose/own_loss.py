@@ -12,6 +12,7 @@ import numpy as np
 
 from fcnet.verify.backward_pass import ROWS_ALONE, BackwardPass
 from fcnet.verify.diagnose.arrays import WrongArray, explain_arrays
+from fcnet.verify.differences import central
 from fcnet.verify.judge import Trial
 from fcnet.verify.types import (
     NOT_ZERO,
@@ -141,21 +142,14 @@ def _answered(subject: BackwardPass, trials: Sequence[Trial], rows: int | None) 
 
 
 def _slope(subject: BackwardPass, answered: Answered, key: ArrayKey, v: Values) -> Slope:
-    """The slope along v, by central differences with two steps.
-
-    Where J has a kink, with slopes that differ by k, J(h) - 2 J(0) + J(-h) is k h; else it is as
-    h^2. The difference is then in between, and so is a right slope.
-    """
+    """The slope along v."""
     case, answer = answered
     u = format_of(answer.dtype).u
     size = max(abs(array).max() for layer in case.params for array in layer)
     h = float(np.cbrt(u) * max(size, NOT_ZERO))
-    J = {c: _loss(subject, _moved(case, key, c * h * v)) for c in (-2, -1, 0, 1, 2)}
-    near, far = (J[1] - J[-1]) / (2 * h), (J[2] - J[-2]) / (4 * h)
-    bends = [J[c] - 2 * J[0] + J[-c] for c in (1, 2)]
-    kink = abs(4 * bends[0] - bends[1]) / (2 * h)
+    slope, error = central(lambda c: _loss(subject, _moved(case, key, c * h * v)), u)
     claimed = float((array_at(answer.gradient, key) * v).sum())
-    return Slope(claimed, near, 2 * abs(near - far) + kink + 8 * u * abs(J[0]) / h)
+    return Slope(claimed, slope / h, error / h)
 
 
 def _loss(subject: BackwardPass, case: Case) -> float:

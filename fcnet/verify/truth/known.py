@@ -32,21 +32,21 @@ class Known:
     _jumps: dict[Any, Any] = field(default_factory=dict)
     _cases: dict[Any, Case] = field(default_factory=dict)
 
-    def spread(self, case: Case, floor: float) -> Spread:
-        """What is right on a case, and how far rounding moves it."""
+    def spread(self, case: Case, floor: float, rounded: bool) -> Spread:
+        """What is right on a case, and how far rounding moves it, that of the case too if asked."""
         if not self._is_small(case):
-            return self._find([case], floor)[0]
-        self.add([case], floor)
-        return self._spreads[floor, _key(case)]
+            return self._find([case], floor, rounded)[0]
+        self.add([case], floor, rounded)
+        return self._spreads[floor, rounded, _key(case)]
 
-    def add(self, cases: Sequence[Case], floor: float) -> None:
+    def add(self, cases: Sequence[Case], floor: float, rounded: bool) -> None:
         """Find the spreads of cases that will be asked for."""
-        small = {_key(case): case for case in cases if self._is_small(case)}
-        new = {key: case for key, case in small.items() if (floor, key) not in self._spreads}
+        small = {(floor, rounded, _key(case)): case for case in cases if self._is_small(case)}
+        new = {key: case for key, case in small.items() if key not in self._spreads}
         if new:
-            found = self._find([*new.values()], floor)
-            self._spreads.update(zip(((floor, key) for key in new), found, strict=True))
-            self._cases.update(new)
+            found = self._find([*new.values()], floor, rounded)
+            self._spreads.update(zip(new, found, strict=True))
+            self._cases.update({key: case for (*_, key), case in new.items()})
 
     def jumps(self, case: Case, size: float, samples: int) -> list[Values]:
         """How far decisions that moves of this size can change change what is right.
@@ -67,7 +67,7 @@ class Known:
     def _is_small(self, case: Case) -> bool:
         return sum(leaf.size for leaf in case) <= SMALL
 
-    def _find(self, cases: Sequence[Case], floor: float) -> list[Spread]:
+    def _find(self, cases: Sequence[Case], floor: float, rounded: bool) -> list[Spread]:
         samples = sample_count(sum(leaf.size for leaf in cases[0]))
         pairs = [(case,) for case in cases]
-        return spreads(self.function, pairs, samples=samples, floor=floor)
+        return spreads(self.function, pairs, samples=samples, floor=floor, rounded=rounded)

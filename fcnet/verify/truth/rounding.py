@@ -65,15 +65,23 @@ def spread(function: Traced, *args: Any, samples: int, floor: float = 0.0) -> Sp
 
 
 def spreads(
-    function: Traced, cases: Sequence[Any], *, samples: int, floor: float = 0.0
+    function: Traced,
+    cases: Sequence[Any],
+    *,
+    samples: int,
+    floor: float = 0.0,
+    rounded: bool = False,
 ) -> list[Spread]:
-    """The spread for each of several tuples of arguments, computed together."""
+    """The spread for each of several tuples of arguments, computed together.
+
+    With `rounded`, the arguments are no numbers of the format either, and are rounded to it first.
+    """
     many = TOGETHER // function.largest // (1 + samples)
     together = max(1, TOGETHER // function.largest_result)  # arguments are the same in all samples
     return [
         one
         for part in _parts(cases, many)
-        for one in _spreads(function, part, samples, floor, together)
+        for one in _spreads(function, part, samples, floor, together, rounded)
     ]
 
 
@@ -88,7 +96,12 @@ def _leaves(cases: Sequence[Any]) -> list[tuple[Any, ...]]:
 
 
 def _spreads(
-    function: Traced, cases: Sequence[Any], samples: int, floor: float, together: int
+    function: Traced,
+    cases: Sequence[Any],
+    samples: int,
+    floor: float,
+    together: int,
+    rounded: bool,
 ) -> list[Spread]:
     jaxpr, consts = function.jaxpr.jaxpr, function.jaxpr.consts
     leaves = _leaves(cases)
@@ -98,7 +111,8 @@ def _spreads(
         for start in range(0, samples, together):
             count = min(together, samples - start)
             arithmetic = MonteCarlo(count, step, floor, seed=start, cases=len(cases))
-            found = arithmetic.run(jaxpr, consts, map(arithmetic.inputs, leaves))
+            inputs = [arithmetic.inputs(values, moved=rounded) for values in leaves]
+            found = arithmetic.run(jaxpr, consts, inputs)
             pairs = [
                 arithmetic.taken_apart(x, shape_of(atom))
                 for x, atom in zip(found, jaxpr.outvars, strict=True)

@@ -221,21 +221,33 @@ def _of_something_else(
 
     claimed = {i: array.place for i, array in enumerate(claim.arrays) if array.place is not None}
     wrong = [i for i in claimed if any((abs(t.comparison.excess[i]) > 1).any() for t in trials)]
+    shapes = list(map(shape_of, claim.leaves))
+    if len(wrong) == 2 and len({shapes[claimed[i]] for i in wrong}) == 1:  # of a loss f(y, p)
+        j = claimed[wrong[1]]
+        first = _autodiff(function, arguments, [j], (), False)
+        if is_it(wrong[0], first) and is_it(wrong[1], _curvature(function, arguments, j)):
+            message = "what is returned are the first and the second derivative by "
+            message += f"{claim.names[j]}, as for XGBoost: of the first alone, "
+            return [form_finding("second_derivative", message + _alone(claim.names[j]))]
     if len(wrong) != 1:
         return []
-    (i,), first = wrong, next(iter(claimed.values()))
-    place, path, shapes = claimed[i], claim.paths[i], list(map(shape_of, claim.leaves))
+    (i,), own = wrong, next(iter(claimed.values()))
+    place, path = claimed[i], claim.paths[i]
     for j, name in enumerate(claim.names if len(claimed) == 1 else ()):  # of a loss f(y, p) dp
         alike = j != place and shapes[j] == shapes[place]
         if alike and is_it(i, _autodiff(function, arguments, [j], (), False)):
             message = f"the gradient of {path} is that of {name}; if it is to be that one, "
-            message += f"return {{'d{name}': ...}}" if name.isidentifier() else "name it in a dict"
-            return [form_finding("other_argument", message)]
-    alike = len(entries) > 1 and shapes[place] == shapes[first]
-    if alike and is_it(i, _curvature(function, arguments, first)):
-        message = f"what is returned for {path} is the second derivative by {claim.names[first]}, "
+            return [form_finding("other_argument", message + _alone(name))]
+    alike = len(entries) > 1 and shapes[place] == shapes[own]
+    if alike and is_it(i, _curvature(function, arguments, own)):
+        message = f"what is returned for {path} is the second derivative by {claim.names[own]}, "
         return [form_finding("second_derivative", message + "as for XGBoost: leave it out")]
     return []
+
+
+def _alone(name: str) -> str:
+    """How the gradient of one argument is returned."""
+    return f"return {{'d{name}': ...}}" if name.isidentifier() else "name it in a dict"
 
 
 def _curvature(

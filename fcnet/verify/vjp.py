@@ -231,8 +231,10 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
         return [*values(leaves), *jax.vjp(values, leaves)[0]]
 
     first = call(both, arguments, own.leaves)
-    if first.error:
-        return unreadable(twins.subject, arguments.format, [first.error])
+    n = len(twins.result.names)
+    other = first.error or _other_shape(twins.result.names, first.value[:n], first.value[n:])
+    if other:
+        return unreadable(twins.subject, arguments.format, [other])
     claim = Claim(
         name=twins.subject,
         arrays=tuple(
@@ -260,6 +262,16 @@ def _check_results(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> 
     ]
     notes = (*report.notes, NOT_CHECKED) if wrong else report.notes
     return replace(report, findings=tuple(wrong or warnings), notes=notes)
+
+
+def _other_shape(names: Sequence[str], plain: list[Array], under: list[Array]) -> Finding | None:
+    """That the rule's own forward returns results of other shapes than the function."""
+    for name, *results in zip(names, plain, under, strict=True):
+        one, other = map(jnp.shape, results)
+        if one != other:
+            message = f"{name} {UNDER} has shape {other}, and {one} where the function is called"
+            return form_finding("forward_differs", message)
+    return None
 
 
 def _check_rule(twins: _Twins, own: ArrayCase, draw: np.random.Generator) -> Report:

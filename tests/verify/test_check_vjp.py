@@ -202,6 +202,7 @@ def batched_otherwise(size, batched, x, g):
 
 FAULTS = {
     "another value": ({"value": lambda x: x * x + 0.001}, "forward_differs"),
+    "another shape by the rule": ({"start": lambda x: (jnp.sum(x * x), x)}, "forward_differs"),
     "another value by the rule": ({"start": lambda x: (1.001 * x * x, x)}, "forward_differs"),
     "another shape": ({"value": lambda x: jnp.sum(x * x)}, "wrong_shape"),
     "another structure": ({"value": lambda x: (x * x,)}, "wrong_structure"),

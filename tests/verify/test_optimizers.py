@@ -225,6 +225,25 @@ def test_the_second_derivative_after_labels_is_told():
     assert fcnet.check_gradient(lambda *args: objective(*args)[0], function, y, margin).ok
 
 
+@pytest.mark.parametrize("slip", [1, 2])
+@pytest.mark.parametrize("with_value", [False, True])
+def test_both_derivatives_after_labels_of_real_numbers_are_told_once(with_value, slip):
+    def function(y, margin):
+        return jnp.sum(jnp.logaddexp(0, margin) - y * margin)
+
+    def objective(y, margin):
+        p = 1 / (1 + np.exp(-margin))
+        value = (float(function(y, margin)),) * with_value
+        return (*value, slip * (p - y), p * (1 - p))
+
+    y, margin = np.array([0.1, 1.0, 0.7, 0.0]), np.array([0.3, -1.7, 2.2, 0.6])
+    report = fcnet.check_gradient(objective, function, y, margin)
+    assert report.verdict == "wrong"
+    kinds = [finding.kind for finding in report.findings]
+    assert (kinds == ["second_derivative"]) is (slip == 1), str(report)
+    assert slip > 1 or report.findings[0].message.endswith("return {'dmargin': ...}")
+
+
 def test_a_small_derivative_beside_a_large_one_is_no_rounding():
     """A vector of several units: the energy in joules, and the temperature."""
     k = 1.380649e-23

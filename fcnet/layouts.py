@@ -48,11 +48,16 @@ WORDS = {
     "hbias": Word("b"),
     "vbias": Word("b"),
     "intercepts": Word("b"),
+    **dict.fromkeys(("peso", "pesos", "poids", "gewicht", "gewichte"), Word("W")),
+    **dict.fromkeys(("sesgo", "sesgos", "vies", "vieses", "biais"), Word("b")),
 }
-"""The words in use, in lower case. The last one in a name counts; the rest names the layer."""
+"""The words in use, in lower case, and those of some other languages.
+
+The last one in a name counts; the rest names the layer.
+"""
 
 
-LETTERS = r"(?:[xihoy]\d*){1,2}|out"
+LETTERS = r"(?:[xihoy]\d*){1,2}|hid|out"
 """What names a layer right after the letter w or b: its own letter, or those of both its sides."""
 
 
@@ -394,7 +399,8 @@ def chain(
     below = None
     one_bias = ((), (1,)) if len(pairing) == 1 else ((),)  # in a list, (1,) may be of any layer
     for k, (W, b) in enumerate(pairing, start=1):
-        shape = shapes[W][::-1] if transposed else shapes[W]
+        shape = as_matrix(shapes[W])
+        shape = shape[::-1] if transposed else shape
         if len(shape) == 1 and (b is None or shapes[b] in one_bias):  # one neuron, w . x + b
             shape = (1, *shape)
         if len(shape) != 2 or below not in (None, shape[1]):
@@ -403,10 +409,20 @@ def chain(
         turned = transposed and min(shape) > 1
         slots.append(Slot(k, "W", W, _slot_name(k, "W", W, b), shapes[W], shape, turned))
         if b is not None:
-            if shapes[b] not in {(m,), (1, m), (m, 1)} and (m, shapes[b]) != (1, ()):
+            of_b = as_matrix(shapes[b])
+            if of_b not in {(m,), (1, m), (m, 1)} and (m, of_b) != (1, ()):
                 return None
             slots.append(Slot(k, "b", b, _slot_name(k, "b", b, W), shapes[b], (m,), False))
     return tuple(slots)
+
+
+def as_matrix(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of more than two axes without those of length 1 before its last two.
+
+    >>> as_matrix((1, 4, 3)), as_matrix((1, 3)), as_matrix((2, 4, 3))
+    ((4, 3), (1, 3), (2, 4, 3))
+    """
+    return shape[-2:] if set(shape[:-2]) == {1} else shape
 
 
 def _slot_name(k: int, role: str, path: Path, partner: Path | None) -> str:

@@ -71,10 +71,7 @@ def arrangements(
 
 def _ways(shape: tuple[int, ...], width: int, batched: bool) -> list[Arrangement]:
     if not batched:
-        vector = math.prod(shape) == width == max((1, *shape)) and len(shape) <= 2
-        return [Arrangement(shape, None)] if vector else []
-    if len(shape) == 1 and width == 1:
-        return [Arrangement(shape, 0)]
-    return [
-        Arrangement(shape, axis) for axis in (0, 1) if len(shape) == 2 and shape[1 - axis] == width
-    ]
+        return [Arrangement(shape, None)] if math.prod(shape) == width else []
+    if len(shape) != 2:  # of an image each
+        return [Arrangement(shape, 0)] if shape and math.prod(shape[1:]) == width else []
+    return [Arrangement(shape, axis) for axis in (0, 1) if shape[1 - axis] == width]

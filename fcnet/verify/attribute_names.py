@@ -42,6 +42,11 @@ OF_ARRAYS = ("grad", "g")
 """Names of attributes that hold its gradient: of an array, such as a tensor, or beside it."""
 
 
+def is_whole(name: str) -> bool:
+    """Whether an attribute of this name holds all parameters."""
+    return name.strip("_").lower() in WHOLE
+
+
 def is_parameter_name(name: str) -> bool:
     """Whether an attribute of this name may be a parameter.
 
@@ -90,9 +95,10 @@ def gradient_names(name: str) -> list[str]:
 def is_gradient_of(other: str, name: str) -> bool:
     """Whether a name is that of a gradient of an attribute, with more words in it.
 
-    >>> [is_gradient_of(other, "W") for other in ("dW_curr", "db_curr", "dW_prev", "W_curr")]
-    [True, False, False, False]
+    >>> [is_gradient_of(other, "W") for other in ("dW_curr", "_dW", "db_curr", "dW_prev", "W_curr")]
+    [True, True, False, False, False]
     """
+    other = other.lstrip("_")
     bare = GRADIENT_OF.sub("", other)
     own, words = (set(_lower_words(text)) for text in (name, bare))
     known = own - set(WORDS) <= words and NO_PARAMETER.isdisjoint(words)

@@ -142,7 +142,8 @@ def _all_readings(
 
 def _others(params: object) -> str:
     """A phrase on the other arrays of an object, which may be parameters."""
-    return getattr(params, "others", "")
+    others = getattr(params, "others", "")
+    return f"; {others}" if others else ""
 
 
 def _check_own_values(candidate: Candidate) -> None:

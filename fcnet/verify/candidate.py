@@ -196,8 +196,8 @@ class Candidate(NamedTuple):
             after = after._replace(partial=None)  # the shape of a parameter hides the whole step
             return gradient_of_step(before, after, rate)
 
-        after = read_returned(layout, like, after_step(arguments[0], returned), n)
-        in_place = as_step(read_returned(layout, like, arguments[0], n))
+        after = read_returned(layout, like, after_step(arguments[0], returned), n, is_step=True)
+        in_place = as_step(read_returned(layout, like, arguments[0], n, is_step=True))
         return in_place if is_beside(after.answer, in_place.answer) else as_step(after)
 
 

@@ -112,6 +112,11 @@ def check(
     >>> report.verdict, report.findings[0].line, report.findings[0].kind
     ('wrong', 2, 'factor_2')
     """
+    if type(activation) in (list, tuple):
+        raise TypeError(
+            "activation is that of all hidden layers; for several, write the network in JAX and "
+            "use fcnet.check_gradient"
+        )
     cost = Cost(as_objective(activation, output_activation, loss), reduction)
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")

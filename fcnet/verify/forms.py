@@ -37,6 +37,17 @@ def is_one_array(value: Any) -> bool:
     return is_array(value) and not isinstance(value, (list, tuple))
 
 
+def is_placeholder(value: Any) -> bool:
+    """Whether it stands in a list for a layer without parameters: None, nan or no numbers.
+
+    >>> [is_placeholder(value) for value in (None, np.nan, np.array([]), 0)]
+    [True, True, True, False]
+    """
+    if value is None or not is_array(value):
+        return value is None
+    return 0 in shape_of(value) or (shape_of(value) == () and bool(np.isnan(to_numpy(value))))
+
+
 def opened(result: Any) -> Any:
     """A result with lists in place of iterators, and dicts in place of objects that hold arrays.
 
@@ -127,7 +138,7 @@ class WrongShape(NamedTuple):
 
 
 def wrong_shape(
-    leaf: Any, expected: Shape, causes: Sequence[WrongShape], like: str = ""
+    leaf: Any, expected: Shape, causes: Sequence[WrongShape], like: str = "", is_step: bool = False
 ) -> tuple[str, Severity, np.ndarray | None]:
     """What is wrong with the shape of an array.
 
@@ -136,6 +147,7 @@ def wrong_shape(
         expected: the right shape, which is another.
         causes: the first that fits is named; the last one always fits.
         like: words to follow the expected shape.
+        is_step: whether it is a parameter after an update, which broadcasting may have given axes.
 
     Returns:
         A phrase to follow the array's name, its severity, and the array that was meant; None if
@@ -146,8 +158,9 @@ def wrong_shape(
     """
     got = shape_of(leaf)
     cause = next(cause for cause in causes if cause.fits(got, expected))
-    harmless = not isinstance(leaf, list) and _is_filled_up(got, expected)
-    hint = HARMLESS if harmless else cause.hint
+    filled_up = not isinstance(leaf, list) and _is_filled_up(got, expected)
+    harmless = filled_up or (is_step and _is_filled_up(expected, got))
+    hint = HARMLESS if filled_up else cause.hint
     phrase = f"has shape {got}, expected {expected}{like}{hint}"
     return phrase, "warning" if harmless else "error", cause.mend(to_numpy(leaf), expected)
 
@@ -198,17 +211,18 @@ _AXES_OF_ONE = WrongShape(
     ": axes of length 1 broadcast silently",
     lambda values, expected: values.reshape(expected),
 )
+_FLAT = WrongShape(
+    lambda got, expected: without_ones(got) == (math.prod(expected),),
+    ": it is flat; give it that shape",
+    lambda values, expected: values.reshape(expected),
+)
 _UNKNOWN = WrongShape(lambda got, expected: True, "", _unclear)
 
 OF_ANY_FUNCTION = (
     _TRANSPOSED,
     _AXES_OF_ONE,
     WrongShape(_is_broadcast, ": it was not summed over what was broadcast", _summed_to),
-    WrongShape(
-        lambda got, expected: got == (math.prod(expected),),
-        ": it is flat; give it the shape of the argument, or check a function of one flat vector",
-        lambda values, expected: values.reshape(expected),
-    ),
+    _FLAT._replace(hint=f"{_FLAT.hint}, or check a function of one flat vector"),
     WrongShape(
         lambda got, expected: math.prod(got) == 1,
         ": a number that is no gradient belongs in a dict after the gradient",
@@ -225,6 +239,7 @@ def of_examples(n: int) -> tuple[WrongShape, ...]:
     return (
         _TRANSPOSED._replace(hint=hint),
         _AXES_OF_ONE,
+        _FLAT,
         WrongShape(
             lambda got, expected: math.prod(got) == 1,
             ": it was summed over the units too",

@@ -11,23 +11,23 @@ from typing import Any, NamedTuple
 
 from fcnet.arrays import dtype_of, is_array, is_floating, like, shape_of, to_numpy, with_floats
 from fcnet.layouts import words_of
-from fcnet.trees import Path, children, leaves
+from fcnet.trees import Path, children, leaves, name_of
 from fcnet.verify.attribute_names import (
     CONTENTS,
     GRADIENTS,
     NO_PARAMETER,
     OF_ARRAYS,
     VALUES,
-    WHOLE,
     gradient_names,
     is_gradient_of,
     is_parameter_key,
     is_parameter_name,
+    is_whole,
     may_be_a_number,
     role_of,
     roles_of,
 )
-from fcnet.verify.forms import is_one_array
+from fcnet.verify.forms import is_one_array, is_placeholder
 from fcnet.verify.snapshot import attributes
 
 
@@ -36,7 +36,7 @@ class Held(dict[str | int, Any]):
 
     Attributes:
         places: where each is in code, by path.
-        others: a phrase for errors, on its other arrays, which may be parameters.
+        others: a phrase on its other arrays, which may be parameters, or "".
     """
 
     places: dict[Path, str]
@@ -62,7 +62,7 @@ class Holder(NamedTuple):
         held.places = {path: self.place(path) for path in self.paths}
         if others := self._others():
             held.others = (
-                f"; the {type(self.owner).__name__} has {others} too, not taken for parameters by "
+                f"the {type(self.owner).__name__} has {others} too, not taken for parameters by "
                 "their names: if they are, pass all as params, and a function of (params, x, y) "
                 "that puts them into the object"
             )
@@ -70,11 +70,12 @@ class Holder(NamedTuple):
 
     def _others(self) -> str:
         """The names and shapes of attributes that may be parameters with names of their own."""
-        top = {path[0] for path in self.paths}
+        own = dict.fromkeys(path[:i] for path in self.paths for i in range(len(path) + 1))
         return ", ".join(
-            f"{name} {shape_of(value)}"
-            for name, value in attributes(self.owner).items()
-            if isinstance(name, str) and name not in top and not VALUES.match(name)
+            f"{name_of((*path, name))} {shape_of(value)}"
+            for path in own
+            for name, value in attributes(_at(self.owner, path)).items()
+            if isinstance(name, str) and (*path, name) not in own and not VALUES.match(name)
             if is_one_array(value) and is_floating(value) and shape_of(value)
             if NO_PARAMETER.isdisjoint(map(str, words_of(name)))  # V is no v, a velocity
         )
@@ -135,10 +136,11 @@ class Holder(NamedTuple):
         last = max(i for i, key in enumerate(path) if isinstance(key, str))
         above, name, rest = path[:last], str(path[last]), path[last + 1 :]
         names = gradient_names(name)
-        in_one = bool(above) and (above[-1] in WHOLE or is_parameter_name(str(above[-1])))
+        one = str(above[-1]) if above else ""
+        in_one = is_whole(one) or is_parameter_name(one)
         paths = dict.fromkeys((above, above[:-1] if in_one else above))
         parents = [_at(self.owner, parent) for parent in paths]
-        starts = dict.fromkeys(("", name[: -len(name.lstrip("_"))]))
+        starts = dict.fromkeys(("", *(text[: -len(text.lstrip("_"))] for text in (name, one))))
         all_gradients = [start + whole for start, whole in product(starts, GRADIENTS)]
         wholes = [_at(parent, (whole,)) for whole, parent in product(all_gradients, parents)]
         wholes = [whole for whole in wholes if whole is not None]
@@ -148,7 +150,7 @@ class Holder(NamedTuple):
             (_at(parent, (other, *rest)) for parent, other in product(parents, names)),
             (_at(whole, (other, *rest)) for whole, other in product(wholes, (name, *names))),
             (_at(parents[0], (other, *rest)) for other in like if len(like) == 1),
-            (_at(whole, rest) for whole in wholes if name.strip("_") in WHOLE),
+            (_at(whole, rest) for whole in wholes if is_whole(name)),
             (getattr(own, other, None) for other in OF_ARRAYS),
             (_at(parents[0], (other,)) for other in OF_ARRAYS if name.strip("_") in CONTENTS),
         )
@@ -196,7 +198,7 @@ def has_parameters(container: Any) -> bool:
 def _parameters(value: Any, path: Path, named: bool, seen: set[int]) -> Iterator[tuple[Path, Any]]:
     """The path of each array of a parameter; `named` if a name says that all below are some."""
     if is_array(value):
-        if named and 0 not in shape_of(value) and _may_be_one(path[-1], value):
+        if named and not is_placeholder(value) and _may_be_one(path[-1], value):
             yield path, value
         return
     entries = children(value)
@@ -225,9 +227,9 @@ def _groups(held: Mapping[str, Any], named: bool) -> list[tuple[list[str], bool]
     """Names of attributes of an object, and whether all arrays below these are parameters.
 
     The first group counts that has any parameters. `named` says that the object's own name is that
-    of a parameter.
+    of a parameter, and so is its one attribute, if it only wraps that.
     """
-    whole = [name for name in held if name.strip("_").lower() in WHOLE]
+    whole = [name for name in held if is_whole(name)]
     of_role = [name for name in held if is_parameter_name(name)]
     if {role_of(name) for name in of_role if name not in whole} == {"b"}:
         # Beside a b, theta holds the weights alone, and so does one array that is called params.
@@ -235,7 +237,8 @@ def _groups(held: Mapping[str, Any], named: bool) -> list[tuple[list[str], bool]
         of_role = [name for name in held if name in (*weights, *of_role)]
         whole = [name for name in whole if name not in weights]
     content = [name for name in held if named and name.strip("_") in CONTENTS]
-    return [(content[:1], True), (whole, True), (of_role, True), (list(held), False)]
+    every = (list(held), named and len(held) == 1)
+    return [(content[:1], True), (whole, True), (of_role, True), every]
 
 
 def _may_be_one(key: str | int, value: Any) -> bool:

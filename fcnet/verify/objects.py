@@ -15,7 +15,8 @@ import numpy as np
 from fcnet.arrays import is_array, is_floating, shape_of, to_numpy
 from fcnet.trees import Path, children, leaves
 from fcnet.verify.calling import check_call, name_of_function, required_count
-from fcnet.verify.forms import is_one_array
+from fcnet.verify.diagnose.causes import any_unknown
+from fcnet.verify.forms import is_one_array, is_placeholder
 from fcnet.verify.holders import Holder, arrays_in, has_parameters, holder_of
 from fcnet.verify.location import value_in
 from fcnet.verify.snapshot import restored
@@ -47,10 +48,12 @@ def takes_objects(check: Checker) -> Checker:
                 options["penalty"] = functools.update_wrapper(of_arrays, penalty)
             arrays = ((path, array) for path, array in arrays_in(params) if is_floating(array))
             before = {path: np.array(to_numpy(array)) for path, array in arrays}
-            report = check(function, holder.arrays(), x, y, **options)
-            return dataclasses.replace(
-                report, notes=(*report.notes, *_kept_notes(holder, before, report.findings))
-            )
+            held = holder.arrays()
+            report = check(function, held, x, y, **options)
+            said = _kept_notes(holder, before, report.findings)
+            if held.others and any_unknown(report.findings):
+                said.append(held.others)
+            return dataclasses.replace(report, notes=(*report.notes, *said))
 
     return wrapper  # type: ignore[return-value]
 
@@ -59,7 +62,7 @@ def is_object(params: object) -> bool:
     """Whether it is an object with attributes, or a container of objects with parameters.
 
     Or a list or a dict that holds settings too, such as the name of an activation, or a list with
-    None for the input layer, or a pair of such lists.
+    a placeholder for the input layer, or a pair of such lists.
     """
     objects = [
         leaf
@@ -74,11 +77,11 @@ def is_object(params: object) -> bool:
 
 
 def _has_settings(container: object) -> bool:
-    """Whether arrays stand beside texts or functions, or beside None in a list."""
+    """Whether arrays stand beside texts or functions, or beside a placeholder in a list."""
     values = [leaf for _, leaf in leaves(container)]
     inner = (entry for _, entry in children(container) or ())
     lists = [value for value in (container, *inner) if isinstance(value, MutableSequence)]
-    no_layer = any(entry is None for entries in lists for entry in entries)
+    no_layer = any(is_placeholder(entry) for entries in lists for entry in entries)
     settings = no_layer or any(isinstance(v, str) or callable(v) for v in values)
     return settings and any(map(is_one_array, values))
 

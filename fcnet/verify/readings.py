@@ -36,6 +36,10 @@ TIED = (
     "autoencoder with tied weights, use fcnet.check_gradient"
 )
 
+NO_LAYER = (
+    "; what stands for a layer without parameters, such as 0 for the input layer, must be None"
+)
+
 Shapes = dict[Path, tuple[int, ...]]
 Slots = tuple[Slot, ...]
 
@@ -117,7 +121,17 @@ def are_tied(shapes: Iterable[tuple[int, ...]]) -> bool:
     return len(matrices) == 1 and others == sorted((m,) for m in matrices[0])
 
 
-HINTS = ((are_neurons, NEURONS), (are_tied, TIED))
+def have_no_layer(shapes: Iterable[tuple[int, ...]]) -> bool:
+    """Whether the first of several arrays is one number, or two of them are.
+
+    >>> have_no_layer([(), (4, 3), (), (3,)]), have_no_layer([(4, 3), (3,), (3, 1), (1,)])
+    (True, False)
+    """
+    counts = list(map(math.prod, shapes))
+    return len(counts) > 1 and (counts[0] == 1 or counts.count(1) > 1)
+
+
+HINTS = ((are_neurons, NEURONS), (are_tied, TIED), (have_no_layer, NO_LAYER))
 """What else parameters may be that are no pairs of W and b, and what to do."""
 
 
@@ -168,9 +182,9 @@ def _others(
         pairing, convention = [(path, None) for path in paths], None
     else:
         return
-    turned = [False, True] if convention is None else [convention]
-    for transposed in turned:
-        yield chain(pairing, shapes, transposed)
+    turned = [False, True] if convention is None else [convention, not convention]
+    ways = list(filter(None, (chain(pairing, shapes, transposed) for transposed in turned)))
+    yield from ways[: 1 if convention is not None else 2]  # a name decides where both ways fit
     if all(b is None for _, b in pairing):
         weights = [W for W, _ in pairing]
         for way in product(turned, (True, False), (True, False)):

@@ -11,7 +11,7 @@ import numpy as np
 from fcnet.arrays import is_array, shape_of, to_numpy
 from fcnet.layouts import Layout, Slot, layers_by_name
 from fcnet.trees import Path, leaves
-from fcnet.verify.forms import is_one_array, is_one_number, without_ones
+from fcnet.verify.forms import is_one_array, is_one_number, is_placeholder, without_ones
 
 STYLES = (
     *("d{}", "d_{}", "grad_{}", "grad{}", "g{}", "g_{}", "{}_grad", "{}_grads", "{}_gradient"),
@@ -21,7 +21,7 @@ STYLES = (
 """How people name the gradient of the entry {} of a mapping; W itself may stand beside dW."""
 
 GRADIENT_OF = re.compile(
-    r"^(?:(?:d(?:[LJjC]|Loss)[_/]?)?d_?|grad_|nabla_)(?=[A-Za-z])|_grad(?:s|ient)?$"
+    r"^(?:(?:d(?:[LJjC]|Loss)[_/]?)?d_?|grad(?:ient)?_|nabla_)(?=[A-Za-z])|_grad(?:s|ient)?$"
 )
 """What makes the name of a gradient of the name of its parameter."""
 
@@ -55,7 +55,8 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
 
     By its names, if it has some, or by its length, if it is one vector. Else in the order in which
     they are written, if there are as many as parameters, and their shapes fit in that order, all or
-    most of them, or in one of `ORDERS`. None stands for the input layer, which has no parameters.
+    most of them, or in one of `ORDERS`. None stands for the input layer, which has no parameters,
+    and so do 0 and a placeholder in a list of several.
     """
     if is_one_vector(layout, gradient):
         return _cut(layout, gradient)
@@ -67,12 +68,18 @@ def regrouped(layout: Layout, gradient: object) -> dict[Path, Any] | None:
     if len(entries) > 1 and sum(entry is not None for entry in entries) == 1:
         return None  # that entry alone may be the gradient, and None another result
     found = [(path, leaf) for path, leaf in leaves(gradient) if leaf is not None]
+    if len(found) > len(slots):  # not a loss, which stands beside the lists
+        found = [(path, leaf) for path, leaf in found if not (path[1:] and _is_no_layer(leaf))]
     values = [leaf for _, leaf in found]
     unnamed = all(isinstance(key, int) for path, _ in found for key in path)
     if not unnamed or len(values) != len(slots) or not all(map(is_array, values)):
         return None
     fits = in_order(slots, list(map(shape_of, values))) is not None
     return dict(zip([slot.path for slot in slots], values, strict=True)) if fits else None
+
+
+def _is_no_layer(leaf: Any) -> bool:
+    return is_placeholder(leaf) or type(leaf) is int
 
 
 def without_parameters(layout: Layout, params: object, result: Any) -> Any:

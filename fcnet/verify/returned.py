@@ -59,7 +59,9 @@ class _MismatchError(Exception):
     """The containers of a gradient are not those of the parameters."""
 
 
-def read_returned(layout: Layout, params: object, value: object, n: int) -> Returned:
+def read_returned(
+    layout: Layout, params: object, value: object, n: int, is_step: bool = False
+) -> Returned:
     """Read a gradient, alone or beside its loss, from containers like those of `params`.
 
     Args:
@@ -67,6 +69,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         params: the parameters, or anything in the same containers.
         value: what the candidate returned: the gradient, alone or beside its loss.
         n: the number of examples that it was given.
+        is_step: whether the value is new parameters.
     """
     value = in_one_row(value)
     names = ", ".join(slot.name for slot in layout.arrays)
@@ -92,7 +95,7 @@ def read_returned(layout: Layout, params: object, value: object, n: int) -> Retu
         findings.append(form_finding("one_vector", ONE_VECTOR.format(names=names), "warning"))
     arrays = []
     for slot, leaf in zip(slots, leaves, strict=True):
-        found_here, array = _check_shape(slot, leaf, n)
+        found_here, array = _check_shape(slot, leaf, n, is_step)
         findings += found_here
         arrays.append(array)
     place = {slot.path: i for i, slot in enumerate(slots)}
@@ -240,13 +243,15 @@ def _in_order(slots: tuple[Slot, ...], leaves: list[Any]) -> tuple[list[Any], li
     return [leaves[i] for i in back], [form_finding("leaf_order", message, "warning")]
 
 
-def _check_shape(slot: Slot, leaf: Any, n: int) -> tuple[list[Finding], np.ndarray | None]:
+def _check_shape(
+    slot: Slot, leaf: Any, n: int, is_step: bool
+) -> tuple[list[Finding], np.ndarray | None]:
     """A wrong shape, and the array in the right one; None if it is not clear what was meant."""
     got, values = shape_of(leaf), to_numpy(leaf)
     if got == slot.shape or (slot.shape == () and math.prod(got) == 1):
         return [], values.reshape(slot.shape)
     like = "" if slot.gradient_name == slot.name else f" like {slot.name}"
-    says, severity, meant = wrong_shape(leaf, slot.shape, of_examples(n), like)
+    says, severity, meant = wrong_shape(leaf, slot.shape, of_examples(n), like, is_step)
     message = f"{slot.gradient_phrase} {says}"
     return [_slot_finding(slot, "wrong_shape", message, severity)], meant
 

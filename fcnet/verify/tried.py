@@ -76,7 +76,10 @@ class Tried:
     @cached_property
     def losses(self) -> list[Finding]:
         """What is wrong with the losses that it returned."""
-        return loss_findings(self.subject.cost, self.calls, self.references, self.all_right)
+        is_step = self.subject.candidate.learning_rate is not None
+        return loss_findings(
+            self.subject.cost, self.calls, self.references, self.all_right, is_step
+        )
 
 
 def try_on_inputs(candidate: Candidate, cost: Cost, key: Array | None) -> Tried:

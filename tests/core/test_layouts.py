@@ -227,7 +227,7 @@ W, b = np.ones((3, 4)), np.ones(3)
         ([(W.astype("float8_e4m3fn"), b)], TypeError, "of 16 to 64 bits, got float8_e4m3fn"),
         ([(W, b), (W, b)], ValueError, r"chain.*params\[0\]\[0\] \(3, 4\)"),
         ([(W, np.ones(5))], ValueError, "do not chain"),
-        ([(W, np.ones((1, 1, 3)))], ValueError, "do not chain"),
+        ([(W, np.ones((3, 1, 1)))], ValueError, "do not chain"),
         ([(np.ones((3, 4, 1)), b)], ValueError, "do not chain"),
     ],
 )

@@ -68,3 +68,19 @@ def test_examples_may_be_tables_of_pandas(slip):
     text = pandas.DataFrame({"a": ["one"]})
     with pytest.raises(TypeError, match="got DataFrame"):
         fcnet.check(backward, {"w": X[0], "b": 0.5}, text, y, batched=True)
+
+
+@pytest.mark.parametrize("shape", [(D, 1), (1, D), (1, 1, D)])
+@pytest.mark.parametrize("slip", [False, True])
+def test_examples_may_be_images(shape, slip):
+    """The program makes a row of each."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        assert x.shape[1:] == shape
+        return gradients(*params, x.reshape(len(x), -1), y, slip)
+
+    images = X.reshape(len(X), *shape)
+    report = fcnet.check(backward, arrays(), images, Y, batched=True, activation="tanh")
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(5, 1, "sum_for_mean")] * slip
+    one = fcnet.check(lambda *a: backward(*a[:1], a[1][None], a[2]), arrays(), images[0], Y[0])
+    assert one.verdict != "cannot tell"

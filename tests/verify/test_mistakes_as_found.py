@@ -450,3 +450,44 @@ def test_digits_that_a_tanh_of_exponentials_loses_hide_no_slip(fixed, factor):
     assert told[-1] == (4, 1, "one_minus_activation"), report
     assert [(line, layer) for line, layer, _ in told[:-1]] == [(5, 2)] * (factor == 2)
     assert "unknown" not in {kind for *_, kind in told}
+
+
+@pytest.mark.parametrize("b", [True, False])
+def test_a_mistake_beside_another_slope_at_the_kink_is_named(b):
+    """A derivative of ReLU in place has spoilt the activation, and it is 0 at 0."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        W1, b1, W2, b2 = params if b else (params[0], 0.0, params[1], 0.0)
+        a = np.maximum(x @ W1 + b1, 0)
+        d2 = (a @ W2 + b2 - y) / len(x)
+        d1 = d2 @ W2.T * (a > 0)
+        g = x.T @ d1, d1.sum(0), (a > 0).T @ d2, d2.sum(0)
+        return g if b else g[::2]
+
+    report = fcnet.check(backward, arrays()[:: 1 if b else 2], X, Y, batched=True)
+    found = [(f.line, f.layer, f.kind) for f in report.findings]
+    assert found == [(5, 2, "derivative_for_activation")], report
+
+
+@pytest.mark.parametrize("updated", [True, False])
+def test_the_error_for_delta_is_named_beside_updated_weights(updated):
+    """The step changes W2 first, and sends the error back, not delta[2]."""
+
+    def step(params: Any, x: Any, y: Any) -> None:
+        W1, b1, W2, b2 = params
+        a = np.tanh(x @ W1 + b1)
+        o = np.tanh(a @ W2 + b2)
+        error = (o - y) / len(x)
+        d2 = error * (1 - o**2)
+        back = error @ W2.T
+        W2 -= RATE * a.T @ d2
+        b2 -= RATE * d2.sum(0)
+        d1 = (error @ W2.T if updated else back) * (1 - a**2)
+        W1 -= RATE * x.T @ d1
+        b1 -= RATE * d1.sum(0)
+
+    options: Any = {"batched": True, "activation": "tanh", "output_activation": "tanh"}
+    report = fcnet.check(step, arrays(), X, Y, learning_rate=RATE, **options)
+    kind = "updated_weights" if updated else "above_without_derivative"
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == [(4, 1, kind)], report
+    assert "without its own factor sigma'(z[2])" in report.findings[0].message

@@ -5,6 +5,7 @@
 | each of `FORMS` | right, no error | the line and the layer of the slip, nothing else |
 """
 
+import functools
 from types import SimpleNamespace
 from typing import Any
 
@@ -361,16 +362,42 @@ def after_none(slip: bool) -> tuple[Any, Any]:
     return matrices, backward
 
 
-def of_lists(slip: bool) -> tuple[Any, Any]:
+def of_lists(slip: bool, placeholder: Any = None) -> tuple[Any, Any]:
     """A pair of lists whose places are the layers: the first, for the inputs, has no arrays."""
     W1, b1, W2, b2 = arrays()
 
     def backward(params: Any, x: Any, y: Any) -> Any:
         (_, *W), (_, *b) = params
         dW1, db1, dW2, db2 = gradients(W[0], b[0], W[1], b[1], x, y, slip)
-        return [None, dW1, dW2], [None, db1, db2]
+        return [placeholder, dW1, dW2], [placeholder, db1, db2]
 
-    return ([None, W1, W2], [None, b1, b2]), backward
+    return ([placeholder, W1, W2], [placeholder, b1, b2]), backward
+
+
+of_lists_with_nan = functools.partial(of_lists, placeholder=np.nan)
+of_lists_with_empty_arrays = functools.partial(of_lists, placeholder=np.array([]))
+
+
+def after_nan(slip: bool) -> tuple[Any, Any]:
+    """Lists of an object whose places are the layers: the first, for the inputs, is nan."""
+    W1, b1, W2, b2 = arrays()
+    net = SimpleNamespace(weights=[np.nan, W1, W2], biases=[np.nan, b1, b2])
+
+    def backward(x: Any, y: Any) -> None:
+        own = [array for k in (1, 2) for array in (net.weights[k], net.biases[k])]
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        net.dweights, net.dbiases = [np.nan, dW1, dW2], [np.nan, db1, db2]
+
+    return net, backward
+
+
+def of_one_network(slip: bool) -> tuple[Any, Any]:
+    """Each array has an axis of length 1 for the networks, of which there is one."""
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        return [g[None] for g in gradients(*(array[0] for array in params), x, y, slip)]
+
+    return [array[None] for array in arrays()], backward
 
 
 def with_letters_of_x_and_y(slip: bool) -> tuple[Any, Any]:
@@ -469,7 +496,61 @@ def beside_numbers_of_adam(slip: bool) -> tuple[Any, Any]:
     return net, backward
 
 
+def of_private_gradients(slip: bool) -> tuple[Any, Any]:
+    """The gradient of W is _dW, and that of b is _gradient_b."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(W=W, b=b, _dW=None) for W, b in ((W1, b1), (W2, b2))]
+
+    def backward(x: Any, y: Any) -> None:
+        one, two = layers
+        g = gradients(one.W, one.b, two.W, two.b, x, y, slip)
+        one._dW, one._gradient_b, two._dW, two._gradient_b = g
+
+    return layers, backward
+
+
+def of_two_private_dicts(slip: bool) -> tuple[Any, Any]:
+    """_gradient of a layer has the keys of its _parameters."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(_parameters={"W": W, "b": b}) for W, b in ((W1, b1), (W2, b2))]
+
+    def backward(x: Any, y: Any) -> None:
+        own = [array for layer in layers for array in layer._parameters.values()]
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        for layer, dW, db in zip(layers, (dW1, dW2), (db1, db2), strict=True):
+            layer._gradient = {"W": dW, "b": db}
+
+    return layers, backward
+
+
+def of_wrapped_parameters(slip: bool) -> tuple[Any, Any]:
+    """A parameter only wraps a node, which has its value and its gradient."""
+    nodes = [SimpleNamespace(value=array, grad=None) for array in arrays()]
+    W1, b1, W2, b2 = (SimpleNamespace(node=node) for node in nodes)
+    layers = [SimpleNamespace(weights=W, biases=b) for W, b in ((W1, b1), (W2, b2))]
+
+    def backward(x: Any, y: Any) -> None:
+        found = gradients(*(node.value for node in nodes), x, y, slip)
+        for node, g in zip(nodes, found, strict=True):
+            node.grad = g
+
+    return layers, backward
+
+
+def in_spanish(slip: bool) -> tuple[Any, Any]:
+    W1, b1, W2, b2 = arrays()
+    red = SimpleNamespace(pesos=[W1, W2], sesgos=[b1, b2])
+
+    def backward(x: Any, y: Any) -> Any:
+        own = [array for k in (0, 1) for array in (red.pesos[k], red.sesgos[k])]
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        return [dW1, dW2], [db1, db2]
+
+    return red, backward
+
+
 FORMS = (
+    *(of_private_gradients, of_two_private_dicts, of_wrapped_parameters, in_spanish),
     *(
         beside_its_accuracy,
         of_modules,
@@ -477,7 +558,8 @@ FORMS = (
         beside_deltas,
         beside_sums_of_a_batch,
     ),
-    *(of_lists, with_letters_of_x_and_y, with_another_word),
+    *(of_lists, of_lists_with_nan, of_lists_with_empty_arrays, after_nan, of_one_network),
+    *(with_letters_of_x_and_y, with_another_word),
     *(in_a_dict_of_any_name, beside_a_list, misspelt, after_none),
     *(shared, named_by_both_sides, numbered_from_zero, with_gaps, private, beside_a_dict),
     *(pairs_of_a_list, with_values, flat_biases, beside_sums, in_singular),
@@ -613,6 +695,22 @@ def test_they_are_told_where_the_params_do_not_chain_too():
     net = SimpleNamespace(W1=W1, W2=W2[1:], V=W2)
     with pytest.raises(ValueError, match=r"do not chain.*has V \(4, 2\) too, not taken"):
         fcnet.check(lambda x, y: None, net, X, Y, batched=True)
+
+
+@pytest.mark.parametrize("constant", [0, 1])
+def test_an_array_of_a_name_of_its_own_is_told_where_the_cause_is_unknown(constant):
+    """The biases are called constant: the network has them, and that of check has none."""
+    W1, b1, W2, b2 = arrays()
+    layers = [SimpleNamespace(W=W, constant=constant * b) for W, b in ((W1, b1), (W2, b2))]
+
+    def backward(x: Any, y: Any) -> Any:
+        one, two = layers
+        return gradients(one.W, one.constant, two.W, two.constant, x, y, False)[::2]
+
+    report = fcnet.check(backward, layers, X, Y, batched=True, activation="tanh")
+    assert report.ok == (constant == 0)
+    told = [note for note in report.notes if "params[0].constant (4,), params[1].c" in note]
+    assert len(told) == (constant != 0)
 
 
 @pytest.mark.parametrize("keeps", [True, False])

@@ -8,6 +8,7 @@ import pytest
 from support.tanh_network import RATE, D, H, M, X, Y, arrays, gradients, of_objects
 
 import fcnet
+from fcnet.verify.readings import readings_of
 
 pytestmark = pytest.mark.untyped
 
@@ -199,3 +200,32 @@ def test_tied_weights_are_told(names):
     net = SimpleNamespace(**dict(zip(("W", "hbias", "vbias"), arrays, strict=True)))
     with pytest.raises(TypeError, match=r"tied weights, use fcnet\.check_gradient"):
         fcnet.check(lambda x, y: None, net, x, x, batched=True)
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_weights_without_biases_may_be_in_out(slip):
+    """A layer's attribute `weight` is (out, in) where both ways fit, as in PyTorch."""
+    W1, _, W2, _ = arrays()
+
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        one, two = params.values()
+        dW1, _, dW2, _ = gradients(one, 0.0, two, 0.0, x, y, False)
+        return {"0.weight": dW1 * (2 if slip else 1), "1.weight": dW2}
+
+    params = {"0.weight": W1, "1.weight": W2}
+    report = fcnet.check(backward, params, X, Y, batched=True, activation="tanh")
+    assert [(f.line, f.layer, f.kind) for f in report.findings] == slip * [(4, 1, "factor_2")]
+    square = {"0.weight": W1[:, :3], "1.weight": W2[:3, :1] @ np.ones((1, 3))}
+    assert next(iter(readings_of(square))).transposed is False
+
+
+def test_what_stands_for_no_layer_is_told_to_be_none():
+    W1, b1, W2, b2 = arrays()
+    with pytest.raises(ValueError, match="such as 0 for the input layer, must be None"):
+        fcnet.check(lambda p, x, y: p, ([0, W1, W2], [0, b1, b2]), X, Y, batched=True)
+
+
+def test_several_activations_are_told_where_to_go():
+    several: Any = ["relu", "tanh"]
+    with pytest.raises(TypeError, match="of all hidden layers; for several, write"):
+        fcnet.check(lambda p, x, y: p, arrays(), X, Y, batched=True, activation=several)

@@ -215,3 +215,62 @@ def test_a_tuple_of_other_gradients_is_refused():
     W, b, *_ = arrays()
     report = fcnet.check_gradient(lambda x, W, b, d: (W, b), layer, X, W, b, np.cos(X @ W))
     assert "or of those of the first ones" in report.findings[0].message or not report.ok
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_0_may_stand_for_the_input_layer(slip):
+    net = SimpleNamespace(w=[None, *arrays()[::2]], b=[None, *arrays()[1::2]])
+
+    def backward(x: Any, y: Any) -> Any:
+        own = [array for k in (1, 2) for array in (net.w[k], net.b[k])]
+        dW1, db1, dW2, db2 = gradients(*own, x, y, slip)
+        return [0, dW1, dW2], [0, db1, db2]
+
+    report = fcnet.check(backward, net, X, Y, batched=True, activation="tanh")
+    found = [(f.line, f.layer, f.kind) for f in report.findings if f.severity == "error"]
+    assert found == [(5, 1, "sum_for_mean")] * slip
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_flat_gradient_is_told_and_judged(slip):
+    def backward(params: Any, x: Any, y: Any) -> Any:
+        dW1, *others = gradients(*params, x, y, slip)
+        return dW1.ravel(), *others
+
+    report = fcnet.check(backward, arrays(), X, Y, batched=True, activation="tanh")
+    found = [(f.line, f.layer, f.kind) for f in report.findings]
+    assert found == [(5, 1, "wrong_shape"), *[(5, 1, "sum_for_mean")] * slip]
+    assert "it is flat" in report.findings[0].message
+
+
+@pytest.mark.parametrize("slip", [False, True])
+def test_a_step_may_give_a_bias_an_axis(slip):
+    """b - rate db has the shape of db, which is (1, m)."""
+
+    def step(params: Any, x: Any, y: Any) -> Any:
+        g = gradients(*params, x, y, slip)
+        row = [g[0], g[1][None], g[2], g[3][None]]
+        return [array - RATE * d for array, d in zip(params, row, strict=True)]
+
+    options: Any = {"batched": True, "activation": "tanh", "learning_rate": RATE}
+    report = fcnet.check(step, arrays(), X, Y, **options)
+    assert report.ok != slip
+    shapes = [f.severity for f in report.findings if f.kind == "wrong_shape"]
+    assert shapes == ["warning", "warning"]
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+@pytest.mark.parametrize("slip", [False, True])
+def test_another_loss_of_a_right_step_is_a_warning(factor, slip):
+    def step(params: Any, x: Any, y: Any) -> float:
+        W1, b1, W2, b2 = params
+        loss = factor * ((np.tanh(x @ W1 + b1) @ W2 + b2 - y) ** 2).sum() / (2 * len(x))
+        for array, g in zip(params, gradients(*params, x, y, slip), strict=True):
+            array -= RATE * g
+        return float(loss)
+
+    options: Any = {"batched": True, "activation": "tanh", "learning_rate": RATE}
+    report = fcnet.check(step, arrays(), X, Y, **options)
+    assert report.ok != slip
+    severities = [f.severity for f in report.findings if f.kind == "forward_differs"]
+    assert severities == (factor > 1) * ["error" if slip else "warning"]

@@ -128,9 +128,12 @@ def single_faults(singles: Sequence[Single], mistakes: Sequence[Mistake]) -> lis
     """The wrong lines on single examples, from the output down.
 
     Examples whose gradient is not finite show little: they are used only if no other shows a fault.
+    So are those with units at a kink, where code that makes a mistake may have any derivative.
     """
     hypotheses_of = partial(_single_hypotheses, mistakes=mistakes)
-    for some in ([e for e in singles if e.answer.is_finite], singles):
+    finite = [e for e in singles if e.answer.is_finite]
+    smooth = [e for e in finite if not any(e.tied(k).any() for k in range(1, e.r))]
+    for some in (smooth, finite, singles):
         if some and (found := _search([*map(Upstream, some)], some[0].r, hypotheses_of)):
             return found
     return []

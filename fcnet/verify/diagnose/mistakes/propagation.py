@@ -172,5 +172,15 @@ PROPAGATION = (
         "W[{above}] - {c} dJ/dW[{above}] were used in the backward pass of layer {k}, so all "
         "layers' deltas must be computed before any weight changes",
     ),
+    Mistake(
+        "updated_weights",
+        "4",
+        lambda s, e, k: (
+            (e.W(k + 1).T @ s.upstream.back(k + 1)) * e.slope(k),
+            -(e.descent(k + 1).T @ s.upstream.back(k + 1)) * e.slope(k),
+        ),
+        "goes back through weights that were updated before, W[{above}] - {c} dJ/dW[{above}], and "
+        "from delta[{above}] without its own factor sigma'(z[{above}])",
+    ),
 )
 """Tried on line 4."""

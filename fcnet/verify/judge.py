@@ -297,6 +297,22 @@ def right_in_float64(subject: Subject, failing: Sequence[Trial]) -> bool:
     return u > double.u and all(map(shrink, failing))
 
 
+def _coarsest(subject: Subject, trials: Sequence[Trial], rare: bool) -> float:
+    """The unit roundoff of the coarsest format that may explain errors.
+
+    Rare ones come from digits that cancel. They shrink in float64, where a candidate computes in
+    that if it is asked to; and of float64 half of the digits are left.
+    """
+    if not rare:
+        return math.inf
+    if subject.format.name == "float64":
+        return FORMATS["float32"].u
+    failing = [trial.case for trial in trials if not trial.comparison.ok]
+    answers = [subject.answer(case, double=True) for case in failing]
+    is_double = all(answer is not None and answer.dtype == np.float64 for answer in answers)
+    return subject.format.u if is_double else math.inf
+
+
 def _explanation(
     subject: Subject, trials: Sequence[Trial], rare: bool
 ) -> tuple[Format, tuple[Comparison, ...]] | None:
@@ -308,7 +324,8 @@ def _explanation(
     """
     own = subject.format
     hardest_first = sorted(trials, key=lambda trial: -trial.comparison.worst)
-    formats = [f._replace(lost=own.lost) for f in FORMATS.values() if f.u > own.u]
+    most = _coarsest(subject, trials, rare)
+    formats = [f._replace(lost=own.lost) for f in FORMATS.values() if own.u < f.u <= most]
     if len(trials) > 1 and hardest_first[1].comparison.ok:
         formats = [own._replace(u=2 * own.u), *formats]
     for format in formats:
@@ -357,9 +374,13 @@ def _persistent(
 
 
 def _is_representable(trials: Sequence[Trial], format: Format, own: Format) -> bool:
-    """Whether all numbers that the candidate returned are numbers of a coarser format."""
+    """Whether all numbers that were returned are those of a coarser format, and not by chance."""
     leaves = jax.tree.leaves([trial.answer.gradient for trial in trials])
-    return format.name != own.name and are_numbers_of(format, leaves)
+    if format.name == own.name or not are_numbers_of(format, leaves):
+        return False
+    digits = 1 / math.sqrt(format.u)  # signs and small integers are numbers of each format
+    significands = [np.frexp(leaf[np.isfinite(leaf)])[0] * digits for leaf in leaves]
+    return any((x != np.round(x)).any() for x in significands)
 
 
 @np.errstate(invalid="ignore")  # errors may be infinite

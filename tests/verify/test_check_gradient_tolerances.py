@@ -261,3 +261,41 @@ def test_bfloat16_inside_a_float64_gradient_is_seldom_called_wrong():
     draws = (np.random.default_rng(seed).normal(size=8) for seed in range(40))
     reports = [fcnet.check_gradient(gradient, lambda x: jnp.sum(jnp.sin(x)), x) for x in draws]
     assert sum(report.ok for report in reports) >= 36
+
+
+NUMBERS_OF_ALL_FORMATS = {
+    "signs": (np.sign, lambda x: 1.004 * jnp.sum(jnp.abs(x)), "scaled"),
+    "ones": (np.ones_like, lambda x: 1.003 * jnp.sum(x), "scaled"),
+    "ones without a term": (
+        np.ones_like,
+        lambda x: jnp.sum(x) + 0.001 * jnp.sum(x**2),
+        "adds_argument",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS_OF_ALL_FORMATS)
+def test_signs_and_ones_are_no_sign_of_a_coarse_format(name):
+    gradient, function, kind = NUMBERS_OF_ALL_FORMATS[name]
+    x = np.array([0.3, -1.2, 2.4, -0.6, 1.9])
+    report = fcnet.check_gradient(gradient, function, x)
+    assert [finding.kind for finding in report.findings] == [kind], str(report)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_mistake_that_hides_at_ones_is_no_cancellation_elsewhere(wide, factor):
+    """Errors at two of ten points, as small as the distance from ones, and as random."""
+
+    def function(x, y):
+        return x * jnp.sum(y)
+
+    def back(saved, g):
+        x, y = saved
+        return g * jnp.sum(y), jnp.full(3, jnp.sum(g * x if factor == 1 else g))
+
+    rule = jax.custom_vjp(function)
+    rule.defvjp(lambda x, y: (function(x, y), (x, y)), back)
+    with jax.enable_x64(wide):
+        report = fcnet.check_vjp(rule, function, jnp.ones(3), jnp.ones(3))
+    assert report.verdict == ("right" if factor == 1 else "wrong"), str(report)

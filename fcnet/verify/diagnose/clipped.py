@@ -50,8 +50,11 @@ def clipped(comparisons: Sequence[Comparison], places: Sequence[int]) -> list[Fi
         return [form_finding("clipped", ENTRIES.format(c=c))]
     norms = [(np.linalg.norm(g.got), np.linalg.norm(g.right)) for g in known]
     longest = max(got for got, _ in norms)
-    smaller = [got for got, right in norms if got < (1 - SAME) * right]
-    if len(smaller) < FEWEST or min(smaller) < (1 - SAME) * longest:
+    smaller = [(got, right) for got, right in norms if got < (1 - SAME) * right]
+    if len(smaller) < FEWEST or min(smaller)[0] < (1 - SAME) * longest:
+        return []
+    before = [right for _, right in smaller]
+    if max(before) <= (1 + SAME) * min(before):  # all are alike, as those of a sum of signs
         return []
     pairs = zip(known, norms, strict=True)
     if all(g.agrees(got / right * g.right) for g, (got, right) in pairs):

@@ -52,10 +52,10 @@ follows the derivative. Unless you mean that, compare the two by fcnet.check_gra
     shape = (min(ROWS, len(Y)), Y.shape[1])
     output, loss = objective.output_activation, objective.loss
     for kind, sigma in objective.sigmas.items():
-        if ACTIVATIONS.get(sigma.name) != sigma:
+        if sigma not in ACTIVATIONS.values():
             name = f"{kind}.derivative of {sigma.name!r}"
             _compare(name, sigma.function, sigma.derivative, itself, shape)
-    if LOSSES.get(loss.name) != loss:
+    if loss not in LOSSES.values():
         name = f"loss.derivative of {loss.name!r}"
         y = np.asarray(on_host(Y)[:ROWS]).astype(np.float64)
         _compare(name, loss.value, loss.derivative, output.function, shape, y)

@@ -23,8 +23,8 @@ from fcnet.verify.protocol import check_repeated, note_noise
 from fcnet.verify.report import Report
 from fcnet.verify.shown import MANY, code_of
 from fcnet.verify.table import Table
-from fcnet.verify.truth.double import Traced, draws_in_double, trace
-from fcnet.verify.truth.evaluate import evaluate
+from fcnet.verify.truth.differences import Differences
+from fcnet.verify.truth.double import trace
 from fcnet.verify.truth.known import Known
 from fcnet.verify.truth.rounding import FEW, KAPPA, TOGETHER
 from fcnet.verify.truth.ties import breaks_ties
@@ -109,6 +109,7 @@ class Claim:
         sizes: (), since this is no network.
         independent: whether rounding errors on different cases are.
         plain: the user's word for the JAX function that gives what is right.
+        differences: what is right, for a function that JAX cannot trace.
         shown: the arguments by names, from their leaves, for an example; None if none is given.
     """
 
@@ -127,6 +128,7 @@ class Claim:
     sizes: tuple[int, ...] = ()
     independent: bool = True
     plain: str = "function"
+    differences: Differences | None = None
     shown: Callable[[Sequence[Any]], dict[str, Any]] | None = None
 
     @property
@@ -180,10 +182,10 @@ class Claim:
         got = jax.tree.leaves(answer.gradient)
         leaves = self._given(case, answer)
         rounded = not are_numbers_of(format, case.leaves)
-        right, sigma, roundoff = self._known.spread(leaves, self._floor(format), rounded)
+        right, sigma, roundoff = self._truth.spread(leaves, self._floor(format), rounded)
         u = max(format.u, roundoff)
-        pairs = zip(sigma, self.arrays, strict=True)
-        allowed = [KAPPA * max(u, array.roundoff) * s for s, array in pairs]
+        each = zip(sigma, self._truth.errors(leaves), self.arrays, strict=True)
+        allowed = [KAPPA * max(u, array.roundoff) * s + error for s, error, array in each]
         least = max(self.format.u, roundoff)
         zeros = (self._lost(case, *each, least) for each in zip(self.arrays, right, strict=True))
         allowed = [
@@ -219,9 +221,9 @@ class Claim:
         does. `leaves` give the right arrays; `allowed` is what rounding alone explains.
         """
         got, right = strict.got, strict.right
-        most = max(FEW_CHOICES, min(MANY_CHOICES, TOGETHER // self._traced.largest))
+        most = max(FEW_CHOICES, min(MANY_CHOICES, TOGETHER // self._truth.largest))
         for tries in (FEW_CHOICES, most):
-            jump = self._known.jumps(leaves, KAPPA * u, tries)
+            jump = self._truth.jumps(leaves, KAPPA * u, tries)
             choice = [WIDER * np.ptp(j, 0) / 2 for j in jump]
             if all((c <= a).all() for c, a in zip(choice, allowed, strict=True)):
                 return strict
@@ -239,7 +241,7 @@ class Claim:
 
     def right_from(self, case: ArrayCase, upstream: Sequence[Values]) -> list[Values]:
         """What is right on a case, from given upstream arrays."""
-        return evaluate(self._traced, (*case.leaves, *upstream))
+        return self._truth.values((*case.leaves, *upstream))
 
     def bounds(self, case: ArrayCase, answer: Answer) -> list[Values]:
         """How far two answers to a case may be apart by rounding, one of which is `answer`."""
@@ -252,18 +254,16 @@ class Claim:
         return [max(2.0, FORMATS["float32"].u / u) for u in roundoffs]
 
     @cached_property
-    def _traced(self) -> Traced:
+    def _truth(self) -> Known | Differences:
+        if self.differences is not None:
+            return self.differences
         try:
-            return trace(self.right, (*map(to_numpy, self.leaves), *self.upstream))
+            return Known(trace(self.right, (*map(to_numpy, self.leaves), *self.upstream)))
         except Exception as error:
             raise TypeError(
                 f"{self.plain} must have a derivative that JAX finds, as a loop has whose number "
                 f"of steps is fixed; it raised {message_of(error)}"
             ) from error
-
-    @cached_property
-    def _known(self) -> Known:
-        return Known(self._traced)
 
     def know(
         self, cases: Sequence[ArrayCase], answers: Sequence[Answer | None], format: Format
@@ -275,7 +275,7 @@ class Claim:
                 rounded = not are_numbers_of(format, case.leaves)
                 given[rounded].append(self._given(case, answer))
         for rounded, some in given.items():
-            self._known.add(some, self._floor(format), rounded)
+            self._truth.add(some, self._floor(format), rounded)
 
     def _given(self, case: ArrayCase, answer: Answer) -> tuple[Values, ...]:
         """What gives the right arrays: the leaves of a case, and the upstream arrays."""
@@ -326,7 +326,7 @@ class Claim:
             *(notes if silent else ()),
             *_not_finite(comparisons),
             *([f"right on {comparisons[0].case}, where {zeros} is 0"] if hidden else ()),
-            *([OTHER_NUMBERS] if draws and draws_in_double(self._traced.jaxpr) else ()),
+            *([OTHER_NUMBERS] if draws and self._truth.draws else ()),
         ]
 
     def example(self, trials: Sequence[Trial]) -> Example:

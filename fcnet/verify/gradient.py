@@ -1,4 +1,4 @@
-"""`fcnet.check_gradient`: a hand-written gradient of any scalar JAX function, tried and judged."""
+"""`fcnet.check_gradient`: a hand-written gradient of any scalar function, tried and judged."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,14 +32,27 @@ from fcnet.verify.own_rules import other_derivatives
 from fcnet.verify.report import Report
 from fcnet.verify.result_form import returned_names
 from fcnet.verify.surroundings import keeps_global_state
+from fcnet.verify.truth.differences import Differences
 from fcnet.verify.truth.double import trace
 from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.named import named_values, shapes_of, step_gradients
-from fcnet.verify.truth.scalar import trace_scalar
+from fcnet.verify.truth.scalar import TracingError, trace_scalar
 from fcnet.verify.types import FORMATS, Answer, Finding, form_finding, format_of
+from fcnet.verify.untraced import Untraced, untraced
 
 NEARBY_CASES = 7
 """The number of points near the user's own at which the gradient is tried."""
+
+FEW_CASES = 2
+"""That number where each point takes a few calls of the function for each number in it."""
+
+MOST_NUMBERS = 2000
+"""The most numbers by which a function is differentiated by differences."""
+
+BY_DIFFERENCES = (
+    "JAX cannot trace the function, so differences of its values show what is right, to {} digits: "
+    "write it with jax.numpy to have all digits judged"
+)
 
 VALUE = Claimed("value", phrase="the {}", quantity="J", roundoff=FORMATS["float32"].u)
 """The function's value, if it is returned. JAX computes it in float32 for many who return it."""
@@ -63,13 +76,15 @@ def check_gradient(
     *args: Any,
     key: Array | None = None,
 ) -> Report:
-    """Check a hand-written gradient of any scalar JAX function.
+    """Check a hand-written gradient of any scalar function.
 
     `gradient(*args)` is compared with `jax.grad(function)` in float64, at the given arguments and
-    at points near them. Its tolerance follows from rounding. Where the function has a kink, or two
-    entries are equally the largest, any choice is right. Points near the user's own keep what holds
-    of it exactly, such as rows that sum to 1, and the zeros and whole numbers of arguments without
-    a gradient; a note says which of that the gradient needs.
+    at points near them. If JAX cannot trace the function, as one in NumPy or PyTorch, it is
+    compared with differences of its values, to fewer digits. Its tolerance follows from rounding.
+    Where the function has a kink, or two entries are equally the largest, any choice is right.
+    Points near the user's own keep what holds of it exactly, such as rows that sum to 1, and the
+    zeros and whole numbers of arguments without a gradient; a note says which of that the gradient
+    needs.
 
     A function can name its intermediate values by `jax.ad_checkpoint.checkpoint_name(value, "h")`.
     If `gradient` returns their gradients as well, each is judged alone, from its own gradients of
@@ -82,7 +97,8 @@ def check_gradient(
             `function`, {"dW": dW}. It may stand beside the value of the function, which is then
             judged too, and among other results, which are not. A dict may come last, with the
             gradients of named values, {"h": dh}. Any arrays: NumPy, JAX, PyTorch.
-        function: a JAX function that returns a scalar, the reference.
+        function: the reference, which returns a scalar: a JAX function; or any other of at most
+            2,000 numbers.
         args: the arguments of both, pytrees with arrays at their leaves. A list of real numbers is
             an array. Leaves without a gradient (integers, None) are not changed; their gradient may
             be None, float0 or zeros, or be left out.
@@ -95,9 +111,9 @@ def check_gradient(
 
     Raises:
         TypeError, ValueError: for arguments without a floating array, or not finite; for a function
-            that JAX cannot trace, or that does not return a scalar; for a gradient that cannot be
-            called with them; for a name of several values. A gradient that raises is a finding of
-            the report.
+            that raises, that returns no scalar, or not the same twice; for a gradient that cannot
+            be called with them; for a name of several values. A gradient that raises is a finding
+            of the report.
 
     >>> import jax.numpy as jnp
     >>> def function(params, x):
@@ -123,16 +139,26 @@ def check_gradient(
     draw = generator_of(key)
     arguments = take_apart(function, args := tuple(map(_as_array, args)))
     own = ArrayCase(OWN, arguments.values)
-    arguments, jaxpr = settled(partial(_computation, function), arguments)
+    plain: Untraced | None = None
+    jaxpr: core.Jaxpr | None = None
+    try:
+        arguments, jaxpr = settled(partial(_computation, function), arguments)
+    except TracingError as error:
+        plain = untraced(function, arguments, error)
     check_call(gradient, args, arguments.call_form)
     subject = name_of_function(gradient)
     first = call(gradient, arguments, own.leaves)
     if first.error:
         return unreadable(subject, arguments.format, [first.error])
-    shapes = shapes_of(named_values(jaxpr), returned_names(first.value))
+    named = named_values(jaxpr) if jaxpr else []
+    shapes = shapes_of(named, returned_names(first.value))
     found = results_of(arguments, shapes, first.value)
     tried = [
-        (_claim(subject, gradient, function, arguments, shapes, result), result.answer, result)
+        (
+            _claim(subject, gradient, function, plain, arguments, shapes, result),
+            result.answer,
+            result,
+        )
         for result in found
         if result.answer is not None
     ]
@@ -141,13 +167,17 @@ def check_gradient(
         return unreadable(subject, arguments.format, findings)
     claim, answer, result = _nearest(tried, own)
     findings = [*result.findings, *first.mutations]
-    others = claim.near(own, NEARBY_CASES, draw)
+    others = claim.near(own, FEW_CASES if plain else NEARBY_CASES, draw)
     repeated, notes = call_again(claim, own, answer)
     notes += [note] if (note := result.form.note(first.value)) else []
-    judged = {array.place: array.path for array in claim.arrays if array.place is not None}
-    notes += other_derivatives(jaxpr, arguments.reduce(function), arguments.values, judged)
+    if jaxpr:
+        judged = {array.place: array.path for array in claim.arrays if array.place is not None}
+        notes += other_derivatives(jaxpr, arguments.reduce(function), arguments.values, judged)
     answers = [answer, *map(claim.answer, others)]
     report = judge_claim(claim, [own, *others], answers, [*findings, *repeated], notes)
+    if plain:
+        note = BY_DIFFERENCES.format(_digits(report))
+        return replace(report, notes=(*report.notes, note))
     if not claim.upstream and any(finding.kind == "unknown" for finding in report.findings):
         report = replace(report, notes=(*report.notes, NAME_THE_STEPS))
     return add_limits(report, claim, own, draw)
@@ -163,6 +193,7 @@ def _claim(
     subject: str,
     gradient: Callable[..., Any],
     function: Callable[..., Any],
+    plain: Untraced | None,
     arguments: Arguments,
     shapes: Mapping[str, tuple[int, ...]],
     result: Result,
@@ -193,10 +224,28 @@ def _claim(
         kept=properties(arguments.differentiable, places),
         indices=arguments.indices,
         causes=partial(_of_something_else, function, arguments, result.form.entries or ()),
+        differences=_differences(plain, places, with_value) if plain else None,
         hint=partial(_taken_for_the_value, arguments, result),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
         shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
+
+
+def _differences(plain: Untraced, places: Sequence[int], with_value: bool) -> Differences:
+    """Those of a function that JAX cannot trace; ValueError for too many."""
+    count = sum(plain.arguments.values[place].size for place in places)
+    if count > MOST_NUMBERS:
+        raise ValueError(
+            f"function has {count:,} derivatives, and JAX cannot trace it: write it with "
+            f"jax.numpy, or pass smaller arguments, with {MOST_NUMBERS:,} at most"
+        )
+    return Differences(plain, tuple(places), with_value, plain.roundoff)
+
+
+def _digits(report: Report) -> str:
+    """To how many digits the gradient is judged, from the array with fewest to that with most."""
+    digits = sorted(int(leaf.digits_expected) for leaf in report.leaves) or [0]
+    return f"{digits[0]} to {digits[-1]}" if digits[0] < digits[-1] else f"{digits[0]}"
 
 
 def _of_something_else(
@@ -221,6 +270,8 @@ def _of_something_else(
 
     claimed = {i: array.place for i, array in enumerate(claim.arrays) if array.place is not None}
     wrong = [i for i in claimed if any((abs(t.comparison.excess[i]) > 1).any() for t in trials)]
+    if claim.differences:
+        return []
     shapes = list(map(shape_of, claim.leaves))
     if len(wrong) == 2 and len({shapes[claimed[i]] for i in wrong}) == 1:  # of a loss f(y, p)
         j = claimed[wrong[1]]

@@ -93,7 +93,8 @@ def test_a_command_has_the_process_to_itself(
     before: str, given: str, threads: str, threshold: int, frozen: bool
 ) -> None:
     script = (
-        "import atexit, gc, os; atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"
+        "import atexit, gc, os; before = gc.get_freeze_count()\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > before))\n"
         f"os.environ.pop('OPENBLAS_NUM_THREADS'); given = {given!r}\n"
         f"if given: os.environ['OPENBLAS_NUM_THREADS'] = given\n{before}\n"
         "from fcnet.cli import main; main(['notes'])\n"

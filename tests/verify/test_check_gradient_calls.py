@@ -58,7 +58,7 @@ def test_jax_and_torch_functions_are_checked(library):
     ("error", "match", "function", "x"),
     [
         (TypeError, "scalar", lambda x: x, np.ones(2)),
-        (TypeError, r"function .* \(jnp, not np\)", lambda x: np.sin(x).sum(), np.ones(2)),
+        (TypeError, r"function .* \(jnp, not np\)", lambda x: np.sin(x, x, x).sum(), np.ones(2)),
         (TypeError, "nothing has a gradient", lambda x: 1.0 * x, 3),
         (TypeError, "real and imaginary parts", lambda z: jnp.sum(abs(z)), np.ones(2) + 1j),
         (ValueError, "x must be finite", lambda x: jnp.sum(x), np.array([np.nan])),

@@ -39,7 +39,7 @@ SMALL = 100
 
 MESSAGE = (
     "{found}, as differences of it show: the forward pass, or the loss at its end, is not the one "
-    "that you describe. Describe that one, or write it in JAX and use fcnet.check_gradient"
+    "that you describe. Describe that one, or use fcnet.check_gradient with the loss as a function"
 )
 
 RETURN_THE_LOSS = (

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from fcnet.verify.truth.double import Traced
+import numpy as np
+
+from fcnet.verify.truth.double import Traced, draws_in_double
+from fcnet.verify.truth.evaluate import evaluate
 from fcnet.verify.truth.rounding import Spread, jumps, jumps_on, sample_count, spreads
 from fcnet.verify.types import Values
 
@@ -38,6 +41,24 @@ class Known:
             return self._find([case], floor, rounded)[0]
         self.add([case], floor, rounded)
         return self._spreads[floor, rounded, _key(case)]
+
+    @property
+    def largest(self) -> int:
+        """The size of the largest array in the function."""
+        return self.function.largest
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers that are others without double precision."""
+        return draws_in_double(self.function.jaxpr)
+
+    def values(self, case: Case) -> list[Values]:
+        """What is right on a case."""
+        return list(evaluate(self.function, case))
+
+    def errors(self, case: Case) -> list[Values]:
+        """How far that may be off beyond rounding: 0."""
+        return [np.zeros(())] * self.function.structure.num_leaves
 
     def add(self, cases: Sequence[Case], floor: float, rounded: bool) -> None:
         """Find the spreads of cases that will be asked for."""

@@ -10,10 +10,14 @@ from jax.extend import core
 from fcnet.verify.candidate import message_of
 
 
+class TracingError(TypeError):
+    """JAX cannot trace a function of the user's."""
+
+
 def trace_scalar(
     function: Callable[..., Any], *args: Any, name: str, arguments: str, hint: str = ""
 ) -> core.ClosedJaxpr:
-    """The computation of a function; TypeError unless JAX can trace it to a real scalar.
+    """The computation of a function, which JAX traces to a real scalar.
 
     Args:
         function: of pytrees of arrays.
@@ -22,9 +26,14 @@ def trace_scalar(
         arguments: what it is a function of, in words.
         hint: what to do about a result that is no scalar, to follow what it is.
 
+    Raises:
+        TracingError: if JAX cannot trace it.
+        TypeError: if it returns anything else.
+
     >>> trace_scalar(abs, [1.0], name="penalty", arguments="params")
     Traceback (most recent call last):
-    TypeError: penalty must be a JAX function (jnp, not np) of params as you passed them;...
+    fcnet.verify.truth.scalar.TracingError: penalty must be a JAX function (jnp, not np) of \
+params as you passed them;...
     """
     jaxpr, result = traced(function, *args, name=name, arguments=arguments)
     scalar = getattr(result, "shape", None) == ()
@@ -36,14 +45,14 @@ def trace_scalar(
 def traced(
     function: Callable[..., Any], *args: Any, name: str, arguments: str
 ) -> tuple[core.ClosedJaxpr, Any]:
-    """The computation of a function, and the form of its result; TypeError if JAX cannot trace it.
+    """The computation of a function, and the form of its result.
 
-    The arguments are those of `trace_scalar`.
+    Raises TracingError if JAX cannot trace it. The arguments are those of `trace_scalar`.
     """
     try:
         return jax.make_jaxpr(function, return_shape=True)(*args)
     except Exception as error:
-        raise TypeError(
+        raise TracingError(
             f"{name} must be a JAX function (jnp, not np) of {arguments} as you passed them; "
             f"it raised {message_of(error)}"
         ) from error

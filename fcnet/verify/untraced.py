@@ -1,0 +1,66 @@
+"""A function that JAX cannot trace, as one of NumPy or PyTorch: it is called with numbers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fcnet.arrays import is_array, is_floating, to_numpy, unit_roundoff
+from fcnet.verify.arguments import Arguments, call
+from fcnet.verify.truth.known import Case
+from fcnet.verify.truth.scalar import TracingError
+
+
+@dataclass(frozen=True)
+class Untraced:
+    """A function of the user's arguments, in their own library.
+
+    `double` is whether it gets them in float64; else in their own dtype.
+    """
+
+    function: Callable[..., Any]
+    arguments: Arguments
+    double: bool
+
+    def __call__(self, case: Case) -> float:
+        """Its value on a case, NaN where it has none."""
+        called = call(self.function, self.arguments, case, self.double)
+        return float(to_numpy(called.value)) if _is_real(called.value) else np.nan
+
+    @property
+    def roundoff(self) -> float:
+        """That of the numbers that it gets."""
+        return unit_roundoff(np.float64) if self.double else self.arguments.format.u
+
+
+def untraced(function: Callable[..., Any], arguments: Arguments, why: TracingError) -> Untraced:
+    """The function, which returns a real scalar for the user's own arguments.
+
+    Raises:
+        TypeError: if it does not; `why` JAX cannot trace it where it raises for them.
+        ValueError: if it does not return the same twice.
+    """
+    own = arguments.values
+    for double in (True, False):
+        called = call(function, arguments, own, double)
+        if not called.error:
+            break
+    else:
+        raise why
+    if not _is_real(called.value):
+        got = " ".join(repr(called.value).split())
+        raise TypeError(f"function must return a finite real number, got {got:.60}") from why
+    plain = Untraced(function, arguments, double)
+    if plain(own) != plain(own):
+        raise ValueError(
+            "function returns another value each time that it is called with the same arguments: "
+            "draw its random numbers before, and pass them"
+        )
+    return plain
+
+
+def _is_real(value: Any) -> bool:
+    """Whether a value is one real number, and finite."""
+    is_one = isinstance(value, float) or (is_array(value) and np.ndim(value) == 0)
+    return is_one and is_floating(value) and bool(np.isfinite(to_numpy(value)))

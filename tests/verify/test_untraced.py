@@ -1,0 +1,225 @@
+"""`fcnet.check_gradient` of functions that JAX cannot trace: NumPy, `math`, loops and branches.
+
+| call | oracle |
+|---|---|
+| right gradients, with kinks, noise, zeros and several units | closed forms; "right" to 8 digits |
+| the same with a slip | "wrong", and the slip's name |
+| differences of functions of one number | their derivatives; the error within its bound |
+| functions that return no scalar, raise, are random, or have too many numbers | an error in words |
+"""
+
+import itertools
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fcnet
+from fcnet.verify.truth.differences import Differences
+
+pytestmark = pytest.mark.untyped
+
+DRAW = np.random.default_rng(3)
+X, LABELS, W = DRAW.normal(size=(20, 4)), np.arange(20.0) % 2, DRAW.normal(size=4)
+POINT = np.array([1.3, 0.7, 0.8, 1.9])
+
+
+def rosenbrock(x):
+    total = 0.0
+    for here, after in itertools.pairwise(map(float, x)):
+        total += 100 * (after - here**2) ** 2 + (1 - here) ** 2
+    return total
+
+
+def rosenbrock_gradient(x, slip=400):
+    g = np.zeros_like(x)
+    g[:-1] = -slip * x[:-1] * (x[1:] - x[:-1] ** 2) - 2 * (1 - x[:-1])
+    g[1:] += 200 * (x[1:] - x[:-1] ** 2)
+    return g
+
+
+def logistic(w, X, y):
+    p = 1 / (1 + np.exp(-(X @ w)))
+    return -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)) + 0.05 * np.sum(w**2)
+
+
+def logistic_gradient(w, X, y, slip=0.1):
+    return X.T @ (1 / (1 + np.exp(-(X @ w))) - y) / len(y) + slip * w
+
+
+def huber(w, X, y):
+    return sum(r * r / 2 if abs(r) < 1 else abs(r) - 0.5 for r in X @ w - y)
+
+
+def huber_gradient(w, X, y, slip=1.0):
+    return X.T @ np.clip(X @ w - y, -slip, slip)
+
+
+def of_units(state):  # joules and kelvins
+    return math.log(state[0]) * 1e9 + math.exp(-state[1] / 300)
+
+
+def of_units_gradient(state, slip=1.0):
+    return np.array([1e9 / state[0], -slip * math.exp(-state[1] / 300) / 300])
+
+
+def largest(x):
+    buffer = np.zeros(len(x))
+    for i, entry in enumerate(x):
+        buffer[i] = entry**2
+    return buffer.max()
+
+
+def largest_gradient(x, slip=2.0):
+    return slip * x * (np.arange(len(x)) == np.argmax(x**2))
+
+
+def in_float32(x):
+    return float(np.sum(np.sin(x.astype(np.float32)) ** 2))
+
+
+def in_float32_gradient(x, slip=2.0):
+    return slip * np.sin(x) * np.cos(x)
+
+
+def of_zeros(w, X, y):
+    return float(np.sum((X @ w - y) ** 2) + 0.5 * np.sum(np.square(w)))
+
+
+def of_zeros_gradient(w, X, y, slip=1.0):
+    return 2 * X.T @ (X @ w - y) + slip * w
+
+
+CASES = {
+    "a loop": (rosenbrock, rosenbrock_gradient, (POINT,), 399.99),
+    "NumPy": (logistic, logistic_gradient, (W, X, LABELS), 0.2),
+    "branches": (huber, huber_gradient, (W, X, LABELS), 1.1),
+    "two units": (of_units, of_units_gradient, (np.array([2e6, 250.0]),), 1.5),
+    "a buffer": (largest, largest_gradient, (POINT,), 2.001),
+    "float32 inside": (in_float32, in_float32_gradient, (POINT,), 2.1),
+    "zeros": (of_zeros, of_zeros_gradient, (np.zeros(4), X, LABELS), 2.0),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_right_gradient_is_right(case):
+    function, gradient, args, _ = CASES[case]
+    report = fcnet.check_gradient(gradient, function, *args)
+    assert report.verdict == "right", str(report)
+    assert report.findings == ()
+    (leaf,) = report.leaves
+    assert leaf.digits_expected > (2 if case == "float32 inside" else 6)
+    assert report.notes[-1].startswith(
+        "JAX cannot trace the function, so differences of its values"
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_slip_is_wrong(case):
+    function, gradient, args, slip = CASES[case]
+    report = fcnet.check_gradient(lambda *args: gradient(*args, slip=slip), function, *args)
+    assert report.verdict == "wrong", str(report)
+
+
+def test_a_slip_is_named():
+    def gradient(w, X, y):
+        return logistic_gradient(w, X, y, slip=0.2)
+
+    (finding,) = fcnet.check_gradient(gradient, logistic, W, X, LABELS).findings
+    assert finding.kind == "adds_argument"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_narrow_arrays_are_judged_to_their_digits(dtype):
+    args = [np.asarray(x, dtype) for x in (W, X, LABELS)]
+    assert fcnet.check_gradient(logistic_gradient, logistic, *args).verdict == "right"
+
+    def doubled(w, X, y):
+        return logistic_gradient(w, X, y, slip=np.asarray(0.2, dtype))
+
+    assert fcnet.check_gradient(doubled, logistic, *args).verdict == "wrong"
+
+
+def test_at_a_kink_any_slope_in_between_is_right():
+    def function(x):
+        return sum(math.fabs(entry) for entry in x) + x[0] ** 2
+
+    x = np.array([0.5, 0.0, -2.0])
+    for slope in (-1.0, 0.0, 0.5, 1.0, 2.5):
+
+        def gradient(x, slope=slope):
+            return np.where(x == 0, slope, np.sign(x)) + 2 * x * (x == x[0])
+
+        found = fcnet.check_gradient(gradient, function, x)
+        assert found.verdict == ("right" if abs(slope) <= 1 else "wrong"), str(found)
+
+
+def test_the_value_is_judged_too():
+    def both(w, X, y, factor=1.0):
+        return factor * logistic(w, X, y), logistic_gradient(w, X, y)
+
+    assert fcnet.check_gradient(both, logistic, W, X, LABELS).verdict == "right"
+    wrong = fcnet.check_gradient(lambda *args: both(*args, factor=2.0), logistic, W, X, LABELS)
+    assert [finding.quantity for finding in wrong.findings] == ["J"]
+
+
+def test_gradients_of_several_arguments():
+    def function(params, x):
+        return float(np.tanh(params["W"] @ x + params["b"]).sum())
+
+    def gradient(params, x, slip=1.0):
+        d = 1 - np.tanh(params["W"] @ x + params["b"]) ** 2
+        return {"W": np.outer(d, x), "b": slip * d}, params["W"].T @ d
+
+    args = {"W": DRAW.normal(size=(3, 4)), "b": DRAW.normal(size=3)}, DRAW.normal(size=4)
+    assert fcnet.check_gradient(gradient, function, *args).verdict == "right"
+    wrong = fcnet.check_gradient(lambda *a: gradient(*a, slip=2.0), function, *args)
+    assert [finding.kind for finding in wrong.findings] == ["factor_2"]
+
+
+def test_what_jax_can_trace_is_judged_to_all_digits():
+    report = fcnet.check_gradient(lambda x: np.cos(x), lambda x: jnp.sin(x).sum(), POINT)
+    assert report.leaves[0].digits_expected > 14
+    assert not any("differences" in note for note in report.notes)
+
+
+FUNCTIONS = {
+    "sin": (math.sin, math.cos),
+    "a fast sine": (lambda x: math.sin(50 * x), lambda x: 50 * math.cos(50 * x)),
+    "exp": (math.exp, math.exp),
+    "the inverse": (lambda x: 1 / x, lambda x: -1 / x**2),
+    "a power": (lambda x: abs(x) ** 2.5, lambda x: 2.5 * math.copysign(abs(x) ** 1.5, x)),
+    "a kink at 1": (lambda x: abs(x - 1), lambda x: math.copysign(1, x - 1)),
+    "a sum that cancels": (lambda x: 1e6 + x**3, lambda x: 3 * x**2),
+    "rounded": (lambda x: float(np.float32(math.sin(x))), math.cos),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@given(x=st.floats(1e-3, 1e2), negative=st.booleans())
+def test_the_error_of_a_difference_is_within_its_bound(name, x, negative):
+    function, derivative = FUNCTIONS[name]
+    x = -x if negative else x
+    differences = Differences(lambda case: function(float(case[0])), (0,), with_value=False)
+    (value,), (error,) = (f((np.array(x),)) for f in (differences.values, differences.errors))
+    assert abs(value - derivative(x)) <= error
+    if name in ("sin", "exp", "the inverse", "a power"):
+        assert error <= 1e-6 * max(abs(derivative(x)), abs(function(x) / x))
+
+
+def test_what_has_no_real_scalar_is_refused():
+    with pytest.raises(
+        TypeError, match=r"^function must return a finite real number, got array\(\["
+    ):
+        fcnet.check_gradient(np.cos, lambda x: np.sin(np.array(x)), POINT)
+    with pytest.raises(TypeError, match=r"function must be a JAX function .* ZeroDivisionError"):
+        fcnet.check_gradient(np.cos, lambda x: 1 / 0, POINT)
+    draw = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="function returns another value each time"):
+        fcnet.check_gradient(np.cos, lambda x: float(draw.normal() + np.asarray(x).sum()), POINT)
+    many = np.ones(3000)
+    with pytest.raises(ValueError, match=r"function has 3,000 derivatives, .* with 2,000 at most"):
+        fcnet.check_gradient(np.cos, lambda x: float(np.sin(np.asarray(x)).sum()), many)

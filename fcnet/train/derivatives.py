@@ -12,10 +12,10 @@ import jax
 import numpy as np
 from jax import Array
 
-from fcnet.activations import ACTIVATIONS
+from fcnet.activations import ACTIVATIONS, check_activations
 from fcnet.arrays import unit_roundoff
 from fcnet.callers import warn
-from fcnet.checks import on_host
+from fcnet.checks import as_jax, on_host
 from fcnet.losses import LOSSES
 from fcnet.types import Objective, itself
 
@@ -51,6 +51,8 @@ follows the derivative. Unless you mean that, compare the two by fcnet.check_gra
     """
     shape = (min(ROWS, len(Y)), Y.shape[1])
     output, loss = objective.output_activation, objective.loss
+    zeros = as_jax(np.zeros(shape[1], np.float32))
+    check_activations(objective.activation, output, [zeros, zeros])
     for kind, sigma in objective.sigmas.items():
         if sigma not in ACTIVATIONS.values():
             name = f"{kind}.derivative of {sigma.name!r}"

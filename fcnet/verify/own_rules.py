@@ -48,7 +48,7 @@ def other_derivatives(
         return []
     u, draw = FORMATS["float64"].u, np.random.default_rng(SEED)
     traced = trace(jax.value_and_grad(loss), list(values))
-    gradient = evaluate(traced, list(values))[1]
+    J0, gradient = evaluate(traced, list(values))
     others = []
     for i, name in claimed.items():
         step = np.cbrt(u) * np.maximum(abs(values[i]), 1e-3) * draw.choice([-1, 1], values[i].shape)
@@ -57,7 +57,7 @@ def other_derivatives(
             point = [x + c * step if j == i else x for j, x in enumerate(values)]
             return evaluate(traced, point)[0].item()
 
-        slope, error = central(moved, u)
+        slope, error = central(moved, J0.item(), u * abs(J0.item()))
         off = abs((gradient[i] * step).sum() - slope)
         if error <= CLEAR * abs(slope) and off > error + CLEAR * abs(slope):
             others.append(name)

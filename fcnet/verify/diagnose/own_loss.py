@@ -147,7 +147,8 @@ def _slope(subject: BackwardPass, answered: Answered, key: ArrayKey, v: Values) 
     u = format_of(answer.dtype).u
     size = max(abs(array).max() for layer in case.params for array in layer)
     h = float(np.cbrt(u) * max(size, NOT_ZERO))
-    slope, error = central(lambda c: _loss(subject, _moved(case, key, c * h * v)), u)
+    J0 = _loss(subject, case)
+    slope, error = central(lambda c: _loss(subject, _moved(case, key, c * h * v)), J0, u * abs(J0))
     claimed = float((array_at(answer.gradient, key) * v).sum())
     return Slope(claimed, slope / h, error / h)
 

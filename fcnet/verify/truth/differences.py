@@ -1,19 +1,18 @@
 """What is right for a function that JAX cannot trace: differences of its values in float64.
 
-Central differences with three steps are extrapolated to the step 0 (Richardson). How far
-the extrapolations of two steps are apart bounds the error. So do the noise of the function, which
-differences of fourth order of close values show (Hamming; Moré and Wild 2011, SIAM Journal on
-Scientific Computing 33, 1292), and a bend at the point itself, where any slope in between is right.
+Differences of fourth order of close values show its noise (Hamming; Moré and Wild 2011, SIAM
+Journal on Scientific Computing 33, 1292).
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fcnet.arrays import unit_roundoff
+from fcnet.verify.differences import NOISE, Difference, central
 from fcnet.verify.truth.known import Case
 from fcnet.verify.truth.rounding import Spread
 from fcnet.verify.types import Values
@@ -25,21 +24,8 @@ array: smaller ones where a function changes faster, or has a kink nearby."""
 ENOUGH = 1e-9
 """No other step is tried where the error is at most this share of the array's largest entry."""
 
-RATIO = (1 + math.sqrt(5)) / 2
-"""Of two steps: no multiple of a period fits all three."""
-
 CLOSE = (1e-7, 3.1e-7, 1e-6)
 """The distances of the values that show the noise, relatively."""
-
-NOISE = 32.0
-"""How many times the noise of a value an extrapolated difference, times h, may be off."""
-
-
-class Slope(NamedTuple):
-    """A derivative, and the bound on its error; infinite where it is not known."""
-
-    value: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -140,29 +126,24 @@ class Differences:
         right, errors = np.zeros(x.shape), np.zeros(x.shape)
         largest = 0.0
         for i, entry in enumerate(map(abs, map(float, x.flat))):
-            best = Slope(np.nan, np.inf)
+            best = Difference(math.nan, math.inf)
             for h in [step * size for size in (entry or typical, typical) for step in STEPS]:
                 if best.error > max(ENOUGH * largest, NOISE * noise / h):
-                    slope = self._slope(case, place, i, h, value, noise)
-                    if slope.error < best.error:
-                        best, largest = slope, max(largest, abs(slope.value))
+                    found = self._slope(case, place, i, h, value, noise)
+                    if found.error < best.error:
+                        best, largest = found, max(largest, abs(found.slope))
             right.flat[i], errors.flat[i] = best
         return right, errors
 
-    def _slope(self, case: Case, place: int, i: int, h: float, value: float, noise: float) -> Slope:
-        """The derivative by entry i of an argument, from the steps h, h/RATIO and h/RATIO^2."""
+    def _slope(
+        self, case: Case, place: int, i: int, h: float, value: float, noise: float
+    ) -> Difference:
+        """The derivative by entry i of an argument, from steps of up to h."""
 
-        def moved(by: float) -> float:
+        def moved(c: float) -> float:
             x = case[place].copy()
-            x.flat[i] += by
+            x.flat[i] += c * h
             return self.function([*case[:place], x, *case[place + 1 :]])
 
-        steps = h / RATIO ** np.arange(3)
-        up, down = (np.array([moved(sign * s) for s in steps]) for sign in (1, -1))
-        first = (up - down) / (2 * steps)
-        second = first[1:] + np.diff(first) / (RATIO**2 - 1)
-        third = second[1] + (second[1] - second[0]) / (RATIO**4 - 1)
-        bends = up - 2 * value + down
-        kink = abs(RATIO**2 * bends[2] - bends[1]) / ((RATIO - 1) * steps[1])
-        error = abs(second[1] - second[0]) + kink + NOISE * noise / h
-        return Slope(float(third), float(error) if np.isfinite(error) else np.inf)
+        slope, error = central(moved, value, noise)
+        return Difference(slope / h, error / h)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NO_FEATURES = {"all", "bench", "dev", "docs"}  # they are for who works on fcnet
+NO_FEATURES = {"all", "dev", "docs"}  # they are for who works on fcnet
 
 MUST = {
     *("fcnet/__init__.py", "fcnet/__init__.pyi", "fcnet/py.typed", "fcnet/cli/__init__.py"),

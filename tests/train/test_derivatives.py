@@ -106,12 +106,30 @@ def test_a_wrong_derivative_is_told(case):
 
 def test_the_numbers_are_those_of_the_functions():
     (message,) = told(lambda: warn_of_derivatives(objective(loss=squares(1)), np.ones((1, 1))))
-    o, v = np.random.default_rng(0).normal(size=2)
+    o, v = np.random.default_rng(derivatives.SEED).normal(size=2)
     slope = 2 * (o - 1) * v
     assert f"at o = [{o:.3f}], y = [1.], in the direction [{v:.3f}], it makes " in message
     assert (
         f"a slope of {slope / 2:.3g}, and differences of the function make {slope:.3g}" in message
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_targets_may_be_drawn_by_any_seed(seed):
+    """Were the outputs drawn by that, they would be the targets, where squares have no slope."""
+    Y = np.random.default_rng(seed).normal(size=(8, 1))
+    assert told(lambda: warn_of_derivatives(objective(**RIGHT["absolute"]), Y)) == []
+    assert len(told(lambda: warn_of_derivatives(objective(loss=squares(1)), Y))) == 1
+
+
+@pytest.mark.parametrize("away", [0, 1e-5, -8e-5])
+def test_a_kink_between_the_points_of_a_difference_is_allowed_for(away):
+    o = np.random.default_rng(derivatives.SEED).normal(size=(8, 3))
+    found = told(lambda: warn_of_derivatives(objective(**RIGHT["absolute"]), o + away))
+    assert found == []
+    y = np.hstack([o[:, :2] + away, o[:, 2:] + 1])
+    wrong = RIGHT["absolute"]["loss"]._replace(derivative=lambda o, y: -jnp.sign(o - y))
+    assert len(told(lambda: warn_of_derivatives(objective(loss=wrong), y))) == 1
 
 
 @pytest.mark.parametrize("train", ["fit", "sweep"])

@@ -10,9 +10,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Num
 
 from fcnet.activations import get_activation
-from fcnet.checks import as_examples, as_jax, on_host
+from fcnet.checks import as_examples, as_jax
 from fcnet.network import batch_forward
-from fcnet.rowwise import by_rows
+from fcnet.rowwise import by_rows, unplaced
 from fcnet.train.members import as_layers
 from fcnet.train.program import all_finite
 from fcnet.types import Activation, Params
@@ -60,7 +60,7 @@ def ensemble(
     hidden = get_activation(activation)
     output = get_activation(output_activation, "output_activation")
     sigmas = {"activation": hidden, "output_activation": output}
-    both = on_host(by_rows(partial(_mean_and_spread, layers, **sigmas), rows))
+    both = unplaced(by_rows(partial(_mean_and_spread, layers, **sigmas), rows))
     mean, spread = (as_jax(both[:, k]) for k in (0, 1))
     return Ensemble(mean, spread)
 

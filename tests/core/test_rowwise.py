@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from support.problems import Case, assert_close, compilations, problem
+from support.public_names import run_program
 
 import fcnet
 from fcnet import batch_forward, rowwise
@@ -58,3 +59,27 @@ def test_it_can_be_part_of_a_program() -> None:
     assert_close(jax.vmap(lambda x: batch_forward(params, x[None])[0])(X), o)
     gradient = jax.grad(lambda params: batch_forward(params, X).sum())(params)
     assert_close(gradient, jax.grad(lambda p: jax.vmap(partial(fcnet.forward, p))(X).sum())(params))
+
+
+PLACES = """
+import jax, numpy as np, fcnet
+from jax.sharding import NamedSharding, SingleDeviceSharding
+
+mesh = jax.make_mesh((2,), ("data",))
+split, whole = (NamedSharding(mesh, jax.P(*names)) for names in (("data",), ()))
+one = SingleDeviceSharding(jax.devices()[1])
+start = fcnet.init(jax.random.key(0), (3, 2))
+for params, X in ((None, split), (whole, None), (one, None), (None, one)):
+    for n in (6, 8):
+        rows = np.ones((n, 3), np.float32)
+        given = [part if at is None else jax.device_put(part, at)
+                 for part, at in ((start, params), (rows, X))]
+        assert fcnet.batch_forward(*given).devices() == (X or params).device_set, (params, X, n)
+        many = jax.tree.map(lambda leaf: leaf[None], given[0])
+        assert fcnet.ensemble(many, given[1]).mean.devices() == (X or params).device_set
+"""
+
+
+def test_outputs_are_on_the_devices_that_were_chosen() -> None:
+    done = run_program(PLACES, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    assert not done.returncode, done.stderr

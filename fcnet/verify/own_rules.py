@@ -23,7 +23,7 @@ ANOTHER = (
 )
 
 CLEAR = 1e-3
-"""The largest relative error of a difference that shows anything."""
+"""The largest relative error of a difference that shows anything, and the least one of a rule."""
 
 SEED = 4813
 """Of the directions."""
@@ -58,7 +58,8 @@ def other_derivatives(
             return evaluate(traced, point)[0].item()
 
         slope, error = central(moved, J0.item(), u * abs(J0.item()))
-        off = abs((gradient[i] * step).sum() - slope)
-        if error <= CLEAR * abs(slope) and off > error + CLEAR * abs(slope):
+        given = (gradient[i] * step).sum()
+        least = CLEAR * max(abs(given), abs(slope))
+        if error <= least < abs(given - slope) - error:
             others.append(name)
     return [ANOTHER.format(", ".join(others))] if others else []

@@ -266,3 +266,17 @@ def test_a_rule_inside_a_function_that_is_not_its_derivative_is_told(factor):
     told = [note for note in report.notes if note.startswith("for x JAX gives another derivative")]
     assert len(told) == (factor != 1), str(report)
     assert len(report.notes) == len(told)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_slope_in_the_rule_of_a_function_without_one_is_told(slope):
+    """As that of rounding "straight through": differences of the values are 0."""
+    rule = with_rule(lambda x: jnp.round(x), lambda saved, g: (slope * g,))
+
+    def function(x):
+        return jnp.sum(rule(x) ** 2)
+
+    report = fcnet.check_gradient(jax.grad(function), function, np.array([1.3, -2.2, 0.9]))
+    assert report.verdict == ("right" if slope else "cannot tell")
+    told = [note for note in report.notes if note.startswith("for x JAX gives another derivative")]
+    assert len(told) == slope, str(report)

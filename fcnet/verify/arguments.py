@@ -93,7 +93,9 @@ class Arguments(NamedTuple):
 
     def fill(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments for a JAX function, with these floating leaves."""
-        return self._with([_for_jax(x, self.integers_known) for x in self.leaves], values)
+        replaced, known = set(self.floating), self.integers_known
+        leaves = [x if i in replaced else _for_jax(x, known) for i, x in enumerate(self.leaves)]
+        return self._with(leaves, values)
 
     def reduce(self, function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
         """The JAX function of the floating leaves alone."""

@@ -54,6 +54,15 @@ def test_jax_and_torch_functions_are_checked(library):
     assert wrong.verdict == "wrong"
 
 
+@pytest.mark.parametrize("factor", [1, 2.01])
+@pytest.mark.parametrize("function", [lambda x: jnp.sum(x**2), lambda x: (x**2).sum()])
+def test_tensors_may_require_a_gradient(function, factor):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor([0.5, -0.25], requires_grad=True)
+    report = fcnet.check_gradient(lambda x: factor * 2 * x, function, x)
+    assert report.verdict == ("right" if factor == 1 else "wrong")
+
+
 @pytest.mark.parametrize(
     ("error", "match", "function", "x"),
     [

@@ -45,7 +45,8 @@ def is_placeholder(value: Any) -> bool:
     """
     if value is None or not is_array(value):
         return value is None
-    return 0 in shape_of(value) or (shape_of(value) == () and bool(np.isnan(to_numpy(value))))
+    is_number = shape_of(value) == () and is_floating(value)
+    return 0 in shape_of(value) or (is_number and bool(np.isnan(to_numpy(value))))
 
 
 def opened(result: Any) -> Any:

@@ -89,8 +89,13 @@ def test_sizes_may_be_integers_of_numpy(sizes):
     assert fcnet.check(alone(gradient), network(), X, Y, batched=True, sizes=sizes).ok
 
 
-V = jnp.arange(1.0, 4.0)
+V, KEY = jnp.arange(1.0, 4.0), jax.random.key(0)
 OTHERS = {
+    "a key beside arrays": (
+        lambda: fcnet.check(alone(gradient), [*jax.tree.leaves(network()), KEY], X, Y),
+        TypeError,
+        r"^params\[4\] must be floating, of 16 to 64 bits, got key<fry>",
+    ),
     "a gradient that is an array": (
         lambda: fcnet.check_gradient(2 * V, squares, V),
         TypeError,

@@ -242,6 +242,22 @@ def test_activations_are_told_apart_in_a_narrow_precision(dtype: str) -> None:
 
 
 @pytest.mark.untyped
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+def test_outputs_may_be_of_a_dtype_in_which_large_inputs_overflow() -> None:
+    torch, nn = pytest.importorskip("torch"), torch_nn()
+
+    class Narrow(nn.Sequential):  # type: ignore[misc, name-defined]
+        def forward(self, x: Any) -> Any:
+            return super().forward(x).half()
+
+    model = Narrow(*torch_with(nn.Softplus()))
+    assert params_of(model, activation="softplus")[0].W.dtype == np.float32
+    with pytest.raises(ValueError, match="activation='softplus' and output_activation='ident"):
+        params_of(model)
+    assert {leaf.dtype for leaf in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.untyped
 def test_a_layer_that_is_used_twice_is_two_layers() -> None:
     torch, nn = pytest.importorskip("torch"), torch_nn()
     layer = nn.Linear(4, 4)

@@ -54,6 +54,9 @@ OTHER_NUMBERS = (
     "draw them before and pass them as an argument, or draw them with a dtype"
 )
 
+UNKNOWN = "are not known, since the function has no value at points beside it"
+"""Of the right numbers of a function that JAX cannot trace."""
+
 UNITS = 2.0**10
 """How much larger than the others a number may be whose derivative is lost, as a large logit."""
 
@@ -324,7 +327,7 @@ class Claim:
         hidden = zeros and comparisons[0].ok and not alike
         return [
             *(notes if silent else ()),
-            *_not_finite(comparisons),
+            *_not_finite(comparisons, UNKNOWN if self.differences else "are not finite"),
             *([f"right on {comparisons[0].case}, where {zeros} is 0"] if hidden else ()),
             *([OTHER_NUMBERS] if draws and self._truth.draws else ()),
         ]
@@ -463,15 +466,15 @@ def _wrong_arrays(claim: Claim, trials: Sequence[Trial]) -> list[WrongArray]:
     ]
 
 
-def _not_finite(comparisons: Sequence[Comparison]) -> list[str]:
-    """A sentence for each array of which autodiff gives numbers that are not finite."""
+def _not_finite(comparisons: Sequence[Comparison], what: str) -> list[str]:
+    """A sentence for each array of which some right numbers are not finite, which are `what`."""
     found: dict[str, str] = {}
     for comparison in comparisons:
         for path, right in zip(comparison.paths, comparison.right, strict=True):
             count = int((~np.isfinite(right)).sum())
             where = f"on {comparison.case}, {count} of the {right.size} right numbers of {path}"
             if count:
-                found.setdefault(path, f"{where} are not finite: there any number agrees")
+                found.setdefault(path, f"{where} {what}: there any number agrees")
     return list(found.values())
 
 

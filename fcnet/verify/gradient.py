@@ -50,9 +50,11 @@ MOST_NUMBERS = 2000
 """The most numbers by which a function is differentiated by differences."""
 
 BY_DIFFERENCES = (
-    "JAX cannot trace the function, so differences of its values show what is right, to {} digits: "
+    "JAX cannot trace the function, so differences of its values show what is right{}: "
     "write it with jax.numpy to have all digits judged"
 )
+
+OF_A_SOLVER = "or the function is inexact, as by the tolerance of a solver in it: make that smaller"
 
 VALUE = Claimed("value", phrase="the {}", quantity="J", roundoff=FORMATS["float32"].u)
 """The function's value, if it is returned. JAX computes it in float32 for many who return it."""
@@ -225,7 +227,7 @@ def _claim(
         indices=arguments.indices,
         causes=partial(_of_something_else, function, arguments, result.form.entries or ()),
         differences=_differences(plain, places, with_value) if plain else None,
-        hint=partial(_taken_for_the_value, arguments, result),
+        hint=partial(_hint, arguments, result, plain),
         format=format_of(result.answer.dtype) if result.answer else arguments.format,
         shown=lambda leaves: {"args": arguments.fill(leaves)},
     )
@@ -244,8 +246,11 @@ def _differences(plain: Untraced, places: Sequence[int], with_value: bool) -> Di
 
 def _digits(report: Report) -> str:
     """To how many digits the gradient is judged, from the array with fewest to that with most."""
+    if report.verdict == "cannot tell":
+        return ""
     digits = sorted(int(leaf.digits_expected) for leaf in report.leaves) or [0]
-    return f"{digits[0]} to {digits[-1]}" if digits[0] < digits[-1] else f"{digits[0]}"
+    span = f"{digits[0]} to {digits[-1]}" if digits[0] < digits[-1] else f"{digits[0]}"
+    return f", to {span} digits"
 
 
 def _of_something_else(
@@ -314,6 +319,13 @@ def _curvature(
         return jax.jvp(gradient, (list(leaves),), (along,))[1]
 
     return curvature
+
+
+def _hint(arguments: Arguments, result: Result, plain: Untraced | None, finding: Finding) -> str:
+    """What else a finding may mean, or ""."""
+    if plain and finding.kind == "inexact":
+        return OF_A_SOLVER
+    return _taken_for_the_value(arguments, result, finding)
 
 
 def _taken_for_the_value(arguments: Arguments, result: Result, finding: Finding) -> str:

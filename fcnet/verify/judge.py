@@ -392,40 +392,34 @@ def _is_rough(subject: Subject, trial: Trial, coarser: Format) -> bool:
     1 - a^2 has a rounding error for a near 1, and few roundings do not move it.
     """
     draw = np.random.default_rng(0)
-    near = _excess_around(subject, trial, 8 * coarser.u, NEIGHBOURS, draw, coarser)
-    if near is None:
+    around = _answers_around(subject, trial, 8 * coarser.u, NEIGHBOURS, draw)
+    if around is None or not all(subject.compare(*each, coarser).ok for each in around):
         return False
-    beyond = (abs(near) > 1).any(0)
-    near = near[:, beyond]
+    beyond = (abs(_excess(subject, around, subject.format)) > 1).any(0)
+    near = _excess(subject, around, coarser)[:, beyond]
     if not near.var(0).sum() > SMOOTH * (near**2).mean(0).sum():
         return False
     smooth = _are_smooth(near)
     if 2 * smooth.sum() >= smooth.size:
-        far = _excess_around(subject, trial, FAR, FAR_NEIGHBOURS, draw)
-        smooth &= far is None or _are_smooth(far[:, beyond])
+        far = _answers_around(subject, trial, FAR, FAR_NEIGHBOURS, draw)
+        smooth &= far is None or _are_smooth(_excess(subject, far, coarser)[:, beyond])
     return bool(2 * smooth.sum() < smooth.size)
 
 
-def _excess_around(
-    subject: Subject,
-    trial: Trial,
-    size: float,
-    count: int,
-    draw: np.random.Generator,
-    explains: Format | None = None,
-) -> np.ndarray | None:
-    """The excess of each entry, on a case and on `count` neighbours, up to `size` away, relatively.
+def _answers_around(
+    subject: Subject, trial: Trial, size: float, count: int, draw: np.random.Generator
+) -> list[tuple[Any, Answer]] | None:
+    """A case and `count` neighbours, up to `size` away, relatively; None if one has no answer."""
+    cases = [subject.moved(trial.case, size, draw) for _ in range(count)]
+    answers = [(case, subject.answer(case)) for case in cases]
+    around = [(case, answer) for case, answer in answers if answer is not None]
+    return [(trial.case, trial.answer), *around] if len(around) == count else None
 
-    None if there is no answer to one of them, or one that the format `explains` does not explain.
-    """
-    excess = [trial.comparison.excess]
-    for _ in range(count):
-        case = subject.moved(trial.case, size, draw)
-        answer = subject.answer(case)
-        if answer is None or (explains and not subject.compare(case, answer, explains).ok):
-            return None
-        excess.append(subject.compare(case, answer, subject.format).excess)
-    return np.stack([np.concatenate([np.ravel(array) for array in arrays]) for arrays in excess])
+
+def _excess(subject: Subject, around: Sequence[tuple[Any, Answer]], format: Format) -> np.ndarray:
+    """The excess of each entry in a format, on each case."""
+    each = [subject.compare(case, answer, format).excess for case, answer in around]
+    return np.stack([np.concatenate([np.ravel(array) for array in arrays]) for arrays in each])
 
 
 @np.errstate(invalid="ignore")  # errors may be infinite

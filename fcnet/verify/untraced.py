@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fcnet.arrays import is_array, is_floating, to_numpy, unit_roundoff
+from fcnet.arrays import dtype_of, is_array, is_floating, to_numpy, unit_roundoff
 from fcnet.verify.arguments import Arguments, call
 from fcnet.verify.truth.known import Case
 from fcnet.verify.truth.scalar import TracingError
@@ -61,6 +61,7 @@ def untraced(function: Callable[..., Any], arguments: Arguments, why: TracingErr
 
 
 def _is_real(value: Any) -> bool:
-    """Whether a value is one real number, and finite."""
-    is_one = isinstance(value, float) or (is_array(value) and np.ndim(value) == 0)
-    return is_one and is_floating(value) and bool(np.isfinite(to_numpy(value)))
+    """Whether a value is one real number, and finite; `max(0, 1 - x)` may be the integer 0."""
+    is_one = is_array(value) and np.ndim(value) == 0
+    is_real = is_one and (is_floating(value) or dtype_of(value).kind in "iu")
+    return is_real and bool(np.isfinite(to_numpy(value)))

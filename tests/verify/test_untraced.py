@@ -5,6 +5,7 @@
 | right gradients, with kinks, noise, zeros and several units | closed forms; "right" to 8 digits |
 | the same with a slip | "wrong", and the slip's name |
 | differences of functions of one number | their derivatives; the error within its bound |
+| functions of rounded values, with solvers, without values nearby | no false verdict, and advice |
 | functions that return no scalar, raise, are random, or have too many numbers | an error in words |
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
 
 import fcnet
 from fcnet.verify.truth.differences import Differences
@@ -208,6 +210,81 @@ def test_the_error_of_a_difference_is_within_its_bound(name, x, negative):
     assert abs(value - derivative(x)) <= error
     if name in ("sin", "exp", "the inverse", "a power"):
         assert error <= 1e-6 * max(abs(derivative(x)), abs(function(x) / x))
+
+
+def test_no_multiple_of_a_rounding_hides_the_noise():
+    """At this point values 1e-7 apart, relatively, are whole numbers of roundings apart."""
+
+    def function(case):
+        return 2.1 * float(np.float32(math.sin(case[0]))) + float(case[0])
+
+    x = 0.31426419008873474
+    assert Differences(function, (0,), with_value=False)._noise((np.array(x),)) > 1e-9
+
+
+@pytest.mark.parametrize("digits", [2, 3, 4, 5, 6])
+def test_rounded_values_are_stairs(digits):
+    """Either the slope of a stair is right, 0, or that of the staircase: it cannot be told."""
+
+    def function(x):
+        return round(math.fsum(np.sin(np.asarray(x)) ** 2), digits)
+
+    x = np.array([0.4, 0.9, 1.3])
+    verdicts = {
+        slip: fcnet.check_gradient(lambda x, slip=slip: slip * np.sin(2 * x), function, x).verdict
+        for slip in (1.0, 2.5)
+    }
+    assert verdicts[1.0] == ("right" if digits > 3 else "cannot tell")
+    assert verdicts[2.5] == "wrong" or digits < 3
+
+
+@pytest.mark.parametrize("x", [[0.4, 0.9, 1.3], [2.0, 3.0, 4.0]])
+def test_the_integer_0_of_a_maximum_is_a_value(x):
+    def hinge(x):
+        return sum(max(0, 1 - entry) for entry in x)
+
+    x = np.array(x)
+    slopes = -1.0 * (x < 1)
+    assert fcnet.check_gradient(lambda x: slopes, hinge, x).verdict != "wrong"
+    assert fcnet.check_gradient(lambda x: slopes - 0.1, hinge, x).verdict == "wrong"
+
+
+def decay(x):
+    """The solution of y' = -a y + b, y(0) = 1, at 2, to about six digits."""
+    solved = solve_ivp(lambda t, y: [-x[0] * y[0] + x[1]], (0, 2), [1.0], rtol=1e-6, atol=1e-9)
+    return float(solved.y[0, -1])
+
+
+def decay_gradient(x, slip=1.0):
+    (a, b), e = x, math.exp(-2 * x[0])
+    return np.array([e * (-2 * (1 - b / a) + b / a**2) - b / a**2, slip * (1 - e) / a])
+
+
+def test_the_tolerance_of_a_solver_is_named():
+    x = np.array([1.3, 0.7])
+    (finding,) = fcnet.check_gradient(decay_gradient, decay, x).findings
+    assert finding.kind == "inexact"
+    assert "the tolerance of a solver in it: make that smaller" in finding.message
+
+
+@pytest.mark.parametrize("x", [[1.5, 0.9], [1.0, 0.7], [0.5, 0.7]])
+def test_a_slip_beside_an_inexact_number_is_no_rounding(x):
+    """How far a difference may be off changes at random from point to point; the slip does not."""
+    report = fcnet.check_gradient(lambda x: decay_gradient(x, slip=1.01), decay, np.array(x))
+    assert report.verdict == "wrong", str(report)
+
+
+def test_without_values_nearby_nothing_is_known():
+    def entropy(p):
+        p = np.asarray(p)
+        if abs(p.sum() - 1) > 1e-9:
+            raise ValueError("the probabilities must sum to 1")
+        return float(-np.sum(p * np.log(p)))
+
+    report = fcnet.check_gradient(lambda p: -np.log(p) - 1, entropy, np.array([0.2, 0.3, 0.5]))
+    assert report.verdict == "cannot tell"
+    assert any("the function has no value at points beside it" in note for note in report.notes)
+    assert "digits:" not in report.notes[-1]
 
 
 def test_what_has_no_real_scalar_is_refused():

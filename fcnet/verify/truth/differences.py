@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fcnet.arrays import unit_roundoff
-from fcnet.verify.differences import NOISE, Difference, central
+from fcnet.verify.differences import NOISE, RATIO, Difference, central
 from fcnet.verify.truth.known import Case
 from fcnet.verify.truth.rounding import Spread
 from fcnet.verify.types import Values
@@ -24,8 +24,8 @@ array: smaller ones where a function changes faster, or has a kink nearby."""
 ENOUGH = 1e-9
 """No other step is tried where the error is at most this share of the array's largest entry."""
 
-CLOSE = (1e-7, 3.1e-7, 1e-6)
-"""The distances of the values that show the noise, relatively."""
+CLOSE = 1e-7 * RATIO ** np.array([0, 3, 6])
+"""The distances of the values that show the noise, relatively: no multiples of a rounding all."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,10 @@ class Differences:
             for h in [step * size for size in (entry or typical, typical) for step in STEPS]:
                 if best.error > max(ENOUGH * largest, NOISE * noise / h):
                     found = self._slope(case, place, i, h, value, noise)
+                    if found.slope == 0 and abs(best.slope) > 0:
+                        # Values may be stairs: the slope of a stair is right, or of the staircase.
+                        best = Difference(best.slope, best.error + abs(best.slope))
+                        break
                     if found.error < best.error:
                         best, largest = found, max(largest, abs(found.slope))
             right.flat[i], errors.flat[i] = best

@@ -38,19 +38,20 @@ def untraced(function: Callable[..., Any], arguments: Arguments, why: TracingErr
     """The function, which returns a real scalar for the user's own arguments.
 
     Raises:
-        TypeError: if it does not; `why` JAX cannot trace it where it raises for them.
+        TypeError: if it does not; JAX cannot trace it for the reason `why`.
         ValueError: if it does not return the same twice.
     """
     own = arguments.values
-    for double in (True, False):
-        called = call(function, arguments, own, double)
-        if not called.error:
-            break
-    else:
-        raise why
+    double = not call(function, arguments, own, True).error
+    called = call(function, arguments, own, double)
+    if called.error:
+        message = called.error.message
+        raise TypeError(f"function cannot be called with the arguments: {message}") from why
     if not _is_real(called.value):
         got = " ".join(repr(called.value).split())
-        raise TypeError(f"function must return a finite real number, got {got:.60}") from why
+        raise TypeError(
+            f"function must return a finite real number of shape (), got {got:.60}"
+        ) from why
     plain = Untraced(function, arguments, double)
     if plain(own) != plain(own):
         raise ValueError(

@@ -67,7 +67,7 @@ def test_tensors_may_require_a_gradient(function, factor):
     ("error", "match", "function", "x"),
     [
         (TypeError, "scalar", lambda x: x, np.ones(2)),
-        (TypeError, r"function .* \(jnp, not np\)", lambda x: np.sin(x, x, x).sum(), np.ones(2)),
+        (TypeError, "function cannot be called .*: it raised", lambda x: 1 / 0, np.ones(2)),
         (TypeError, "nothing has a gradient", lambda x: 1.0 * x, 3),
         (TypeError, "real and imaginary parts", lambda z: jnp.sum(abs(z)), np.ones(2) + 1j),
         (ValueError, "x must be finite", lambda x: jnp.sum(x), np.array([np.nan])),

@@ -1,6 +1,6 @@
 """What is right for a function that JAX cannot trace: differences of its values in float64.
 
-Differences of fourth order of close values show its noise (Hamming; Moré and Wild 2011, SIAM
+Differences of high order of close values show its noise (Hamming; Moré and Wild 2011, SIAM
 Journal on Scientific Computing 33, 1292).
 """
 
@@ -17,14 +17,20 @@ from fcnet.verify.truth.known import Case
 from fcnet.verify.truth.rounding import Spread
 from fcnet.verify.types import Values
 
-STEPS = (2.0**-6, 2.0**-10, 2.0**-14, 2.0**-18)
+STEPS = tuple(2.0**-k for k in range(6, 31, 4))
 """The steps h that are tried, relative to the number that moves, and then to the median of its
 array: smaller ones where a function changes faster, or has a kink nearby."""
 
 ENOUGH = 1e-9
 """No other step is tried where the error is at most this share of the array's largest entry."""
 
-CLOSE = 1e-7 * RATIO ** np.array([0, 3, 6])
+UNKNOWN = Difference(math.nan, math.inf)
+"""A derivative that differences do not show."""
+
+FAST = 1e-3
+"""The largest share of the change between far points that noise may be."""
+
+CLOSE = 1e-8 * RATIO ** np.array([0, 3, 6])
 """The distances of the values that show the noise, relatively: no multiples of a rounding all."""
 
 
@@ -101,21 +107,23 @@ class Differences:
         return found + [(np.asarray(value), np.asarray(noise))] * self.with_value
 
     def _noise(self, case: Case) -> float:
-        """The standard deviation of the values, by differences of fourth order in a direction."""
+        """The standard deviation of the values, by differences of eighth order in a direction.
+
+        It is infinite for a function that changes as much between close points as between far ones.
+        """
         draw = np.random.default_rng(0)
         along = [abs(x) * draw.choice([-1.0, 1.0], x.shape) for x in case]
-        lines = np.array(
-            [
-                [
-                    self.function([x + k * close * v for x, v in zip(case, along, strict=True)])
-                    for k in range(-4, 5)
-                ]
-                for close in CLOSE
-            ]
-        )
+
+        def values(steps: Any) -> Values:
+            points = ([x + h * v for x, v in zip(case, along, strict=True)] for h in steps)
+            return np.array([self.function(point) for point in points])
+
+        lines = np.array([values(close * np.arange(-6, 7)) for close in CLOSE])
         in_float32 = (lines == lines.astype(np.float32)).all()
         rounding = unit_roundoff(np.float32) * abs(lines).max() * in_float32
-        return float(max(rounding, *np.sqrt(np.mean(np.diff(lines, 4) ** 2, axis=1) / 70)))
+        noise = np.sqrt(np.mean(np.diff(lines, 8) ** 2, axis=1).max() / math.comb(16, 8))
+        far = np.ptp(values(np.array([-1, 0, 1]) * STEPS[0]))
+        return math.inf if noise > FAST * far > 0 else float(max(rounding, noise))
 
     def _gradient(
         self, case: Case, place: int, value: float, noise: float
@@ -126,17 +134,21 @@ class Differences:
         right, errors = np.zeros(x.shape), np.zeros(x.shape)
         largest = 0.0
         for i, entry in enumerate(map(abs, map(float, x.flat))):
-            best = Difference(math.nan, math.inf)
+            tried: list[Difference] = []
+            least = math.inf
             for h in [step * size for size in (entry or typical, typical) for step in STEPS]:
-                if best.error > max(ENOUGH * largest, NOISE * noise / h):
-                    found = self._slope(case, place, i, h, value, noise)
-                    if found.slope == 0 and abs(best.slope) > 0:
-                        # Values may be stairs: the slope of a stair is right, or of the staircase.
-                        best = Difference(best.slope, best.error + abs(best.slope))
-                        break
-                    if found.error < best.error:
-                        best, largest = found, max(largest, abs(found.slope))
-            right.flat[i], errors.flat[i] = best
+                if least <= max(ENOUGH * largest, NOISE * noise / h) or math.isinf(noise):
+                    continue
+                found = self._slope(case, place, i, h, value, noise)
+                if found.slope == 0 and tried and tried[-1].slope != 0:
+                    # Values may be stairs: the slope of a stair is right, or of the staircase.
+                    stairs = tried[-1]
+                    tried = [Difference(stairs.slope, stairs.error + abs(stairs.slope))]
+                    break
+                tried.append(found)
+                if found.error < least:
+                    least, largest = found.error, max(largest, abs(found.slope))
+            right.flat[i], errors.flat[i] = _best(tried) if tried else UNKNOWN
         return right, errors
 
     def _slope(
@@ -151,3 +163,19 @@ class Differences:
 
         slope, error = central(moved, value, noise)
         return Difference(slope / h, error / h)
+
+
+def _best(tried: Sequence[Difference]) -> Difference:
+    """The derivative with the least error that the one from the next step does not contradict.
+
+    Steps longer than a function's waves may agree by chance, and others then do not.
+
+    >>> _best([Difference(0.25, 0.01), Difference(3.0, 0.02), Difference(3.01, 0.03)])
+    Difference(slope=3.0, error=0.02)
+    """
+    others = [*tried[1:], tried[-2 if len(tried) > 1 else 0]]
+    checked = [
+        one if abs(one.slope - other.slope) <= one.error + other.error else UNKNOWN
+        for one, other in zip(tried, others, strict=True)
+    ]
+    return min(checked, key=lambda one: one.error)

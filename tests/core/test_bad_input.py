@@ -26,7 +26,7 @@ from fcnet import Activation, Loss
 
 pytestmark = pytest.mark.untyped
 
-CALLS = 3200
+CALLS = 2600
 OF_ANY_ARGUMENTS = {"check_gradient", "check_vjp"}
 """They take a function of the caller's and its arguments, whatever these are."""
 

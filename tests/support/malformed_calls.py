@@ -22,9 +22,10 @@ def required(function: str) -> set[str]:
 @st.composite
 def malformed(draw: Any) -> tuple[str, str, dict[str, Any]]:
     """A function, an argument, and a call in which it is wrong, left out or unknown."""
-    function = draw(st.sampled_from(list(good())))
-    call = good()[function]
-    argument = draw(st.sampled_from([*call, "learn_rate"]))
+    calls = good()
+    every = [(name, argument) for name in calls for argument in (*calls[name], "learn_rate")]
+    function, argument = draw(st.sampled_from(every))
+    call = calls[function]
     if argument not in call:
         return function, argument, {**call, argument: 0.1}
     if argument in required(function) and draw(st.integers(0, 9)) == 0:

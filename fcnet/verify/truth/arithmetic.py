@@ -124,8 +124,10 @@ class MonteCarlo:
         shape, together = np.shape(values[0]), values[0]
         if len(values) > 1:
             together = np.repeat(np.stack(values), 1 + self.samples, 0)
+        if not (moved and together.size):
+            return together
         size = self._size(self._exact(together, shape))
-        return self._move(together, size, shape) if moved else together
+        return self._move(together, size, shape)
 
     def taken_apart(self, value: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
         """The exact results of all cases, and the samples of each."""

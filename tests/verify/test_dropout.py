@@ -141,7 +141,8 @@ def test_without_dropout_there_is_none():
     assert found(check(Trainer(rates=(0, 0, 0), slip="factor"))) == [(5, "dW", 3, "factor_2")]
 
 
-@pytest.mark.parametrize("batched", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("batched", [True, False])
 def test_a_threshold_on_the_wrong_array_is_no_dropout(batched):
     """A ReLU of x: each input is used 0 times or once, as its sign says."""
 

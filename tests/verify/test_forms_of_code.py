@@ -297,6 +297,7 @@ def test_each_kink_among_equal_entries_has_its_own_choice(at_zero, weights):
     assert fcnet.check_gradient(gradient, lambda x: (jax.nn.relu(x) * weights).sum(), x).ok
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("value", "options"), diagonal([np.inf, np.nan, 1e308], [{}, {"learning_rate": 0.1}])

@@ -327,6 +327,7 @@ def test_different_activations_of_hidden_layers_are_told(names, power):
     assert all(f"{name} in layer {k}" in finding.message for k, name in enumerate(names, start=1))
 
 
+@pytest.mark.slow
 def test_one_activation_is_not_told_as_different_ones():
     wrong = mixed_network(["tanh", "tanh"], power=2)
     report = fcnet.check(wrong, *arguments_of(4, 5, 6, 2), batched=True, activation="tanh")

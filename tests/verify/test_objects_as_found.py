@@ -697,6 +697,7 @@ def test_they_are_told_where_the_params_do_not_chain_too():
         fcnet.check(lambda x, y: None, net, X, Y, batched=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constant", [0, 1])
 def test_an_array_of_a_name_of_its_own_is_told_where_the_cause_is_unknown(constant):
     """The biases are called constant: the network has them, and that of check has none."""

@@ -69,6 +69,7 @@ def test_changed_inputs_are_told(words, n, dtype, slip):
     assert [(f.line, f.layer, f.kind) for f in rest] == [(2, 2, "factor_2")] * (slip == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("on_the_way", "words"), diagonal(["forward", "back"], ["0.00392157 x", "1 x + 1"])
 )

@@ -385,6 +385,7 @@ def test_a_penalty_of_a_network_without_biases_or_without_one(absent):
         assert report.ok == (not findings)
 
 
+@pytest.mark.slow
 def test_a_penalty_of_one_row_in_the_other_layout():
     params = [(DRAW.normal(size=(4, 4)), DRAW.normal(size=4)) for _ in range(2)]
     y = np.eye(4)[np.arange(N) % 4]

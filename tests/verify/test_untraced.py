@@ -236,6 +236,33 @@ def test_fast_waves_are_followed_or_nothing_is_told(scale, seed):
     assert verdict(1.0) == "right" or scale > 1e5
 
 
+def test_a_number_of_which_nothing_is_known_hides_no_other():
+    """The function has no value where the first number is less than 0."""
+    x = np.array([0.0, 1.0, 2.0])
+
+    def gradient(x, slip=1.0):
+        first = 1 / 2 / math.sqrt(x[0]) if x[0] > 0 else 9.0  # any number
+        return np.array([first, slip / 2 / math.sqrt(x[1]), 1 / 2 / math.sqrt(x[2])])
+
+    def function(x):
+        return math.fsum(map(math.sqrt, x))
+
+    assert fcnet.check_gradient(gradient, function, x).verdict != "wrong"
+    wrong = fcnet.check_gradient(lambda x: gradient(x, slip=1.5), function, x)
+    assert wrong.verdict == "wrong", str(wrong)
+
+
+def test_the_value_of_fast_waves_is_judged():
+    def both(x, factor=1.0):
+        return factor * math.fsum(np.sin(x)), np.cos(x)
+
+    x = 1e9 * np.array([1.3, 0.7])
+    function = lambda x: math.fsum(np.sin(np.asarray(x)))  # noqa: E731
+    assert fcnet.check_gradient(both, function, x).verdict != "wrong"
+    wrong = fcnet.check_gradient(lambda x: both(x, factor=1.5), function, x)
+    assert [finding.quantity for finding in wrong.findings] == ["J"]
+
+
 def test_a_jump_at_the_point_shows_nothing():
     x = np.array([0.0, 1e-5, -1e-6, 1.0])
     report = fcnet.check_gradient(np.zeros_like, lambda x: math.fsum(np.sign(np.asarray(x))), x)

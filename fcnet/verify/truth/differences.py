@@ -64,8 +64,8 @@ class Differences:
         """
         found = self._found(case)
         sizes = [abs(case[place]) for place in self.places]
-        shown = [abs(v) * (abs(v) > error) for v, error in found]
-        largest = [v.max(initial=0) for v in shown]
+        shown = [np.where(abs(v) > error, abs(v), 0) for v, error in found]
+        largest = [v.max(initial=0) for v in shown[: len(sizes)]]
         effects = [np.max(v * x, initial=0) for v, x in zip(shown, sizes, strict=False)]
         sigma = [
             np.maximum(
@@ -102,9 +102,11 @@ class Differences:
 
     def _find(self, case: Case) -> list[tuple[Values, Values]]:
         value = self.function(case)
-        noise = max(self._noise(case), 8 * self.roundoff * abs(value))
+        rounding = 8 * self.roundoff * abs(value)
+        noise = max(self._noise(case), rounding)
         found = [self._gradient(case, place, value, noise) for place in self.places]
-        return found + [(np.asarray(value), np.asarray(noise))] * self.with_value
+        error = noise if math.isfinite(noise) else rounding
+        return found + [(np.asarray(value), np.asarray(error))] * self.with_value
 
     def _noise(self, case: Case) -> float:
         """The standard deviation of the values, by differences of eighth order in a direction.

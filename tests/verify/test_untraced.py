@@ -238,18 +238,16 @@ def test_fast_waves_are_followed_or_nothing_is_told(scale, seed):
 
 def test_a_number_of_which_nothing_is_known_hides_no_other():
     """The function has no value where the first number is less than 0."""
-    x = np.array([0.0, 1.0, 2.0])
-
-    def gradient(x, slip=1.0):
-        first = 1 / 2 / math.sqrt(x[0]) if x[0] > 0 else 9.0  # any number
-        return np.array([first, slip / 2 / math.sqrt(x[1]), 1 / 2 / math.sqrt(x[2])])
-
-    def function(x):
-        return math.fsum(map(math.sqrt, x))
-
-    assert fcnet.check_gradient(gradient, function, x).verdict != "wrong"
-    wrong = fcnet.check_gradient(lambda x: gradient(x, slip=1.5), function, x)
-    assert wrong.verdict == "wrong", str(wrong)
+    differences = Differences(
+        lambda case: math.fsum(map(math.sqrt, case[0])) if case[0][0] >= 0 else math.nan,
+        (0,),
+        with_value=False,
+    )
+    case = (np.array([0.0, 1.0, 4.0]),)
+    (right,), (sigma,), _ = differences.spread(case, 0.0, rounded=False)
+    np.testing.assert_allclose(right[1:], [1 / 2, 1 / 4], rtol=1e-9)
+    assert (sigma[1:] <= 1).all()
+    assert np.isinf(differences.errors(case)[0][0])
 
 
 def test_the_value_of_fast_waves_is_judged():
